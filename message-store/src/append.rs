@@ -1,0 +1,99 @@
+//! What is appended to a stream in one atomic step, and what comes back.
+
+use std::collections::BTreeSet;
+
+use crate::{Error, ExpectedVersion, GlobalPosition, Limits, NewMessage, Position, Result, StreamName};
+
+/// Messages for one stream, with the version it must have.
+///
+/// ```
+/// use message_store::{Append, ExpectedVersion, Json, NewMessage, StreamName};
+/// let opened = NewMessage::new("Opened", Json::parse(r#"{"owner":"Ann"}"#)?);
+/// let append = Append::to(StreamName::new("account-123")?).expecting(ExpectedVersion::NoStream).message(opened);
+/// # Ok::<(), message_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Append {
+    /// The stream.
+    pub stream: StreamName,
+    /// The version it must have; any, unless said otherwise.
+    pub expected: ExpectedVersion,
+    /// The messages, in order.
+    pub messages: Vec<NewMessage>,
+}
+
+impl Append {
+    /// Nothing yet, for this stream, at any version.
+    pub fn to(stream: StreamName) -> Self {
+        Self { stream, expected: ExpectedVersion::Any, messages: Vec::new() }
+    }
+
+    /// With this expected version.
+    pub fn expecting(mut self, expected: impl Into<ExpectedVersion>) -> Self {
+        self.expected = expected.into();
+        self
+    }
+
+    /// With one message more.
+    pub fn message(mut self, message: NewMessage) -> Self {
+        self.messages.push(message);
+        self
+    }
+
+    /// With these messages more.
+    pub fn messages(mut self, messages: impl IntoIterator<Item = NewMessage>) -> Self {
+        self.messages.extend(messages);
+        self
+    }
+}
+
+/// Where the messages of an append stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// One place per message, in the order in which the messages were given.
+    pub written: Vec<Written>,
+    /// The same messages had been written before: these are their first places, and nothing was written now.
+    pub already_written: bool,
+}
+
+/// Where one message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its place in its stream.
+    pub position: Position,
+    /// Its place in the store.
+    pub global_position: GlobalPosition,
+}
+
+/// Refuses what no store can write, before anything is sent.
+pub(crate) fn validate(appends: &[Append], limits: &Limits) -> Result<()> {
+    let mut streams = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    let mut count = 0;
+    if appends.is_empty() {
+        return Err(Error::invalid("append", "it names no stream"));
+    }
+    for append in appends {
+        let stream = &append.stream;
+        if append.messages.is_empty() {
+            return Err(Error::invalid("append", format!("it has no message for {stream}")));
+        }
+        if !streams.insert(stream) {
+            return Err(Error::invalid("append", format!("it names {stream} twice; give its messages together")));
+        }
+        for message in &append.messages {
+            if !ids.insert(message.id) {
+                let reason = format!("it uses the message id {} twice", message.id);
+                return Err(Error::invalid("append", reason));
+            }
+            limits.check(stream, message)?;
+        }
+        count += append.messages.len();
+    }
+    if count > limits.append_messages {
+        let what = "the number of messages in one append".to_owned();
+        return Err(Error::TooLarge { what, actual: count, limit: limits.append_messages });
+    }
+    Ok(())
+}

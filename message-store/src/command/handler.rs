@@ -1,0 +1,46 @@
+//! Handlers: anything that is done for a message.
+
+use async_trait::async_trait;
+
+use crate::command::Context;
+use crate::idempotence::Outcome;
+use crate::{Message, Source};
+
+/// Does something for each message: process managers, I/O. A [`Decide`](crate::command::Decide) is a handler too, and the simpler choice
+/// where a decision needs nothing but the state of one entity.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use message_store::command::{Context, Handler};
+/// use message_store::idempotence::Outcome;
+/// use message_store::{Append, Json, Message, NewMessage, Source, StreamName};
+///
+/// struct Greet;
+///
+/// #[async_trait]
+/// impl Handler for Greet {
+///     fn name(&self) -> &'static str { "Greet" }
+///     fn message_types(&self) -> Vec<&'static str> { vec!["Opened"] }
+///     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+///         let greeting = NewMessage::new("SendGreeting", Json::parse(r#"{"text":"Welcome"}"#)?);
+///         let id = message.stream.id().unwrap_or("nobody");
+///         Ok(context.write(Append::to(StreamName::new(format!("mail:command-{id}"))?).message(greeting)).await?)
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// What the start-up sheet calls it.
+    fn name(&self) -> &'static str;
+
+    /// The message types it handles, for the start-up sheet. It is given the others too, and answers
+    /// [`Outcome::Unhandled`].
+    fn message_types(&self) -> Vec<&'static str>;
+
+    /// Handles a message, which may be given to it more than once, and late. What it writes through the context is written
+    /// once; what it does elsewhere is its own concern.
+    ///
+    /// # Errors
+    /// Whatever keeps the message from being handled. A transient [`Error`](crate::Error) is tried again; any other stops the consumer.
+    async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
+}

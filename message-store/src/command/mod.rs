@@ -1,0 +1,17 @@
+//! Handling messages: deciders, which are pure, and handlers, which may do anything; one way to write for both.
+
+mod context;
+mod decide;
+mod decider;
+mod handler;
+mod planted_bug;
+mod stamp;
+
+pub use context::Context;
+pub use decide::{DEFAULT_ATTEMPTS, Decide};
+pub use decider::Decider;
+pub use handler::Handler;
+#[cfg(feature = "testing")]
+pub use planted_bug::PlantedBug;
+#[cfg(not(feature = "testing"))]
+pub(crate) use planted_bug::PlantedBug;

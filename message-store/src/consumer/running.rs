@@ -1,0 +1,89 @@
+//! A consumer that runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::consumer::{Sheet, Tally};
+use crate::{Error, GlobalPosition, Result};
+
+/// A consumer that runs in the background. Dropped, it is broken off, as a crash would.
+#[derive(Debug)]
+pub struct Running {
+    sheet: Sheet,
+    stop: watch::Sender<bool>,
+    handled_through: watch::Receiver<GlobalPosition>,
+    tally: Arc<Mutex<Tally>>,
+    task: JoinHandle<Result<()>>,
+}
+
+/// What the working task reads and reports to.
+#[derive(Debug)]
+pub(super) struct Reports {
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) handled_through: watch::Sender<GlobalPosition>,
+    pub(super) tally: Arc<Mutex<Tally>>,
+}
+
+impl Running {
+    pub(super) fn spawn<W>(sheet: Sheet, work: impl FnOnce(Reports) -> W) -> Self
+    where
+        W: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (stop, stop_asked) = watch::channel(false);
+        let (progress, handled_through) = watch::channel(sheet.handled_through);
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
+        Self { sheet, stop, handled_through, tally, task: tokio::spawn(work(reports)) }
+    }
+
+    /// What it said when it started.
+    pub fn sheet(&self) -> &Sheet {
+        &self.sheet
+    }
+
+    /// Everything up to here is handled.
+    pub fn handled_through(&self) -> GlobalPosition {
+        *self.handled_through.borrow()
+    }
+
+    /// What became of the messages so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until everything up to this position is handled.
+    ///
+    /// # Errors
+    /// What stopped the consumer, when it stopped before.
+    pub async fn wait_for(&mut self, position: GlobalPosition) -> Result<()> {
+        let reached = self.handled_through.wait_for(|handled| *handled >= position).await.is_ok();
+        if reached { Ok(()) } else { self.ended().await }
+    }
+
+    /// Finishes what is under way, saves the position, and ends.
+    ///
+    /// # Errors
+    /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
+    /// taken over, and the store's errors.
+    pub async fn stop(mut self) -> Result<Tally> {
+        self.stop.send_replace(true);
+        self.ended().await?;
+        Ok(self.tally())
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&mut self) -> Result<()> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::backend("the consumer's task", false, error)),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,169 @@
+//! What a consumer is to do, and its start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::Handler;
+use crate::consumer::position_store::PositionStore;
+use crate::consumer::work::{Source, Work};
+use crate::consumer::{Running, Sheet};
+use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result};
+
+/// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
+///
+/// A message is handed over at least once. What a [`Decide`](crate::command::Decide) or a [`Context`](crate::command::Context)
+/// writes for it is there exactly once.
+///
+/// When a message cannot be handled, the consumer finishes what is under way, saves its position and stops with an error that
+/// names the message; nothing is skipped.
+#[derive(Debug)]
+#[must_use = "a consumer does nothing until it is started"]
+pub struct Consumer<H> {
+    category: String,
+    handler: H,
+    identifier: Option<String>,
+    member: Option<GroupMember>,
+    correlation: Option<Category>,
+    pace: Pace,
+}
+
+/// How much, how often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) concurrency: usize,
+    pub(super) batch: usize,
+    pub(super) poll_interval: Duration,
+    pub(super) save_after: (u64, Duration),
+    pub(super) retries: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            concurrency: 1,
+            batch: DEFAULT_BATCH,
+            poll_interval: Duration::from_millis(100),
+            save_after: (1_000, Duration::from_secs(1)),
+            retries: 5,
+        }
+    }
+}
+
+impl<H: Handler> Consumer<H> {
+    /// Of this category, with this handler: one message at a time, and defaults for the rest.
+    pub fn new(category: impl Into<String>, handler: H) -> Self {
+        Self {
+            category: category.into(),
+            handler,
+            identifier: None,
+            member: None,
+            correlation: None,
+            pace: Pace::default(),
+        }
+    }
+
+    /// Tells consumers of one category apart: each keeps a position of its own. Without one there can be one consumer.
+    pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
+        self.identifier = Some(identifier.into());
+        self
+    }
+
+    /// Takes this member's share of the entities. A group needs an identifier. Its size may change: members of the new
+    /// size start from the beginning, and what was handled is told apart.
+    pub fn group(mut self, member: GroupMember) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    /// Takes only messages correlated with a stream of this category.
+    pub fn correlation(mut self, category: Category) -> Self {
+        self.correlation = Some(category);
+        self
+    }
+
+    /// Handles up to this many messages at a time, of different entities (1).
+    pub fn concurrency(mut self, messages: usize) -> Self {
+        self.pace.concurrency = messages.max(1);
+        self
+    }
+
+    /// Reads this many messages at a time (1,000), and holds no more than about twice as many.
+    pub fn batch(mut self, messages: usize) -> Self {
+        self.pace.batch = messages.max(1);
+        self
+    }
+
+    /// Looks for messages at least this often when no wake-up comes (100 ms).
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.pace.poll_interval = interval;
+        self
+    }
+
+    /// Saves the position after so many messages or so much time (1,000, 1 s), when nothing is left to do, and at the end.
+    pub fn save_after(mut self, messages: u64, time: Duration) -> Self {
+        self.pace.save_after = (messages.max(1), time);
+        self
+    }
+
+    /// Tries a message again this many times, with growing pauses, when it failed for a reason that may pass (5).
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.pace.retries = retries;
+        self
+    }
+
+    /// Starts in the background: reads its position, takes it over, and logs its [`Sheet`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a category that is none, or a group without an identifier; the store's errors.
+    pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
+        let category = Category::new(&self.category)?;
+        let identifier = match (&self.identifier, self.member) {
+            (None, Some(_)) => {
+                let reason = "its members need a common identifier: it names the group's positions";
+                return Err(Error::invalid("consumer group", reason));
+            }
+            (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
+            (name, None) => name.clone(),
+        };
+        let position_stream = PositionStore::stream_name(&category, identifier.as_deref())?;
+        let positions = PositionStore::take_over(store, position_stream.clone()).await?;
+        let sheet = Sheet {
+            category: category.clone(),
+            store: store.describe(),
+            handler: self.handler.name(),
+            message_types: self.handler.message_types(),
+            handled_through: positions.saved(),
+            position_stream,
+            correlation: self.correlation.clone(),
+            member: self.member,
+            concurrency: self.pace.concurrency,
+        };
+        tracing::info!("{sheet}");
+        let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
+        let wake_up = store.wake_up(Some(&category)).await?;
+        Ok(Running::spawn(sheet, |reports| {
+            let source = Source { store: Arc::clone(store), category, filter, wake_up };
+            Work::new(self.handler, self.pace, source, positions, reports).run()
+        }))
+    }
+
+    /// Runs until it fails.
+    ///
+    /// # Errors
+    /// As [`Consumer::start`] and [`Running::stop`].
+    pub async fn run(self, store: &Arc<dyn MessageStore>) -> Result<()> {
+        self.run_until(store, std::future::pending()).await
+    }
+
+    /// Runs until `shutdown` completes (a signal, say), then finishes what is under way and saves its position.
+    ///
+    /// # Errors
+    /// As [`Consumer::start`] and [`Running::stop`].
+    pub async fn run_until(self, store: &Arc<dyn MessageStore>, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let mut running = self.start(store).await?;
+        tokio::select! {
+            () = shutdown => running.stop().await.map(|_| ()),
+            result = running.ended() => result,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The start-up sheet: what a consumer reads, from where, and who handles it.
+
+use std::fmt;
+
+use crate::{Category, GlobalPosition, GroupMember, StreamName};
+
+/// What a consumer does, said when it starts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Sheet {
+    /// The category it reads.
+    pub category: Category,
+    /// The store it reads.
+    pub store: String,
+    /// Its handler.
+    pub handler: &'static str,
+    /// The message types that the handler knows.
+    pub message_types: Vec<&'static str>,
+    /// Everything up to here is handled already.
+    pub handled_through: GlobalPosition,
+    /// Where its position is kept.
+    pub position_stream: StreamName,
+    /// Only messages correlated with this category.
+    pub correlation: Option<Category>,
+    /// Only this share of the entities.
+    pub member: Option<GroupMember>,
+    /// How many messages are handled at a time.
+    pub concurrency: usize,
+}
+
+impl fmt::Display for Sheet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Consumer of {}", self.category)?;
+        writeln!(f, "  store        {}", self.store)?;
+        writeln!(f, "  handler      {} ({})", self.handler, self.message_types.join(", "))?;
+        writeln!(f, "  starts after global position {} (kept in {})", self.handled_through, self.position_stream)?;
+        if let Some(correlation) = &self.correlation {
+            writeln!(f, "  correlation  {correlation}")?;
+        }
+        if let Some(member) = self.member {
+            writeln!(f, "  group        member {} of {}", member.number(), member.size())?;
+        }
+        write!(f, "  concurrency  {} entities at a time, each in order", self.concurrency)
+    }
+}

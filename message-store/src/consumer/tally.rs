@@ -1,0 +1,49 @@
+//! How often each outcome came up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::idempotence::Outcome;
+
+/// Outcomes, counted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    outcomes: BTreeMap<&'static str, u64>,
+    events: u64,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        *self.outcomes.entry(outcome.name()).or_default() += 1;
+        if let Outcome::Handled { events, .. } = outcome {
+            self.events += *events as u64;
+        }
+    }
+
+    /// How often an outcome of this name ([`Outcome::name`]) came up.
+    pub fn of(&self, name: &str) -> u64 {
+        self.outcomes.get(name).copied().unwrap_or_default()
+    }
+
+    /// All outcomes that came up, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.outcomes.iter().map(|(name, count)| (*name, *count))
+    }
+
+    /// How many messages were handed to the handler, whatever came of them.
+    pub fn messages(&self) -> u64 {
+        self.outcomes.values().sum()
+    }
+
+    /// How many events were written.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts: Vec<String> = self.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        f.write_str(&counts.join(", "))
+    }
+}

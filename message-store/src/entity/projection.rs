@@ -1,0 +1,76 @@
+//! Projections: from the events of a stream to the state of an entity.
+
+use serde::de::DeserializeOwned;
+
+use crate::idempotence::{Sequences, stamp_of};
+use crate::{Message, Result, StoreId, Version};
+
+/// State that events are applied to.
+///
+/// ```
+/// use message_store::entity::Projection;
+/// #[derive(serde::Deserialize)]
+/// enum Event { Deposited { amount: u64 }, Withdrawn { amount: u64 } }
+///
+/// #[derive(Clone, Default)]
+/// struct Balance(u64);
+///
+/// impl Projection for Balance {
+///     const CATEGORY: &'static str = "account";
+///     type Event = Event;
+///     fn apply(&mut self, event: &Event) {
+///         match event {
+///             Event::Deposited { amount } => self.0 += amount,
+///             Event::Withdrawn { amount } => self.0 -= amount,
+///         }
+///     }
+/// }
+/// ```
+pub trait Projection: Default + Clone + Send + Sync + 'static {
+    /// The category of the streams that hold the events, such as `account`.
+    const CATEGORY: &'static str;
+
+    /// The events: an enum with a variant for each message type. A message of another type is ignored, and counted.
+    type Event: DeserializeOwned + Send + Sync;
+
+    /// Changes the state as the event says. It does not decide: what is in the stream has happened.
+    fn apply(&mut self, event: &Self::Event);
+}
+
+/// An entity: the state, and what the toolkit knows beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entity<P> {
+    /// The state.
+    pub state: P,
+    /// The version of the stream it was projected from.
+    pub version: Version,
+    /// The commands that its events were decided for.
+    pub sequences: Sequences,
+    /// How many messages of its stream are of a type the projection does not know.
+    pub ignored: u64,
+}
+
+impl<P: Projection> Default for Entity<P> {
+    fn default() -> Self {
+        Self { state: P::default(), version: Version::NO_STREAM, sequences: Sequences::default(), ignored: 0 }
+    }
+}
+
+impl<P: Projection> Entity<P> {
+    /// Applies a message of the entity's stream, read in the store `here`.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`](crate::Error::Undecodable); the entity is then as it was.
+    pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
+        let stamp = stamp_of(message, here)?;
+        match message.decode_variant::<P::Event>()? {
+            Some(event) => self.state.apply(&event),
+            None => self.ignored += 1,
+        }
+        if let Some(stamp) = stamp {
+            self.sequences.record_stamp(&stamp);
+        }
+        self.version = Version::at(message.position);
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! What can go wrong, named by what the caller has to do about it.
+
+use crate::{ExpectedVersion, GlobalPosition, MessageId, Position, StreamName, Version};
+
+/// The source of an error: whatever the backend or the decoder said.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result with this library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Each text says what happened, to which stream, id or position, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Someone else wrote to the stream first. Nothing was written.
+    #[error(
+        "wrong expected version for {stream}: expected {expected}, the stream is at {actual}. \
+         Nothing was written. Load the stream again and decide again"
+    )]
+    WrongExpectedVersion {
+        /// The stream.
+        stream: StreamName,
+        /// What the writer expected.
+        expected: ExpectedVersion,
+        /// What the stream's version is.
+        actual: Version,
+    },
+
+    /// A message id was used before for something else. Nothing was written.
+    #[error(
+        "message id {id} (for {stream}) is taken: {reason}. Nothing was written. \
+         An id belongs to one message for ever: repeat the whole first append, or take a new id"
+    )]
+    IdConflict {
+        /// The id, the first of those in conflict.
+        id: MessageId,
+        /// The stream this append named.
+        stream: StreamName,
+        /// How it differs from what was written first.
+        reason: String,
+    },
+
+    /// Larger than a limit allows. Nothing was written.
+    #[error("{what} is too large: {actual}, and the limit is {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// How large it is.
+        actual: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+
+    /// The input cannot be stored or understood. Nothing was written.
+    #[error("invalid {what}: {reason}")]
+    Invalid {
+        /// Which input.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The stored message cannot be read as the type that its reader expects.
+    #[error(
+        "the {message_type} at position {position} of {stream} (global position {global_position}) \
+         cannot be decoded: {reason}. Mend the type that reads it, or the message"
+    )]
+    Undecodable {
+        /// The stream that holds the message.
+        stream: StreamName,
+        /// Its position there.
+        position: Position,
+        /// Its global position.
+        global_position: GlobalPosition,
+        /// Its message type.
+        message_type: String,
+        /// What the decoder said: names the field.
+        reason: String,
+    },
+
+    /// This store does not do that.
+    #[error("{store} does not support {what}")]
+    Unsupported {
+        /// Which store.
+        store: String,
+        /// What it was asked.
+        what: String,
+    },
+
+    /// The connection was lost after the append was sent: it may or may not be written.
+    #[error(
+        "the answer to an append was lost ({source}): it may be written or not. \
+         Append the same messages again: their ids settle it, and nothing is written twice"
+    )]
+    CommitUnknown {
+        /// What was lost.
+        source: Source,
+    },
+
+    /// A consumer's position was taken over by another consumer of the same identity.
+    #[error(
+        "the position of consumer {consumer} is now kept by another process (its stream is at {actual}, \
+         ours was {expected}). This one stops. Give each consumer of a category its own identifier"
+    )]
+    PositionTaken {
+        /// The consumer's position stream.
+        consumer: StreamName,
+        /// The version we had written.
+        expected: ExpectedVersion,
+        /// The version now.
+        actual: Version,
+    },
+
+    /// A decision could not be written, however often it was made again.
+    #[error("gave up on {message_type} {id} at {stream} after {attempts} attempts; the last: {source}")]
+    GaveUp {
+        /// The command's type.
+        message_type: String,
+        /// The command's id.
+        id: MessageId,
+        /// The entity's stream.
+        stream: StreamName,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        source: Box<Error>,
+    },
+
+    /// A handler failed or panicked on a message.
+    #[error(
+        "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \
+         {source}. The consumer stopped before it; mend the cause and start again, nothing before it is repeated"
+    )]
+    Handler {
+        /// The message's type.
+        message_type: String,
+        /// The message's id.
+        id: MessageId,
+        /// Its stream.
+        stream: StreamName,
+        /// Its position there.
+        position: Position,
+        /// Its global position.
+        global_position: GlobalPosition,
+        /// What the handler said.
+        source: Source,
+    },
+
+    /// The database failed.
+    #[error("{context}: {source}")]
+    Backend {
+        /// What was being done.
+        context: String,
+        /// Whether trying again may help.
+        transient: bool,
+        /// What the database said.
+        source: Source,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { what: what.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn backend(context: impl Into<String>, transient: bool, source: impl Into<Source>) -> Self {
+        Self::Backend { context: context.into(), transient, source: source.into() }
+    }
+
+    /// Whether the same call may succeed when it is made again: a passing fault, or a lost answer.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::CommitUnknown { .. } | Self::Backend { transient: true, .. })
+    }
+}

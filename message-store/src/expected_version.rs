@@ -1,0 +1,54 @@
+//! What a writer expects a stream's version to be: optimistic concurrency.
+
+use std::fmt;
+
+use crate::{Position, Version};
+
+/// The version a stream must have for an append to be written.
+///
+/// Source of the idea: Message DB's `expected_version` argument of `write_message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExpectedVersion {
+    /// Any version: append wherever the stream ends.
+    Any,
+    /// The stream must hold no message yet. This is Eventide's *write initial*.
+    NoStream,
+    /// The last message must stand at this position.
+    Exact(Position),
+}
+
+impl ExpectedVersion {
+    /// Whether a stream at version `actual` may be appended to.
+    pub fn allows(self, actual: Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoStream => actual == Version::NO_STREAM,
+            Self::Exact(position) => actual == Version::at(position),
+        }
+    }
+
+    /// Message DB's number for it: `None` for any, -1 for no stream.
+    pub fn number(self) -> Option<i64> {
+        match self {
+            Self::Any => None,
+            Self::NoStream => Some(Version::NO_STREAM.get()),
+            Self::Exact(position) => Some(position.get()),
+        }
+    }
+}
+
+impl From<Version> for ExpectedVersion {
+    fn from(version: Version) -> Self {
+        version.position().map_or(Self::NoStream, Self::Exact)
+    }
+}
+
+impl fmt::Display for ExpectedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any version"),
+            Self::NoStream => f.write_str("no stream"),
+            Self::Exact(position) => write!(f, "version {position}"),
+        }
+    }
+}

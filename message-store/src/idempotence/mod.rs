@@ -1,0 +1,23 @@
+//! Exactly one effect per intent, in layers.
+//!
+//! | what comes twice | what catches it | [`Outcome`] |
+//! |---|---|---|
+//! | the same message, delivered again | its [`Sequence`] against the entity's [`Sequences`], then the [`derived_id`] of its first event | `AlreadyProcessed` |
+//! | another message with the same intent | its [`Reservation`] | `Duplicate`, or `Conflict` when it says something else |
+//! | the same append, sent again because its answer was lost | message ids, in the store | [`already_written`](crate::Appended::already_written) |
+//!
+//! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
+//! from a repeat by its derived id, and handled.
+
+mod derived_id;
+mod intent;
+mod outcome;
+mod reservation;
+mod sequence;
+
+pub use derived_id::derived_id;
+pub use intent::Intent;
+pub use outcome::Outcome;
+pub use reservation::{Reservation, reserve};
+pub use sequence::{Origin, Sequence, Sequences};
+pub(crate) use sequence::{place_of, sequence_of, stamp_of};

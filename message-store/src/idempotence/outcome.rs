@@ -1,0 +1,85 @@
+//! What became of a message: one enum, wherever a message can turn out to be a repeat.
+
+use std::fmt;
+
+use crate::MessageRef;
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It took effect now: this many events were written.
+    Handled {
+        /// How many events.
+        events: usize,
+        /// It came after messages of its origin that lie above it: a mark alone would have dropped it.
+        late: bool,
+    },
+    /// Its intent is now reserved for it.
+    Reserved {
+        /// The reservation, written now.
+        reservation: MessageRef,
+    },
+    /// The same message came again: what was written for it stands.
+    AlreadyProcessed {
+        /// The first event that was written for it.
+        original: MessageRef,
+    },
+    /// The same message came again: its intent is reserved for it already.
+    Redelivered {
+        /// The message that holds the reservation: itself, where it was first delivered.
+        original: MessageRef,
+    },
+    /// Another message with the same intent came first, and said the same.
+    Duplicate {
+        /// The message that came first.
+        original: MessageRef,
+    },
+    /// Another message with the same intent came first, and said something else: somebody has to look.
+    Conflict {
+        /// The message that came first.
+        original: MessageRef,
+    },
+    /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an event.
+    Ignored,
+    /// No handler knows its type.
+    Unhandled,
+}
+
+impl Outcome {
+    /// The outcome's name, for counting.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Handled { late: false, .. } => "handled",
+            Self::Handled { late: true, .. } => "handled late",
+            Self::Reserved { .. } => "reserved",
+            Self::AlreadyProcessed { .. } => "already processed",
+            Self::Redelivered { .. } => "redelivered",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Conflict { .. } => "conflict",
+            Self::Ignored => "ignored",
+            Self::Unhandled => "unhandled",
+        }
+    }
+
+    /// The message that came first, when this one was a repeat.
+    pub fn original(&self) -> Option<&MessageRef> {
+        match self {
+            Self::AlreadyProcessed { original }
+            | Self::Redelivered { original }
+            | Self::Duplicate { original }
+            | Self::Conflict { original } => Some(original),
+            Self::Handled { .. } | Self::Reserved { .. } | Self::Ignored | Self::Unhandled => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.original() {
+            Some(original) => write!(f, "{} (first: {original})", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}

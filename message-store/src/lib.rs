@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod append;
+mod canonical;
+mod error;
+mod expected_version;
+mod hash;
+mod json;
+mod limits;
+mod message;
+mod metadata;
+mod position;
+mod read;
+mod store;
+mod store_id;
+mod stream_name;
+mod variant;
+mod wake_up;
+
+pub mod command;
+pub mod consumer;
+pub mod entity;
+pub mod idempotence;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use append::{Append, Appended, Written};
+pub use error::{Error, Result, Source};
+pub use expected_version::ExpectedVersion;
+pub use json::{Json, MAX_JSON_DEPTH};
+pub use limits::{Limits, MAX_MESSAGE_TYPE_BYTES};
+pub use message::{Message, MessageId, MessageRef, NewMessage};
+pub use metadata::Metadata;
+pub use position::{GlobalPosition, Position, Version};
+pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
+pub use store::{MessageStore, MessageStoreExt, connect};
+pub use store_id::StoreId;
+pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
+pub use wake_up::WakeUp;

@@ -1,0 +1,56 @@
+//! How large things may be.
+
+use crate::{Error, NewMessage, Result, StreamName};
+
+/// What a store refuses to write, and how much it reads at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a message: type, data and metadata together. 1 MiB.
+    pub message_bytes: usize,
+    /// Messages in one append. 10,000.
+    pub append_messages: usize,
+    /// Messages in one batch that is read, whatever was asked for. 10,000.
+    pub batch_messages: usize,
+    /// Bytes of data and metadata in one batch that is read; at least one message comes all the same. 16 MiB.
+    pub batch_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_bytes: 1 << 20, append_messages: 10_000, batch_messages: 10_000, batch_bytes: 16 << 20 }
+    }
+}
+
+/// The longest message type in bytes.
+pub const MAX_MESSAGE_TYPE_BYTES: usize = 255;
+
+impl Limits {
+    pub(crate) fn check(&self, stream: &StreamName, message: &NewMessage) -> Result<()> {
+        let message_type = &message.message_type;
+        if message_type.is_empty() || message_type.contains('\0') {
+            let reason = format!("{message_type:?} of message {} is empty or holds a NUL character", message.id);
+            return Err(Error::invalid("message type", reason));
+        }
+        if message_type.len() > MAX_MESSAGE_TYPE_BYTES {
+            let (actual, limit) = (message_type.len(), MAX_MESSAGE_TYPE_BYTES);
+            return Err(Error::TooLarge { what: format!("the type of message {}", message.id), actual, limit });
+        }
+        let actual = message_type.len() + message.data.len() + message.metadata.len();
+        if actual > self.message_bytes {
+            let what = format!("{message_type} {} for {stream}, in bytes,", message.id);
+            return Err(Error::TooLarge { what, actual, limit: self.message_bytes });
+        }
+        Ok(())
+    }
+
+    /// The rows to read when `asked` were asked for.
+    pub(crate) fn rows(&self, asked: usize) -> i64 {
+        i64::try_from(asked.min(self.batch_messages)).unwrap_or(i64::MAX)
+    }
+
+    /// The bytes to read at most.
+    pub(crate) fn bytes(&self) -> i64 {
+        i64::try_from(self.batch_bytes).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,138 @@
+//! Wake-ups between processes, by LISTEN and NOTIFY.
+//!
+//! Problem: a NOTIFY inside the writing transaction makes commits wait for each other. Fix: it is sent afterwards, by a
+//! task of its own that gathers the categories written to since its last one. Why it is right: a wake-up only hurries a
+//! reader (see [`crate::wake_up`]); one that is lost, with this process or its connection, costs a poll interval.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::Notify;
+use tokio_postgres::config::Config;
+use tokio_postgres::{AsyncMessage, NoTls};
+
+use crate::StreamName;
+use crate::wake_up::Bells;
+
+const CHANNEL: &str = "message_store";
+/// Pause between two notifications, in which categories gather.
+const GATHER: Duration = Duration::from_millis(2);
+/// Pause before a lost connection is made again.
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// Both ends of the wake-up channel of one open store. Its tasks end with it.
+#[derive(Debug)]
+pub(super) struct Listener {
+    config: Config,
+    bells: Arc<Bells>,
+    outbox: Arc<Outbox>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    categories: Mutex<BTreeSet<String>>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    listening: bool,
+    handles: Vec<tokio::task::AbortHandle>,
+}
+
+impl Listener {
+    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>) -> Self {
+        let outbox = Arc::new(Outbox::default());
+        let teller = tokio::spawn(tell(Arc::clone(&outbox), pool)).abort_handle();
+        let tasks = Mutex::new(Tasks { listening: false, handles: vec![teller] });
+        Self { config, bells, outbox, tasks }
+    }
+
+    /// Tells other processes of messages in these streams, soon.
+    pub(super) fn tell<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
+        let mut categories = self.outbox.categories.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in streams {
+            if !categories.contains(stream.category_str()) {
+                categories.insert(stream.category_str().to_owned());
+            }
+        }
+        self.outbox.filled.notify_one();
+    }
+
+    /// Begins to hear other processes, unless it has begun.
+    pub(super) fn listen(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut tasks.listening, true) {
+            let task = tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.bells)));
+            tasks.handles.push(task.abort_handle());
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        for task in &self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).handles {
+            task.abort();
+        }
+    }
+}
+
+async fn tell(outbox: Arc<Outbox>, pool: Pool) {
+    loop {
+        outbox.filled.notified().await;
+        let categories: Vec<String> =
+            std::mem::take(&mut *outbox.categories.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
+        if let Err(error) = notify(&pool, &categories).await {
+            tracing::debug!(%error, "a wake-up could not be sent; readers poll");
+        }
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+async fn notify(pool: &Pool, categories: &[String]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Nothing is lost with it, so it need not wait for the disk.
+    const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, category) \
+         FROM unnest($2::text[]) AS category";
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(NOTIFY).await?;
+    client.query(&statement, &[&CHANNEL, &categories]).await?;
+    Ok(())
+}
+
+async fn hear(config: Config, bells: Weak<Bells>) {
+    while let Some(bells) = bells.upgrade() {
+        if let Err(error) = hear_until_lost(&config, &bells).await {
+            tracing::debug!(%error, "the wake-up connection was lost; readers poll");
+        }
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+async fn hear_until_lost(config: &Config, bells: &Bells) -> Result<(), tokio_postgres::Error> {
+    let (client, mut connection) = config.connect(NoTls).await?;
+    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    let listen = format!("LISTEN {CHANNEL}");
+    let mut subscribed = std::pin::pin!(client.batch_execute(&listen));
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            done = &mut subscribed, if waiting => {
+                done?;
+                waiting = false;
+                // What was written before we listened has rung no bell.
+                bells.ring_all();
+            }
+            message = messages.next() => match message {
+                Some(Ok(AsyncMessage::Notification(notification))) => bells.ring(notification.payload()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading.
+
+use deadpool_postgres::Object;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::failure::backend;
+use super::get;
+use crate::{
+    Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
+    StreamName, StreamRead, Version,
+};
+
+const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
+const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
+const CATEGORY: &str = include_str!("sql/read_category.sql");
+const ALL: &str = include_str!("sql/read_all.sql");
+const LAST: &str = include_str!("sql/last_message.sql");
+const MESSAGE: &str = include_str!("sql/message.sql");
+const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
+const HORIZON: &str = "SELECT message_store.horizon()";
+const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
+
+pub(super) async fn stream(
+    client: &Object,
+    stream: &StreamName,
+    read: &StreamRead,
+    limits: &Limits,
+) -> Result<Vec<Message>> {
+    let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
+    let from = read.from.map_or(first, Position::get);
+    let (rows, bytes) = (limits.rows(read.limit), limits.bytes());
+    let rows = query(client, sql, &[&stream.as_str(), &from, &rows, &bytes]).await?;
+    rows.iter().map(message_in).collect()
+}
+
+pub(super) async fn category(client: &Object, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
+    batch(client, CATEGORY, &category.as_str(), read, limits).await
+}
+
+/// In a statement of its own before the read: see `V2__append.sql` for why that is right.
+pub(super) async fn all(client: &Object, read: &Read, limits: &Limits) -> Result<Batch> {
+    let row = query(client, HORIZON, &[]).await?;
+    let horizon: i64 = row.first().map(|row| get(row, 0)).transpose()?.unwrap_or(0);
+    batch(client, ALL, &horizon, read, limits).await
+}
+
+async fn batch(
+    client: &Object,
+    sql: &'static str,
+    scope: &(dyn ToSql + Sync),
+    read: &Read,
+    limits: &Limits,
+) -> Result<Batch> {
+    let filter = &read.filter;
+    let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
+    let correlation = filter.correlation.as_ref().map(Category::as_str);
+    let member = filter.member.map(|member| i64::from(member.number()));
+    let size = filter.member.map(|member| i64::from(member.size()));
+    let types = (!filter.message_types.is_empty()).then_some(&filter.message_types);
+    let rows = query(client, sql, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
+
+    let last = rows.last().map(|row| get(row, 4)).transpose()?.map(GlobalPosition::new);
+    let mut passing = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if get(row, 8)? {
+            passing.push(message_in(row)?);
+        }
+    }
+    Ok(Batch::of(passing, last, read))
+}
+
+pub(super) async fn last(client: &Object, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+    let rows = query(client, LAST, &[&stream.as_str(), &message_type]).await?;
+    rows.first().map(message_in).transpose()
+}
+
+pub(super) async fn version(client: &Object, stream: &StreamName) -> Result<Version> {
+    super::append::version(query(client, VERSION, &[&stream.as_str()]).await?.first())
+}
+
+pub(super) async fn message(client: &Object, id: MessageId) -> Result<Option<Message>> {
+    query(client, MESSAGE, &[&id.as_uuid()]).await?.first().map(message_in).transpose()
+}
+
+pub(super) async fn store_id(client: &Object) -> Result<StoreId> {
+    let rows = query(client, STORE_ID, &[]).await?;
+    let missing = || Error::backend("reading the store's identity", false, "message_store.store_identity is empty");
+    get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
+}
+
+async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    let statement = client.prepare_cached(sql).await.map_err(backend("reading messages"))?;
+    client.query(&statement, parameters).await.map_err(backend("reading messages"))
+}
+
+fn message_in(row: &Row) -> Result<Message> {
+    let time: DateTime = get(row, 7)?;
+    let time = time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
+    Ok(Message {
+        id: MessageId::from_uuid(get(row, 0)?),
+        stream: StreamName::new(get::<&str>(row, 1)?)?,
+        message_type: get(row, 2)?,
+        position: Position::new(get(row, 3)?),
+        global_position: GlobalPosition::new(get(row, 4)?),
+        data: Json::from_database(get(row, 5)?)?,
+        metadata: Json::from_database(get(row, 6)?)?,
+        time: time.timestamp(),
+    })
+}

@@ -1,0 +1,54 @@
+//! Making and upgrading the schema.
+//!
+//! Problem: refinery takes no lock, so of two processes that open a new file at once one finds the other's tables half
+//! way. Fix: whoever fails looks again; when the schema is current by then, somebody else has made it.
+
+use std::time::Duration;
+
+use refinery::embed_migrations;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::backend;
+use crate::{Error, Result};
+
+embed_migrations!("migrations/sqlite");
+
+const HISTORY: &str = "schema_history";
+const ATTEMPTS: u32 = 10;
+
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        if is_current(connection)? {
+            return Ok(());
+        }
+        let mut runner = migrations::runner().set_grouped(true);
+        runner.set_migration_table_name(HISTORY);
+        match runner.run(connection) {
+            Ok(_) => return Ok(()),
+            Err(_) if is_current(connection)? => return Ok(()),
+            Err(error) if attempt == ATTEMPTS => {
+                return Err(Error::backend("making the schema of the SQLite store", false, error));
+            }
+            Err(error) => tracing::debug!(%error, attempt, "the schema could not be made; trying again"),
+        }
+        std::thread::sleep(Duration::from_millis(20) * attempt);
+        attempt += 1;
+    }
+}
+
+fn is_current(connection: &Connection) -> Result<bool> {
+    let newest = migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
+    let history = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
+    let found: Option<i64> = connection
+        .query_row(history, [HISTORY], |row| row.get(0))
+        .optional()
+        .map_err(backend("reading the SQLite file (is it a SQLite file?)"))?;
+    if found.is_none() {
+        return Ok(false);
+    }
+    let version: Option<i64> = connection
+        .query_row(&format!("SELECT max(version) FROM {HISTORY}"), [], |row| row.get(0))
+        .map_err(backend("reading the schema's version"))?;
+    Ok(version >= newest.map(i64::from))
+}

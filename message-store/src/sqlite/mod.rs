@@ -1,0 +1,212 @@
+//! The SQLite store: a file, or memory. One thread writes, several read beside it.
+
+mod migrate;
+mod read;
+mod readers;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::wake_up::Bells;
+use crate::{
+    Append, Appended, Batch, Category, Error, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
+    StreamName, StreamRead, Version, WakeUp,
+};
+use readers::Readers;
+use writer::Writer;
+
+/// How long a statement waits for another process's lock on the file.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+/// Connections that read beside the writer.
+const READERS: usize = 4;
+
+/// A store in a SQLite file, or in memory.
+///
+/// Appends are durable when they are acknowledged (`synchronous=FULL`, write-ahead log). Other processes may open the
+/// file at the same time; their messages are found by polling.
+pub struct SqliteStore {
+    place: Place,
+    limits: Limits,
+    store_id: RwLock<StoreId>,
+    bells: Arc<Bells>,
+    writer: Writer,
+    readers: Readers,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+impl SqliteStore {
+    /// Opens the file (made when it is missing), or `:memory:`, and makes or upgrades the schema.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty path; [`Error::Backend`] when the file cannot be opened, or is no message store.
+    pub async fn open(place: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(place, Limits::default()).await
+    }
+
+    /// As [`SqliteStore::open`], with these limits.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with(place: impl AsRef<Path>, limits: Limits) -> Result<Self> {
+        let place = match place.as_ref() {
+            path if path.as_os_str().is_empty() => {
+                return Err(Error::invalid("store URL", "it names no file; write sqlite:PATH or sqlite::memory:"));
+            }
+            path if path == Path::new(":memory:") => Place::Memory,
+            path => Place::File(path.to_owned()),
+        };
+        blocking(move || Self::open_now(place, limits)).await
+    }
+
+    fn open_now(place: Place, limits: Limits) -> Result<Self> {
+        let mut connection = place.connect()?;
+        migrate::migrate(&mut connection)?;
+        let store_id = RwLock::new(read::store_id(&connection)?);
+        let bells = Arc::new(Bells::default());
+        let connection = Arc::new(Mutex::new(connection));
+        let readers = match &place {
+            // Another connection would be another database.
+            Place::Memory => Readers::new(vec![Arc::clone(&connection)]),
+            Place::File(path) => {
+                let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));
+                Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
+            }
+        };
+        let writer = Writer::start(connection, Arc::clone(&bells))?;
+        Ok(Self { place, limits, store_id, bells, writer, readers })
+    }
+}
+
+impl Place {
+    fn connect(&self) -> Result<Connection> {
+        let connection = match self {
+            Self::Memory => Connection::open_in_memory().map_err(backend("opening a SQLite store in memory"))?,
+            Self::File(path) => Connection::open(path).map_err(|error| {
+                let context = format!("opening the SQLite file {}", path.display());
+                Error::backend(context, is_transient(&error), error)
+            })?,
+        };
+        configure(&connection).map_err(backend("configuring the SQLite connection"))?;
+        Ok(connection)
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // NORMAL loses acknowledged commits when the power goes.
+    connection.pragma_update(None, "synchronous", "FULL")
+}
+
+fn open_to_read(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(backend("opening the SQLite file to read"))?;
+    connection.busy_timeout(BUSY_WAIT).map_err(backend("opening the SQLite file to read"))?;
+    Ok(connection)
+}
+
+fn backend(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| Error::backend(context, is_transient(&error), error)
+}
+
+fn is_transient(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull))
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::backend("a SQLite task", false, error)),
+    }
+}
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    fn store_id(&self) -> StoreId {
+        *self.store_id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn describe(&self) -> String {
+        match &self.place {
+            Place::Memory => "sqlite::memory:".to_owned(),
+            Place::File(path) => format!("sqlite:{}", path.display()),
+        }
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        crate::append::validate(&appends, &self.limits)?;
+        self.writer.append(appends).await
+    }
+
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        let (stream, limits) = (stream.clone(), self.limits);
+        self.readers.read(move |connection| read::stream(connection, &stream, &read, &limits)).await
+    }
+
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        let (category, limits) = (category.clone(), self.limits);
+        self.readers.read(move |connection| read::category(connection, &category, &read, &limits)).await
+    }
+
+    async fn read_all(&self, read: Read) -> Result<Batch> {
+        let limits = self.limits;
+        self.readers.read(move |connection| read::all(connection, &read, &limits)).await
+    }
+
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        let (stream, message_type) = (stream.clone(), message_type.map(str::to_owned));
+        self.readers.read(move |connection| read::last(connection, &stream, message_type.as_deref())).await
+    }
+
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        let stream = stream.clone();
+        self.readers.read(move |connection| read::version(connection, &stream)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        self.readers.read(move |connection| read::message(connection, id)).await
+    }
+
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        Ok(self.bells.listen(category))
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        let id = StoreId::random();
+        let place = self.place.clone();
+        if let Place::Memory = place {
+            return Err(Error::Unsupported { store: self.describe(), what: "rotation: it cannot be restored".into() });
+        }
+        blocking(move || {
+            let sql = "UPDATE store_identity SET store_id = ?1";
+            let connection = place.connect()?;
+            connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
+        })
+        .await?;
+        *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
+        Ok(id)
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("place", &self.describe()).finish_non_exhaustive()
+    }
+}

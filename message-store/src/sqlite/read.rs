@@ -1,0 +1,109 @@
+//! Reading.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row};
+use uuid::Uuid;
+
+use super::backend;
+use crate::{
+    Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
+    StreamName, StreamRead, Version,
+};
+
+const COLUMNS: &str = "id, stream_name, type, position, global_position, data, metadata, time";
+
+pub(super) fn stream(
+    connection: &Connection,
+    stream: &StreamName,
+    read: &StreamRead,
+    limits: &Limits,
+) -> Result<Vec<Message>> {
+    let (compare, order, first) = if read.backwards { ("<=", "DESC", i64::MAX) } else { (">=", "ASC", 0) };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages WHERE stream_name = ?1 AND position {compare} ?2 ORDER BY position {order} LIMIT ?3"
+    );
+    let from = read.from.map_or(first, Position::get);
+    messages(connection, &sql, (stream.as_str(), from, limits.rows(read.limit)), limits)
+}
+
+pub(super) fn category(connection: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages WHERE category = ?1 AND global_position >= ?2 ORDER BY global_position LIMIT ?3"
+    );
+    let rows = limits.rows(read.look_at());
+    Ok(batch(messages(connection, &sql, (category.as_str(), read.from.get(), rows), limits)?, read))
+}
+
+/// With one writer at a time, positions become visible in their order.
+pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
+    let sql = format!("SELECT {COLUMNS} FROM messages WHERE global_position >= ?1 ORDER BY global_position LIMIT ?2");
+    Ok(batch(messages(connection, &sql, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
+}
+
+fn batch(mut messages: Vec<Message>, read: &Read) -> Batch {
+    let last = messages.last().map(|last| last.global_position);
+    messages.retain(|message| read.filter.passes(message));
+    Batch::of(messages, last, read)
+}
+
+pub(super) fn last(connection: &Connection, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages WHERE stream_name = ?1 AND (?2 IS NULL OR type = ?2) ORDER BY position DESC LIMIT 1"
+    );
+    one(connection, &sql, (stream.as_str(), message_type))
+}
+
+pub(super) fn message(connection: &Connection, id: MessageId) -> Result<Option<Message>> {
+    one(connection, &format!("SELECT {COLUMNS} FROM messages WHERE id = ?1"), [id.as_uuid().as_bytes()])
+}
+
+pub(super) fn version(connection: &Connection, stream: &StreamName) -> Result<Version> {
+    let mut statement = connection
+        .prepare_cached("SELECT max(position) FROM messages WHERE stream_name = ?1")
+        .map_err(backend("reading a stream's version"))?;
+    let position: Option<i64> =
+        statement.query_row([stream.as_str()], |row| row.get(0)).map_err(backend("reading a stream's version"))?;
+    Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
+}
+
+pub(super) fn store_id(connection: &Connection) -> Result<StoreId> {
+    let bytes: [u8; 16] = connection
+        .query_row("SELECT store_id FROM store_identity", [], |row| row.get(0))
+        .map_err(backend("reading the store's identity"))?;
+    Ok(StoreId::from_uuid(Uuid::from_bytes(bytes)))
+}
+
+fn one(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Option<Message>> {
+    let mut statement = connection.prepare_cached(sql).map_err(backend("reading a message"))?;
+    let row = statement.query_row(parameters, |row| Ok(message_in(row))).optional();
+    row.map_err(backend("reading a message"))?.transpose()
+}
+
+/// The rows, until the bytes of a batch are passed.
+fn messages(connection: &Connection, sql: &str, parameters: impl Params, limits: &Limits) -> Result<Vec<Message>> {
+    let mut statement = connection.prepare_cached(sql).map_err(backend("reading messages"))?;
+    let mut rows = statement.query(parameters).map_err(backend("reading messages"))?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while bytes < limits.batch_bytes {
+        let Some(row) = rows.next().map_err(backend("reading messages"))? else { break };
+        let message = message_in(row)?;
+        bytes += message.data.len() + message.metadata.len();
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+fn message_in(row: &Row<'_>) -> Result<Message> {
+    let column = backend("reading a message's row");
+    let time = Timestamp::from_microsecond(row.get(7).map_err(&column)?);
+    Ok(Message {
+        id: MessageId::from_uuid(Uuid::from_bytes(row.get(0).map_err(&column)?)),
+        stream: StreamName::new(row.get_ref(1).map_err(&column)?.as_str().map_err(|error| column(error.into()))?)?,
+        message_type: row.get(2).map_err(&column)?,
+        position: Position::new(row.get(3).map_err(&column)?),
+        global_position: GlobalPosition::new(row.get(4).map_err(&column)?),
+        data: Json::from_database(row.get(5).map_err(&column)?)?,
+        metadata: Json::from_database(row.get(6).map_err(&column)?)?,
+        time: time.map_err(|error| Error::backend("reading a message's time", false, error))?,
+    })
+}

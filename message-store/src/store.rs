@@ -1,0 +1,166 @@
+//! The contract that every backend keeps, proved by one conformance suite ([`crate::testing::conformance`]).
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::Stream;
+use futures_util::stream::{self, TryStreamExt as _};
+
+use crate::{
+    Append, Appended, Batch, Category, ExpectedVersion, Limits, Message, MessageId, NewMessage, Position, Read, Result,
+    StoreId, StreamName, StreamRead, Version, WakeUp,
+};
+
+/// A store of messages.
+///
+/// - Stream positions are gapless from 0. Global positions rise; gaps are normal.
+/// - A reader that has passed a global position never later finds an unseen message below it.
+/// - An acknowledged append is durable; an append whose answer was lost is settled by appending the same messages again.
+#[async_trait]
+pub trait MessageStore: fmt::Debug + Send + Sync {
+    /// This store's identity, as it was when the store was opened or last rotated by this handle.
+    fn store_id(&self) -> StoreId;
+
+    /// What this store refuses to write, and how much it reads at once.
+    fn limits(&self) -> &Limits;
+
+    /// The store's kind and place, without secrets: for start-up sheets and errors.
+    fn describe(&self) -> String;
+
+    /// Appends messages to one stream or to several, all of them or none.
+    ///
+    /// The same messages again (ids, streams, types, data) return their first places, marked
+    /// [`already_written`](Appended::already_written), even when an expected version is stale by now.
+    ///
+    /// # Errors
+    /// [`WrongExpectedVersion`](crate::Error::WrongExpectedVersion), [`IdConflict`](crate::Error::IdConflict),
+    /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid): nothing was written.
+    /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
+    /// [`Backend`](crate::Error::Backend): nothing was written.
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended>;
+
+    /// Reads a stream. An empty answer means that there is nothing from there on.
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>>;
+
+    /// Reads a category in the order of global positions.
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch>;
+
+    /// Reads all messages in the order of global positions.
+    async fn read_all(&self, read: Read) -> Result<Batch>;
+
+    /// The last message of a stream, or its last message of one type.
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>>;
+
+    /// The version of a stream.
+    async fn version(&self, stream: &StreamName) -> Result<Version>;
+
+    /// The message with this id.
+    async fn message(&self, id: MessageId) -> Result<Option<Message>>;
+
+    /// A bell that rings when messages come to a category, or to any with `None`. Ask for it *before* reading: what is
+    /// written after the read then rings it.
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp>;
+
+    /// Gives the store a new identity, so that positions given out from now on are told apart from earlier ones.
+    /// For a store restored to an earlier point, or a clone that goes live; with no component running.
+    async fn rotate_store_id(&self) -> Result<StoreId>;
+}
+
+/// What follows from the contract, for every store.
+#[async_trait]
+pub trait MessageStoreExt: MessageStore {
+    /// Appends messages to one stream.
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`].
+    async fn append_to(
+        &self,
+        stream: &StreamName,
+        expected: impl Into<ExpectedVersion> + Send,
+        messages: Vec<NewMessage>,
+    ) -> Result<Appended> {
+        self.append(vec![Append { stream: stream.clone(), expected: expected.into(), messages }]).await
+    }
+
+    /// All messages of a stream from a position on, read in batches as they are asked for.
+    fn stream_messages<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        from: Position,
+    ) -> impl Stream<Item = Result<Message>> + Send + 'a {
+        stream::try_unfold(from, move |from| async move {
+            let messages = self.read_stream(stream, StreamRead::forwards_from(from)).await?;
+            let Some(last) = messages.last() else { return Ok(None) };
+            let next = last.position.next();
+            Ok::<_, crate::Error>(Some((stream::iter(messages.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+    }
+
+    /// All messages of a category up to its end, read in batches as they are asked for.
+    fn category_messages<'a>(
+        &'a self,
+        category: &'a Category,
+        read: Read,
+    ) -> impl Stream<Item = Result<Message>> + Send + 'a {
+        batches(read, move |read| self.read_category(category, read))
+    }
+
+    /// All messages of the store up to its end, read in batches as they are asked for.
+    fn all_messages(&self, read: Read) -> impl Stream<Item = Result<Message>> + Send + '_ {
+        batches(read, move |read| self.read_all(read))
+    }
+}
+
+impl<S: MessageStore + ?Sized> MessageStoreExt for S {}
+
+fn batches<'a, F>(
+    read: Read,
+    mut next: impl FnMut(Read) -> F + Send + 'a,
+) -> impl Stream<Item = Result<Message>> + Send + 'a
+where
+    F: Future<Output = Result<Batch>> + Send + 'a,
+{
+    stream::try_unfold(read, move |read| {
+        let batch = next(read.clone());
+        async move {
+            let batch = batch.await?;
+            if batch.is_at_end(&read) {
+                return Ok(None);
+            }
+            let read = Read { from: batch.looked_through.next(), ..read };
+            Ok::<_, crate::Error>(Some((stream::iter(batch.messages.into_iter().map(Ok)), read)))
+        }
+    })
+    .try_flatten()
+}
+
+/// Opens the store that a URL names, and makes or upgrades its schema.
+///
+/// | URL | store |
+/// |---|---|
+/// | `postgres://user@host/database` | PostgreSQL |
+/// | `sqlite:path/to/file.db` | a SQLite file, made when it is missing |
+/// | `sqlite::memory:` | SQLite in memory, gone when it is closed |
+///
+/// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) for a URL of another kind, [`Error::Unsupported`](crate::Error::Unsupported) for
+/// a backend that was not compiled in, [`Error::Backend`](crate::Error::Backend) when the database cannot be opened.
+pub async fn connect(url: &str) -> Result<Arc<dyn MessageStore>> {
+    match url.split_once(':') {
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(crate::postgres::PostgresStore::open(url).await?)),
+        #[cfg(feature = "sqlite")]
+        Some(("sqlite", place)) => Ok(Arc::new(crate::sqlite::SqliteStore::open(place).await?)),
+        #[allow(unreachable_patterns)]
+        Some((kind @ ("postgres" | "postgresql" | "sqlite"), _)) => Err(crate::Error::Unsupported {
+            store: "this build".to_owned(),
+            what: format!("{kind}: URLs; compile it with that feature"),
+        }),
+        _ => Err(crate::Error::invalid(
+            "store URL",
+            "it must begin with postgres:// or sqlite: (such as sqlite:account.db or sqlite::memory:)",
+        )),
+    }
+}

@@ -1,0 +1,195 @@
+//! Enums as messages: the variant's name is the message type, its fields are the data.
+//!
+//! Decoding goes straight from the stored text into the variant, without a detour over a value tree: this module plays
+//! the part of a deserializer that already knows which variant comes. So an error still names the field and the column,
+//! and a type the enum does not have is told apart from a known type with bad data.
+
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
+use serde::{Serialize, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+use crate::{Error, Json, Result};
+
+/// Type and data of an enum's value.
+pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {
+    let text = Json::encode(value)?;
+    let not_a_variant = || Error::invalid("message", format!("it must be an enum variant, not {}", text.text()));
+    if text.text().starts_with('"') {
+        // A variant without fields is its name alone.
+        return Ok((text.decode()?, Json::NULL));
+    }
+    let mut members: BTreeMap<String, Box<RawValue>> = text.decode().map_err(|_| not_a_variant())?;
+    match members.pop_first() {
+        Some((name, data)) if members.is_empty() => Ok((name, Json::from_raw(data)?)),
+        _ => Err(not_a_variant()),
+    }
+}
+
+/// The variant named `message_type` with `data` as its fields, if `E` has it.
+pub(crate) fn decode<E: DeserializeOwned>(message_type: &str, data: &Json) -> serde_json::Result<Option<E>> {
+    let mut known = true;
+    let variant = Variant { name: message_type, data: data.text(), known: &mut known };
+    match E::deserialize(variant) {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if !known => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names of the variants of `E`: the message types it stands for.
+pub(crate) fn names<E: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // The probe ends with an error on purpose, once it has heard the names.
+    let _ = E::deserialize(Names(&mut names));
+    names
+}
+
+struct Variant<'a> {
+    name: &'a str,
+    data: &'a str,
+    known: &'a mut bool,
+}
+
+impl<'de> Deserializer<'de> for Variant<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        if !variants.contains(&self.name) {
+            *self.known = false;
+            return Err(de::Error::unknown_variant(self.name, variants));
+        }
+        visitor.visit_enum(self)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("the type that reads messages must be an enum with a variant for each message type"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de> EnumAccess<'de> for Variant<'de> {
+    type Error = serde_json::Error;
+    type Variant = Data<'de>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Data<'de>), Self::Error> {
+        let name = StrDeserializer::<NameError>::new(self.name);
+        let value = seed.deserialize(name).map_err(de::Error::custom)?;
+        Ok((value, Data(self.data)))
+    }
+}
+
+struct Data<'a>(&'a str);
+
+impl<'de> VariantAccess<'de> for Data<'de> {
+    type Error = serde_json::Error;
+
+    fn unit_variant(self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Self::Error> {
+        seed.deserialize(&mut serde_json::Deserializer::from_str(self.0))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Self::Error> {
+        serde_json::Deserializer::from_str(self.0).deserialize_tuple(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        serde_json::Deserializer::from_str(self.0).deserialize_struct("", fields, visitor)
+    }
+}
+
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = NameError;
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, NameError> {
+        *self.0 = variants;
+        Err(de::Error::custom("heard"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, NameError> {
+        Err(de::Error::custom("not an enum"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    enum Event {
+        Opened { owner: String },
+        Moved(Box<RawValueText>),
+        Pair(u8, u8),
+        Closed,
+    }
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    struct RawValueText {
+        to: String,
+    }
+
+    #[test]
+    fn every_shape_of_variant_survives_the_round_trip() {
+        for (event, message_type, data) in [
+            (Event::Opened { owner: "Ann".into() }, "Opened", r#"{"owner":"Ann"}"#),
+            (Event::Moved(Box::new(RawValueText { to: "Rome".into() })), "Moved", r#"{"to":"Rome"}"#),
+            (Event::Pair(1, 2), "Pair", "[1,2]"),
+            (Event::Closed, "Closed", "null"),
+        ] {
+            let (name, json) = encode(&event).unwrap();
+            assert_eq!((name.as_str(), json.text()), (message_type, data));
+            assert_eq!(decode::<Event>(&name, &json).unwrap(), Some(event));
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_none_and_bad_data_of_a_known_type_is_an_error_naming_the_field() {
+        let data = Json::parse(r#"{"owner":7}"#).unwrap();
+        assert_eq!(decode::<Event>("Renamed", &data).unwrap(), None);
+        assert!(decode::<Event>("Opened", &data).unwrap_err().to_string().contains("invalid type"));
+        let missing = decode::<Event>("Opened", &Json::parse("{}").unwrap()).unwrap_err();
+        assert!(missing.to_string().contains("owner"), "{missing}");
+    }
+
+    #[test]
+    fn the_message_types_of_an_enum_are_known_without_a_value() {
+        assert_eq!(names::<Event>(), ["Opened", "Moved", "Pair", "Closed"]);
+    }
+
+    #[test]
+    fn a_value_that_is_no_variant_is_refused() {
+        let error = encode(&BTreeMap::from([("a", 1), ("b", 2)])).unwrap_err().to_string();
+        assert!(error.contains("enum variant"), "{error}");
+        assert!(encode(&7).is_err());
+    }
+}

@@ -1,0 +1,28 @@
+-- The message store. AUTOINCREMENT: a global position is never given out twice, also after a rollback or a deletion.
+-- The category stands beside the name it follows from, so that every tool that opens the file can use its index.
+CREATE TABLE messages (
+  global_position INTEGER PRIMARY KEY AUTOINCREMENT,
+  position INTEGER NOT NULL,
+  -- Microseconds since 1970, UTC.
+  time INTEGER NOT NULL,
+  stream_name TEXT NOT NULL,
+  category TEXT NOT NULL,
+  type TEXT NOT NULL,
+  -- JSON texts.
+  data TEXT,
+  metadata TEXT,
+  -- 16 bytes.
+  id BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX messages_id ON messages (id);
+CREATE UNIQUE INDEX messages_stream ON messages (stream_name, position);
+CREATE INDEX messages_category ON messages (category, global_position);
+
+-- One row: which store a global position belongs to. 16 bytes.
+CREATE TABLE store_identity (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  store_id BLOB NOT NULL
+) STRICT;
+
+INSERT INTO store_identity (only_row, store_id) VALUES (1, randomblob(16));
