@@ -27,6 +27,8 @@ pub mod idempotence;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use append::{Append, Appended, Written};
 pub use error::{Error, Result, Source};

@@ -1,0 +1,8 @@
+//! What the end-to-end tests stand on: a PostgreSQL server, a database for each test, and the subjects of the conformance
+//! suite.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod accounts;
+pub mod cutting_proxy;
+pub mod postgres;
+pub mod subjects;

@@ -4,6 +4,7 @@ mod context;
 mod decide;
 mod decider;
 mod handler;
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod stamp;
 

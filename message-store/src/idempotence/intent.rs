@@ -120,7 +120,8 @@ mod tests {
                 stream(entity, &parts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
             };
             prop_assert_eq!(ours == theirs, name(&ours) == name(&theirs));
-            prop_assert_eq!(name(&ours).cardinal_id(), Some(ours.0.as_str()));
+            let stream = name(&ours);
+            prop_assert_eq!(stream.cardinal_id(), Some(ours.0.as_str()));
         }
     }
 }

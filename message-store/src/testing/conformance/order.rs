@@ -1,0 +1,104 @@
+//! A reader that has passed a global position never later finds an unseen message below it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use futures_util::future::join_all;
+
+use super::{Subject, append, numbered, stream};
+use crate::{
+    Append, Batch, Category, ExpectedVersion, GlobalPosition, MessageStore, MessageStoreExt as _, Read, Result,
+};
+
+const WRITERS: usize = 16;
+const APPENDS: usize = 24;
+const CATEGORIES: usize = 4;
+
+/// Reads on until there is nothing more and the writers have ended; returns what was seen.
+async fn follow(store: Arc<dyn MessageStore>, category: Option<Category>, ended: Arc<AtomicBool>) -> BTreeSet<GlobalPosition> {
+    let mut seen = BTreeSet::new();
+    let mut read = Read::default().limit(10);
+    loop {
+        let no_more_is_written = ended.load(Ordering::SeqCst);
+        let batch: Result<Batch> = match &category {
+            Some(category) => store.read_category(category, read.clone()).await,
+            None => store.read_all(read.clone()).await,
+        };
+        let batch = batch.unwrap();
+        seen.extend(batch.messages.iter().map(|message| message.global_position));
+        if batch.is_at_end(&read) {
+            if no_more_is_written {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+        read.from = batch.looked_through.next();
+    }
+}
+
+/// How many messages the readers skipped, while 16 writers append, some of them slowly, and some roll back.
+pub async fn count_skipped(subject: &impl Subject) -> usize {
+    let store = subject.store();
+    let ended = Arc::new(AtomicBool::new(false));
+    let categories: Vec<Category> =
+        (0..CATEGORIES).map(|number| Category::new(format!("category{number}")).unwrap()).collect();
+    let readers: Vec<_> = categories
+        .iter()
+        .cloned()
+        .map(Some)
+        .chain([None])
+        .map(|category| tokio::spawn(follow(store.clone(), category, Arc::clone(&ended))))
+        .collect();
+
+    join_all((0..WRITERS).map(|writer| {
+        let store = store.clone();
+        async move {
+            for number in 0..APPENDS {
+                let name = stream(&format!("category{}-{writer}", (writer + number) % CATEGORIES));
+                let append = Append::to(name).message(numbered(number));
+                match (writer + number * 5) % 8 {
+                    0 => subject.append_slowly(append, Duration::from_millis(20), true).await,
+                    1 => subject.append_slowly(append, Duration::from_millis(10), false).await,
+                    2 => subject.append_slowly(append, Duration::ZERO, true).await,
+                    _ => drop(store.append(vec![append]).await.unwrap()),
+                }
+            }
+        }
+    }))
+    .await;
+    ended.store(true, Ordering::SeqCst);
+
+    let mut skipped = 0;
+    for (reader, category) in readers.into_iter().zip(categories.into_iter().map(Some).chain([None])) {
+        let seen = reader.await.unwrap();
+        let messages: Vec<crate::Message> = match &category {
+            Some(category) => store.category_messages(category, Read::default()).try_collect().await.unwrap(),
+            None => store.all_messages(Read::default()).try_collect().await.unwrap(),
+        };
+        assert!(messages.len() >= WRITERS * APPENDS / CATEGORIES / 2, "only {} messages were written", messages.len());
+        skipped += messages.iter().filter(|message| !seen.contains(&message.global_position)).count();
+    }
+    skipped
+}
+
+/// Readers of categories and of all messages.
+pub async fn readers_skip_nothing_while_slow_writers_commit_and_roll_back(subject: &impl Subject) {
+    assert_eq!(count_skipped(subject).await, 0);
+}
+
+/// Positions that were drawn and given up are nothing to wait for.
+pub async fn a_gap_left_by_a_rollback_stalls_no_reader(subject: &impl Subject) {
+    let store = subject.store();
+    append(&*store, "account-1", &["A"]).await;
+    subject.append_slowly(Append::to(stream("account-2")).message(numbered(1)), Duration::ZERO, false).await;
+    let last = store.append_to(&stream("account-3"), ExpectedVersion::Any, vec![numbered(2)]).await.unwrap().written[0];
+    let category = store.read_category(&Category::new("account").unwrap(), Read::default()).await.unwrap();
+    let all = store.read_all(Read::default()).await.unwrap();
+    for messages in [category.messages, all.messages] {
+        assert_eq!(messages.last().unwrap().global_position, last.global_position);
+        assert_eq!(messages.iter().filter(|message| message.stream.as_str() == "account-2").count(), 0);
+    }
+}

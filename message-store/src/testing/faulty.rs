@@ -1,0 +1,98 @@
+//! A store whose faults are ordered in advance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+
+use crate::{
+    Append, Appended, Batch, Category, Error, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
+    StreamName, StreamRead, Version, WakeUp,
+};
+
+/// Wraps a store, and makes appends fail: before anything is written, or after it.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn MessageStore>,
+    refuse: AtomicU32,
+    lose: AtomicU32,
+}
+
+impl FaultyStore {
+    /// No faults yet.
+    pub fn new(inner: &Arc<dyn MessageStore>) -> Arc<Self> {
+        Arc::new(Self { inner: Arc::clone(inner), refuse: AtomicU32::new(0), lose: AtomicU32::new(0) })
+    }
+
+    /// The next appends, so many, write nothing and fail with a passing fault.
+    pub fn refuse_appends(&self, appends: u32) {
+        self.refuse.store(appends, Ordering::SeqCst);
+    }
+
+    /// The next appends, so many, are written, and the answer is lost.
+    pub fn lose_answers(&self, appends: u32) {
+        self.lose.store(appends, Ordering::SeqCst);
+    }
+}
+
+fn take(faults: &AtomicU32) -> bool {
+    faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+#[async_trait]
+impl MessageStore for FaultyStore {
+    fn store_id(&self) -> StoreId {
+        self.inner.store_id()
+    }
+
+    fn limits(&self) -> &Limits {
+        self.inner.limits()
+    }
+
+    fn describe(&self) -> String {
+        format!("faulty {}", self.inner.describe())
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        if take(&self.refuse) {
+            return Err(Error::backend("a planted fault", true, "nothing was written"));
+        }
+        let appended = self.inner.append(appends).await?;
+        if take(&self.lose) {
+            return Err(Error::CommitUnknown { source: "a planted fault".into() });
+        }
+        Ok(appended)
+    }
+
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        self.inner.read_stream(stream, read).await
+    }
+
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        self.inner.read_category(category, read).await
+    }
+
+    async fn read_all(&self, read: Read) -> Result<Batch> {
+        self.inner.read_all(read).await
+    }
+
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        self.inner.last_message(stream, message_type).await
+    }
+
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        self.inner.version(stream).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        self.inner.message(id).await
+    }
+
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        self.inner.wake_up(category).await
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        self.inner.rotate_store_id().await
+    }
+}

@@ -1,0 +1,149 @@
+//! Given, when, then: tests of a decider that read like its rules, and prove more than they say.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::command::{Decide, Decider};
+use crate::idempotence::{Outcome, Sequence};
+use crate::sqlite::SqliteStore;
+use crate::{
+    Category, ExpectedVersion, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamRead,
+};
+
+/// What has happened to the entity.
+#[derive(Debug)]
+#[must_use = "say when(command).then(events)"]
+pub struct Given<D: Decider> {
+    events: Vec<D::Event>,
+}
+
+/// What is asked of it now.
+#[derive(Debug)]
+#[must_use = "say then(events)"]
+pub struct When<D: Decider> {
+    given: Vec<D::Event>,
+    command: D::Command,
+}
+
+/// An entity to which these events have happened.
+///
+/// ```
+/// # use message_store::{command::Decider, entity::Projection};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Command { Close }
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Event { Opened, Closed }
+/// # #[derive(Clone, Default)] struct Account { open: bool }
+/// # impl Projection for Account {
+/// #     const CATEGORY: &'static str = "account";
+/// #     type Event = Event;
+/// #     fn apply(&mut self, event: &Event) { self.open = *event == Event::Opened; }
+/// # }
+/// # impl Decider for Account {
+/// #     type Command = Command;
+/// #     fn decide(&self, _: &Command) -> Vec<Event> { if self.open { vec![Event::Closed] } else { vec![] } }
+/// # }
+/// use message_store::testing::given;
+///
+/// given::<Account>([Event::Opened]).when(Command::Close).then([Event::Closed]);
+/// given::<Account>([]).when(Command::Close).then([]);
+/// ```
+pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D> {
+    Given { events: events.into_iter().collect() }
+}
+
+impl<D: Decider> Given<D> {
+    /// The command that is decided.
+    pub fn when(self, command: D::Command) -> When<D> {
+        When { given: self.events, command }
+    }
+}
+
+impl<D> When<D>
+where
+    D: Decider,
+    D::Command: Serialize + Debug + PartialEq,
+    D::Event: Debug + PartialEq,
+{
+    /// Expects these events. And, of every case by itself: that command and events survive being stored; that the runtime
+    /// writes just these events; that the command delivered again writes nothing; and that the command delivered late, after
+    /// others of its origin were handled, is not lost.
+    #[track_caller]
+    pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
+        let expected: Vec<D::Event> = expected.into_iter().collect();
+        let mut state = D::default();
+        self.given.iter().for_each(|event| state.apply(event));
+        assert_eq!(state.decide(&self.command), expected, "what {:?} leads to", self.command);
+
+        survives_storage(&self.command);
+        self.given.iter().chain(&expected).for_each(survives_storage);
+
+        let story = || Story { given: messages(&self.given), command: message(&self.command) };
+        let (once, redelivered, late) = (story(), story(), story());
+        // A thread of its own: the test may run inside a runtime or not.
+        let ran = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                (once.run::<D>(1, false).await, redelivered.run::<D>(2, false).await, late.run::<D>(1, true).await)
+            })
+        })
+        .join();
+        let (once, redelivered, late) = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let decoded = |messages: &[Message]| -> Vec<D::Event> {
+            messages.iter().map(|message| message.decode_variant().unwrap().expect("an event of this entity")).collect()
+        };
+        assert_eq!(decoded(&once), expected, "what the runtime writes for {:?}", self.command);
+        assert_eq!(decoded(&redelivered), expected, "delivered twice, {:?} must take effect once", self.command);
+        assert_eq!(decoded(&late), expected, "delivered late, {:?} must not be lost", self.command);
+    }
+}
+
+struct Story {
+    given: Vec<NewMessage>,
+    command: NewMessage,
+}
+
+impl Story {
+    /// The events that are written when the command is delivered so many times.
+    async fn run<D: Decider>(self, deliveries: u32, late: bool) -> Vec<Message> {
+        let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(":memory:").await.unwrap());
+        let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
+        let decide = Decide::<D>::new(&store);
+        let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
+        let given = self.given.len();
+        if given > 0 {
+            store.append_to(&stream, ExpectedVersion::NoStream, self.given).await.unwrap();
+        }
+        store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command]).await.unwrap();
+        let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
+        if late {
+            let mut entity = (*decide.entities().refresh(&stream).await.unwrap()).clone();
+            let above = GlobalPosition::new(command.global_position.get() + 1_000);
+            entity.sequences.record(&Sequence::new(store.store_id(), commands, above));
+            decide.entities().remember(&stream, &Arc::new(entity));
+        }
+        for delivery in 1..=deliveries {
+            let outcome = decide.handle(&command).await.unwrap();
+            let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
+            assert!(delivery == 1 || repeat, "delivery {delivery} was {outcome}");
+        }
+        store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(given)
+    }
+}
+
+fn message(value: &impl Serialize) -> NewMessage {
+    NewMessage::from_variant(value).unwrap()
+}
+
+fn messages(values: &[impl Serialize]) -> Vec<NewMessage> {
+    values.iter().map(message).collect()
+}
+
+fn survives_storage<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
+    let stored = message(value);
+    let read: Option<T> = crate::variant::decode(&stored.message_type, &stored.data)
+        .unwrap_or_else(|error| panic!("{value:?}, stored as {stored:?}, cannot be read back: {error}"));
+    assert_eq!(read.as_ref(), Some(value), "{stored:?} is read back as something else");
+}

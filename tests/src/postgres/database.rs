@@ -1,0 +1,147 @@
+//! A database for each test, cloned from a template that was migrated once.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use message_store::postgres::PostgresStore;
+use tokio_postgres::Config;
+use uuid::Uuid;
+
+use super::SERVER;
+use super::server::connect;
+
+/// All databases that tests make begin so.
+pub(super) const TEST_PREFIX: &str = "message_store_test_";
+/// `hash` of nothing in particular: the lock under which the template is made.
+const TEMPLATE_LOCK: i64 = 3_141_592_653_589_793;
+
+/// A new database with the schema in it.
+#[derive(Debug)]
+pub struct TestDatabase {
+    url: String,
+}
+
+impl TestDatabase {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL: a test is never skipped.
+    pub async fn create() -> Self {
+        Self::clone_of(true).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Makes one without a schema.
+    ///
+    /// # Panics
+    /// As [`TestDatabase::create`].
+    pub async fn create_empty() -> Self {
+        Self::clone_of(false).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    async fn clone_of(migrated: bool) -> Result<Self> {
+        let server = server()?;
+        let template = if migrated { template(server).await? } else { "template0".to_owned() };
+        let name = format!("{TEST_PREFIX}{}", Uuid::new_v4().simple());
+        let client = connect(server).await?;
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
+        Ok(Self { url: with_database(server, &name)? })
+    }
+
+    /// The URL to open a store with.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs SQL in it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn execute(&self, sql: &str) {
+        connect(&self.url).await.unwrap().batch_execute(sql).await.unwrap();
+    }
+}
+
+/// The server's URL with another database.
+fn with_database(url: &str, name: &str) -> Result<String> {
+    let config: Config = url.parse()?;
+    let old = config.get_dbname().context("the server's URL names no database")?;
+    let (head, tail) = url.rsplit_once('/').context("the server's URL has no path")?;
+    Ok(format!("{head}/{}", tail.replacen(old, name, 1)))
+}
+
+/// The name of the template, made by whoever comes first. It is named after the migrations, so that others never meet it.
+async fn template(server: &str) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/postgres");
+    let mut files: Vec<_> = std::fs::read_dir(migrations)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
+    files.sort();
+    for file in files {
+        std::fs::read(file)?.hash(&mut hasher);
+    }
+    let name = format!("message_store_template_{:016x}", hasher.finish());
+
+    let client = connect(server).await?;
+    client.execute("SELECT pg_advisory_lock($1)", &[&TEMPLATE_LOCK]).await?;
+    let found = client.query_opt("SELECT datistemplate FROM pg_database WHERE datname = $1", &[&name]).await?;
+    match found.map(|row| row.get(0)) {
+        Some(true) => return Ok(name),
+        // Somebody was broken off while making it.
+        Some(false) => client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?,
+        None => {}
+    }
+    client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+    drop(PostgresStore::open(&with_database(server, &name)?).await?);
+    client.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
+    loop {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1";
+        let open: i64 = client.query_one(sql, &[&name]).await?.get(0);
+        if open == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    client.batch_execute(&format!("ALTER DATABASE {name} IS_TEMPLATE true")).await?;
+    Ok(name)
+}
+
+/// The server's URL: from `postgres-for-tests` above us, or from one that we start, which ends with this process.
+fn server() -> Result<&'static str> {
+    static SERVER_URL: OnceLock<Result<(String, Option<Supervisor>), String>> = OnceLock::new();
+    let found = SERVER_URL.get_or_init(|| match std::env::var(SERVER) {
+        Ok(url) => Ok((url, None)),
+        Err(_) => start_supervisor().map(|(url, it)| (url, Some(it))).map_err(|error| format!("{error:#}")),
+    });
+    match found {
+        Ok((url, _)) => Ok(url),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// It stops the server when its standard input ends, which happens when this process does.
+#[derive(Debug)]
+struct Supervisor(#[allow(dead_code)] Child, #[allow(dead_code)] Option<ChildStdin>);
+
+fn start_supervisor() -> Result<(String, Supervisor)> {
+    let own = std::env::current_exe()?;
+    // Test programs stand in the folder `deps` beside the package's own programs.
+    let folder = own.parent().and_then(Path::parent).context("the test program stands in no folder")?;
+    let mut supervisor = Command::new(folder.join("postgres-for-tests"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("postgres-for-tests could not be started; build it: cargo build -p message-store-tests")?;
+    let mut url = String::new();
+    let stdout = supervisor.stdout.take().context("postgres-for-tests has no output")?;
+    BufReader::new(stdout).read_line(&mut url)?;
+    if url.trim().is_empty() {
+        bail!("postgres-for-tests found no server; what it tried stands above");
+    }
+    let stdin = supervisor.stdin.take();
+    Ok((url.trim().to_owned(), Supervisor(supervisor, stdin)))
+}

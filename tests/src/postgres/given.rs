@@ -1,0 +1,36 @@
+//! A server that somebody else runs. What the tests made in it is removed at the end.
+
+use anyhow::{Context as _, Result};
+
+use super::database::TEST_PREFIX;
+use super::server::connect;
+use super::DATABASE_URL;
+
+/// A server named by its URL.
+#[derive(Debug)]
+pub struct GivenServer {
+    url: String,
+}
+
+impl GivenServer {
+    pub(super) async fn from_environment() -> Result<Self> {
+        let url = std::env::var(DATABASE_URL).with_context(|| format!("{DATABASE_URL} is not set"))?;
+        connect(&url).await.with_context(|| format!("the server that {DATABASE_URL} names does not answer"))?;
+        Ok(Self { url })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) async fn clean_up(self) -> Result<()> {
+        let client = connect(&self.url).await?;
+        // Each process has databases of its own: theirs, by number, and those of processes below it.
+        let sql = "SELECT datname FROM pg_database WHERE datname LIKE $1 || '%' AND NOT datistemplate";
+        for row in client.query(sql, &[&TEST_PREFIX]).await? {
+            let name: String = row.try_get(0)?;
+            client.batch_execute(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! A private cluster, made of the server programs on this machine: on a free port of the loopback address, in a folder of its own.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::server::wait_until_ready;
+
+/// A server of ours. It must be stopped: dropping it leaves the server running.
+#[derive(Debug)]
+pub struct LocalServer {
+    programs: PathBuf,
+    account: Option<Account>,
+    folder: TempDir,
+    server: Child,
+    url: String,
+}
+
+/// Whom to become: PostgreSQL refuses to run as root.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl LocalServer {
+    pub(super) async fn start() -> Result<Self> {
+        let programs = find_programs()?;
+        let account = account_to_become()?;
+        let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
+        if let Some(Account { user, group }) = account {
+            chown(folder.path(), Some(user), Some(group))?;
+        }
+        let data = folder.path().join("data");
+        let output = command(&programs.join("initdb"), account)
+            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+            .arg(&data)
+            .output()
+            .context("initdb could not be started")?;
+        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+
+        let log = folder.path().join("log");
+        let mut last_failure = None;
+        for _ in 0..5 {
+            // Free now; should somebody take it before the server does, another is tried.
+            let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            let mut server = command(&programs.join("postgres"), account)
+                .arg("-D")
+                .arg(&data)
+                .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
+                .arg(folder.path())
+                .args(["-c", "fsync=off", "-c", "max_connections=400"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(std::fs::File::create(&log)?)
+                .spawn()
+                .context("postgres could not be started")?;
+            let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+            let ready = wait_until_ready(&url, || match server.try_wait()? {
+                Some(status) => bail!("postgres ended with {status}: {}", std::fs::read_to_string(&log)?.trim()),
+                None => Ok(()),
+            })
+            .await;
+            match ready {
+                Ok(()) => return Ok(Self { programs, account, folder, server, url }),
+                Err(error) => last_failure = Some(error),
+            }
+            if server.try_wait()?.is_none() {
+                server.kill()?;
+                server.wait()?;
+            }
+        }
+        Err(last_failure.unwrap_or_else(|| anyhow::anyhow!("no attempt was made")))
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    pub(super) fn stop(mut self) -> Result<()> {
+        let status = command(&self.programs.join("pg_ctl"), self.account)
+            .args(["stop", "-m", "immediate", "-w", "-D"])
+            .arg(self.folder.path().join("data"))
+            .stdout(Stdio::null())
+            .status()?;
+        if !status.success() {
+            self.server.kill()?;
+        }
+        self.server.wait()?;
+        self.folder.close().context("the cluster's folder could not be removed")
+    }
+}
+
+fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(std::env::temp_dir());
+    // A group of its own: an interrupt at the terminal is for the tests, and the server is stopped after them.
+    command.process_group(0);
+    if let Some(Account { user, group }) = account {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Where the server's programs are: what `pg_config` says, else the newest in Debian's place, else the path.
+fn find_programs() -> Result<PathBuf> {
+    let mut places = Vec::new();
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+        places.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        let mut versions: Vec<_> = versions.flatten().map(|version| version.path().join("bin")).collect();
+        versions.sort();
+        places.extend(versions.into_iter().rev());
+    }
+    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    places
+        .into_iter()
+        .find(|place| ["initdb", "postgres", "pg_ctl"].iter().all(|program| place.join(program).is_file()))
+        .context("initdb, postgres and pg_ctl are nowhere (pg_config --bindir, /usr/lib/postgresql/*/bin, PATH)")
+}
+
+fn account_to_become() -> Result<Option<Account>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = tempfile::NamedTempFile::new()?.as_file().metadata()?.uid();
+    if own != 0 {
+        return Ok(None);
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd")?;
+    let of = |name: &str| {
+        accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name).and_then(
+            |fields| Some(Account { user: fields.get(2)?.parse().ok()?, group: fields.get(3)?.parse().ok()? }),
+        )
+    };
+    let account = of("postgres").or_else(|| of("nobody"));
+    Ok(Some(account.context("PostgreSQL does not run as root, and there is no user postgres or nobody to become")?))
+}

@@ -1,0 +1,157 @@
+//! The backends, as subjects of the conformance suite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use message_store::testing::conformance::Subject;
+use message_store::{Append, MessageStore, connect};
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use crate::postgres::TestDatabase;
+
+/// A PostgreSQL database of its own.
+#[derive(Debug)]
+pub struct Postgres {
+    database: TestDatabase,
+    store: Arc<dyn MessageStore>,
+}
+
+impl Postgres {
+    /// A new one.
+    pub async fn new() -> Self {
+        Self::of(TestDatabase::create().await).await
+    }
+
+    /// Of this database.
+    pub async fn of(database: TestDatabase) -> Self {
+        let store = connect(database.url()).await.unwrap();
+        Self { database, store }
+    }
+
+    async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(self.database.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn store(&self) -> Arc<dyn MessageStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
+        Some(connect(self.database.url()).await.unwrap())
+    }
+
+    async fn append_slowly(&self, append: Append, hold: Duration, commit: bool) {
+        let mut client = self.client().await;
+        let transaction = client.transaction().await.unwrap();
+        for message in append.messages {
+            let (stream, expected): (_, [Option<i64>; 1]) = ([append.stream.as_str()], [None]);
+            let (ids, types, data): ([Uuid; 1], _, _) =
+                ([message.id.as_uuid()], [message.message_type], [message.data.as_str()]);
+            let nothing: [Option<&str>; 1] = [None];
+            let sql = "SELECT message_store.append_messages($1, $2, '{1}', $3, $4, $5, $6)";
+            let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+                [&&stream[..], &&expected[..], &&ids[..], &&types[..], &&data[..], &&nothing[..]];
+            transaction.execute(sql, &parameters).await.unwrap();
+        }
+        tokio::time::sleep(hold).await;
+        if commit {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.rollback().await.unwrap();
+        }
+    }
+}
+
+/// A SQLite file of its own.
+#[derive(Debug)]
+pub struct SqliteFile {
+    folder: TempDir,
+    store: Arc<dyn MessageStore>,
+}
+
+impl SqliteFile {
+    /// A new one.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = connect(&Self::url(&folder)).await.unwrap();
+        Self { folder, store }
+    }
+
+    fn url(folder: &TempDir) -> String {
+        format!("sqlite:{}", folder.path().join("store.db").display())
+    }
+}
+
+#[async_trait]
+impl Subject for SqliteFile {
+    fn store(&self) -> Arc<dyn MessageStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
+        Some(connect(&Self::url(&self.folder)).await.unwrap())
+    }
+
+    async fn append_slowly(&self, append: Append, hold: Duration, commit: bool) {
+        let path = self.folder.path().join("store.db");
+        let work = move || {
+            let mut connection = rusqlite::Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(60))?;
+            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            for message in &append.messages {
+                transaction.execute(
+                    "INSERT INTO messages (position, time, stream_name, category, type, data, id) VALUES \
+                     ((SELECT coalesce(max(position), -1) + 1 FROM messages WHERE stream_name = ?1), 0, ?1, ?2, ?3, ?4, ?5)",
+                    (
+                        append.stream.as_str(),
+                        append.stream.category().as_str(),
+                        &message.message_type,
+                        message.data.as_str(),
+                        message.id.as_uuid().as_bytes(),
+                    ),
+                )?;
+            }
+            std::thread::sleep(hold);
+            if commit { transaction.commit() } else { transaction.rollback() }
+        };
+        tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+    }
+}
+
+/// SQLite in memory: nobody else can open it.
+#[derive(Debug)]
+pub struct SqliteMemory {
+    store: Arc<dyn MessageStore>,
+}
+
+impl SqliteMemory {
+    /// A new one.
+    pub async fn new() -> Self {
+        Self { store: connect("sqlite::memory:").await.unwrap() }
+    }
+}
+
+#[async_trait]
+impl Subject for SqliteMemory {
+    fn store(&self) -> Arc<dyn MessageStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
+        None
+    }
+
+    async fn append_slowly(&self, append: Append, _hold: Duration, commit: bool) {
+        if commit {
+            self.store.append(vec![append]).await.unwrap();
+        }
+    }
+}
