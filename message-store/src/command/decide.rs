@@ -256,7 +256,10 @@ struct Case<'a> {
 }
 
 fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
-    matches!(failure, Error::WrongExpectedVersion { stream, .. } if stream == reservation.stream())
+    matches!(
+        failure,
+        Error::WrongExpectedVersion { stream, .. } | Error::IdConflict { stream, .. } if stream == reservation.stream()
+    )
 }
 
 /// Somebody wrote to the entity first, or wrote these very events, or the answer was lost.

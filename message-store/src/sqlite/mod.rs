@@ -8,7 +8,7 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -97,13 +97,21 @@ impl Place {
                 Error::backend(context, is_transient(&error), error)
             })?,
         };
-        configure(&connection).map_err(backend("configuring the SQLite connection"))?;
-        Ok(connection)
+        connection.busy_timeout(BUSY_WAIT).map_err(backend("configuring the SQLite connection"))?;
+        // SQLite does not wait for other openers of a new file before it changes the journal.
+        let begun = Instant::now();
+        loop {
+            match configure(&connection) {
+                Err(error) if is_transient(&error) && begun.elapsed() < BUSY_WAIT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                result => return result.map(|()| connection).map_err(backend("configuring the SQLite connection")),
+            }
+        }
     }
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL loses acknowledged commits when the power goes.

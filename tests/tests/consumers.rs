@@ -1,0 +1,252 @@
+//! Consumers: order within an entity, nothing skipped, one owner of a position.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use message_store::command::{Context, Handler};
+use message_store::consumer::Consumer;
+use message_store::idempotence::Outcome;
+use message_store::testing::FaultyStore;
+use message_store::{
+    Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName,
+};
+use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::on_both_stores;
+use tokio::sync::Semaphore;
+
+/// Records what it is given; waits, fails or panics where it is told to.
+#[derive(Default)]
+struct Probe {
+    seen: Mutex<Vec<(String, i64)>>,
+    /// Messages of this account wait for a permit.
+    held: Option<(&'static str, Semaphore)>,
+    /// Messages of this account fail while it is set.
+    failing: Option<(&'static str, AtomicBool)>,
+    under_way: Mutex<HashMap<String, usize>>,
+    most_at_once: AtomicUsize,
+}
+
+struct Shared(Arc<Probe>);
+
+#[async_trait]
+impl Handler for Shared {
+    fn name(&self) -> &'static str {
+        "Probe"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec!["Deposit"]
+    }
+
+    async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
+        let probe = &self.0;
+        let entity = message.stream.cardinal_id().unwrap().to_owned();
+        {
+            let mut under_way = probe.under_way.lock().unwrap();
+            let count = under_way.entry(entity.clone()).or_default();
+            *count += 1;
+            assert_eq!(*count, 1, "two messages of {entity} at a time");
+            let at_once = under_way.values().sum();
+            probe.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        }
+        if let Some((held, permits)) = &probe.held && *held == entity {
+            permits.acquire().await?.forget();
+        }
+        tokio::task::yield_now().await;
+        *probe.under_way.lock().unwrap().get_mut(&entity).unwrap() -= 1;
+        if let Some((failing, on)) = &probe.failing && *failing == entity && on.load(Ordering::SeqCst) {
+            assert!(message.position.get() % 2 == 1, "a planted panic");
+            return Err("a planted failure".into());
+        }
+        probe.seen.lock().unwrap().push((entity, message.position.get()));
+        Ok(Outcome::Handled { events: 0, late: false })
+    }
+}
+
+async fn last_position(store: &Arc<dyn MessageStore>) -> message_store::GlobalPosition {
+    messages_of(store, "account:command").await.last().unwrap().global_position
+}
+
+/// Eight accounts with five deposits each.
+async fn eight_accounts(store: &Arc<dyn MessageStore>) {
+    for _ in 0..5 {
+        for account in 0..8 {
+            send_deposits(store, "account:command", &account.to_string(), 1).await;
+        }
+    }
+}
+
+on_both_stores! {
+    async fn messages_of_an_entity_come_in_order_while_other_entities_go_on(store) {
+        eight_accounts(&store).await;
+        let probe = Arc::new(Probe { held: Some(("3", Semaphore::new(0))), ..Probe::default() });
+        let mut consumer =
+            Consumer::new("account:command", Shared(Arc::clone(&probe))).concurrency(4).batch(10).start(&store).await.unwrap();
+        // All others are done, though the first message of account 3 has not moved.
+        while probe.seen.lock().unwrap().len() < 12 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let held_at = messages_of(&store, "account:command").await[3].global_position;
+        assert!(consumer.handled_through() < held_at, "the position must stay below what is not done");
+        probe.held.as_ref().unwrap().1.add_permits(5);
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().messages(), 40);
+
+        let seen = probe.seen.lock().unwrap();
+        for account in 0..8 {
+            let positions: Vec<i64> =
+                seen.iter().filter(|(entity, _)| *entity == account.to_string()).map(|(_, at)| *at).collect();
+            assert_eq!(positions, [0, 1, 2, 3, 4], "account {account}");
+        }
+        assert!(probe.most_at_once.load(Ordering::SeqCst) > 1, "nothing ran at the same time");
+    }
+
+    async fn a_consumer_that_was_stopped_goes_on_where_it_was(store) {
+        send_deposits(&store, "account:command", "1", 3).await;
+        let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        let mut consumer = start().await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().of("handled"), 3);
+
+        send_deposits(&store, "account:command", "1", 2).await;
+        let mut consumer = start().await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().messages(), 2, "nothing is delivered again after a stop");
+        assert_eq!(balance(&store, "1").await, 5);
+    }
+
+    async fn a_consumer_that_was_broken_off_repeats_nothing_and_loses_nothing(store) {
+        for _ in 0..3 {
+            send_deposits(&store, "account:command", "1", 20).await;
+            let consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+            while consumer.tally().messages() < 5 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(consumer);
+        }
+        let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        assert_eq!(balance(&store, "1").await, 60);
+    }
+
+    async fn a_message_that_cannot_be_handled_stops_the_consumer_and_is_named_and_not_skipped(store) {
+        for account in ["1", "2", "1", "2"] {
+            send_deposits(&store, "account:command", account, 1).await;
+        }
+        let failing = || Arc::new(Probe { failing: Some(("2", AtomicBool::new(true))), ..Probe::default() });
+        let probe = failing();
+        let bad = messages_of(&store, "account:command").await.remove(1);
+        for attempt in 0..2 {
+            let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).start(&store).await.unwrap();
+            let mut consumer = consumer;
+            let error = consumer.wait_for(last_position(&store).await).await.unwrap_err();
+            let Error::Handler { id, stream, source, .. } = &error else { panic!("{error}") };
+            assert_eq!((*id, stream), (bad.id, &bad.stream), "attempt {attempt}");
+            assert!(source.to_string().contains("a planted panic"), "{source}");
+            assert!(consumer.handled_through() < bad.global_position);
+        }
+        probe.failing.as_ref().unwrap().1.store(false, Ordering::SeqCst);
+        let mut consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).start(&store).await.unwrap();
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        let of_two = probe.seen.lock().unwrap().iter().filter(|(entity, _)| entity == "2").count();
+        assert_eq!(of_two, 2);
+    }
+
+    async fn a_passing_fault_is_tried_again(store) {
+        send_deposits(&store, "account:command", "1", 1).await;
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let mut consumer = Consumer::new("account:command", member(&shared, None)).start(&shared).await.unwrap();
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        faulty.refuse_appends(2);
+        send_deposits(&store, "account:command", "1", 1).await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(balance(&store, "1").await, 2);
+    }
+
+    async fn a_second_consumer_of_the_same_name_takes_over_and_the_first_stops_and_says_so(store) {
+        let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        let mut first = start().await;
+        let mut second = start().await;
+        send_deposits(&store, "account:command", "1", 1).await;
+        let last = last_position(&store).await;
+        second.wait_for(last).await.unwrap();
+        let error = loop {
+            // It learns of it when it saves.
+            send_deposits(&store, "account:command", "1", 1).await;
+            if let Err(error) = first.wait_for(last_position(&store).await).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::PositionTaken { .. }), "{error}");
+        second.wait_for(last_position(&store).await).await.unwrap();
+        let messages = messages_of(&store, "account:command").await.len() as u64;
+        assert_eq!(balance(&store, "1").await, messages, "both handled some of them, and each took effect once");
+    }
+
+    async fn members_of_a_group_handle_everything_once_also_after_the_group_has_grown(store) {
+        eight_accounts(&store).await;
+        for size in [2, 3] {
+            for number in 0..size {
+                let group = GroupMember::new(number, size).unwrap();
+                let consumer = Consumer::new("account:command", member(&store, None)).identifier("accounts").group(group);
+                let mut consumer = consumer.batch(7).start(&store).await.unwrap();
+                consumer.wait_for(last_position(&store).await).await.unwrap();
+                let _ = consumer.stop().await.unwrap();
+            }
+        }
+        for account in 0..8 {
+            assert_eq!(balance(&store, &account.to_string()).await, 5, "account {account}");
+        }
+        let group = GroupMember::new(0, 2).unwrap();
+        let nameless = Consumer::new("account:command", member(&store, None)).group(group).start(&store).await;
+        assert!(matches!(nameless, Err(Error::Invalid { .. })));
+    }
+
+    async fn what_a_handler_writes_is_written_once_however_often_the_message_comes(store) {
+        struct Greet;
+
+        #[async_trait]
+        impl Handler for Greet {
+            fn name(&self) -> &'static str { "Greet" }
+            fn message_types(&self) -> Vec<&'static str> { vec!["Deposit"] }
+            async fn handle(&self, _message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+                let mail = StreamName::new("mail:command-1")?;
+                // The time makes every attempt another text.
+                let text = Json::encode(&std::time::SystemTime::now())?;
+                for _ in 0..2 {
+                    let message = NewMessage::new("Send", text.clone());
+                    let outcome = context.write(Append::to(mail.clone()).message(message)).await?;
+                    if matches!(outcome, Outcome::AlreadyProcessed { .. }) { return Ok(outcome); }
+                }
+                Ok(Outcome::Handled { events: 2, late: false })
+            }
+        }
+
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        for delivery in 0..3 {
+            let outcome = Greet.handle(&deposit, &Context::new(&store, &deposit)).await.unwrap();
+            assert_eq!(matches!(outcome, Outcome::AlreadyProcessed { .. }), delivery > 0, "{outcome}");
+        }
+        let mail = messages_of(&store, "mail:command").await;
+        assert_eq!(mail.len(), 2);
+        let metadata = mail[0].decode_metadata().unwrap();
+        assert!(metadata.follows(&deposit));
+        assert_eq!(metadata.sequence, Some(deposit.sequence(store.store_id()).unwrap()));
+    }
+
+    async fn the_start_up_sheet_says_what_is_read_by_whom_and_from_where(store) {
+        let consumer = Consumer::new("account:command", member(&store, None)).concurrency(3).start(&store).await.unwrap();
+        let sheet = consumer.sheet().to_string();
+        for said in ["account:command", "Account (Deposit, DepositOnce, Look)", "position 0", "account:command+position", "3 entities"] {
+            assert!(sheet.contains(said), "{sheet} should say {said}");
+        }
+        let not_a_category = Consumer::new("account-1", member(&store, None)).start(&store).await;
+        assert!(matches!(not_a_category, Err(Error::Invalid { .. })));
+    }
+}

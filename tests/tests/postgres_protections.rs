@@ -1,0 +1,113 @@
+//! What protects the PostgreSQL store, and proof that the tests would notice if it did not.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use message_store::testing::conformance::order::count_skipped;
+use message_store::{Append, Error, ExpectedVersion, Json, MessageStore as _, MessageStoreExt as _, NewMessage, StreamName};
+use message_store::postgres::PostgresStore;
+use message_store_tests::cutting_proxy::CuttingProxy;
+use message_store_tests::postgres::TestDatabase;
+use message_store_tests::subjects::Postgres;
+
+/// A skip needs the right moment; one of these rounds has it.
+const ROUNDS: usize = 20;
+
+async fn is_skip_noticed(sabotage: &str) -> bool {
+    for _ in 0..ROUNDS {
+        let database = TestDatabase::create().await;
+        database.execute(sabotage).await;
+        if count_skipped(&Postgres::of(database).await).await > 0 {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_without_the_category_lock_a_reader_skips_messages() {
+    let no_lock = "CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void \
+                   LANGUAGE sql AS $$ SELECT $$";
+    assert!(is_skip_noticed(no_lock).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_without_the_published_bounds_a_reader_of_all_messages_skips_messages() {
+    let no_bounds = "CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void \
+                     LANGUAGE sql AS $$ SELECT $$";
+    assert!(is_skip_noticed(no_bounds).await);
+}
+
+/// The server committed, and its answer is cut off on the wire.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_whose_answer_is_cut_off_is_settled_by_the_same_append_again() {
+    let database = TestDatabase::create().await;
+    let config: tokio_postgres::Config = database.url().parse().unwrap();
+    let port = config.get_ports()[0];
+    let proxy = CuttingProxy::start(format!("127.0.0.1:{port}")).await;
+    let through_proxy = database.url().replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
+    let store = PostgresStore::open(&through_proxy).await.unwrap();
+    let stream = StreamName::new("account-1").unwrap();
+    // So that the statement is prepared, and the next answer is the one to the append.
+    for _ in 0..2 {
+        let warm = NewMessage::new("Warm", Json::NULL);
+        store.append_to(&stream, ExpectedVersion::Any, vec![warm]).await.unwrap();
+    }
+    // The wake-ups of those appends have been told when nothing is under way any more.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+
+    let append = vec![Append::to(stream.clone()).message(NewMessage::new("Deposited", Json::NULL))];
+    proxy.cut_next_answer();
+    let lost = store.append(append.clone()).await;
+    assert!(!proxy.is_armed());
+    assert!(matches!(lost, Err(Error::CommitUnknown { .. })), "{lost:?}");
+    let again = store.append(append).await.unwrap();
+    assert!(again.already_written, "it had been committed");
+    assert_eq!(store.version(&stream).await.unwrap().get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_that_migrate_an_empty_database_at_once_all_succeed() {
+    let database = TestDatabase::create_empty().await;
+    let opening: Vec<_> = (0..6)
+        .map(|_| {
+            let url = database.url().to_owned();
+            tokio::spawn(async move { PostgresStore::open(&url).await.unwrap().store_id() })
+        })
+        .collect();
+    let mut identities = Vec::new();
+    for opening in opening {
+        identities.push(opening.await.unwrap());
+    }
+    identities.dedup();
+    assert_eq!(identities.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_is_not_there_is_a_typed_error_without_the_password() {
+    let error = PostgresStore::open("postgres://me:secret@127.0.0.1:1/nothing").await.unwrap_err();
+    assert!(matches!(error, Error::Backend { transient: true, .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1/nothing"), "{error}");
+    assert!(!format!("{error:?} {error}").contains("secret"));
+    let error = message_store::connect("mysql://here").await.unwrap_err();
+    assert!(error.to_string().contains("sqlite:"), "{error}");
+}
+
+/// Nobody holds one connection while waiting for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pool_of_one_connection_serves_many_callers() {
+    let database = TestDatabase::create().await;
+    let options = message_store::postgres::PostgresOptions::from_url(database.url()).unwrap().pool_size(1);
+    let store = std::sync::Arc::new(options.open().await.unwrap());
+    let callers: Vec<_> = (0..50)
+        .map(|number| {
+            let store = std::sync::Arc::clone(&store);
+            tokio::spawn(async move {
+                let stream = StreamName::new(format!("account-{number}")).unwrap();
+                store.append_to(&stream, ExpectedVersion::NoStream, vec![NewMessage::new("A", Json::NULL)]).await.unwrap();
+                store.version(&stream).await.unwrap()
+            })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().get(), 0);
+    }
+}
