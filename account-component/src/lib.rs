@@ -1,0 +1,38 @@
+//! An account service: the example to learn an event-sourced component from.
+//!
+//! Read in this order: [`messages`] (what is said), [`Account`] (the state), `projection.rs` (how events change it), `decider.rs` (what
+//! commands lead to), [`component`] (what runs it). That is all there is to a component; the rest of this crate is a
+//! command line to try it with.
+//!
+//! ```
+//! use account_component::{Account, Command, Event, Money};
+//! use message_store::command::Decider as _;
+//!
+//! let time = "2026-01-01T00:00:00Z".parse()?;
+//! let withdraw = Command::Withdraw {
+//!     withdrawal_id: "w1".into(),
+//!     account_id: "123".into(),
+//!     amount: "5.00".parse()?,
+//!     time,
+//! };
+//! let account = Account { balance: "7.50".parse()?, opened: Some(time), closed: None };
+//! assert!(matches!(account.decide(&withdraw)[..], [Event::Withdrawn { .. }]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod account;
+pub mod component;
+mod decider;
+pub mod messages;
+mod money;
+mod projection;
+pub mod statement;
+
+pub use account::Account;
+pub use messages::{Command, Event, Reason};
+pub use money::{Money, NotMoney};
+pub use statement::Statement;
+
+#[cfg(test)]
+mod decider_tests;

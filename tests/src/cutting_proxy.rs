@@ -2,35 +2,35 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes bytes between clients and a server, until it is told to cut.
+/// Passes bytes between clients and a server. The answer to a request that holds the mark is swallowed, once.
 #[derive(Debug)]
 pub struct CuttingProxy {
     address: SocketAddr,
-    cut: Arc<AtomicBool>,
+    cuts: Arc<AtomicUsize>,
 }
 
 impl CuttingProxy {
-    /// Before the server at this address.
+    /// Before the server at this address. The mark must come whole in one read: send it alone.
     ///
     /// # Panics
     /// When no port can be had.
-    pub async fn start(server: String) -> Self {
+    pub async fn start(server: String, mark: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let cut = Arc::new(AtomicBool::new(false));
-        let armed = Arc::clone(&cut);
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&cuts);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(&server).await else { continue };
-                tokio::spawn(pass(client, server, Arc::clone(&armed)));
+                tokio::spawn(pass(client, server, mark, Arc::clone(&counter)));
             }
         });
-        Self { address, cut }
+        Self { address, cuts }
     }
 
     /// Where clients connect to.
@@ -38,24 +38,37 @@ impl CuttingProxy {
         self.address
     }
 
-    /// The next answer of the server is swallowed, and its connection closed.
-    pub fn cut_next_answer(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether an answer is still to be swallowed.
-    pub fn is_armed(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+    /// How many answers were swallowed.
+    pub fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::SeqCst)
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, cut: Arc<AtomicBool>) {
+async fn pass(client: TcpStream, server: TcpStream, mark: &'static str, cuts: Arc<AtomicUsize>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let requests = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let cut = Arc::new(AtomicBool::new(false));
+    let marked = Arc::clone(&cut);
+    let first = Arc::clone(&cuts);
+    let requests = tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+            let request = &buffer[..read];
+            if request.windows(mark.len()).any(|part| part == mark.as_bytes()) && first.load(Ordering::SeqCst) == 0 {
+                marked.store(true, Ordering::SeqCst);
+            }
+            if to_server.write_all(request).await.is_err() {
+                break;
+            }
+        }
+    });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-        if cut.swap(false, Ordering::SeqCst) || to_client.write_all(&buffer[..read]).await.is_err() {
+        if cut.swap(false, Ordering::SeqCst) {
+            cuts.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        if to_client.write_all(&buffer[..read]).await.is_err() {
             break;
         }
     }

@@ -1,0 +1,181 @@
+//! The demo: a handful of commands, each kind of repeat, and what catches it.
+
+use std::sync::Arc;
+
+use account_component::component::command_stream;
+use account_component::{Account, Command, Event, Money};
+use anyhow::{Context as _, Result, ensure};
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use message_store::command::Decide;
+use message_store::entity::EntityStore;
+use message_store::idempotence::Outcome;
+use message_store::{
+    ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, StreamRead, connect,
+};
+
+const ACCOUNT: &str = "123";
+
+pub(crate) async fn run() -> Result<()> {
+    let folder = tempfile::tempdir().context("making a temporary folder")?;
+    let url = format!("sqlite:{}", folder.path().join("account.db").display());
+    let mut demo = Demo::new(connect(&url).await?);
+    demo.play().await?;
+    demo.print().await
+}
+
+/// The component, and what is said of what it does.
+struct Demo {
+    store: Arc<dyn MessageStore>,
+    component: Decide<Account>,
+    table: Table,
+    sent: usize,
+    effects: usize,
+    caught: usize,
+}
+
+impl Demo {
+    fn new(store: Arc<dyn MessageStore>) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["", "what is sent", "what takes effect", "what is caught, and by which layer"]);
+        Self { component: Decide::new(&store), store, table, sent: 0, effects: 0, caught: 0 }
+    }
+
+    async fn play(&mut self) -> Result<()> {
+        let open = self.write(open()?).await?;
+        self.deliver("Open the account", &open).await?;
+
+        let first = self.write(deposit("d1", "10.00", 1)?).await?;
+        self.deliver("Deposit 10.00, deposit id d1", &first).await?;
+        self.deliver("  the same message, delivered again", &first).await?;
+        let same_intent = self.write(deposit("d1", "10.00", 2)?).await?;
+        self.deliver("  another message with the same deposit id", &same_intent).await?;
+        let other_amount = self.write(deposit("d1", "99.00", 3)?).await?;
+        self.deliver("  another message with d1, but 99.00", &other_amount).await?;
+        self.append_again("  the first message, written again by its sender", &first).await?;
+
+        let lagging = self.write(deposit("d2", "5.00", 4)?).await?;
+        let overtaking = self.write(deposit("d3", "7.00", 5)?).await?;
+        self.deliver("Deposit 7.00, d3, which overtakes d2", &overtaking).await?;
+        self.deliver("Deposit 5.00, d2, late: below the high-water mark", &lagging).await?;
+        self.deliver("  d2, delivered again", &lagging).await?;
+
+        let too_much = self.write(withdraw("w1", "1000.00", 6)?).await?;
+        self.deliver("Withdraw 1000.00, w1", &too_much).await?;
+        let rich = self.write(deposit("d4", "2000.00", 7)?).await?;
+        self.deliver("Deposit 2000.00, d4", &rich).await?;
+        self.deliver("  w1, delivered again now that there is money", &too_much).await?;
+        let covered = self.write(withdraw("w2", "22.00", 8)?).await?;
+        self.deliver("Withdraw 22.00, w2", &covered).await
+    }
+
+    /// A sender writes a command.
+    async fn write(&self, command: Command) -> Result<Message> {
+        let message = NewMessage::from_variant(&command)?;
+        let id = message.id;
+        self.store.append_to(&command_stream(ACCOUNT)?, ExpectedVersion::Any, vec![message]).await?;
+        self.store.message(id).await?.context("the command that was just written is not there")
+    }
+
+    /// The component is given a message.
+    async fn deliver(&mut self, what: &str, message: &Message) -> Result<()> {
+        let outcome = self.component.handle(message).await?;
+        let effect = match &outcome {
+            Outcome::Handled { events, .. } => self.last_event(*events).await?,
+            _ => String::new(),
+        };
+        let caught = match &outcome {
+            Outcome::Handled { late: true, .. } => {
+                "not a repeat: no event carries its derived id.\nA high-water mark alone would have lost it".to_owned()
+            }
+            Outcome::Handled { .. } => String::new(),
+            Outcome::AlreadyProcessed { original } => {
+                format!("sequence: already processed,\nits event is {}", place(original))
+            }
+            Outcome::Duplicate { original } => {
+                format!("reservation: duplicate of\n{}", place(original))
+            }
+            Outcome::Conflict { original } => {
+                format!("reservation: conflict with\n{}, which says otherwise", place(original))
+            }
+            other => other.to_string(),
+        };
+        self.row(what, &effect, &caught, !matches!(outcome, Outcome::Handled { .. }));
+        Ok(())
+    }
+
+    /// A sender that did not hear the answer writes the same message again.
+    async fn append_again(&mut self, what: &str, message: &Message) -> Result<()> {
+        let again = NewMessage {
+            id: message.id,
+            message_type: message.message_type.clone(),
+            data: message.data.clone(),
+            metadata: message.metadata.clone(),
+        };
+        let appended = self.store.append_to(&message.stream, ExpectedVersion::Any, vec![again]).await?;
+        ensure!(appended.already_written, "the store wrote a message twice");
+        let position = appended.written.first().context("an append without an answer")?.position;
+        let caught = format!("message id: already written,\nit is {}/{position}", message.stream);
+        self.row(what, "", &caught, true);
+        Ok(())
+    }
+
+    fn row(&mut self, what: &str, effect: &str, caught: &str, is_repeat: bool) {
+        self.sent += 1;
+        self.effects += usize::from(!is_repeat);
+        self.caught += usize::from(is_repeat);
+        self.table.add_row([&self.sent.to_string(), what, effect, caught]);
+    }
+
+    /// What the last events of the account say.
+    async fn last_event(&self, events: usize) -> Result<String> {
+        let stream = self.component.entities().stream(ACCOUNT)?;
+        let messages = self.store.read_stream(&stream, StreamRead::backwards().limit(events)).await?;
+        let mut texts = Vec::new();
+        for message in messages.iter().rev() {
+            texts.push(match message.decode_variant()? {
+                Some(Event::Deposited { amount, .. }) => format!("Deposited {amount}"),
+                Some(Event::Withdrawn { amount, .. }) => format!("Withdrawn {amount}"),
+                Some(Event::WithdrawalRejected { amount, .. }) => format!("WithdrawalRejected {amount}"),
+                _ => message.message_type.clone(),
+            });
+        }
+        Ok(texts.join(", "))
+    }
+
+    async fn print(&self) -> Result<()> {
+        let (sent, effects, caught) = (self.sent, self.effects, self.caught);
+        let account = EntityStore::<Account>::new(&self.store).fetch(ACCOUNT).await?;
+        let events = account.version.next();
+        println!("{}", self.table);
+        println!("sent {sent}, took effect {effects}, caught {caught}");
+        println!("final balance {}, from {events} events: 10.00 + 7.00 + 5.00 + 2000.00 - 22.00", account.state.balance);
+        ensure!(account.state.balance == "2000.00".parse::<Money>()?, "the balance should be 2000.00");
+        ensure!(usize::try_from(events.get())? == effects, "each effect should be one event");
+        Ok(())
+    }
+}
+
+fn place(message: &MessageRef) -> String {
+    format!("{}/{}", message.stream, message.position)
+}
+
+/// The time a sender says it is: another one for each message.
+fn at(second: i64) -> Result<Timestamp> {
+    Ok(Timestamp::from_second(1_767_225_600 + second)?)
+}
+
+fn open() -> Result<Command> {
+    Ok(Command::Open { account_id: ACCOUNT.into(), customer_id: "c1".into(), time: at(0)? })
+}
+
+fn deposit(deposit_id: &str, amount: &str, second: i64) -> Result<Command> {
+    let (deposit_id, account_id) = (deposit_id.into(), ACCOUNT.into());
+    Ok(Command::Deposit { deposit_id, account_id, amount: amount.parse()?, time: at(second)? })
+}
+
+fn withdraw(withdrawal_id: &str, amount: &str, second: i64) -> Result<Command> {
+    let (withdrawal_id, account_id) = (withdrawal_id.into(), ACCOUNT.into());
+    Ok(Command::Withdraw { withdrawal_id, account_id, amount: amount.parse()?, time: at(second)? })
+}

@@ -1,0 +1,44 @@
+//! What can be done from a shell.
+
+mod demo;
+mod replay;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// An example account service: every command takes effect exactly once, however often and in whatever order it comes.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Arguments {
+    /// Log what the component does (once: what it starts; twice: every repeat it catches)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show each kind of repeat, and what catches it, on an embedded store in a temporary file
+    Demo,
+    /// Carry out the transactions of a CSV file, with repeats mixed in, and print what became of them
+    Replay(replay::Arguments),
+}
+
+impl Arguments {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Demo => demo::run().await,
+            Command::Replay(arguments) => replay::run(arguments).await,
+        }
+    }
+}
+
+/// Logs to the standard error, as `RUST_LOG` or `--verbose` says; warnings in any case.
+pub(crate) fn log(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("message_store={level}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,106 @@
+//! The courier: delivers a share of the messages a second time, out of order, beside the consumer, through a runtime of its own
+//! with its own cache, as another process would.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use account_component::Account;
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use message_store::command::{Context, Decide, Handler};
+use message_store::idempotence::Outcome;
+use message_store::{Message, MessageStore, Source};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::plan::is_chosen;
+
+/// What became of the second deliveries, by name.
+pub(super) type Redelivered = BTreeMap<&'static str, u64>;
+
+/// Messages that may wait for the courier.
+const QUEUE: usize = 1024;
+
+/// Delivers again what the handlers it watches have handled.
+pub(super) struct Courier {
+    sender: mpsc::Sender<Message>,
+    task: JoinHandle<Result<Redelivered>>,
+    seed: u64,
+    share: f64,
+}
+
+/// A handler that gives a share of its messages to the courier once they are handled.
+pub(super) struct Watched<H> {
+    handler: H,
+    sender: mpsc::Sender<Message>,
+    seed: u64,
+    share: f64,
+}
+
+impl Courier {
+    /// Delivers so many messages at a time.
+    pub(super) fn start(store: &Arc<dyn MessageStore>, seed: u64, share: f64, concurrency: usize) -> Self {
+        let (sender, messages) = mpsc::channel(QUEUE);
+        let decide = Arc::new(Decide::<Account>::new(store).attempts(1_000));
+        Self { sender, task: tokio::spawn(deliver(decide, messages, concurrency)), seed, share }
+    }
+
+    pub(super) fn watch<H>(&self, handler: H) -> Watched<H> {
+        Watched { handler, sender: self.sender.clone(), seed: self.seed, share: self.share }
+    }
+
+    /// Waits until everything is delivered. The watched handlers must be gone by then.
+    pub(super) async fn finish(self) -> Result<Redelivered> {
+        drop(self.sender);
+        self.task.await.context("the courier's task")?
+    }
+}
+
+async fn deliver(
+    decide: Arc<Decide<Account>>,
+    mut messages: mpsc::Receiver<Message>,
+    concurrency: usize,
+) -> Result<Redelivered> {
+    let mut tally = Redelivered::new();
+    let mut deliveries = JoinSet::new();
+    loop {
+        tokio::select! {
+            message = messages.recv(), if deliveries.len() < concurrency => match message {
+                Some(message) => {
+                    let decide = Arc::clone(&decide);
+                    deliveries.spawn(async move { decide.handle(&message).await });
+                }
+                None => break,
+            },
+            Some(outcome) = deliveries.join_next() => count(&mut tally, &outcome??),
+        }
+    }
+    while let Some(outcome) = deliveries.join_next().await {
+        count(&mut tally, &outcome??);
+    }
+    Ok(tally)
+}
+
+fn count(tally: &mut Redelivered, outcome: &Outcome) {
+    *tally.entry(outcome.name()).or_default() += 1;
+}
+
+#[async_trait]
+impl<H: Handler> Handler for Watched<H> {
+    fn name(&self) -> &'static str {
+        self.handler.name()
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        self.handler.message_types()
+    }
+
+    async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+        let outcome = self.handler.handle(message, context).await?;
+        let number = message.global_position.get().unsigned_abs();
+        if is_chosen(self.seed, number, 5, self.share) {
+            self.sender.send(message.clone()).await?;
+        }
+        Ok(outcome)
+    }
+}

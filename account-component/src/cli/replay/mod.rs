@@ -1,0 +1,114 @@
+//! The replay: a file of real transactions, with repeats mixed in, to exactly the right balances.
+//!
+//! `transactions.rs` reads the file, `plan.rs` makes it into messages and mixes repeats in, `sender.rs` writes them,
+//! `courier.rs` delivers some of them again, `report.rs` tells what became of it all.
+
+mod courier;
+mod plan;
+mod report;
+mod sender;
+mod transactions;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use account_component::Account;
+use account_component::component::COMMANDS;
+use anyhow::{Context as _, Result};
+use message_store::command::Decide;
+use message_store::consumer::{Consumer, Running};
+use message_store::{GlobalPosition, MessageStore, connect};
+
+use courier::Courier;
+use plan::Plan;
+use report::{Progress, Summary};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The transactions: CSV with the header `transaction_id,account_id,date,kind,amount`
+    file: PathBuf,
+
+    /// The store: `postgres://…`, `sqlite:PATH` or `sqlite::memory:`
+    #[arg(long, value_name = "URL", default_value = "sqlite:account.db", env = "ACCOUNT_STORE", hide_env_values = true)]
+    store: String,
+
+    /// Share of transactions that a second message asks for again, with the same transaction id
+    #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
+    duplicates: f64,
+
+    /// Share of messages that are delivered a second time
+    #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
+    redeliveries: f64,
+
+    /// Share of transactions that a second message asks for again with another amount
+    #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
+    conflicts: f64,
+
+    /// How many accounts are worked on at a time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+
+    /// Chooses which transactions are repeated
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Where to write `account_id,balance,deposits,withdrawals,rejected`
+    #[arg(long, value_name = "OUT.csv")]
+    balances: Option<PathBuf>,
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share @ 0.0..=100.0) => Ok(share),
+        _ => Err("it must be a number from 0 to 100".to_owned()),
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let transactions = transactions::read(&arguments.file)?;
+    let plan = Plan::new(&transactions, arguments.seed, arguments.duplicates, arguments.conflicts)?;
+    let store = connect(&arguments.store).await.context("opening the store")?;
+    let concurrency = usize::from(arguments.concurrency);
+    let began = Instant::now();
+
+    let courier = Courier::start(&store, arguments.seed, arguments.redeliveries, concurrency);
+    let handler = courier.watch(Decide::<Account>::new(&store));
+    let mut running = Consumer::new(COMMANDS, handler).concurrency(concurrency).start(&store).await?;
+    eprintln!("{}", running.sheet());
+
+    let progress = Progress::new(plan.messages());
+    let handled = follow(&store, &plan, &mut running, &progress).await;
+    progress.finish();
+    handled?;
+    let tally = running.stop().await?;
+    let redelivered = courier.finish().await?;
+
+    let summary = Summary { plan: &plan, tally: &tally, redelivered: &redelivered, elapsed: began.elapsed() };
+    println!("{summary}");
+    let statements = report::statements(&store, &transactions).await?;
+    match &arguments.balances {
+        Some(file) => {
+            report::write(&statements, file)?;
+            println!("balances of {} accounts in {}", statements.len(), file.display());
+        }
+        None => println!("{} accounts, with {} in them", statements.len(), report::total(&statements)),
+    }
+    Ok(())
+}
+
+/// Writes everything, and waits until it is handled.
+async fn follow(store: &Arc<dyn MessageStore>, plan: &Plan, running: &mut Running, progress: &Progress) -> Result<()> {
+    let last = tokio::select! {
+        last = sender::send(store, plan, |written| progress.written(written)) => last?,
+        // The consumer ends by itself only when it fails.
+        failed = running.wait_for(GlobalPosition::new(i64::MAX)) => { failed?; GlobalPosition::ZERO }
+    };
+    loop {
+        progress.handled(running.tally().messages());
+        tokio::select! {
+            handled = running.wait_for(last) => return Ok(handled?),
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+}

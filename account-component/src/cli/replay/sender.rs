@@ -1,0 +1,59 @@
+//! The sender: writes the planned messages, so many at a time.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use message_store::{Append, Appended, Error, GlobalPosition, MessageStore, NewMessage, StreamName};
+
+use super::plan::Plan;
+
+/// Messages in one append.
+const PART: usize = 500;
+
+/// Writes everything that is not written yet. Returns the last position of all messages, whenever they were written.
+pub(super) async fn send(
+    store: &Arc<dyn MessageStore>,
+    plan: &Plan,
+    mut written: impl FnMut(usize),
+) -> Result<GlobalPosition> {
+    let mut last = GlobalPosition::ZERO;
+    for part in plan.parts(PART) {
+        let mut note = |appended: &Appended| {
+            last = appended.written.iter().map(|place| place.global_position).fold(last, Ord::max);
+        };
+        match append(store, &by_stream(part)).await {
+            Ok(appended) => note(&appended),
+            // An earlier run, with other arguments, wrote some of them: each by itself, then.
+            Err(Error::IdConflict { .. }) => {
+                for message in part {
+                    note(&append(store, &by_stream(std::slice::from_ref(message))).await?);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        written(part.len());
+    }
+    Ok(last)
+}
+
+/// A lost answer is settled by the same append again.
+async fn append(store: &Arc<dyn MessageStore>, appends: &[Append]) -> Result<Appended, Error> {
+    match store.append(appends.to_vec()).await {
+        Err(Error::CommitUnknown { .. }) => store.append(appends.to_vec()).await,
+        result => result,
+    }
+}
+
+/// One append for each stream; within a stream the order is kept.
+fn by_stream(messages: &[(StreamName, NewMessage)]) -> Vec<Append> {
+    let mut appends: Vec<Append> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for (stream, message) in messages {
+        let place = *places.entry(stream).or_insert_with(|| {
+            appends.push(Append::to(stream.clone()));
+            appends.len() - 1
+        });
+        appends[place].messages.push(message.clone());
+    }
+    appends
+}
