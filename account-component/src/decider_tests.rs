@@ -1,8 +1,8 @@
 //! The rules, one outcome each. Every case is also delivered twice, and late, and stored and read back, by the kit.
 
 use jiff::Timestamp;
-use message_store::testing::given;
 use message_store::NewMessage;
+use message_store::testing::given;
 
 use crate::{Account, Command, Event, Money, Reason};
 
@@ -83,9 +83,7 @@ fn money_is_deposited() {
 #[test]
 fn a_deposit_of_nothing_or_less_is_rejected() {
     for amount in ["0.00", "-50.00"] {
-        given::<Account>([opened()])
-            .when(deposit(amount))
-            .then([deposit_rejected(amount, Reason::AmountNotPositive)]);
+        given::<Account>([opened()]).when(deposit(amount)).then([deposit_rejected(amount, Reason::AmountNotPositive)]);
     }
 }
 

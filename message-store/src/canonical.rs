@@ -1,4 +1,4 @@
-//! One text for all JSON texts that say the same, by the rules of `PostgreSQL`'s `jsonb`.
+//! One text for all JSON texts that say the same, by the rules of PostgreSQL's `jsonb`.
 //!
 //! Keys sorted, the last of two equal keys kept, no white space, one way to escape, and numbers by value: `7`, `7.0` and
 //! `70e-1` are one number, told apart from `7.00000000000000001` because nothing goes through a float.

@@ -90,7 +90,7 @@ impl Json {
     }
 
     /// Whether two texts say the same: the order of keys, white space, escapes and the writing of a number
-    /// (`1`, `1.0`, `1e0`) do not count. It is what `PostgreSQL`'s `jsonb` calls equal.
+    /// (`1`, `1.0`, `1e0`) do not count. It is what PostgreSQL's `jsonb` calls equal.
     pub fn same_as(&self, other: &Self) -> bool {
         self.text() == other.text()
             || matches!((canonical(self.text()), canonical(other.text())), (Ok(ours), Ok(theirs)) if ours == theirs)

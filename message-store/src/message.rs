@@ -17,7 +17,7 @@ use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, S
 pub struct MessageId(Uuid);
 
 impl MessageId {
-    /// A new id. It begins with the time (`UUIDv7`), so that ids made together stand together in the index.
+    /// A new id. It begins with the time (UUIDv7), so that ids made together stand together in the index.
     pub fn random() -> Self {
         Self(Uuid::now_v7())
     }

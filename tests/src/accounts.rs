@@ -16,9 +16,15 @@ use crate::postgres::TestDatabase;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Command {
-    Deposit { amount: u64 },
+    Deposit {
+        amount: u64,
+    },
     /// A deposit with an identity of its own.
-    DepositOnce { deposit_id: String, amount: u64, time: String },
+    DepositOnce {
+        deposit_id: String,
+        amount: u64,
+        time: String,
+    },
     /// Leads to nothing.
     Look,
 }

@@ -104,7 +104,7 @@ impl Subject for SqliteFile {
         let path = self.folder.path().join("store.db");
         let work = move || {
             let mut connection = rusqlite::Connection::open(path)?;
-            connection.busy_timeout(Duration::from_secs(60))?;
+            connection.busy_timeout(Duration::from_mins(1))?;
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             for message in &append.messages {
                 transaction.execute(

@@ -11,9 +11,7 @@ use message_store::command::{Context, Handler};
 use message_store::consumer::Consumer;
 use message_store::idempotence::Outcome;
 use message_store::testing::FaultyStore;
-use message_store::{
-    Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName,
-};
+use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::on_both_stores;
 use tokio::sync::Semaphore;
@@ -53,12 +51,17 @@ impl Handler for Shared {
             let at_once = under_way.values().sum();
             probe.most_at_once.fetch_max(at_once, Ordering::SeqCst);
         }
-        if let Some((held, permits)) = &probe.held && *held == entity {
+        if let Some((held, permits)) = &probe.held
+            && *held == entity
+        {
             permits.acquire().await?.forget();
         }
         tokio::task::yield_now().await;
         *probe.under_way.lock().unwrap().get_mut(&entity).unwrap() -= 1;
-        if let Some((failing, on)) = &probe.failing && *failing == entity && on.load(Ordering::SeqCst) {
+        if let Some((failing, on)) = &probe.failing
+            && *failing == entity
+            && on.load(Ordering::SeqCst)
+        {
             assert!(message.position.get() % 2 == 1, "a planted panic");
             return Err("a planted failure".into());
         }

@@ -1,9 +1,11 @@
 //! What protects the PostgreSQL store, and proof that the tests would notice if it did not.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use message_store::testing::conformance::order::count_skipped;
-use message_store::{Append, Error, ExpectedVersion, Json, MessageStore as _, MessageStoreExt as _, NewMessage, StreamName};
 use message_store::postgres::PostgresStore;
+use message_store::testing::conformance::order::count_skipped;
+use message_store::{
+    Append, Error, ExpectedVersion, Json, MessageStore as _, MessageStoreExt as _, NewMessage, StreamName,
+};
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::subjects::Postgres;
@@ -94,7 +96,10 @@ async fn pool_of_one_connection_serves_many_callers() {
             let store = std::sync::Arc::clone(&store);
             tokio::spawn(async move {
                 let stream = StreamName::new(format!("account-{number}")).unwrap();
-                store.append_to(&stream, ExpectedVersion::NoStream, vec![NewMessage::new("A", Json::NULL)]).await.unwrap();
+                store
+                    .append_to(&stream, ExpectedVersion::NoStream, vec![NewMessage::new("A", Json::NULL)])
+                    .await
+                    .unwrap();
                 store.version(&stream).await.unwrap()
             })
         })

@@ -59,7 +59,10 @@ async fn two_writers_of_one_file_take_turns() {
             tokio::spawn(async move {
                 let store = SqliteStore::open(&path).await.unwrap();
                 for _ in 0..50 {
-                    store.append_to(&stream, ExpectedVersion::Any, vec![NewMessage::new("A", Json::NULL)]).await.unwrap();
+                    store
+                        .append_to(&stream, ExpectedVersion::Any, vec![NewMessage::new("A", Json::NULL)])
+                        .await
+                        .unwrap();
                 }
             })
         })

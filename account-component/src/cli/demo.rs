@@ -37,7 +37,7 @@ struct Demo {
 impl Demo {
     fn new(store: Arc<dyn MessageStore>) -> Self {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL).set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["", "what is sent", "what takes effect", "what is caught, and by which layer"]);
         Self { component: Decide::new(&store), store, table, sent: 0, effects: 0, caught: 0 }
     }
@@ -50,22 +50,22 @@ impl Demo {
         self.deliver("Deposit 10.00, deposit id d1", &first).await?;
         self.deliver("  the same message, delivered again", &first).await?;
         let same_intent = self.write(deposit("d1", "10.00", 2)?).await?;
-        self.deliver("  another message with the same deposit id", &same_intent).await?;
+        self.deliver("  another message, same deposit id", &same_intent).await?;
         let other_amount = self.write(deposit("d1", "99.00", 3)?).await?;
         self.deliver("  another message with d1, but 99.00", &other_amount).await?;
-        self.append_again("  the first message, written again by its sender", &first).await?;
+        self.append_again("  the first message, written again", &first).await?;
 
         let lagging = self.write(deposit("d2", "5.00", 4)?).await?;
         let overtaking = self.write(deposit("d3", "7.00", 5)?).await?;
         self.deliver("Deposit 7.00, d3, which overtakes d2", &overtaking).await?;
-        self.deliver("Deposit 5.00, d2, late: below the high-water mark", &lagging).await?;
+        self.deliver("Deposit 5.00, d2, late: below the mark", &lagging).await?;
         self.deliver("  d2, delivered again", &lagging).await?;
 
         let too_much = self.write(withdraw("w1", "1000.00", 6)?).await?;
         self.deliver("Withdraw 1000.00, w1", &too_much).await?;
         let rich = self.write(deposit("d4", "2000.00", 7)?).await?;
         self.deliver("Deposit 2000.00, d4", &rich).await?;
-        self.deliver("  w1, delivered again now that there is money", &too_much).await?;
+        self.deliver("  w1, delivered again: there is money now", &too_much).await?;
         let covered = self.write(withdraw("w2", "22.00", 8)?).await?;
         self.deliver("Withdraw 22.00, w2", &covered).await
     }
@@ -86,18 +86,16 @@ impl Demo {
             _ => String::new(),
         };
         let caught = match &outcome {
-            Outcome::Handled { late: true, .. } => {
-                "not a repeat: no event carries its derived id.\nA high-water mark alone would have lost it".to_owned()
-            }
+            Outcome::Handled { late: true, .. } => "nothing: late is not lost".to_owned(),
             Outcome::Handled { .. } => String::new(),
             Outcome::AlreadyProcessed { original } => {
-                format!("sequence: already processed,\nits event is {}", place(original))
+                format!("sequence: its event is {}", place(original))
             }
             Outcome::Duplicate { original } => {
-                format!("reservation: duplicate of\n{}", place(original))
+                format!("reservation: same as {}", place(original))
             }
             Outcome::Conflict { original } => {
-                format!("reservation: conflict with\n{}, which says otherwise", place(original))
+                format!("reservation: in conflict with {}", place(original))
             }
             other => other.to_string(),
         };
@@ -116,7 +114,7 @@ impl Demo {
         let appended = self.store.append_to(&message.stream, ExpectedVersion::Any, vec![again]).await?;
         ensure!(appended.already_written, "the store wrote a message twice");
         let position = appended.written.first().context("an append without an answer")?.position;
-        let caught = format!("message id: already written,\nit is {}/{position}", message.stream);
+        let caught = format!("message id: it is {}/{position}", message.stream);
         self.row(what, "", &caught, true);
         Ok(())
     }
@@ -150,7 +148,10 @@ impl Demo {
         let events = account.version.next();
         println!("{}", self.table);
         println!("sent {sent}, took effect {effects}, caught {caught}");
-        println!("final balance {}, from {events} events: 10.00 + 7.00 + 5.00 + 2000.00 - 22.00", account.state.balance);
+        println!(
+            "final balance {}, from {events} events: 10.00 + 7.00 + 5.00 + 2000.00 - 22.00",
+            account.state.balance
+        );
         ensure!(account.state.balance == "2000.00".parse::<Money>()?, "the balance should be 2000.00");
         ensure!(usize::try_from(events.get())? == effects, "each effect should be one event");
         Ok(())

@@ -88,7 +88,8 @@ impl<D: Decider> Decide<D> {
     pub async fn handle(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
-            let reason = format!("{} of {} names no entity: its stream has no id", message.message_type, message.stream);
+            let reason =
+                format!("{} of {} names no entity: its stream has no id", message.message_type, message.stream);
             Error::invalid("command", reason)
         })?;
         let stream = self.entities.stream(entity_id)?;
@@ -162,10 +163,12 @@ impl<D: Decider> Decide<D> {
         if sequences.is_new(&case.sequence) && !self.may_be_foreign_repeat(entity, case) {
             return Ok(Standing::New);
         }
-        if let Some(first) = self.store().message(self.first_id(case)).await? {
+        if let Some(first) = self.store().message(case.first_id()).await? {
             return Ok(Standing::Processed(first.reference()));
         }
-        if sequences.has_foreign() && let Some(event) = self.search(case).await? {
+        if sequences.has_foreign()
+            && let Some(event) = self.search(case).await?
+        {
             return Ok(Standing::Processed(event));
         }
         Ok(Standing::Late)
@@ -198,7 +201,7 @@ impl<D: Decider> Decide<D> {
                 message.data = with_field(&message.data, field, &case.sequence.global_position)?;
             }
             if let Some(field) = D::PROCESSED_TIME_FIELD {
-                message.data = with_field(&message.data, field, &Timestamp::now())?;
+                message.data = with_field(&message.data, field, &now())?;
             }
             message = stamp.put_on(message, &case.stream, index);
             if self.has(PlantedBug::NoSequences) {
@@ -223,12 +226,8 @@ impl<D: Decider> Decide<D> {
     }
 
     async fn first_event(&self, case: &Case<'_>) -> Result<MessageRef> {
-        let first = self.store().message(self.first_id(case)).await?;
+        let first = self.store().message(case.first_id()).await?;
         Ok(first.map_or_else(|| case.message.reference(), |first| first.reference()))
-    }
-
-    fn first_id(&self, case: &Case<'_>) -> MessageId {
-        derived_id(case.message.id, &case.stream, 0)
     }
 
     fn gave_up(&self, case: &Case<'_>, failure: Error) -> Error {
@@ -255,6 +254,13 @@ struct Case<'a> {
     reservation: Option<Reservation<'a>>,
 }
 
+impl Case<'_> {
+    /// The id of the first event that is written for the command.
+    fn first_id(&self) -> MessageId {
+        derived_id(self.message.id, &self.stream, 0)
+    }
+}
+
 fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
     matches!(
         failure,
@@ -278,6 +284,12 @@ fn next<D: Decider>(entity: &Entity<D>, events: &[D::Event], appended: &Appended
         next.version = Version::at(last.position);
     }
     next
+}
+
+/// To the millisecond, as Eventide writes times.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 #[async_trait]

@@ -36,7 +36,9 @@ pub(crate) fn with_field(data: &Json, field: &str, value: &impl Serialize) -> Re
         None | Some("{}") => Json::parse(format!("{{{member}")),
         Some(object) => match object.strip_suffix('}') {
             Some(open) => Json::parse(format!("{open},{member}")),
-            None => Err(Error::invalid("event", format!("its data must be an object to carry `{field}`, not {object}"))),
+            None => {
+                Err(Error::invalid("event", format!("its data must be an object to carry `{field}`, not {object}")))
+            }
         },
     }
 }
@@ -47,11 +49,9 @@ mod tests {
 
     #[test]
     fn a_field_is_added_to_any_object_and_to_nothing_else() {
-        for (data, expected) in [
-            ("null", r#"{"sequence":7}"#),
-            ("{}", r#"{"sequence":7}"#),
-            (r#"{"a":{}}"#, r#"{"a":{},"sequence":7}"#),
-        ] {
+        for (data, expected) in
+            [("null", r#"{"sequence":7}"#), ("{}", r#"{"sequence":7}"#), (r#"{"a":{}}"#, r#"{"a":{},"sequence":7}"#)]
+        {
             assert_eq!(with_field(&Json::parse(data).unwrap(), "sequence", &7).unwrap().text(), expected);
         }
         assert!(with_field(&Json::parse("[1]").unwrap(), "sequence", &7).is_err());

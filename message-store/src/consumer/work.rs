@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use std::future::pending;
 use futures_util::future::BoxFuture;
+use std::future::pending;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -111,9 +111,8 @@ impl<H: Handler> Work<H> {
 
     fn read(&self) -> BoxFuture<'static, Result<Batch>> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
-        let read = Read::from(self.partitions.read_through().next())
-            .limit(self.pace.batch)
-            .filter(self.source.filter.clone());
+        let read =
+            Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
         let retries = self.pace.retries;
         Box::pin(async move {
             let mut pause = Pause::new(retries);

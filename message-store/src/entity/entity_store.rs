@@ -87,6 +87,9 @@ impl<P: Projection> EntityStore<P> {
 
 impl<P: Projection> fmt::Debug for EntityStore<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntityStore").field("category", &P::CATEGORY).field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("EntityStore")
+            .field("category", &P::CATEGORY)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use crate::{MessageId, StreamName};
 /// It depends on nothing else: not on when, by whom, how often or from which store `cause` was delivered. So one index
 /// look-up tells whether `cause` was carried out, and the unique id refuses a second effect should all else fail.
 ///
-/// Form: a `UUIDv8`. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together stand
+/// Form: a UUIDv8. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together stand
 /// together in the index; the other 74 are a SHA-256 of the three inputs.
 pub fn derived_id(cause: MessageId, stream: &StreamName, index: usize) -> MessageId {
     let cause = cause.as_uuid();

@@ -56,9 +56,10 @@ impl<'a> Reservation<'a> {
     /// As a read.
     pub async fn held(&self, store: &dyn MessageStore) -> Result<Outcome> {
         let first = store.read_stream(&self.stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
-        let holder = first.into_iter().next().ok_or_else(|| {
-            Error::backend(format!("reading who holds {}", self.stream), true, "the stream is empty")
-        })?;
+        let holder = first
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::backend(format!("reading who holds {}", self.stream), true, "the stream is empty"))?;
         let metadata = holder.decode_metadata()?;
         if holder.id == self.id || holder.id == self.message.id || metadata.follows(self.message) {
             return Ok(Outcome::Redelivered { original: self.message.reference() });

@@ -124,10 +124,8 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> Result<Option<Stamp>> 
         return Ok(Some(Stamp { sequence, foreign: false }));
     }
     let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
-    Ok(causation.map(|(stream, position)| Stamp {
-        sequence: Sequence::new(here, stream.category(), position),
-        foreign: true,
-    }))
+    Ok(causation
+        .map(|(stream, position)| Stamp { sequence: Sequence::new(here, stream.category(), position), foreign: true }))
 }
 
 #[cfg(test)]
@@ -159,12 +157,16 @@ mod tests {
         ) {
             let seen: Vec<Sequence> = seen.iter().map(|(store, category, at)| sequence(*store, category, *at)).collect();
             let mut in_order = Sequences::default();
-            seen.iter().for_each(|sequence| in_order.record(sequence));
-            let mut otherwise = Sequences::default();
-            if !seen.is_empty() {
-                again.iter().for_each(|index| otherwise.record(index.get(&seen)));
+            for sequence in &seen {
+                in_order.record(sequence);
             }
-            seen.iter().rev().for_each(|sequence| otherwise.record(sequence));
+            let mut otherwise = Sequences::default();
+            for index in again.iter().filter(|_| !seen.is_empty()) {
+                otherwise.record(index.get(&seen));
+            }
+            for sequence in seen.iter().rev() {
+                otherwise.record(sequence);
+            }
             for sequence in &seen {
                 prop_assert_eq!(in_order.mark(&sequence.origin), otherwise.mark(&sequence.origin));
                 prop_assert!(!in_order.is_new(sequence));

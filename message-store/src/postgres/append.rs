@@ -7,9 +7,7 @@ use uuid::Uuid;
 
 use super::failure::{is_bad_data, is_id_race, is_transient, is_unanswered};
 use super::get;
-use crate::{
-    Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written,
-};
+use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
 
 const APPEND: &str = include_str!("sql/append.sql");
 
@@ -31,7 +29,8 @@ pub(super) async fn append(client: &Object, appends: &[Append]) -> Result<Append
 async fn send(client: &Object, appends: &[Append]) -> Result<Appended, tokio_postgres::Error> {
     let streams: Vec<&str> = appends.iter().map(|append| append.stream.as_str()).collect();
     let expected: Vec<Option<i64>> = appends.iter().map(|append| append.expected.number()).collect();
-    let messages = || (1_i32..).zip(appends).flat_map(|(number, append)| append.messages.iter().map(move |m| (number, m)));
+    let messages =
+        || (1_i32..).zip(appends).flat_map(|(number, append)| append.messages.iter().map(move |m| (number, m)));
     let numbers: Vec<i32> = messages().map(|(number, _)| number).collect();
     let ids: Vec<Uuid> = messages().map(|(_, message)| message.id.as_uuid()).collect();
     let types: Vec<&str> = messages().map(|(_, message)| message.message_type.as_str()).collect();

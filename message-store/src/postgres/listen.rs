@@ -86,7 +86,9 @@ async fn tell(outbox: Arc<Outbox>, pool: Pool) {
     loop {
         outbox.filled.notified().await;
         let categories: Vec<String> =
-            std::mem::take(&mut *outbox.categories.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
+            std::mem::take(&mut *outbox.categories.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_iter()
+                .collect();
         if let Err(error) = notify(&pool, &categories).await {
             tracing::debug!(%error, "a wake-up could not be sent; readers poll");
         }

@@ -9,14 +9,14 @@ use tokio_postgres::config::Config;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-use super::failure::backend;
 use super::connection;
+use super::failure::backend;
 use crate::{Error, Result};
 
 embed_migrations!("migrations/postgres");
 
 const HISTORY: &str = "message_store.schema_history";
-/// `hash_64` of "message_store.migrate", so that it is nobody else's by chance.
+/// The bytes of `msg_migr`: nobody else's by chance.
 const LOCK: i64 = 0x6d73_675f_6d69_6772;
 
 pub(super) async fn migrate(config: &Config, pool: &Pool, place: &str) -> Result<()> {

@@ -99,7 +99,8 @@ async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + S
 
 fn message_in(row: &Row) -> Result<Message> {
     let time: DateTime = get(row, 7)?;
-    let time = time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
+    let time =
+        time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
     Ok(Message {
         id: MessageId::from_uuid(get(row, 0)?),
         stream: StreamName::new(get::<&str>(row, 1)?)?,

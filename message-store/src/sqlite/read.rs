@@ -46,7 +46,11 @@ fn batch(mut messages: Vec<Message>, read: &Read) -> Batch {
     Batch::of(messages, last, read)
 }
 
-pub(super) fn last(connection: &Connection, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+pub(super) fn last(
+    connection: &Connection,
+    stream: &StreamName,
+    message_type: Option<&str>,
+) -> Result<Option<Message>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM messages WHERE stream_name = ?1 AND (?2 IS NULL OR type = ?2) ORDER BY position DESC LIMIT 1"
     );

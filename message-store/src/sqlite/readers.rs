@@ -29,7 +29,8 @@ impl Readers {
         let free = Arc::clone(&self.free);
         blocking(move || {
             let taken = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = taken.ok_or_else(|| Error::backend("reading from the SQLite store", true, "no connection"))?;
+            let connection =
+                taken.ok_or_else(|| Error::backend("reading from the SQLite store", true, "no connection"))?;
             let result = work(&connection.lock().unwrap_or_else(PoisonError::into_inner));
             free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);

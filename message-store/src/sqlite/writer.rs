@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::{is_transient, read};
 use crate::wake_up::Bells;
-use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written};
+use crate::{
+    Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written,
+};
 
 /// Appends that may wait; further callers wait for a place.
 const QUEUE: usize = 1024;

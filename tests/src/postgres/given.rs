@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 
+use super::DATABASE_URL;
 use super::database::TEST_PREFIX;
 use super::server::connect;
-use super::DATABASE_URL;
 
 /// A server named by its URL.
 #[derive(Debug)]

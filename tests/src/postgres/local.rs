@@ -37,7 +37,7 @@ impl LocalServer {
             chown(folder.path(), Some(user), Some(group))?;
         }
         let data = folder.path().join("data");
-        let output = command(&programs.join("initdb"), account)
+        let output = command(programs.join("initdb"), account)
             .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
             .arg(&data)
             .output()
@@ -49,7 +49,7 @@ impl LocalServer {
         for _ in 0..5 {
             // Free now; should somebody take it before the server does, another is tried.
             let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-            let mut server = command(&programs.join("postgres"), account)
+            let mut server = command(programs.join("postgres"), account)
                 .arg("-D")
                 .arg(&data)
                 .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
@@ -87,7 +87,7 @@ impl LocalServer {
     }
 
     pub(super) fn stop(mut self) -> Result<()> {
-        let status = command(&self.programs.join("pg_ctl"), self.account)
+        let status = command(self.programs.join("pg_ctl"), self.account)
             .args(["stop", "-m", "immediate", "-w", "-D"])
             .arg(self.folder.path().join("data"))
             .stdout(Stdio::null())

@@ -47,18 +47,19 @@ impl Server {
             Some("local") => vec![Way::Local],
             Some(other) => bail!("{FORCED_WAY} is {other:?}; it may be url, docker or local"),
         };
-        let mut failures = String::new();
+        let mut failures = Vec::new();
         for way in ways {
             match Self::by(way).await {
                 Ok(server) => return Ok(server),
-                Err(error) => failures.push_str(&format!("  {way:?}: {error:#}\n")),
+                Err(error) => failures.push(format!("  {way:?}: {error:#}")),
             }
         }
         Err(anyhow!(
-            "no PostgreSQL for the tests. Tried:\n{failures}Any one of these mends it:\n  \
+            "no PostgreSQL for the tests. Tried:\n{}\nAny one of these mends it:\n  \
              set {DATABASE_URL} to the URL of a server whose user may create databases;\n  \
              start Docker;\n  \
-             install PostgreSQL's server programs (Debian: apt-get install postgresql)"
+             install PostgreSQL's server programs (Debian: apt-get install postgresql)",
+            failures.join("\n")
         ))
     }
 

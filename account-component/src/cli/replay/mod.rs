@@ -30,7 +30,13 @@ pub(crate) struct Arguments {
     file: PathBuf,
 
     /// The store: `postgres://…`, `sqlite:PATH` or `sqlite::memory:`
-    #[arg(long, value_name = "URL", default_value = "sqlite:account.db", env = "ACCOUNT_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "sqlite:account.db",
+        env = "ACCOUNT_STORE",
+        hide_env_values = true
+    )]
     store: String,
 
     /// Share of transactions that a second message asks for again, with the same transaction id

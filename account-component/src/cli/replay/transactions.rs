@@ -33,7 +33,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Transaction>> {
         .from_path(file)
         .with_context(|| format!("opening {}", file.display()))?;
     let header = reader.headers().with_context(|| format!("reading {}", file.display()))?;
-    if header != &HEADER[..] {
+    if header != HEADER[..] {
         bail!("{}: line 1: the header must be `{}`, not `{}`", file.display(), HEADER.join(","), join(header));
     }
     let mut transactions = Vec::new();
@@ -59,7 +59,8 @@ fn transaction(record: &csv::StringRecord) -> Result<Transaction> {
     }
     let account_id = record[1].parse().with_context(|| format!("account_id {:?} is not a number", &record[1]))?;
     let date: Date = record[2].parse().with_context(|| format!("date {:?} is not a date (YYYY-MM-DD)", &record[2]))?;
-    let time = date.to_zoned(TimeZone::UTC).with_context(|| format!("date {:?} is out of range", &record[2]))?.timestamp();
+    let time =
+        date.to_zoned(TimeZone::UTC).with_context(|| format!("date {:?} is out of range", &record[2]))?.timestamp();
     let kind = match &record[3] {
         "deposit" => Kind::Deposit,
         "withdrawal" => Kind::Withdrawal,

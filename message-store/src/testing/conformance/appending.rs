@@ -81,9 +81,12 @@ pub async fn of_writers_that_expect_the_same_version_one_writes(subject: &impl S
     let writers = (0..16).map(|_| store.append_to(&account, Version::at(Position::FIRST), vec![message("B")]));
     let results = join_all(writers).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    assert!(results.iter().flat_map(|result| result.as_ref().err()).all(|error| {
-        matches!(error, Error::WrongExpectedVersion { .. })
-    }));
+    assert!(
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .all(|error| { matches!(error, Error::WrongExpectedVersion { .. }) })
+    );
     assert_eq!(store.version(&account).await.unwrap(), Version::at(Position::new(1)));
 }
 
@@ -120,7 +123,7 @@ pub async fn opposite_orders_of_streams_do_not_deadlock(subject: &impl Subject) 
                     Append::to(stream("left-1")).message(numbered(writer)),
                     Append::to(stream("right-1")).message(numbered(writer)),
                 ];
-                if writer % 2 == 0 {
+                if writer.is_multiple_of(2) {
                     appends.reverse();
                 }
                 store.append(appends).await.unwrap();
@@ -165,7 +168,8 @@ pub async fn one_refused_append_does_not_fail_its_neighbours(subject: &impl Subj
     let appends = (0..32).map(|number| {
         let store = store.clone();
         async move {
-            let expected = if number % 4 == 0 { ExpectedVersion::Exact(Position::new(9)) } else { ExpectedVersion::Any };
+            let expected =
+                if number % 4 == 0 { ExpectedVersion::Exact(Position::new(9)) } else { ExpectedVersion::Any };
             store.append_to(&stream(&format!("account-{number}")), expected, vec![numbered(number)]).await
         }
     });

@@ -32,9 +32,13 @@ pub async fn a_filter_by_type_returns_how_far_it_looked(subject: &impl Subject) 
 /// The correlation stream's category, not the stream itself.
 pub async fn a_filter_by_correlation_compares_categories(subject: &impl Subject) {
     let store = subject.store();
-    for (message_type, correlation) in
-        [("A", Some("transfer-1")), ("B", Some("transfers-1")), ("C", None), ("D", Some("transfer")), ("E", Some("x-transfer"))]
-    {
+    for (message_type, correlation) in [
+        ("A", Some("transfer-1")),
+        ("B", Some("transfers-1")),
+        ("C", None),
+        ("D", Some("transfer")),
+        ("E", Some("x-transfer")),
+    ] {
         let metadata = Metadata { correlation_stream_name: correlation.map(str::to_owned), ..Metadata::default() };
         let message = message(message_type).with_metadata(&metadata).unwrap();
         store.append_to(&stream("account-1"), ExpectedVersion::Any, vec![message]).await.unwrap();

@@ -18,7 +18,11 @@ const APPENDS: usize = 24;
 const CATEGORIES: usize = 4;
 
 /// Reads on until there is nothing more and the writers have ended; returns what was seen.
-async fn follow(store: Arc<dyn MessageStore>, category: Option<Category>, ended: Arc<AtomicBool>) -> BTreeSet<GlobalPosition> {
+async fn follow(
+    store: Arc<dyn MessageStore>,
+    category: Option<Category>,
+    ended: Arc<AtomicBool>,
+) -> BTreeSet<GlobalPosition> {
     let mut seen = BTreeSet::new();
     let mut read = Read::default().limit(10);
     loop {

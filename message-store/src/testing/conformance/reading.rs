@@ -25,7 +25,8 @@ pub async fn what_was_written_is_read_back(subject: &impl Subject) {
         ("account-3", "null"),
     ] {
         let written = NewMessage::new("Tÿpe", Json::parse(data).unwrap()).with_metadata(&metadata).unwrap();
-        let place = store.append_to(&stream(name), ExpectedVersion::Any, vec![written.clone()]).await.unwrap().written[0];
+        let place =
+            store.append_to(&stream(name), ExpectedVersion::Any, vec![written.clone()]).await.unwrap().written[0];
         let read = store.read_stream(&stream(name), StreamRead::default()).await.unwrap().remove(0);
         assert_eq!(read.id, written.id);
         assert_eq!(read.stream.as_str(), name);
@@ -86,12 +87,13 @@ pub async fn a_category_is_read_in_global_order_and_holds_no_other_category(subj
 /// Of every category.
 pub async fn all_messages_are_read_in_global_order(subject: &impl Subject) {
     let store = subject.store();
-    store.append(vec![
-        Append::to(stream("left-1")).message(message("A")),
-        Append::to(stream("right-1")).message(message("B")),
-    ])
-    .await
-    .unwrap();
+    store
+        .append(vec![
+            Append::to(stream("left-1")).message(message("A")),
+            Append::to(stream("right-1")).message(message("B")),
+        ])
+        .await
+        .unwrap();
     append(&*store, "left-2", &["C"]).await;
     let batch = store.read_all(Read::default()).await.unwrap();
     assert_eq!(types(&batch.messages), ["A", "B", "C"]);
@@ -152,7 +154,8 @@ pub async fn streams_of_messages_go_on_over_batches(subject: &impl Subject) {
     let of_stream: Vec<Message> =
         store.stream_messages(&stream("account-1"), Position::FIRST).try_collect().await.unwrap();
     let of_category: Vec<Message> = store.category_messages(&account, Read::default()).try_collect().await.unwrap();
-    let of_all: Vec<Message> = store.all_messages(Read::from(GlobalPosition::FIRST).limit(7)).try_collect().await.unwrap();
+    let of_all: Vec<Message> =
+        store.all_messages(Read::from(GlobalPosition::FIRST).limit(7)).try_collect().await.unwrap();
     for messages in [of_stream, of_category, of_all] {
         let numbers: Vec<usize> = messages.iter().map(|message| message.decode_data().unwrap()).collect();
         assert!(numbers.iter().copied().eq(0..count), "{} messages", numbers.len());

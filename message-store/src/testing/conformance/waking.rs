@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Subject, append};
 use crate::{Category, Read};
 
-const AN_HOUR: Duration = Duration::from_secs(3600);
+const AN_HOUR: Duration = Duration::from_hours(1);
 
 /// In its category, and of any.
 pub async fn a_reader_that_waits_is_woken(subject: &impl Subject) {
