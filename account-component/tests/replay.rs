@@ -168,4 +168,5 @@ fn the_demo_runs_without_arguments_and_catches_each_kind_of_repeat() {
     {
         assert!(said.contains(expected), "{said} should say {expected}");
     }
+    assert!(include_str!("../../README.md").contains(&said), "the README should show what the demo prints:\n{said}");
 }

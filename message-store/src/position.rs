@@ -1,6 +1,11 @@
 //! Positions: where a message stands in its stream, and where it stands in the whole store.
 //!
-//! Three numbers that are easy to mix up are three types, so that a mix-up does not compile.
+//! Three numbers that are easy to mix up are three types, so that a mix-up does not compile:
+//!
+//! ```compile_fail
+//! use message_store::{GlobalPosition, Read, Version};
+//! let read = Read::from(Version::NO_STREAM);
+//! ```
 
 use std::fmt;
 

@@ -55,6 +55,11 @@ impl StreamName {
         Self::new(name)
     }
 
+    /// A name that stands in a database, where other tools may have written what [`StreamName::new`] refuses.
+    pub(crate) fn from_database(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -97,12 +97,13 @@ pub(crate) struct Stamp {
 struct Provenance {
     sequence: Option<Sequence>,
     origin: Option<Sequence>,
-    causation_message_stream_name: Option<StreamName>,
+    causation_message_stream_name: Option<String>,
     causation_message_global_position: Option<GlobalPosition>,
 }
 
 fn provenance(message: &Message) -> Result<Provenance> {
-    if message.metadata.is_empty() {
+    // Other tools may put anything there; only an object can say where the message comes from.
+    if !message.metadata.text().starts_with('{') {
         return Ok(Provenance::default());
     }
     message.metadata.decode().map_err(|error| message.undecodable(&format!("metadata: {error}")))
@@ -124,8 +125,10 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> Result<Option<Stamp>> 
         return Ok(Some(Stamp { sequence, foreign: false }));
     }
     let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
-    Ok(causation
-        .map(|(stream, position)| Stamp { sequence: Sequence::new(here, stream.category(), position), foreign: true }))
+    Ok(causation.map(|(stream, position)| {
+        let category = StreamName::from_database(&stream).category();
+        Stamp { sequence: Sequence::new(here, category, position), foreign: true }
+    }))
 }
 
 #[cfg(test)]

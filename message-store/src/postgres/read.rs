@@ -103,7 +103,7 @@ fn message_in(row: &Row) -> Result<Message> {
         time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
     Ok(Message {
         id: MessageId::from_uuid(get(row, 0)?),
-        stream: StreamName::new(get::<&str>(row, 1)?)?,
+        stream: StreamName::from_database(get(row, 1)?),
         message_type: get(row, 2)?,
         position: Position::new(get(row, 3)?),
         global_position: GlobalPosition::new(get(row, 4)?),

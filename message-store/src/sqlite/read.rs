@@ -102,7 +102,9 @@ fn message_in(row: &Row<'_>) -> Result<Message> {
     let time = Timestamp::from_microsecond(row.get(7).map_err(&column)?);
     Ok(Message {
         id: MessageId::from_uuid(Uuid::from_bytes(row.get(0).map_err(&column)?)),
-        stream: StreamName::new(row.get_ref(1).map_err(&column)?.as_str().map_err(|error| column(error.into()))?)?,
+        stream: StreamName::from_database(
+            row.get_ref(1).map_err(&column)?.as_str().map_err(|error| column(error.into()))?,
+        ),
         message_type: row.get(2).map_err(&column)?,
         position: Position::new(row.get(3).map_err(&column)?),
         global_position: GlobalPosition::new(row.get(4).map_err(&column)?),
