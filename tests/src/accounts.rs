@@ -58,6 +58,8 @@ impl Projection for Account {
 
 impl Decider for Account {
     type Command = Command;
+    // A second decision has other content than the first.
+    const PROCESSED_TIME_FIELD: Option<&'static str> = Some("processedTime");
 
     fn decide(&self, command: &Command) -> Vec<Event> {
         match command {

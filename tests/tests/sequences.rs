@@ -190,6 +190,16 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 40);
     }
 
+    async fn a_command_that_comes_again_after_the_stores_identity_was_rotated_is_known_by_its_id(store) {
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        assert!(matches!(member(&store, None).handle(&deposit).await.unwrap(), Outcome::Handled { .. }));
+        store.rotate_store_id().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let outcome = member(&store, None).handle(&deposit).await.unwrap();
+        assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
+        assert_eq!(balance(&store, "1").await, 1);
+    }
+
     async fn a_decision_on_an_old_state_is_made_again(store) {
         let deposits = send_deposits(&store, "account:command", "1", 3).await;
         let (stale, other) = (member(&store, None), member(&store, None));

@@ -108,9 +108,10 @@ impl<D: Decider> Decide<D> {
     async fn carry_out(&self, command: &D::Command, mut case: Case<'_>) -> Result<Outcome> {
         let mut entity = self.entities.recall(&case.stream).await?;
         let mut unanswered = false;
+        let mut refused = false;
         let mut attempt = 1;
         loop {
-            let late = match self.standing(&entity, &case).await? {
+            let late = match self.standing(&entity, &case, refused).await? {
                 Standing::New => false,
                 Standing::Late => true,
                 // The append whose answer was lost was ours.
@@ -141,6 +142,7 @@ impl<D: Decider> Decide<D> {
                 }
             } else {
                 unanswered |= matches!(failure, Error::CommitUnknown { .. });
+                refused |= matches!(failure, Error::IdConflict { .. });
                 if !is_worth_deciding_again(&failure) || self.has(PlantedBug::NoSecondDecision) {
                     return Err(failure);
                 }
@@ -153,14 +155,15 @@ impl<D: Decider> Decide<D> {
         }
     }
 
-    async fn standing(&self, entity: &Entity<D>, case: &Case<'_>) -> Result<Standing> {
+    /// `refused`: the store knows an id of this command, whatever the marks say (its identity was rotated, perhaps).
+    async fn standing(&self, entity: &Entity<D>, case: &Case<'_>, refused: bool) -> Result<Standing> {
         let sequences = &entity.sequences;
         match self.planted.and_then(|bug| bug.judge(sequences, &case.sequence)) {
             Some(true) => return Ok(Standing::Processed(case.message.reference())),
             Some(false) => return Ok(Standing::New),
             None => {}
         }
-        if sequences.is_new(&case.sequence) && !self.may_be_foreign_repeat(entity, case) {
+        if !refused && sequences.is_new(&case.sequence) && !self.may_be_foreign_repeat(entity, case) {
             return Ok(Standing::New);
         }
         if let Some(first) = self.store().message(case.first_id()).await? {

@@ -198,16 +198,15 @@ impl MessageStore for SqliteStore {
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         let id = StoreId::random();
-        let place = self.place.clone();
-        if let Place::Memory = place {
-            return Err(Error::Unsupported { store: self.describe(), what: "rotation: it cannot be restored".into() });
-        }
-        blocking(move || {
+        let rotate = move |connection: &Connection| {
             let sql = "UPDATE store_identity SET store_id = ?1";
-            let connection = place.connect()?;
             connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
-        })
-        .await?;
+        };
+        match self.place.clone() {
+            Place::Memory => self.readers.read(rotate).await?,
+            // The readers of a file cannot write.
+            place @ Place::File(_) => blocking(move || rotate(&place.connect()?)).await?,
+        };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
         Ok(id)
     }

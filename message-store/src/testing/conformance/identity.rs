@@ -1,7 +1,6 @@
 //! A store's identity.
 
 use super::{Subject, append, types_in};
-use crate::Error;
 
 /// What was acknowledged is there.
 pub async fn a_store_keeps_its_identity_and_its_messages_when_it_is_opened_again(subject: &impl Subject) {
@@ -12,21 +11,14 @@ pub async fn a_store_keeps_its_identity_and_its_messages_when_it_is_opened_again
     assert_eq!(types_in(&*again, "account-1").await, ["A"]);
 }
 
-/// For this handle and for whoever opens the store later. A store that cannot be restored need not support it.
+/// For this handle and for whoever opens the store later.
 pub async fn rotation_gives_another_identity(subject: &impl Subject) {
     let store = subject.store();
     let before = store.store_id();
-    match store.rotate_store_id().await {
-        Ok(after) => {
-            assert_ne!(before, after);
-            assert_eq!(store.store_id(), after);
-            if let Some(again) = subject.reopen().await {
-                assert_eq!(again.store_id(), after);
-            }
-        }
-        Err(Error::Unsupported { .. }) => {
-            assert!(subject.reopen().await.is_none(), "a store that can be opened again can be restored");
-        }
-        Err(error) => panic!("{error}"),
+    let after = store.rotate_store_id().await.unwrap();
+    assert_ne!(before, after);
+    assert_eq!(store.store_id(), after);
+    if let Some(again) = subject.reopen().await {
+        assert_eq!(again.store_id(), after);
     }
 }
