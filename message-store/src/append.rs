@@ -1,8 +1,10 @@
 //! What is appended to a stream in one atomic step, and what comes back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::{Error, ExpectedVersion, GlobalPosition, Limits, NewMessage, Position, Result, StreamName};
+use crate::{
+    Error, ExpectedVersion, GlobalPosition, Json, Limits, MessageId, NewMessage, Position, Result, StreamName,
+};
 
 /// Messages for one stream, with the version it must have.
 ///
@@ -64,6 +66,58 @@ pub struct Written {
     pub position: Position,
     /// Its place in the store.
     pub global_position: GlobalPosition,
+}
+
+/// A message that the store has under an id of an append.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) stream: String,
+    pub(crate) message_type: String,
+    pub(crate) data: Json,
+    pub(crate) written: Written,
+}
+
+impl Stored {
+    fn difference(&self, stream: &StreamName, message: &NewMessage) -> Option<String> {
+        if self.stream != stream.as_str() {
+            Some(format!("it was written to {}", self.stream))
+        } else if self.message_type != message.message_type {
+            Some(format!("it was written as a {}", self.message_type))
+        } else if !message.data.same_as(&self.data) {
+            Some("it was written with other data".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+/// The first places of messages that were all written before, and `None` if none was.
+///
+/// # Errors
+/// [`Error::IdConflict`] when only some were, or something else was.
+pub(crate) fn written_before(appends: &[Append], stored: &HashMap<MessageId, Stored>) -> Result<Option<Vec<Written>>> {
+    let messages = || appends.iter().flat_map(|append| append.messages.iter().map(|message| (&append.stream, message)));
+    let conflict = |message: &NewMessage, stream: &StreamName, reason| {
+        Err(Error::IdConflict { id: message.id, stream: stream.clone(), reason })
+    };
+    let mut written = Vec::new();
+    let mut first_found = None;
+    for (stream, message) in messages() {
+        let Some(stored) = stored.get(&message.id) else { continue };
+        if let Some(reason) = stored.difference(stream, message) {
+            return conflict(message, stream, reason);
+        }
+        first_found.get_or_insert((stream, message));
+        written.push(stored.written);
+    }
+    let count = messages().count();
+    match first_found {
+        None => Ok(None),
+        Some(_) if written.len() == count => Ok(Some(written)),
+        Some((stream, message)) => {
+            conflict(message, stream, format!("only {} of the {count} messages were written before", written.len()))
+        }
+    }
 }
 
 /// Refuses what no store can write, before anything is sent.

@@ -73,7 +73,7 @@ CREATE FUNCTION message_store.append_messages(
   data_texts text[],
   metadata_texts text[]
 ) RETURNS TABLE (message_position bigint, message_global_position bigint, already_written boolean)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   versions bigint[];
   stream_version bigint;

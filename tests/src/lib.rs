@@ -4,5 +4,6 @@
 
 pub mod accounts;
 pub mod cutting_proxy;
+pub mod message_db;
 pub mod postgres;
 pub mod subjects;

@@ -28,6 +28,11 @@ impl Postgres {
     /// Of this database.
     pub async fn of(database: TestDatabase) -> Self {
         let store = connect(database.url()).await.unwrap();
+        Self::with(database, store)
+    }
+
+    /// Of this database, with a store that was opened on it.
+    pub fn with(database: TestDatabase, store: Arc<dyn MessageStore>) -> Self {
         Self { database, store }
     }
 

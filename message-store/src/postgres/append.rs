@@ -5,22 +5,22 @@ use serde::Deserialize;
 use tokio_postgres::error::DbError;
 use uuid::Uuid;
 
-use super::failure::{is_bad_data, is_id_race, is_transient, is_unanswered};
+use super::failure::{is_bad_data, is_race, is_transient, is_unanswered};
 use super::get;
 use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
 
 const APPEND: &str = include_str!("sql/append.sql");
 
-/// Two appends in different categories can race for one id; the loser then finds it taken. Once is enough
-/// unless the winner rolls back, so a few times is plenty.
-const ID_RACES: usize = 5;
+/// Two appends in different categories can race for one id; the loser then finds it taken. And a foreign transaction
+/// may lock categories in another order than we do. Once more is enough unless the winner rolls back: a few times is plenty.
+pub(super) const RACES: usize = 5;
 
 pub(super) async fn append(client: &Object, appends: &[Append]) -> Result<Appended> {
     let mut race = 0;
     loop {
         match send(client, appends).await {
             Ok(appended) => return Ok(appended),
-            Err(error) if race < ID_RACES && error.as_db_error().is_some_and(is_id_race) => race += 1,
+            Err(error) if race < RACES && error.as_db_error().is_some_and(is_race) => race += 1,
             Err(error) => return Err(meaning(error, appends)),
         }
     }
@@ -49,7 +49,7 @@ async fn send(client: &Object, appends: &[Append]) -> Result<Appended, tokio_pos
     Ok(appended)
 }
 
-fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error {
+pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error {
     if is_unanswered(&error) {
         return Error::CommitUnknown { source: error.into() };
     }

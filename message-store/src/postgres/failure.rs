@@ -46,9 +46,11 @@ pub(super) fn is_bad_data(error: &DbError) -> bool {
     error.code().code().starts_with("22") || *error.code() == SqlState::STATEMENT_TOO_COMPLEX
 }
 
-/// Whether a unique index on the message id refused a message that was not there when it was looked for.
-pub(super) fn is_id_race(error: &DbError) -> bool {
-    *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("messages_id")
+/// Whether another transaction was quicker: the unique index on the message id refused a message that was not there when it
+/// was looked for, or the server broke up a deadlock. Nothing was written; the same append again finds out.
+pub(super) fn is_race(error: &DbError) -> bool {
+    *error.code() == SqlState::T_R_DEADLOCK_DETECTED
+        || (*error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("messages_id"))
 }
 
 /// Trying again may help: the server is starting, stopping or overloaded, or chose us as the victim of a conflict.

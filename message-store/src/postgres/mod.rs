@@ -1,20 +1,21 @@
 //! The PostgreSQL store: Message DB's table, our append.
 
 mod append;
+mod check;
 mod failure;
+mod installation;
 mod listen;
+mod message_db;
 mod migrate;
+mod options;
 mod read;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::config::{Config, Host};
-use tokio_postgres::{NoTls, Row};
-use uuid::Uuid;
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::Row;
 
 use crate::wake_up::Bells;
 use crate::{
@@ -24,91 +25,38 @@ use crate::{
 use failure::{backend, pool_failure};
 use listen::Listener;
 
-/// How long a call waits for a free connection before it fails.
-const POOL_WAIT: Duration = Duration::from_secs(30);
-/// Connections, unless said otherwise.
-const POOL_SIZE: usize = 16;
+pub use check::{Check, Finding, check};
+pub use installation::Installation;
+pub use options::PostgresOptions;
 
 /// A store on PostgreSQL.
 ///
-/// Connections are taken from a pool of 16 (`PostgresOptions` says otherwise). They are not encrypted: reach a
+/// Connections are taken from a pool of 16 ([`PostgresOptions`] says otherwise). They are not encrypted: reach a
 /// distant server through a tunnel, or over a network you trust.
+///
+/// In a database where Message DB has installed its own schema, and nobody has adopted it ([`migrate`]), its functions are
+/// used: the contract holds, but an append takes a round trip a message, and all messages cannot be read at once
+/// ([`Error::Unsupported`]).
 pub struct PostgresStore {
     pool: Pool,
     place: String,
     limits: Limits,
+    /// The functions are Message DB's own.
+    is_message_db: bool,
     store_id: RwLock<StoreId>,
     bells: Arc<Bells>,
     listener: Listener,
 }
 
-/// How to open a [`PostgresStore`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct PostgresOptions {
-    config: Config,
-    pool_size: usize,
-    limits: Limits,
-}
-
-impl PostgresOptions {
-    /// The options that a `postgres://` URL gives, and defaults for the rest.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when the URL cannot be read.
-    pub fn from_url(url: &str) -> Result<Self> {
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let source = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Error::invalid("store URL", source)
-        })?;
-        if config.get_application_name().is_none() {
-            config.application_name("message-store");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
-        // A version is checked against what has been committed: nothing less, and no stale snapshot.
-        let options = config.get_options().unwrap_or_default();
-        let options = format!("{options} -c default_transaction_isolation=read\\ committed");
-        config.options(options);
-        Ok(Self { config, pool_size: POOL_SIZE, limits: Limits::default() })
-    }
-
-    /// At most this many connections (16).
-    pub fn pool_size(mut self, connections: usize) -> Self {
-        self.pool_size = connections.max(1);
-        self
-    }
-
-    /// With these limits.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Opens the store, and makes or upgrades its schema.
-    ///
-    /// # Errors
-    /// [`Error::Backend`] when the server cannot be reached or the schema cannot be made.
-    pub async fn open(self) -> Result<PostgresStore> {
-        let place = place(&self.config);
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
-        let pool = Pool::builder(manager)
-            .max_size(self.pool_size)
-            .wait_timeout(Some(POOL_WAIT))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| Error::backend("making a connection pool", false, error))?;
-        migrate::migrate(&self.config, &pool, &place).await?;
-        let store_id = read::store_id(&connection(&pool, &place).await?).await?;
-        let bells = Arc::new(Bells::default());
-        let listener = Listener::new(self.config, pool.clone(), Arc::clone(&bells));
-        let store_id = RwLock::new(store_id);
-        let store = PostgresStore { pool, place, limits: self.limits, store_id, bells, listener };
-        store.warn_if_not_durable().await?;
-        Ok(store)
-    }
+/// Makes or upgrades the schema in the database that a URL names. Where Message DB has installed its own, it is left as it is, or,
+/// with `adopt`, upgraded in place, in one transaction: every message keeps its id and positions, and Message DB's clients go on
+/// as before. Returns what was found.
+///
+/// # Errors
+/// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
+/// be made. Nothing is changed then.
+pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
+    migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, adopt).await
 }
 
 impl PostgresStore {
@@ -121,42 +69,18 @@ impl PostgresStore {
     }
 
     async fn connection(&self) -> Result<Object> {
-        connection(&self.pool, &self.place).await
+        self.pool.get().await.map_err(|error| pool_failure(&self.place, error))
     }
 
-    /// An acknowledged append survives power loss only with both of these on.
-    async fn warn_if_not_durable(&self) -> Result<()> {
-        let client = self.connection().await?;
-        for setting in ["fsync", "synchronous_commit"] {
-            let row = client.query_one("SELECT current_setting($1)", &[&setting]).await.map_err(backend("reading"))?;
-            let value: String = get(&row, 0)?;
-            if value == "off" {
-                tracing::warn!(store = %self.place, "{setting} is off: acknowledged messages can be lost with the server's power");
-            }
-        }
-        Ok(())
+    fn unsupported(&self, what: &str) -> Error {
+        let what = format!("{what} in Message DB's own schema; upgrade it with `migrate --adopt`");
+        Error::Unsupported { store: self.place.clone(), what }
     }
-}
-
-async fn connection(pool: &Pool, place: &str) -> Result<Object> {
-    pool.get().await.map_err(|error| pool_failure(place, error))
 }
 
 /// A column of a row.
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -> Result<T> {
     row.try_get(column).map_err(|error| Error::backend("reading a row", false, error))
-}
-
-/// Host, port and database; no user, no password.
-fn place(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("postgres://{host}:{port}/{}", config.get_dbname().unwrap_or_default())
 }
 
 #[async_trait]
@@ -175,7 +99,13 @@ impl MessageStore for PostgresStore {
 
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
         crate::append::validate(&appends, &self.limits)?;
-        let appended = append::append(&self.connection().await?, &appends).await?;
+        let mut connection = self.connection().await?;
+        let appended = if self.is_message_db {
+            message_db::append(&mut connection, &appends).await?
+        } else {
+            append::append(&connection, &appends).await?
+        };
+        drop(connection);
         if !appended.already_written {
             let streams = appends.iter().map(|append| &append.stream);
             self.bells.ring_for(streams.clone());
@@ -193,6 +123,10 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
+        if self.is_message_db {
+            // Its writers publish no bound of what they are about to write.
+            return Err(self.unsupported("reading all messages"));
+        }
         read::all(&self.connection().await?, &read, &self.limits).await
     }
 
@@ -214,6 +148,9 @@ impl MessageStore for PostgresStore {
     }
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
+        if self.is_message_db {
+            return Err(self.unsupported("rotating the identity"));
+        }
         let id = StoreId::random();
         let client = self.connection().await?;
         let sql = "UPDATE message_store.store_identity SET store_id = $1";
@@ -226,11 +163,5 @@ impl MessageStore for PostgresStore {
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
-impl From<Uuid> for StoreId {
-    fn from(uuid: Uuid) -> Self {
-        Self::from_uuid(uuid)
     }
 }

@@ -3,8 +3,8 @@
 use deadpool_postgres::Object;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::failure::backend;
@@ -86,8 +86,8 @@ pub(super) async fn message(client: &Object, id: MessageId) -> Result<Option<Mes
     query(client, MESSAGE, &[&id.as_uuid()]).await?.first().map(message_in).transpose()
 }
 
-pub(super) async fn store_id(client: &Object) -> Result<StoreId> {
-    let rows = query(client, STORE_ID, &[]).await?;
+pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
+    let rows = client.query(STORE_ID, &[]).await.map_err(backend("reading the store's identity"))?;
     let missing = || Error::backend("reading the store's identity", false, "message_store.store_identity is empty");
     get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
 }

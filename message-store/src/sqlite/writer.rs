@@ -5,14 +5,16 @@
 //! group to fill. Why each append stands alone all the same: it is checked before its first row is written, so that one
 //! that is refused leaves nothing behind in the shared transaction, and it is answered after the commit.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{is_transient, read};
+use crate::append::{Stored, written_before};
 use crate::wake_up::Bells;
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written,
@@ -109,7 +111,7 @@ impl From<rusqlite::Error> for Failed {
 }
 
 fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
-    if let Some(written) = written_before(transaction, appends)? {
+    if let Some(written) = written_before(appends, &stored(transaction, appends)?)? {
         return Ok(Appended { written, already_written: true });
     }
     let mut firsts = Vec::with_capacity(appends.len());
@@ -133,62 +135,21 @@ fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended,
     Ok(Appended { written, already_written: false })
 }
 
-/// The first places of messages that were all written before; an error when only some were, or something else was.
-fn written_before(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Option<Vec<Written>>, Failed> {
-    let mut written = Vec::new();
-    let (mut count, mut first_found) = (0, None);
-    for Append { stream, messages, .. } in appends {
-        count += messages.len();
-        for message in messages {
-            let Some(stored) = find(transaction, message.id)? else { continue };
-            if let Some(reason) = stored.difference(stream, message)? {
-                return Err(Error::IdConflict { id: message.id, stream: stream.clone(), reason }.into());
-            }
-            first_found.get_or_insert((message.id, stream));
-            written.push(stored.written);
-        }
-    }
-    match first_found {
-        None => Ok(None),
-        Some(_) if written.len() == count => Ok(Some(written)),
-        Some((id, stream)) => {
-            let reason = format!("only {} of the {count} messages were written before", written.len());
-            Err(Error::IdConflict { id, stream: stream.clone(), reason }.into())
-        }
-    }
-}
-
-struct Stored {
-    stream: String,
-    message_type: String,
-    data: Option<String>,
-    written: Written,
-}
-
-impl Stored {
-    fn difference(&self, stream: &StreamName, message: &NewMessage) -> Result<Option<String>> {
-        Ok(if self.stream != stream.as_str() {
-            Some(format!("it was written to {}", self.stream))
-        } else if self.message_type != message.message_type {
-            Some(format!("it was written as a {}", self.message_type))
-        } else if !message.data.same_as(&Json::from_database(self.data.clone())?) {
-            Some("it was written with other data".to_owned())
-        } else {
-            None
-        })
-    }
-}
-
-fn find(transaction: &Transaction<'_>, id: MessageId) -> rusqlite::Result<Option<Stored>> {
+/// The messages that the store has under the ids of an append.
+fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
+    let mut found = HashMap::new();
     let sql = "SELECT stream_name, type, data, position, global_position FROM messages WHERE id = ?1";
     let mut statement = transaction.prepare_cached(sql)?;
-    let stored = statement.query_row([id.as_uuid().as_bytes()], |row| {
-        let position = Position::new(row.get(3)?);
-        let global_position = GlobalPosition::new(row.get(4)?);
-        let written = Written { position, global_position };
-        Ok(Stored { stream: row.get(0)?, message_type: row.get(1)?, data: row.get(2)?, written })
-    });
-    stored.optional()
+    for id in appends.iter().flat_map(|append| &append.messages).map(|message| message.id) {
+        let mut rows = statement.query([id.as_uuid().as_bytes()])?;
+        if let Some(row) = rows.next()? {
+            let data = Json::from_database(row.get(2)?)?;
+            let written =
+                Written { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
+            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written });
+        }
+    }
+    Ok(found)
 }
 
 fn insert(

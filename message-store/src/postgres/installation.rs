@@ -1,0 +1,80 @@
+//! What is installed in a database: nothing, Message DB's own schema, or ours; and the way from the first two to the last.
+
+use std::fmt;
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::failure::backend;
+use super::get;
+use super::migrate::{applied_version, newest_version};
+use crate::{Error, Result, StoreId};
+
+const INSTALLATION: &str = include_str!("sql/installation.sql");
+const DIFFERENCES: &str = include_str!("sql/message_db_differences.sql");
+const MESSAGE_DB_STORE_ID: &str = include_str!("sql/message_db_store_id.sql");
+
+/// What is installed in a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installation {
+    /// No message store.
+    Nothing,
+    /// Message DB's own table and functions.
+    MessageDb,
+    /// Our schema, at this version.
+    Ours {
+        /// The version.
+        version: i32,
+        /// The version that this library would upgrade it to.
+        newest: i32,
+    },
+}
+
+impl Installation {
+    /// Whether it is our schema, at the version of this library or a later one.
+    pub fn is_current(self) -> bool {
+        matches!(self, Self::Ours { version, newest } if version >= newest)
+    }
+
+    pub(super) async fn find(client: &Client) -> Result<Self> {
+        let row = client.query_one(INSTALLATION, &[]).await.map_err(backend("looking for the schema message_store"))?;
+        let version = if get(&row, 1)? { applied_version(client).await? } else { None };
+        Ok(match version {
+            Some(version) => Self::Ours { version, newest: newest_version() },
+            None if get(&row, 0)? => Self::MessageDb,
+            None => Self::Nothing,
+        })
+    }
+}
+
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no message store"),
+            Self::MessageDb => f.write_str("Message DB's own schema"),
+            Self::Ours { version, .. } => write!(f, "our schema, version {version}"),
+        }
+    }
+}
+
+/// How Message DB's table differs from what we know of it, in words.
+pub(super) async fn differences(client: &Client) -> Result<Vec<String>> {
+    let rows = client.query(DIFFERENCES, &[]).await.map_err(backend("comparing message_store.messages"))?;
+    rows.iter().map(|row| get(row, 0)).collect()
+}
+
+/// Refuses a table that is not Message DB's.
+pub(super) async fn assert_message_db(client: &Client) -> Result<()> {
+    let differences = differences(client).await?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("message_store.messages is not Message DB's: {}. Nothing was changed", differences.join("; "));
+    Err(Error::invalid("database", reason))
+}
+
+/// The identity of a store that Message DB made: it has none of its own.
+pub(super) async fn message_db_store_id(client: &Client) -> Result<StoreId> {
+    let row = client.query_one(MESSAGE_DB_STORE_ID, &[]).await.map_err(backend("identifying the store"))?;
+    get::<Uuid>(&row, 0).map(StoreId::from_uuid)
+}

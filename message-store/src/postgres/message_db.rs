@@ -1,0 +1,102 @@
+//! Appending where Message DB has installed its own functions: the same contract, out of what is there.
+//!
+//! Its lock is taken for all categories in one order, then ids and versions are checked, then its `write_message` writes one
+//! message after the other, all in one transaction. It takes a round trip a message; `migrate --adopt` ends that.
+
+use std::collections::{BTreeMap, HashMap};
+
+use deadpool_postgres::{Object, Transaction};
+use uuid::Uuid;
+
+use super::append::{RACES, meaning, version};
+use super::failure::is_race;
+use super::get;
+use crate::append::{Stored, written_before};
+use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Position, Result, Written};
+
+const LOCK: &str = "SELECT message_store.acquire_lock($1)";
+const STORED: &str = "SELECT id, stream_name, type, data::text, position, global_position FROM message_store.messages WHERE id = ANY ($1)";
+const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
+const WRITE: &str = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb, $5::text::jsonb)";
+const PLACE: &str = "SELECT position, global_position FROM message_store.messages WHERE id = $1";
+
+pub(super) async fn append(client: &mut Object, appends: &[Append]) -> Result<Appended> {
+    let mut race = 0;
+    loop {
+        match attempt(client, appends).await {
+            Err(Failed::Database(error)) if race < RACES && error.as_db_error().is_some_and(is_race) => race += 1,
+            Err(Failed::Database(error)) => return Err(meaning(error, appends)),
+            Err(Failed::Refused(error)) => return Err(error),
+            Ok(appended) => return Ok(appended),
+        }
+    }
+}
+
+enum Failed {
+    Refused(Error),
+    Database(tokio_postgres::Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failed {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+async fn attempt(client: &mut Object, appends: &[Append]) -> Result<Appended, Failed> {
+    let transaction = client.transaction().await?;
+    let categories: BTreeMap<i64, &str> = appends
+        .iter()
+        .map(|append| (crate::hash::hash_64(append.stream.category_str()), append.stream.as_str()))
+        .collect();
+    for stream in categories.values() {
+        transaction.execute(&transaction.prepare_cached(LOCK).await?, &[stream]).await?;
+    }
+    if let Some(written) = written_before(appends, &stored(&transaction, appends).await?)? {
+        return Ok(Appended { written, already_written: true });
+    }
+    for Append { stream, expected, .. } in appends {
+        let statement = transaction.prepare_cached(VERSION).await?;
+        let actual = version(transaction.query(&statement, &[&stream.as_str()]).await?.first())?;
+        if !expected.allows(actual) {
+            let (stream, expected) = (stream.clone(), *expected);
+            return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
+        }
+    }
+    let mut written = Vec::new();
+    let (write, place) = (transaction.prepare_cached(WRITE).await?, transaction.prepare_cached(PLACE).await?);
+    for append in appends {
+        for message in &append.messages {
+            let (id, data, metadata) = (message.id.as_uuid(), message.data.as_str(), message.metadata.as_str());
+            let stream = append.stream.as_str();
+            let text = id.to_string();
+            transaction.execute(&write, &[&text, &stream, &message.message_type, &data, &metadata]).await?;
+            let row = transaction.query_one(&place, &[&id]).await?;
+            let global_position = GlobalPosition::new(row.try_get(1)?);
+            written.push(Written { position: Position::new(row.try_get(0)?), global_position });
+        }
+    }
+    transaction.commit().await?;
+    Ok(Appended { written, already_written: false })
+}
+
+async fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
+    let ids: Vec<Uuid> =
+        appends.iter().flat_map(|append| &append.messages).map(|message| message.id.as_uuid()).collect();
+    let rows = transaction.query(&transaction.prepare_cached(STORED).await?, &[&ids]).await?;
+    let mut stored = HashMap::new();
+    for row in &rows {
+        let written =
+            Written { position: Position::new(get(row, 4)?), global_position: GlobalPosition::new(get(row, 5)?) };
+        let data = Json::from_database(get(row, 3)?)?;
+        let found = Stored { stream: get(row, 1)?, message_type: get(row, 2)?, data, written };
+        stored.insert(MessageId::from_uuid(get(row, 0)?), found);
+    }
+    Ok(stored)
+}
