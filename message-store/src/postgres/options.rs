@@ -46,6 +46,8 @@ impl PostgresOptions {
         let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default() };
         // A version is checked against what has been committed: nothing less, and no stale snapshot.
         options.set("default_transaction_isolation", "read committed");
+        // Workers cost more to start than a batch costs to read.
+        options.set("max_parallel_workers_per_gather", "0");
         Ok(options)
     }
 

@@ -1,5 +1,6 @@
 -- A category in the order of global positions. Looks at $3 rows at most, and at none after $4 bytes are passed; returns
 -- those that pass the filters ($5 correlation category, $6 group member of $7, $8 types), and, marked, the last looked at.
+-- (Why the category is a range: see get_category_messages.)
 WITH looked_at AS (
   SELECT id, stream_name, type, position, global_position, data, metadata, time,
     ($5::varchar IS NULL OR message_store.category(correlation) = $5)
@@ -13,8 +14,8 @@ WITH looked_at AS (
       SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time,
         metadata ->> 'correlationStreamName' AS correlation
       FROM message_store.messages
-      WHERE message_store.category(stream_name) = $1 AND global_position >= $2
-      ORDER BY global_position
+      WHERE (message_store.category(stream_name), global_position) >= ($1, $2) AND message_store.category(stream_name) <= $1
+      ORDER BY message_store.category(stream_name), global_position
       LIMIT $3
     ) AS rows
   ) AS measured
