@@ -14,6 +14,10 @@ pub(crate) struct Migrate {
     /// on as before
     #[arg(long)]
     adopt: bool,
+
+    /// Allow sessions of this database to paste SQL conditions into reads, as Message DB does when its setting is on
+    #[arg(long)]
+    allow_sql_condition: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,10 @@ impl Migrate {
             }
             found if found.is_current() => println!("found {found}: it is current"),
             found => println!("found {found}; the schema is current now"),
+        }
+        if self.allow_sql_condition {
+            postgres::allow_sql_condition(&self.store).await?;
+            println!("SQL conditions are allowed to sessions that set message_store.sql_condition");
         }
         Ok(())
     }

@@ -78,6 +78,17 @@ impl PostgresStore {
     }
 }
 
+/// Allows the sessions of a database to paste a condition into Message DB's reads, once they have set
+/// `message_store.sql_condition`. Only the schema's owner may. Whoever may read then can run any query with the rights they have.
+///
+/// # Errors
+/// [`Error::Backend`] when the schema is not ours, or not this user's.
+pub async fn allow_sql_condition(url: &str) -> Result<()> {
+    let client = PostgresOptions::from_url(url)?.connect().await?;
+    let sql = "UPDATE message_store.sql_condition SET allowed = true";
+    client.execute(sql, &[]).await.map_err(backend("allowing SQL conditions")).map(|_| ())
+}
+
 /// A column of a row.
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -> Result<T> {
     row.try_get(column).map_err(|error| Error::backend("reading a row", false, error))
