@@ -111,6 +111,21 @@ pub enum Error {
         actual: Version,
     },
 
+    /// The store ends before what a consumer has handled: it is not the store that it was.
+    #[error(
+        "consumer {consumer} has handled all up to global position {handled}, and {store} ends before that. It was restored to an \
+         earlier point, or is a standby that lags behind: positions would be given out again for other messages. Let the standby \
+         catch up; or, after a restore, rotate the store's identity and write {consumer} anew"
+    )]
+    StoreBehind {
+        /// The consumer's position stream.
+        consumer: StreamName,
+        /// What it has handled.
+        handled: GlobalPosition,
+        /// The store.
+        store: String,
+    },
+
     /// A decision could not be written, however often it was made again.
     #[error("gave up on {message_type} {id} at {stream} after {attempts} attempts; the last: {source}")]
     GaveUp {

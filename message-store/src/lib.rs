@@ -17,6 +17,7 @@ mod read;
 mod store;
 mod store_id;
 mod stream_name;
+mod transfer;
 mod variant;
 mod wake_up;
 
@@ -43,4 +44,5 @@ pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
 pub use store::{MessageStore, MessageStoreExt, connect};
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
+pub use transfer::{Copied, Transfer};
 pub use wake_up::WakeUp;

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
+use crate::idempotence::{Claim, Seen};
 use crate::{
-    Append, Appended, Batch, Category, ExpectedVersion, Limits, Message, MessageId, NewMessage, Position, Read, Result,
-    StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, ExpectedVersion, Json, Limits, Message, MessageId, NewMessage, Position, Read,
+    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store of messages.
@@ -57,6 +58,19 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
+
+    /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or says who has the key, and
+    /// does nothing. See [`Once`](crate::idempotence::Once).
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`]; the key is free then.
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>>;
+
+    /// Who has a key, unless it has expired. With a sliding window, the window begins anew.
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>>;
+
+    /// Removes up to `batch` expired keys; returns how many.
+    async fn sweep(&self, batch: u32) -> Result<u64>;
 
     /// A bell that rings when messages come to a category, or to any with `None`. Ask for it *before* reading: what is
     /// written after the read then rings it.

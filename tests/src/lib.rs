@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod cutting_proxy;
+pub mod expire;
 pub mod message_db;
 pub mod postgres;
 pub mod subjects;

@@ -89,7 +89,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     let after = dump(&old).await;
     assert_eq!(after[..before.len()], before, "ids, positions, contents and times stay");
     assert_eq!(after.len(), before.len() + foreign);
-    assert_eq!(migrate(database.url(), true).await.unwrap(), Installation::Ours { version: 5, newest: 5 });
+    assert!(migrate(database.url(), true).await.unwrap().is_current());
 
     // The same store, now whole: commands that were handled before are known, and one that was not is carried out.
     let whole = connect(database.url()).await.unwrap();

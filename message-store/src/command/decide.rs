@@ -21,10 +21,10 @@ use jiff::Timestamp;
 use super::stamp::{Stamp, with_field};
 use crate::command::{Context, Decider, Handler, PlantedBug};
 use crate::entity::{Entity, EntityStore, Projection};
-use crate::idempotence::{Outcome, Reservation, Sequence, derived_id, place_of};
+use crate::idempotence::{Outcome, Reservation, Sequence, derived_id, place_of, stamp_of};
 use crate::{
-    Append, Appended, Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
-    Position, Result, Source, StreamName, Version,
+    Append, Appended, Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Position,
+    Result, Source, StreamName, Version,
 };
 
 /// How often a command is decided before its handling fails, unless said otherwise.
@@ -185,9 +185,13 @@ impl<D: Decider> Decide<D> {
 
     /// Looks for an event that says it was caused by the message: the ids that other toolkits give are not derived.
     async fn search(&self, case: &Case<'_>) -> Result<Option<MessageRef>> {
+        let here = self.store().store_id();
+        let place = place_of(case.message, here);
         let mut events = std::pin::pin!(self.store().stream_messages(&case.stream, Position::FIRST));
         while let Some(event) = events.try_next().await? {
-            if Metadata::from_json(&event.metadata)?.follows(case.message) {
+            // By where it stands here; or by where it was born, when both are copies.
+            let cause = stamp_of(&event, here)?.map(|stamp| stamp.sequence);
+            if cause.as_ref().is_some_and(|cause| *cause == case.sequence || *cause == place) {
                 return Ok(Some(event.reference()));
             }
         }

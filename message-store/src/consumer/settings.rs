@@ -7,7 +7,9 @@ use crate::command::Handler;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{Running, Sheet};
-use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result};
+use crate::{
+    Category, DEFAULT_BATCH, Error, Filter, GlobalPosition, GroupMember, MessageStore, Read, Result, StreamName,
+};
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
@@ -127,6 +129,7 @@ impl<H: Handler> Consumer<H> {
         };
         let position_stream = PositionStore::stream_name(&category, identifier.as_deref())?;
         let positions = PositionStore::take_over(store, position_stream.clone()).await?;
+        assert_not_behind(store, &category, &position_stream, positions.saved()).await?;
         let sheet = Sheet {
             category: category.clone(),
             store: store.describe(),
@@ -166,4 +169,21 @@ impl<H: Handler> Consumer<H> {
             result = running.ended() => result,
         }
     }
+}
+
+/// A consumer stands at a message of its category, or before one: so there is one, unless the store has lost it.
+async fn assert_not_behind(
+    store: &Arc<dyn MessageStore>,
+    category: &Category,
+    consumer: &StreamName,
+    handled: GlobalPosition,
+) -> Result<()> {
+    if handled == GlobalPosition::ZERO {
+        return Ok(());
+    }
+    let batch = store.read_category(category, Read::from(handled).limit(1)).await?;
+    if batch.messages.is_empty() {
+        return Err(Error::StoreBehind { consumer: consumer.clone(), handled, store: store.describe() });
+    }
+    Ok(())
 }

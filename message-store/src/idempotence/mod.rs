@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | the same message, delivered again | its [`Sequence`] against the entity's [`Sequences`], then the [`derived_id`] of its first event | `AlreadyProcessed` |
 //! | another message with the same intent | its [`Reservation`] | `Duplicate`, or `Conflict` when it says something else |
+//! | a request from outside, sent again within a window | its [`Key`], by [`Once`] | [`Answer::Duplicate`], or `Conflict` |
 //! | the same append, sent again because its answer was lost | message ids, in the store | [`already_written`](crate::Appended::already_written) |
 //!
 //! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
@@ -11,13 +12,19 @@
 
 mod derived_id;
 mod intent;
+mod key;
+mod once;
 mod outcome;
 mod reservation;
 mod sequence;
+mod window;
 
 pub use derived_id::derived_id;
 pub use intent::Intent;
+pub use key::{Key, MAX_KEY_BYTES};
+pub use once::{Answer, Claim, Once, Seen};
 pub use outcome::Outcome;
 pub use reservation::{Reservation, reserve};
 pub use sequence::{Origin, Sequence, Sequences};
 pub(crate) use sequence::{place_of, sequence_of, stamp_of};
+pub use window::Window;

@@ -118,16 +118,18 @@ pub(crate) fn place_of(message: &Message, here: StoreId) -> Sequence {
     Sequence::new(here, message.category(), message.global_position)
 }
 
-/// The stamp of an event: ours, or the one that Eventide's causation fields imply; `None` when it names no cause.
+/// The stamp of an event: ours, or the one that Eventide's causation fields imply, in the store where the event was born; `None` when it
+/// names no cause.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> Result<Option<Stamp>> {
     let provenance = provenance(event)?;
     if let Some(sequence) = provenance.sequence {
         return Ok(Some(Stamp { sequence, foreign: false }));
     }
+    let home = provenance.origin.map_or(here, |birth| birth.origin.store_id);
     let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
     Ok(causation.map(|(stream, position)| {
         let category = StreamName::from_database(&stream).category();
-        Stamp { sequence: Sequence::new(here, category, position), foreign: true }
+        Stamp { sequence: Sequence::new(home, category, position), foreign: true }
     }))
 }
 

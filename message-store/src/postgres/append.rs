@@ -1,6 +1,6 @@
 //! Appending: one round trip, one statement, one commit.
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{GenericClient, Object};
 use serde::Deserialize;
 use tokio_postgres::error::DbError;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(super) async fn append(client: &Object, appends: &[Append]) -> Result<Append
     }
 }
 
-async fn send(client: &Object, appends: &[Append]) -> Result<Appended, tokio_postgres::Error> {
+pub(super) async fn send(client: &impl GenericClient, appends: &[Append]) -> Result<Appended, tokio_postgres::Error> {
     let streams: Vec<&str> = appends.iter().map(|append| append.stream.as_str()).collect();
     let expected: Vec<Option<i64>> = appends.iter().map(|append| append.expected.number()).collect();
     let messages =
@@ -61,7 +61,8 @@ pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error
     });
     typed.unwrap_or_else(|| {
         let transient = error.code().is_some_and(is_transient);
-        Error::backend(format!("appending to {}", appends[0].stream), transient, error)
+        let stream = appends.first().map_or("nothing", |append| append.stream.as_str());
+        Error::backend(format!("appending to {stream}"), transient, error)
     })
 }
 

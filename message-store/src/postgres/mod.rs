@@ -7,6 +7,7 @@ mod installation;
 mod listen;
 mod message_db;
 mod migrate;
+mod once;
 mod options;
 mod read;
 
@@ -17,9 +18,10 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Row;
 
+use crate::idempotence::{Claim, Seen};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
+    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
     StreamName, StreamRead, Version, WakeUp,
 };
 use failure::{backend, pool_failure};
@@ -72,6 +74,13 @@ impl PostgresStore {
         self.pool.get().await.map_err(|error| pool_failure(&self.place, error))
     }
 
+    /// Rings for readers here and in other processes.
+    fn ring(&self, appends: &[Append]) {
+        let streams = appends.iter().map(|append| &append.stream);
+        self.bells.ring_for(streams.clone());
+        self.listener.tell(streams);
+    }
+
     fn unsupported(&self, what: &str) -> Error {
         let what = format!("{what} in Message DB's own schema; upgrade it with `migrate --adopt`");
         Error::Unsupported { store: self.place.clone(), what }
@@ -118,9 +127,7 @@ impl MessageStore for PostgresStore {
         };
         drop(connection);
         if !appended.already_written {
-            let streams = appends.iter().map(|append| &append.stream);
-            self.bells.ring_for(streams.clone());
-            self.listener.tell(streams);
+            self.ring(&appends);
         }
         Ok(appended)
     }
@@ -151,6 +158,36 @@ impl MessageStore for PostgresStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         read::message(&self.connection().await?, id).await
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        if self.is_message_db {
+            return Err(self.unsupported("de-duplication"));
+        }
+        if !appends.is_empty() {
+            crate::append::validate(&appends, &self.limits)?;
+        }
+        let mut connection = self.connection().await?;
+        let seen = once::append_once(&mut connection, claim, &appends, &result).await?;
+        drop(connection);
+        if seen.is_none() {
+            self.ring(&appends);
+        }
+        Ok(seen)
+    }
+
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+        if self.is_message_db {
+            return Err(self.unsupported("de-duplication"));
+        }
+        once::seen(&self.connection().await?, claim).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        if self.is_message_db {
+            return Err(self.unsupported("de-duplication"));
+        }
+        once::sweep(&self.connection().await?, batch).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

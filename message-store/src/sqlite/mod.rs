@@ -1,6 +1,7 @@
 //! The SQLite store: a file, or memory. One thread writes, several read beside it.
 
 mod migrate;
+mod once;
 mod read;
 mod readers;
 mod writer;
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::idempotence::{Claim, Seen};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
+    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
     StreamName, StreamRead, Version, WakeUp,
 };
 use readers::Readers;
@@ -190,6 +192,21 @@ impl MessageStore for SqliteStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.readers.read(move |connection| read::message(connection, id)).await
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        if !appends.is_empty() {
+            crate::append::validate(&appends, &self.limits)?;
+        }
+        self.writer.append_once(claim.clone(), appends, result).await
+    }
+
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+        self.writer.seen(claim.clone()).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        self.writer.sweep(batch).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

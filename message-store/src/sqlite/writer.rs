@@ -13,24 +13,39 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{is_transient, read};
+use super::{is_transient, once, read};
 use crate::append::{Stored, written_before};
+use crate::idempotence::{Claim, Seen};
 use crate::wake_up::Bells;
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written,
 };
 
-/// Appends that may wait; further callers wait for a place.
+/// Requests that may wait; further callers wait for a place.
 const QUEUE: usize = 1024;
-/// Appends that share a commit at most.
+/// Requests that share a commit at most.
 const GROUP: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 struct Job {
-    appends: Vec<Append>,
-    answer: oneshot::Sender<Result<Appended>>,
+    request: Request,
+    answer: oneshot::Sender<Result<Reply>>,
+}
+
+/// What is to be done in the shared transaction.
+enum Request {
+    Append(Vec<Append>),
+    Once(Claim, Vec<Append>, Json),
+    Seen(Claim),
+    Sweep(u32),
+}
+
+enum Reply {
+    Appended(Appended),
+    Seen(Option<Seen>),
+    Swept(u64),
 }
 
 impl Writer {
@@ -44,11 +59,49 @@ impl Writer {
     }
 
     pub(super) async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        match self.ask(Request::Append(appends)).await? {
+            Reply::Appended(appended) => Ok(appended),
+            _ => Err(Error::backend("appending to the SQLite store", false, "the writer answered something else")),
+        }
+    }
+
+    /// Who has the key; nobody has it, and it is taken now.
+    pub(super) async fn append_once(&self, claim: Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        self.ask(Request::Once(claim, appends, result)).await.map(Reply::seen)
+    }
+
+    /// Who has the key; its window begins anew, if it is a sliding one.
+    pub(super) async fn seen(&self, claim: Claim) -> Result<Option<Seen>> {
+        self.ask(Request::Seen(claim)).await.map(Reply::seen)
+    }
+
+    pub(super) async fn sweep(&self, batch: u32) -> Result<u64> {
+        match self.ask(Request::Sweep(batch)).await? {
+            Reply::Swept(swept) => Ok(swept),
+            _ => Ok(0),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
-        if self.0.send(Job { appends, answer }).await.is_err() {
-            return Err(Error::backend("appending to the SQLite store", false, "its writer thread has ended"));
+        if self.0.send(Job { request, answer }).await.is_err() {
+            return Err(Error::backend("writing to the SQLite store", false, "its writer thread has ended"));
         }
         answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { source: error.into() }))
+    }
+}
+
+impl Reply {
+    fn seen(self) -> Option<Seen> {
+        match self {
+            Self::Seen(seen) => seen,
+            Self::Appended(_) | Self::Swept(_) => None,
+        }
+    }
+
+    /// Whether messages were written.
+    fn has_written(&self) -> bool {
+        matches!(self, Self::Appended(Appended { already_written: false, .. }) | Self::Seen(None))
     }
 }
 
@@ -59,8 +112,10 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, bells: &Be
         let results = commit(&mut connection, &group);
         drop(connection);
         for (job, result) in group.drain(..).zip(results) {
-            if result.as_ref().is_ok_and(|appended| !appended.already_written) {
-                bells.ring_for(job.appends.iter().map(|append| &append.stream));
+            if let Request::Append(appends) | Request::Once(_, appends, _) = &job.request
+                && result.as_ref().is_ok_and(Reply::has_written)
+            {
+                bells.ring_for(appends.iter().map(|append| &append.stream));
             }
             // A caller that has gone away does not want the answer; its append stands.
             let _ = job.answer.send(result);
@@ -69,13 +124,13 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, bells: &Be
 }
 
 /// One result for each job of the group.
-fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Appended>> {
-    let mut attempt = || -> rusqlite::Result<Vec<Result<Appended>>> {
+fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
+    let mut attempt = || -> rusqlite::Result<Vec<Result<Reply>>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(group.len());
         for job in group {
-            results.push(match append(&transaction, &job.appends) {
-                Ok(appended) => Ok(appended),
+            results.push(match perform(&transaction, &job.request) {
+                Ok(reply) => Ok(reply),
                 Err(Failed::Refused(error)) => Err(error),
                 Err(Failed::Database(error)) => return Err(error),
             });
@@ -91,7 +146,7 @@ fn group_failed(error: &rusqlite::Error) -> Error {
     Error::backend("committing to the SQLite store; nothing was written", is_transient(error), error.to_string())
 }
 
-enum Failed {
+pub(super) enum Failed {
     /// This append cannot be written; it left nothing behind.
     Refused(Error),
     /// The database failed, and with it the whole group.
@@ -108,6 +163,24 @@ impl From<rusqlite::Error> for Failed {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
     }
+}
+
+fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {
+    Ok(match request {
+        Request::Append(appends) => Reply::Appended(append(transaction, appends)?),
+        Request::Once(claim, appends, result) => {
+            let seen = once::seen(transaction, claim)?;
+            if seen.is_none() {
+                if !appends.is_empty() {
+                    append(transaction, appends)?;
+                }
+                once::take(transaction, claim, result)?;
+            }
+            Reply::Seen(seen)
+        }
+        Request::Seen(claim) => Reply::Seen(once::seen(transaction, claim)?),
+        Request::Sweep(batch) => Reply::Swept(once::sweep(transaction, *batch)?),
+    })
 }
 
 fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
+use crate::idempotence::{Claim, Seen};
 use crate::{
-    Append, Appended, Batch, Category, Error, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
+    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
     StreamName, StreamRead, Version, WakeUp,
 };
 
@@ -86,6 +87,25 @@ impl MessageStore for FaultyStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.inner.message(id).await
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        if take(&self.refuse) {
+            return Err(Error::backend("a planted fault", true, "nothing was written"));
+        }
+        let seen = self.inner.append_once(claim, appends, result).await?;
+        if take(&self.lose) {
+            return Err(Error::CommitUnknown { source: "a planted fault".into() });
+        }
+        Ok(seen)
+    }
+
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+        self.inner.seen(claim).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        self.inner.sweep(batch).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

@@ -50,7 +50,13 @@ impl TestDatabase {
         let name = format!("{TEST_PREFIX}{}", Uuid::new_v4().simple());
         let client = connect(server).await?;
         client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
-        Ok(Self { url: with_database(server, &name)? })
+        let database = Self { url: with_database(server, &name)? };
+        if migrated {
+            // A clone that goes live has an identity of its own.
+            let rotate = "UPDATE message_store.store_identity SET store_id = gen_random_uuid()";
+            connect(&database.url).await?.batch_execute(rotate).await?;
+        }
+        Ok(database)
     }
 
     /// The URL to open a store with.

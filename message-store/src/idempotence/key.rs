@@ -1,0 +1,128 @@
+//! Keys: what tells that two requests from outside are one.
+
+use std::fmt::{self, Write as _};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::canonical::canonical;
+use crate::{Error, Json, Result};
+
+/// The longest key in bytes.
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// What a request is known by, within a scope.
+///
+/// ```
+/// use message_store::Json;
+/// use message_store::idempotence::Key;
+/// let body = Json::parse(r#"{"event": {"id": "evt_1"}, "amount": 7}"#)?;
+/// assert_eq!(Key::from_field(&body, "/event/id")?, Key::new("evt_1")?);
+/// assert_eq!(Key::from_content(&body)?, Key::from_content(&Json::parse(r#"{"amount":7.0,"event":{"id":"evt_1"}}"#)?)?);
+/// # Ok::<(), message_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// This text. A closure over the request is an expression that ends in this.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty text or one with a NUL character, [`Error::TooLarge`] above 255 bytes.
+    pub fn new(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        if text.is_empty() {
+            return Err(Error::invalid("key", "it is empty; unlike requests would pass for one"));
+        }
+        if text.contains('\0') {
+            return Err(Error::invalid("key", format!("{text:?} holds a NUL character")));
+        }
+        if text.len() > MAX_KEY_BYTES {
+            return Err(Error::TooLarge { what: "a key".into(), actual: text.len(), limit: MAX_KEY_BYTES });
+        }
+        Ok(Self(text))
+    }
+
+    /// The value of a header; its name is compared without regard to case.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such header, and as [`Key::new`].
+    pub fn from_header<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>, name: &str) -> Result<Self> {
+        let value = headers.into_iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        Self::new(value.ok_or_else(|| Error::invalid("key", format!("there is no header {name}")))?)
+    }
+
+    /// The text or number in a field, named by a JSON pointer (`/event/id`).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such field, or it holds something else, and as [`Key::new`].
+    pub fn from_field(data: &Json, pointer: &str) -> Result<Self> {
+        let value: serde_json::Value = data.decode()?;
+        match value.pointer(pointer) {
+            Some(serde_json::Value::String(text)) => Self::new(text),
+            Some(serde_json::Value::Number(number)) => Self::new(number.to_string()),
+            Some(_) => Err(Error::invalid("key", format!("the field {pointer} is neither a text nor a number"))),
+            None => Err(Error::invalid("key", format!("there is no field {pointer}"))),
+        }
+    }
+
+    /// A hash of what the request says, for requests without an identity. The order of keys, white space and the writing of a number
+    /// (`1`, `1.0`) do not count. Two requests that happen to say the same are one: add a time to tell them apart.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the JSON cannot be read.
+    pub fn from_content(data: &Json) -> Result<Self> {
+        Ok(Self(fingerprint(data)?))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The SHA-256 of the canonical form, in hexadecimal digits.
+pub(crate) fn fingerprint(data: &Json) -> Result<String> {
+    let text = canonical(data.text()).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+    let digits = Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut digits, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    });
+    Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_missing_or_empty_or_too_long_is_an_error_and_never_an_empty_key() {
+        let body = Json::parse(r#"{"id":"","list":[],"n":7}"#).unwrap();
+        for (key, said) in [
+            (Key::new(""), "empty"),
+            (Key::new("a\0"), "NUL"),
+            (Key::new("x".repeat(256)), "255"),
+            (Key::from_header([("Other", "1")], "Idempotency-Key"), "no header Idempotency-Key"),
+            (Key::from_field(&body, "/id"), "empty"),
+            (Key::from_field(&body, "/list"), "neither"),
+            (Key::from_field(&body, "/none"), "no field /none"),
+        ] {
+            let error = key.unwrap_err().to_string();
+            assert!(error.contains(said), "{error} should say {said}");
+        }
+        assert_eq!(Key::from_header([("idempotency-key", "k")], "Idempotency-Key").unwrap().as_str(), "k");
+        assert_eq!(Key::from_field(&body, "/n").unwrap().as_str(), "7");
+    }
+
+    #[test]
+    fn keys_that_look_alike_are_different() {
+        assert_ne!(Key::new("a").unwrap(), Key::new("а").unwrap(), "Latin and Cyrillic");
+        assert_ne!(Key::new("a").unwrap(), Key::new("A").unwrap());
+    }
+}

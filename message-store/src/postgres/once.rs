@@ -1,0 +1,90 @@
+//! Keys with a window: taken in the transaction that writes the messages.
+
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::append::{RACES, meaning};
+use super::failure::{backend, is_race};
+use super::{append, get};
+use crate::idempotence::{Claim, Seen};
+use crate::{Append, Json, Result};
+
+const SEEN: &str = "SELECT first_seen_at, first_fingerprint, first_result FROM message_store.seen($1, $2, $3::float8 * interval '1 second', $4)";
+const TAKE: &str = "SELECT message_store.take_key($1, $2, $3::float8 * interval '1 second', $4, $5)";
+const SWEEP: &str = "SELECT message_store.sweep($1)";
+
+pub(super) async fn seen(client: &Object, claim: &Claim) -> Result<Option<Seen>> {
+    let statement = client.prepare_cached(SEEN).await.map_err(backend("looking for a key"))?;
+    let window = claim.window;
+    let row = client
+        .query_opt(&statement, &[&claim.scope, &claim.key.as_str(), &seconds(window.lifetime), &window.is_sliding])
+        .await
+        .map_err(backend("looking for a key"))?;
+    row.as_ref().map(seen_in).transpose()
+}
+
+pub(super) async fn append_once(
+    client: &mut Object,
+    claim: &Claim,
+    appends: &[Append],
+    result: &Json,
+) -> Result<Option<Seen>> {
+    let mut race = 0;
+    loop {
+        match attempt(client, claim, appends, result).await {
+            Ok(true) => return Ok(None),
+            Ok(false) => {
+                if let Some(seen) = seen(client, claim).await? {
+                    return Ok(Some(seen));
+                }
+                // Its holder expired between the two statements.
+            }
+            Err(error) if race < RACES && error.as_db_error().is_some_and(is_race) => {}
+            Err(error) => return Err(meaning(error, appends)),
+        }
+        race += 1;
+    }
+}
+
+/// Whether the key was free; if so, it is taken and the messages are written.
+async fn attempt(
+    client: &mut Object,
+    claim: &Claim,
+    appends: &[Append],
+    result: &Json,
+) -> Result<bool, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let statement = transaction.prepare_cached(TAKE).await?;
+    let lifetime = seconds(claim.window.lifetime);
+    let row = transaction
+        .query_one(&statement, &[&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()])
+        .await?;
+    if !row.try_get::<_, bool>(0)? {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    if !appends.is_empty() {
+        append::send(&transaction, appends).await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn sweep(client: &Object, batch: u32) -> Result<u64> {
+    let statement = client.prepare_cached(SWEEP).await.map_err(backend("sweeping keys"))?;
+    let batch = i32::try_from(batch).unwrap_or(i32::MAX);
+    let row = client.query_one(&statement, &[&batch]).await.map_err(backend("sweeping keys"))?;
+    Ok(get::<i64>(&row, 0)?.unsigned_abs())
+}
+
+fn seen_in(row: &Row) -> Result<Seen> {
+    let at: Timestamp = get(row, 0)?;
+    Ok(Seen { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?)? })
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

@@ -1,0 +1,60 @@
+//! Keys with a window: taken in the transaction that writes the messages. The clock is that of the machine the file is on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Transaction;
+
+use super::writer::Failed;
+use crate::idempotence::{Claim, Seen};
+use crate::{Error, Json, Result};
+
+/// The key's holder, unless it has expired; with a sliding window, the window begins anew.
+pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Option<Seen>, Failed> {
+    let now = Timestamp::now().as_microsecond();
+    let key = (claim.scope.as_str(), claim.key.as_str(), now);
+    let sql =
+        "SELECT seen_at, fingerprint, result FROM deduplication WHERE scope = ?1 AND key = ?2 AND expires_at > ?3";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query(key)?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let at = Timestamp::from_microsecond(row.get(0)?);
+    let at = at.map_err(|error| Error::backend("reading when a key was taken", false, error))?;
+    let seen = Seen { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?)? };
+    if claim.window.is_sliding {
+        let sql = "UPDATE deduplication SET expires_at = ?3 WHERE scope = ?1 AND key = ?2";
+        let expires_at = expiry(now, claim.window.lifetime);
+        transaction.prepare_cached(sql)?.execute((claim.scope.as_str(), claim.key.as_str(), expires_at))?;
+    }
+    Ok(Some(seen))
+}
+
+/// Takes a key that nobody has.
+pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) -> rusqlite::Result<()> {
+    let now = Timestamp::now().as_microsecond();
+    let sql = "INSERT OR REPLACE INTO deduplication (scope, key, seen_at, expires_at, fingerprint, result) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let expires_at = expiry(now, claim.window.lifetime);
+    let key = (claim.scope.as_str(), claim.key.as_str());
+    transaction.prepare_cached(sql)?.execute((
+        key.0,
+        key.1,
+        now,
+        expires_at,
+        claim.fingerprint.as_str(),
+        result.as_str(),
+    ))?;
+    Ok(())
+}
+
+/// Removes up to `batch` expired keys.
+pub(super) fn sweep(transaction: &Transaction<'_>, batch: u32) -> rusqlite::Result<u64> {
+    let sql = "DELETE FROM deduplication WHERE (scope, key) IN \
+               (SELECT scope, key FROM deduplication WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+    let swept = transaction.prepare_cached(sql)?.execute((Timestamp::now().as_microsecond(), batch))?;
+    Ok(swept as u64)
+}
+
+fn expiry(now: i64, lifetime: Duration) -> i64 {
+    now.saturating_add(i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX))
+}

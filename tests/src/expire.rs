@@ -1,0 +1,81 @@
+//! Time passing, as far as keys with a window can tell: their rows are moved into the past, in the database.
+
+use rusqlite::Connection;
+
+use crate::postgres::TestDatabase;
+
+/// A store of its own whose keys can be made older.
+#[derive(Debug)]
+pub enum AgeingStore {
+    /// On PostgreSQL.
+    Postgres(TestDatabase),
+    /// In a file.
+    Sqlite(tempfile::TempDir),
+}
+
+impl AgeingStore {
+    /// On PostgreSQL.
+    pub async fn postgres() -> Self {
+        Self::Postgres(TestDatabase::create().await)
+    }
+
+    /// In a file.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    pub fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// The URL to open it with.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Postgres(database) => database.url().to_owned(),
+            Self::Sqlite(folder) => format!("sqlite:{}", folder.path().join("store.db").display()),
+        }
+    }
+
+    /// So many milliseconds pass for the keys of a scope.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn pass(&self, scope: &str, milliseconds: i64) {
+        match self {
+            Self::Postgres(database) => {
+                let sql = format!(
+                    "UPDATE message_store.deduplication SET seen_at = seen_at - interval '{milliseconds} ms', \
+                     expires_at = expires_at - interval '{milliseconds} ms' WHERE scope = '{scope}'"
+                );
+                database.execute(&sql).await;
+            }
+            Self::Sqlite(_) => {
+                let sql =
+                    "UPDATE deduplication SET seen_at = seen_at - ?1, expires_at = expires_at - ?1 WHERE scope = ?2";
+                self.sqlite_connection().execute(sql, (milliseconds * 1_000, scope)).unwrap();
+            }
+        }
+    }
+
+    /// How many keys are remembered, expired or not.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn keys(&self) -> i64 {
+        match self {
+            Self::Postgres(database) => {
+                let client = crate::message_db::connect(database.url(), None).await;
+                client.query_one("SELECT count(*) FROM message_store.deduplication", &[]).await.unwrap().get(0)
+            }
+            Self::Sqlite(_) => {
+                let connection = self.sqlite_connection();
+                connection.query_row("SELECT count(*) FROM deduplication", [], |row| row.get(0)).unwrap()
+            }
+        }
+    }
+
+    fn sqlite_connection(&self) -> Connection {
+        let connection = Connection::open(self.url().trim_start_matches("sqlite:")).unwrap();
+        connection.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
+        connection
+    }
+}

@@ -1,0 +1,308 @@
+//! De-duplication with a window: once for each key, exactly for as long as it is remembered. Scenarios are named by their number.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use message_store::idempotence::{Answer, Key, Once, Window};
+use message_store::testing::FaultyStore;
+use message_store::{Append, Error, Json, MessageStore, NewMessage, Position, StreamName, Version, connect};
+use message_store_tests::accounts::messages_of;
+use message_store_tests::expire::AgeingStore;
+use tokio::sync::Notify;
+
+const AN_HOUR: Duration = Duration::from_hours(1);
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn request(amount: u64) -> Json {
+    Json::encode(&serde_json::json!({ "amount": amount })).unwrap()
+}
+
+fn paid() -> Vec<Append> {
+    vec![Append::to(StreamName::new("payment-1").unwrap()).message(NewMessage::new("Paid", Json::NULL))]
+}
+
+/// Pays once for a key; answers with the number of the call that did it.
+async fn pay(once: &Once, key: &Key, amount: u64, calls: &AtomicUsize) -> Answer<usize> {
+    let work = async || Ok::<_, Error>((paid(), calls.fetch_add(1, Ordering::SeqCst)));
+    once.run(key, &request(amount), work).await.unwrap()
+}
+
+async fn payments(store: &Arc<dyn MessageStore>) -> usize {
+    messages_of(store, "payment").await.len()
+}
+
+macro_rules! on_ageing_stores {
+    ($($(#[$attribute:meta])* async fn $name:ident($ageing:ident, $store:ident) $body:block)*) => {
+        $($(#[$attribute])* async fn $name($ageing: AgeingStore, $store: Arc<dyn MessageStore>) $body)*
+
+        mod on_postgres {
+            use super::{AgeingStore, connect};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                let ageing = AgeingStore::postgres().await;
+                let store = connect(&ageing.url()).await.unwrap();
+                super::$name(ageing, store).await;
+            })*
+        }
+
+        mod on_sqlite {
+            use super::{AgeingStore, connect};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                let ageing = AgeingStore::sqlite();
+                let store = connect(&ageing.url()).await.unwrap();
+                super::$name(ageing, store).await;
+            })*
+        }
+    };
+}
+
+on_ageing_stores! {
+    async fn a_repeat_is_not_done_and_answered_as_the_first_was(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(0));
+        for _ in 0..3 {
+            let answer = pay(&once, &key("k"), 7, &calls).await;
+            assert!(matches!(answer, Answer::Duplicate { result: 0, .. }), "{answer:?}");
+        }
+        assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (1, 1));
+    }
+
+    async fn t22_a_key_that_is_used_again_with_another_amount_is_a_conflict(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let _ = pay(&once, &key("k"), 7, &calls).await;
+        assert!(matches!(pay(&once, &key("k"), 8, &calls).await, Answer::Conflict { .. }));
+        assert_eq!(payments(&store).await, 1);
+    }
+
+    async fn t23_a_conflict_is_one_also_while_the_first_is_under_way(_ageing, store) {
+        let once = Once::new(&store, "webhook").unwrap();
+        let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let first = tokio::spawn({
+            let (once, begun, go_on) = (once.clone(), Arc::clone(&begun), Arc::clone(&go_on));
+            async move {
+                let work = async || {
+                    begun.notify_one();
+                    go_on.notified().await;
+                    Ok::<_, Error>((paid(), 0))
+                };
+                once.run(&key("k"), &request(7), work).await.unwrap()
+            }
+        });
+        begun.notified().await;
+        let calls = Arc::new(AtomicUsize::new(1));
+        let second = tokio::spawn({
+            let (once, calls) = (once.clone(), Arc::clone(&calls));
+            async move { pay(&once, &key("k"), 8, &calls).await }
+        });
+        let impatient = once.clone().answer_in_progress();
+        assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress);
+        go_on.notify_one();
+        assert_eq!(first.await.unwrap(), Answer::Done(0));
+        assert!(matches!(second.await.unwrap(), Answer::Conflict { .. }), "it waited, and is told");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "no other work was begun");
+    }
+
+    async fn t24_the_same_key_in_two_scopes_is_two_keys(_ageing, store) {
+        let calls = AtomicUsize::new(0);
+        for scope in ["endpoint A", "endpoint B"] {
+            let once = Once::new(&store, scope).unwrap();
+            assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(_)), "{scope}");
+        }
+        // Several handlers behind one bus share its keys.
+        let bus = Once::new(&store, "endpoint A").unwrap();
+        assert!(matches!(pay(&bus, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
+        assert_eq!(payments(&store).await, 2);
+        assert!(matches!(Once::new(&store, ""), Err(Error::Invalid { .. })));
+    }
+
+    async fn sixteen_deliveries_at_once_are_one_invocation(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), Arc::new(AtomicUsize::new(0)));
+        let deliveries = (0..16).map(|_| {
+            let (once, calls) = (once.clone(), Arc::clone(&calls));
+            tokio::spawn(async move { pay(&once, &key("k"), 7, &calls).await })
+        });
+        let answers = join_all(deliveries).await;
+        assert_eq!(answers.iter().filter(|answer| matches!(answer, Ok(Answer::Done(0)))).count(), 1);
+        assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (1, 1));
+    }
+
+    async fn of_several_processes_that_work_on_one_key_one_writes_and_all_give_its_answer(ageing, store) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let deliveries = (0..8).map(|_| {
+            let (url, calls) = (ageing.url(), Arc::clone(&calls));
+            tokio::spawn(async move {
+                // A process of its own: another store, another `Once`.
+                let once = Once::new(&connect(&url).await.unwrap(), "webhook").unwrap();
+                let answer = pay(&once, &key("k"), 7, &calls).await;
+                *answer.result().unwrap()
+            })
+        });
+        let answers: Vec<usize> = join_all(deliveries).await.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        assert_eq!(payments(&store).await, 1);
+    }
+
+    async fn t27_a_key_is_remembered_for_its_window_and_not_longer(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let once = once.window(Window::of(AN_HOUR).unwrap());
+        let _ = pay(&once, &key("k"), 7, &calls).await;
+        ageing.pass("webhook", HOUR_MS / 2).await;
+        assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
+        // From first sight: the repeat has not lengthened it.
+        ageing.pass("webhook", HOUR_MS / 2).await;
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(1));
+        assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { result: 1, .. }));
+        for bad in [Duration::ZERO, Duration::from_millis(99), Duration::MAX] {
+            assert!(matches!(Window::of(bad), Err(Error::Invalid { .. })), "{bad:?}");
+        }
+    }
+
+    async fn a_sliding_window_begins_anew_with_every_repeat(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let once = once.window(Window::of(AN_HOUR).unwrap().sliding());
+        let _ = pay(&once, &key("k"), 7, &calls).await;
+        for _ in 0..4 {
+            ageing.pass("webhook", HOUR_MS * 3 / 4).await;
+            assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
+        }
+        ageing.pass("webhook", HOUR_MS).await;
+        assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(_)));
+    }
+
+    async fn t28_a_clock_that_goes_back_forgets_nothing_early(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let _ = pay(&once, &key("k"), 7, &calls).await;
+        // What was taken an hour from now is what a clock that has gone back an hour sees.
+        ageing.pass("webhook", -HOUR_MS).await;
+        assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
+        assert_eq!(Once::sweep(&*store, 1000).await.unwrap(), 0);
+    }
+
+    async fn t30_a_sweep_beside_traffic_on_the_same_keys_removes_nothing_early(ageing, store) {
+        let once = Once::new(&store, "webhook").unwrap().window(Window::of(AN_HOUR).unwrap());
+        let calls = Arc::new(AtomicUsize::new(0));
+        for number in 0..40 {
+            let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;
+        }
+        ageing.pass("webhook", HOUR_MS).await;
+        let traffic = (0..8).map(|_| {
+            let (once, calls) = (once.clone(), Arc::clone(&calls));
+            tokio::spawn(async move {
+                for number in 0..40 {
+                    let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;
+                }
+            })
+        });
+        // T31: and beside another sweep.
+        let sweeps = (0..2).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    Once::sweep(&*store, 7).await.unwrap();
+                }
+            })
+        });
+        for task in join_all(traffic.chain(sweeps)).await {
+            task.unwrap();
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 80, "each key was paid once more, and no more often");
+        assert_eq!(ageing.keys().await, 40);
+    }
+
+    async fn t32_an_expired_key_of_one_scope_does_not_take_the_same_key_of_another_with_it(ageing, store) {
+        let calls = AtomicUsize::new(0);
+        let (old, young) = (Once::new(&store, "old").unwrap(), Once::new(&store, "young").unwrap());
+        let _ = (pay(&old, &key("k"), 7, &calls).await, pay(&young, &key("k"), 7, &calls).await);
+        ageing.pass("old", 8 * 24 * HOUR_MS).await;
+        assert_eq!(Once::sweep(&*store, 1000).await.unwrap(), 1);
+        assert!(matches!(pay(&young, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
+    }
+
+    async fn t33_an_expired_key_can_be_taken_though_nobody_ever_sweeps(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let _ = pay(&once, &key("k"), 7, &calls).await;
+        ageing.pass("webhook", 30 * 24 * HOUR_MS).await;
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(1));
+    }
+
+    async fn t34_after_a_sweep_only_what_is_remembered_takes_room(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        for number in 0..100 {
+            let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;
+        }
+        ageing.pass("webhook", 8 * 24 * HOUR_MS).await;
+        let _ = pay(&once, &key("new"), 7, &calls).await;
+        assert_eq!(Once::sweep(&*store, 9).await.unwrap(), 100);
+        assert_eq!(ageing.keys().await, 1);
+    }
+
+    async fn t35_work_that_fails_leaves_the_key_free(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let failed = once.run(&key("k"), &request(7), async || Err::<(Vec<Append>, usize), _>(Error::CommitUnknown { source: "x".into() })).await;
+        assert!(failed.is_err());
+        // Messages that cannot be written, too.
+        let empty = vec![Append::to(StreamName::new("payment-1").unwrap())];
+        let refused = once.run(&key("k"), &request(7), async || Ok::<_, Error>((empty.clone(), 0))).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+        let conflicting = vec![paid().remove(0).expecting(Version::at(Position::new(9)))];
+        let refused = once.run(&key("k"), &request(7), async || Ok::<_, Error>((conflicting.clone(), 0))).await;
+        assert!(matches!(refused, Err(Error::WrongExpectedVersion { .. })), "{refused:?}");
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(0));
+        assert_eq!(payments(&store).await, 1);
+    }
+
+    async fn t36_work_that_panics_or_is_broken_off_leaves_the_key_free(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let panicking = tokio::spawn({
+            let once = once.clone();
+            async move { once.run(&key("k"), &request(7), async || -> Result<(Vec<Append>, usize), Error> { panic!("planted") }).await }
+        });
+        assert!(panicking.await.is_err());
+        let begun = Arc::new(Notify::new());
+        let endless = tokio::spawn({
+            let (once, begun) = (once.clone(), Arc::clone(&begun));
+            async move {
+                let work = async || {
+                    begun.notify_one();
+                    std::future::pending::<Result<(Vec<Append>, usize), Error>>().await
+                };
+                once.run(&key("k"), &request(7), work).await
+            }
+        });
+        begun.notified().await;
+        endless.abort();
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(0));
+    }
+
+    async fn a_commit_whose_answer_was_lost_is_answered_all_the_same(_ageing, store) {
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let (once, calls) = (Once::new(&shared, "webhook").unwrap(), AtomicUsize::new(0));
+        faulty.lose_answers(1);
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await.result(), Some(&0));
+        assert_eq!(payments(&store).await, 1);
+    }
+
+    async fn twin_without_de_duplication_every_delivery_is_done(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap().disabled(), AtomicUsize::new(0));
+        for number in 0..3 {
+            assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(number));
+        }
+        assert_eq!(payments(&store).await, 3);
+    }
+}
+
+/// T29: the application's clock plays no part: the only times are the database's.
+#[test]
+fn t29_no_clock_of_the_application_is_asked() {
+    let source = include_str!("../../message-store/src/idempotence/once.rs");
+    assert!(!source.contains("::now()"));
+}

@@ -1,0 +1,208 @@
+//! A component that moves to another store, and loses and repeats nothing. Scenarios are named by their number.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use message_store::command::PlantedBug;
+use message_store::consumer::Consumer;
+use message_store::idempotence::Outcome;
+use message_store::{
+    Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
+    StreamName, Transfer, connect,
+};
+use message_store_tests::accounts::{balance, member, messages_of, postgres, send_deposits, sqlite};
+use message_store_tests::expire::AgeingStore;
+use message_store_tests::message_db;
+
+type Store = Arc<dyn MessageStore>;
+
+async fn copy(from: &Store, to: &Store) -> Vec<u64> {
+    let mut written = Vec::new();
+    for category in ["account", "account:command"] {
+        let mut last = None;
+        let copied = Transfer::new(&**from, &**to)
+            .copy(&Category::new(category).unwrap(), |progress| last = Some(progress.clone()))
+            .await
+            .unwrap();
+        assert_eq!(copied.messages, copied.verified);
+        assert_eq!(last.as_ref(), Some(&copied));
+        written.push(copied.written);
+    }
+    written
+}
+
+async fn handle_all(store: &Store, bug: Option<PlantedBug>) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for message in messages_of(store, "account:command").await {
+        outcomes.push(member(store, bug).handle(&message).await.unwrap());
+    }
+    outcomes
+}
+
+/// The old store at a high position: ten deposits, of which six are carried out, one of them by Eventide.
+async fn old_store(old: &Store) -> Vec<Message> {
+    send_deposits(old, "elsewhere", "1", 200).await;
+    let deposits = send_deposits(old, "account:command", "1", 10).await;
+    for deposit in &deposits[..5] {
+        let _ = member(old, None).handle(deposit).await.unwrap();
+    }
+    let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap())
+        .with_metadata(&Metadata::follow(&deposits[5]).unwrap())
+        .unwrap();
+    old.append_to(&StreamName::new("account-1").unwrap(), ExpectedVersion::Any, vec![theirs]).await.unwrap();
+    deposits
+}
+
+/// T16, T18: what was done is known, what was not is carried out, and so are new commands at lower positions.
+async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
+    old_store(old).await;
+    copy(old, new).await;
+    send_deposits(new, "account:command", "1", 3).await;
+    handle_all(new, bug).await;
+    balance(new, "1").await
+}
+
+macro_rules! between_all_stores {
+    ($(async fn $name:ident($old:ident, $new:ident) $body:block)*) => {
+        $(async fn $name($old: Store, $new: Store) $body)*
+        between_all_stores! { @pair postgres_to_sqlite postgres sqlite; $($name)* }
+        between_all_stores! { @pair sqlite_to_postgres sqlite postgres; $($name)* }
+        between_all_stores! { @pair postgres_to_postgres postgres postgres; $($name)* }
+        between_all_stores! { @pair sqlite_to_sqlite sqlite sqlite; $($name)* }
+    };
+    (@pair $module:ident $from:ident $to:ident; $($name:ident)*) => {
+        mod $module {
+            use super::{postgres, sqlite};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { super::$name($from().await, $to().await).await; })*
+            #[allow(unused)]
+            async fn both() { let _ = (postgres().await, sqlite().await); }
+        }
+    };
+}
+
+between_all_stores! {
+    async fn t16_copied_commands_that_were_done_are_known_and_the_others_are_carried_out(old, new) {
+        let deposits = old_store(&old).await;
+        assert_eq!(copy(&old, &new).await, [6, 10]);
+        let outcomes = handle_all(&new, None).await;
+        let known = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::AlreadyProcessed { .. })).count();
+        assert_eq!((known, outcomes.len()), (6, 10), "{outcomes:?}");
+        assert_eq!(balance(&new, "1").await, 10);
+
+        let copied = messages_of(&new, "account:command").await;
+        assert_eq!(copied[9].id, deposits[9].id);
+        assert_eq!(
+            copied[9].sequence(new.store_id()).unwrap(),
+            deposits[9].sequence(old.store_id()).unwrap(),
+            "a copy keeps its birth certificate"
+        );
+    }
+
+    async fn t17_the_tail_that_is_copied_after_native_traffic_is_carried_out(old, new) {
+        old_store(&old).await;
+        copy(&old, &new).await;
+        send_deposits(&new, "account:command", "1", 5).await;
+        handle_all(&new, None).await;
+        send_deposits(&old, "account:command", "1", 2).await;
+        assert_eq!(copy(&old, &new).await, [0, 2]);
+        handle_all(&new, None).await;
+        assert_eq!(balance(&new, "1").await, 17);
+    }
+
+    async fn t18_native_commands_at_positions_below_the_old_marks_are_carried_out(old, new) {
+        assert_eq!(moved(&old, &new, None).await, 13);
+    }
+
+    async fn twin_with_one_mark_native_commands_are_lost(old, new) {
+        assert!(moved(&old, &new, Some(PlantedBug::OneMark)).await < 13);
+    }
+
+    async fn t19_a_copy_that_runs_twice_copies_once(old, new) {
+        old_store(&old).await;
+        assert_eq!(copy(&old, &new).await, [6, 10]);
+        assert_eq!(copy(&old, &new).await, [0, 0]);
+        assert_eq!(messages_of(&new, "account:command").await.len(), 10);
+    }
+
+    async fn a_copy_that_goes_on_from_a_copy_keeps_the_first_origin(old, new) {
+        let deposits = old_store(&old).await;
+        let between = sqlite().await;
+        copy(&old, &between).await;
+        copy(&between, &new).await;
+        let copied = messages_of(&new, "account:command").await;
+        assert_eq!(copied[0].sequence(new.store_id()).unwrap(), deposits[0].sequence(old.store_id()).unwrap());
+        handle_all(&new, None).await;
+        assert_eq!(balance(&new, "1").await, 10);
+    }
+
+    async fn an_id_that_the_new_store_has_for_something_else_is_a_conflict(old, new) {
+        let deposits = old_store(&old).await;
+        let other = NewMessage::new("Other", Json::NULL).with_id(deposits[7].id);
+        new.append_to(&StreamName::new("other-1").unwrap(), ExpectedVersion::Any, vec![other]).await.unwrap();
+        let command = Category::new("account:command").unwrap();
+        let result = Transfer::new(&*old, &*new).copy(&command, |_| ()).await;
+        assert!(matches!(&result, Err(Error::IdConflict { id, .. }) if *id == deposits[7].id), "{result:?}");
+    }
+}
+
+/// Twin of the verification: a copy with a message changed, or lost, is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_a_copy_that_is_not_as_its_original_is_noticed() {
+    for (sabotage, said) in [
+        (
+            "UPDATE message_store.messages SET data = '{\"amount\": 2}' WHERE stream_name = 'account:command-1' AND position = 3",
+            "taken",
+        ),
+        (
+            "UPDATE message_store.messages SET global_position = 9999 WHERE stream_name = 'account:command-1' AND position = 3",
+            "out of order",
+        ),
+    ] {
+        let old = sqlite().await;
+        send_deposits(&old, "account:command", "1", 6).await;
+        let ageing = AgeingStore::postgres().await;
+        let new = connect(&ageing.url()).await.unwrap();
+        let command = Category::new("account:command").unwrap();
+        Transfer::new(&*old, &*new).copy(&command, |_| ()).await.unwrap();
+        message_db::connect(&ageing.url(), None).await.batch_execute(sabotage).await.unwrap();
+        let error = Transfer::new(&*old, &*new).copy(&command, |_| ()).await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error} should say {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn t21_a_clone_is_copied_from_only_after_it_has_an_identity_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, clone) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let url = |path: &std::path::Path| format!("sqlite:{}", path.display());
+    let original = connect(&url(&path)).await.unwrap();
+    send_deposits(&original, "account:command", "1", 2).await;
+    rusqlite::Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [clone.to_str().unwrap()]).unwrap();
+    let clone = connect(&url(&clone)).await.unwrap();
+    let command = Category::new("account:command").unwrap();
+    let refused = Transfer::new(&*original, &*clone).copy(&command, |_| ()).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    clone.rotate_store_id().await.unwrap();
+    let copied = Transfer::new(&*original, &*clone).copy(&command, |_| ()).await.unwrap();
+    assert_eq!((copied.verified, copied.written), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn t20_a_consumer_refuses_a_store_that_ends_before_what_it_has_handled() {
+    let ageing = AgeingStore::postgres().await;
+    let store = connect(&ageing.url()).await.unwrap();
+    let deposits = send_deposits(&store, "account:command", "1", 5).await;
+    let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await;
+    let mut consumer = start().await.unwrap();
+    consumer.wait_for(deposits[4].global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    start().await.unwrap().stop().await.unwrap();
+
+    // The commands are those of an earlier point; the position is not.
+    let restore = "DELETE FROM message_store.messages WHERE stream_name = 'account:command-1' AND position > 2";
+    message_db::connect(&ageing.url(), None).await.batch_execute(restore).await.unwrap();
+    let error = start().await.err().unwrap();
+    assert!(matches!(error, Error::StoreBehind { .. }), "{error}");
+    assert!(error.to_string().contains("account:command+position"), "{error}");
+}
