@@ -5,12 +5,14 @@
 //! | the same message, delivered again | its [`Sequence`] against the entity's [`Sequences`], then the [`derived_id`] of its first event | `AlreadyProcessed` |
 //! | another message with the same intent | its [`Reservation`] | `Duplicate`, or `Conflict` when it says something else |
 //! | a request from outside, sent again within a window | its [`Key`], by [`Once`] | [`Answer::Duplicate`], or `Conflict` |
+//! | a call to a system that remembers nothing | the [`Guard`], which asks before it calls again | [`Guarded`] |
 //! | the same append, sent again because its answer was lost | message ids, in the store | [`already_written`](crate::Appended::already_written) |
 //!
 //! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
 //! from a repeat by its derived id, and handled.
 
 mod derived_id;
+mod guard;
 mod intent;
 mod key;
 mod once;
@@ -20,6 +22,7 @@ mod sequence;
 mod window;
 
 pub use derived_id::derived_id;
+pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use intent::Intent;
 pub use key::{Key, MAX_KEY_BYTES};
 pub use once::{Answer, Claim, Once, Seen};

@@ -1,0 +1,282 @@
+//! The guard: calls to systems that remember nothing of us.
+//!
+//! Problem: a call that was sent and not answered may have had its effect or not; calling again doubles it, not calling again loses it.
+//! No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and after it how it ended; when nobody
+//! has said how it ended, ask the other side first, by the caller's own search. What the search cannot tell stays unknown,
+//! and is reported, not tried. Why it is right: every step is appended at the version that it follows, so of two that work on one
+//! call one goes on; a runner that was overtaken learns of it when it wants to say how its call ended.
+//!
+//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by whoever comes next:
+//! `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::idempotence::Key;
+use crate::idempotence::key::fingerprint;
+use crate::{
+    Category, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, Result, Source, StreamName, StreamRead,
+    Version,
+};
+
+/// The other side: how it is called, and how one finds out whether it was.
+#[async_trait]
+pub trait External: Send + Sync {
+    /// What is asked.
+    type Request: Serialize + Send + Sync;
+    /// What is answered.
+    type Response: Serialize + DeserializeOwned + Send + Sync;
+
+    /// Calls. `key` is the same at every attempt: give it to the other side, if that takes one.
+    async fn call(&self, key: &Key, request: &Self::Request) -> Result<Self::Response, CallError>;
+
+    /// Searches for the effect of an earlier call. When in doubt (a page that ends, a lag), say so: [`Found::CannotTell`].
+    async fn find(&self, key: &Key, request: &Self::Request) -> Result<Found<Self::Response>, Source>;
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It was refused, and had no effect for certain.
+    #[error("refused: {0}")]
+    Definite(Source),
+    /// It may have had its effect: no answer came, or none that tells.
+    #[error("no answer: {0}")]
+    Ambiguous(Source),
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<R> {
+    /// The call had its effect; this would have been the answer.
+    Effect(R),
+    /// It had none, for certain.
+    Nothing,
+    /// The search does not tell; why.
+    CannotTell(String),
+}
+
+/// How a guarded call stands.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Guarded<R> {
+    /// It had its effect: now, or at an earlier attempt that was found.
+    Confirmed {
+        /// The answer.
+        response: R,
+        /// It had been confirmed before this run.
+        earlier: bool,
+    },
+    /// It was refused; another run tries again.
+    Failed {
+        /// What the other side said.
+        reason: String,
+    },
+    /// Nobody can tell whether it had its effect. It is not tried again; another run searches again.
+    Unknown {
+        /// Why the search does not tell.
+        reason: String,
+    },
+    /// Another runner is at it, until its lease ends.
+    InProgress,
+    /// The key was used for another request. Nothing was done.
+    Conflict,
+}
+
+/// Guards calls to one other side.
+pub struct Guard<X> {
+    store: Arc<dyn MessageStore>,
+    category: Category,
+    external: X,
+    lease: Duration,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+enum Step {
+    Prepared { attempt: u32, request: String, until: Timestamp },
+    Reconciling { attempt: u32, request: String, until: Timestamp },
+    Confirmed { request: String, response: Json },
+    Failed { attempt: u32, request: String, reason: String },
+    Unknown { attempt: u32, request: String, reason: String },
+}
+
+impl<X: External> Guard<X> {
+    /// Guards calls of this scope (the name of the other side, and of what it is asked for) to `external`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the scope cannot be part of a category's name.
+    pub fn new(store: &Arc<dyn MessageStore>, scope: &str, external: X) -> Result<Self> {
+        let category = Category::new(format!("guard:{scope}"))?;
+        let clock = Arc::new(Timestamp::now);
+        Ok(Self { store: Arc::clone(store), category, external, lease: Duration::from_mins(1), clock })
+    }
+
+    /// How long a runner has for its call (60 s). A call is given half of it, and then counts as unanswered; only after all of it does another
+    /// runner search. It must exceed the differences between the runners' clocks.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Asks this clock instead of the system's: for tests.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The other side.
+    pub fn external(&self) -> &X {
+        &self.external
+    }
+
+    /// Calls, unless the call was made before; finds out, when nobody has said how it ended.
+    ///
+    /// # Errors
+    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: somebody has to look whether both
+    /// have called.
+    pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
+        let stream = self.category.stream(key)?;
+        let asked = fingerprint(&Json::encode(request)?)?;
+        let last = self.store.read_stream(&stream, StreamRead::backwards().limit(1)).await?.into_iter().next();
+        let Some(last) = last else { return self.attempt(key, request, &stream, Version::NO_STREAM, 1, asked).await };
+        let version = Version::at(last.position);
+        let step = last.decode_variant::<Step>()?.ok_or_else(|| last.undecodable(&"it is no step of a guard"))?;
+        if *step.request() != asked {
+            return Ok(Guarded::Conflict);
+        }
+        match step {
+            Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
+            // It had no effect: tried again under the next number.
+            Step::Failed { attempt, .. } => self.attempt(key, request, &stream, version, attempt + 1, asked).await,
+            Step::Prepared { until, .. } | Step::Reconciling { until, .. } if (self.clock)() < until => {
+                Ok(Guarded::InProgress)
+            }
+            Step::Prepared { attempt, .. } | Step::Reconciling { attempt, .. } | Step::Unknown { attempt, .. } => {
+                self.reconcile(key, request, &stream, version, attempt, asked).await
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        key: &Key,
+        request: &X::Request,
+        stream: &StreamName,
+        version: Version,
+        attempt: u32,
+        asked: String,
+    ) -> Result<Guarded<X::Response>> {
+        let prepared = Step::Prepared { attempt, request: asked.clone(), until: self.until() };
+        let Some(version) = self.take(stream, version, &prepared).await? else { return Ok(Guarded::InProgress) };
+        let called = tokio::time::timeout(self.lease / 2, self.external.call(key, request)).await;
+        match called {
+            Ok(Ok(response)) => self.confirm(stream, version, asked, response).await,
+            Ok(Err(CallError::Definite(reason))) => {
+                let reason = reason.to_string();
+                let failed = Step::Failed { attempt, request: asked, reason: reason.clone() };
+                self.say(stream, version, &failed).await?;
+                Ok(Guarded::Failed { reason })
+            }
+            Ok(Err(CallError::Ambiguous(reason))) => {
+                self.give_up(stream, version, attempt, asked, reason.to_string()).await
+            }
+            Err(_) => self.give_up(stream, version, attempt, asked, "it took longer than half its lease".into()).await,
+        }
+    }
+
+    async fn reconcile(
+        &self,
+        key: &Key,
+        request: &X::Request,
+        stream: &StreamName,
+        version: Version,
+        attempt: u32,
+        asked: String,
+    ) -> Result<Guarded<X::Response>> {
+        let reconciling = Step::Reconciling { attempt, request: asked.clone(), until: self.until() };
+        let Some(version) = self.take(stream, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        match self.external.find(key, request).await {
+            Ok(Found::Effect(response)) => self.confirm(stream, version, asked, response).await,
+            Ok(Found::Nothing) => self.attempt(key, request, stream, version, attempt + 1, asked).await,
+            Ok(Found::CannotTell(reason)) => self.give_up(stream, version, attempt, asked, reason).await,
+            Err(error) => self.give_up(stream, version, attempt, asked, error.to_string()).await,
+        }
+    }
+
+    async fn confirm(
+        &self,
+        stream: &StreamName,
+        version: Version,
+        asked: String,
+        response: X::Response,
+    ) -> Result<Guarded<X::Response>> {
+        self.say(stream, version, &Step::Confirmed { request: asked, response: Json::encode(&response)? }).await?;
+        Ok(Guarded::Confirmed { response, earlier: false })
+    }
+
+    async fn give_up(
+        &self,
+        stream: &StreamName,
+        version: Version,
+        attempt: u32,
+        asked: String,
+        reason: String,
+    ) -> Result<Guarded<X::Response>> {
+        tracing::warn!(%stream, attempt, reason, "nobody can tell whether a call had its effect");
+        self.say(stream, version, &Step::Unknown { attempt, request: asked, reason: reason.clone() }).await?;
+        Ok(Guarded::Unknown { reason })
+    }
+
+    fn until(&self) -> Timestamp {
+        let lease = SignedDuration::try_from(self.lease).unwrap_or(SignedDuration::MAX);
+        (self.clock)().checked_add(lease).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Takes the call over; `None` when somebody else was quicker.
+    async fn take(&self, stream: &StreamName, version: Version, step: &Step) -> Result<Option<Version>> {
+        match self.say(stream, version, step).await {
+            Ok(version) => Ok(Some(version)),
+            Err(Error::WrongExpectedVersion { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn say(&self, stream: &StreamName, version: Version, step: &Step) -> Result<Version> {
+        let message = NewMessage::from_variant(step)?;
+        let mut result = self.store.append_to(stream, version, vec![message.clone()]).await;
+        if matches!(result, Err(Error::CommitUnknown { .. })) {
+            // The same message again: its id settles it.
+            result = self.store.append_to(stream, version, vec![message]).await;
+        }
+        Ok(result?.written.last().map_or(version, |written| written.position.into()))
+    }
+}
+
+impl Step {
+    fn request(&self) -> &String {
+        match self {
+            Self::Prepared { request, .. }
+            | Self::Reconciling { request, .. }
+            | Self::Confirmed { request, .. }
+            | Self::Failed { request, .. }
+            | Self::Unknown { request, .. } => request,
+        }
+    }
+}
+
+impl<X> fmt::Debug for Guard<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("category", &self.category).finish_non_exhaustive()
+    }
+}
