@@ -8,3 +8,7 @@ pub mod expire;
 pub mod message_db;
 pub mod postgres;
 pub mod subjects;
+
+/// The guide's chapters, so that their snippets are compiled and run.
+#[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]
+pub mod guide {}

@@ -107,6 +107,8 @@ impl<D: Decider> Decide<D> {
 
     async fn carry_out(&self, command: &D::Command, mut case: Case<'_>) -> Result<Outcome> {
         let mut entity = self.entities.recall(&case.stream).await?;
+        // Another command of the same intent came first.
+        let mut repeat = None;
         let mut unanswered = false;
         let mut refused = false;
         let mut attempt = 1;
@@ -115,19 +117,23 @@ impl<D: Decider> Decide<D> {
                 Standing::New => false,
                 Standing::Late => true,
                 // The append whose answer was lost was ours.
-                Standing::Processed(_) if unanswered => return self.handled_before(&case).await,
+                Standing::Processed(_) if unanswered => return self.handled_before(&case, repeat).await,
                 Standing::Processed(original) => return Ok(Outcome::AlreadyProcessed { original }),
             };
-            let events = entity.state.decide(command);
+            let events = match &repeat {
+                Some(repeat) => entity.state.decide_repeat(command, repeat),
+                None if late => entity.state.decide_late(command),
+                None => entity.state.decide(command),
+            };
             if events.is_empty() {
-                return Ok(Outcome::Ignored);
+                return Ok(repeat.unwrap_or(Outcome::Ignored));
             }
             let failure = match self.store().append(self.appends(&events, &entity, &case)?).await {
                 Ok(appended) if !appended.already_written => {
                     self.entities.remember(&case.stream, &Arc::new(next(&entity, &events, &appended, &case)));
-                    return Ok(Outcome::Handled { events: events.len(), late });
+                    return Ok(repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
                 }
-                Ok(_) if unanswered => return self.handled_before(&case).await,
+                Ok(_) if unanswered => return self.handled_before(&case, repeat).await,
                 Ok(_) => {
                     self.entities.refresh(&case.stream).await?;
                     return Ok(Outcome::AlreadyProcessed { original: self.first_event(&case).await? });
@@ -138,7 +144,9 @@ impl<D: Decider> Decide<D> {
                 match reservation.held(&**self.store()).await? {
                     // Reserved for this very message, by an earlier delivery or by a first hop; its events may be missing.
                     Outcome::Redelivered { .. } => {}
-                    outcome => return Ok(outcome),
+                    outcome if entity.state.decide_repeat(command, &outcome).is_empty() => return Ok(outcome),
+                    // Somebody is to be told, once: by an event that is decided on the entity as it is now.
+                    outcome => repeat = Some(outcome),
                 }
             } else {
                 unanswered |= matches!(failure, Error::CommitUnknown { .. });
@@ -220,8 +228,12 @@ impl<D: Decider> Decide<D> {
         Ok(reservation.into_iter().chain([append]).collect())
     }
 
-    async fn handled_before(&self, case: &Case<'_>) -> Result<Outcome> {
+    /// The append whose answer was lost was written.
+    async fn handled_before(&self, case: &Case<'_>, repeat: Option<Outcome>) -> Result<Outcome> {
         let entity = self.entities.refresh(&case.stream).await?;
+        if let Some(repeat) = repeat {
+            return Ok(repeat);
+        }
         let mut events = 0;
         while let Some(position) = entity.version.position()
             && events <= usize::try_from(position.get()).unwrap_or(usize::MAX)
@@ -247,7 +259,7 @@ impl<D: Decider> Decide<D> {
         }
     }
 
-    fn store(&self) -> &Arc<dyn MessageStore> {
+    pub(super) fn store(&self) -> &Arc<dyn MessageStore> {
         self.entities.store()
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entity::Projection;
-use crate::idempotence::Intent;
+use crate::idempotence::{Intent, Outcome};
 
 /// An entity that carries out commands.
 ///
@@ -65,6 +65,18 @@ pub trait Decider: Projection<Event: Serialize> {
     ///
     /// A command that leads to none is decided again when it comes again. To make a refusal final, return an event.
     fn decide(&self, command: &Self::Command) -> Vec<Self::Event>;
+
+    /// The events that a late command leads to: one that comes after commands of its origin that were sent after it. The same as ever, unless
+    /// the order of commands matters (`set to 100`, `set to 500`): then refuse it here, with an event.
+    fn decide_late(&self, command: &Self::Command) -> Vec<Self::Event> {
+        self.decide(command)
+    }
+
+    /// The events that another command of an intent that was carried out before leads to: none, unless somebody is to be told. `repeat` is
+    /// [`Outcome::Duplicate`] or [`Outcome::Conflict`].
+    fn decide_repeat(&self, _command: &Self::Command, _repeat: &Outcome) -> Vec<Self::Event> {
+        Vec::new()
+    }
 
     /// What the command has in common with other messages that want the same thing done once, if there is such a thing.
     fn intent(_command: &Self::Command) -> Option<Intent> {

@@ -3,6 +3,7 @@
 mod context;
 mod decide;
 mod decider;
+mod explain;
 mod handler;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
@@ -11,6 +12,7 @@ mod stamp;
 pub use context::Context;
 pub use decide::{DEFAULT_ATTEMPTS, Decide};
 pub use decider::Decider;
+pub use explain::{Fact, Story};
 pub use handler::Handler;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;

@@ -14,7 +14,12 @@ use crate::{
 
 #[derive(Serialize, Deserialize)]
 enum PositionMessage {
-    Recorded { position: GlobalPosition },
+    Recorded {
+        position: GlobalPosition,
+        /// The consumer has stopped in good order.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stopped: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub(super) struct PositionStore {
     stream: StreamName,
     version: Version,
     saved: GlobalPosition,
+    was_broken_off: bool,
 }
 
 impl PositionStore {
@@ -40,14 +46,16 @@ impl PositionStore {
         let last = store.last_message(&stream, None).await?;
         let mut saved = GlobalPosition::ZERO;
         let mut version = Version::NO_STREAM;
+        let mut was_broken_off = false;
         if let Some(message) = last {
             version = Version::at(message.position);
-            if let Some(PositionMessage::Recorded { position }) = message.decode_variant()? {
+            if let Some(PositionMessage::Recorded { position, stopped }) = message.decode_variant()? {
                 saved = position;
+                was_broken_off = !stopped;
             }
         }
-        let mut positions = Self { store: Arc::clone(store), stream, version, saved };
-        positions.record(saved).await?;
+        let mut positions = Self { store: Arc::clone(store), stream, version, saved, was_broken_off };
+        positions.record(saved, false).await?;
         Ok(positions)
     }
 
@@ -56,13 +64,23 @@ impl PositionStore {
         self.saved
     }
 
-    /// Saves a position, if it is another one.
-    pub(super) async fn save(&mut self, position: GlobalPosition) -> Result<()> {
-        if position == self.saved { Ok(()) } else { self.record(position).await }
+    /// Whether the consumer before this one did not stop in good order.
+    pub(super) fn was_broken_off(&self) -> bool {
+        self.was_broken_off
     }
 
-    async fn record(&mut self, position: GlobalPosition) -> Result<()> {
-        let message = NewMessage::from_variant(&PositionMessage::Recorded { position })?;
+    /// Says that the consumer stops in good order.
+    pub(super) async fn say_stopped(&mut self) -> Result<()> {
+        self.record(self.saved, true).await
+    }
+
+    /// Saves a position, if it is another one.
+    pub(super) async fn save(&mut self, position: GlobalPosition) -> Result<()> {
+        if position == self.saved { Ok(()) } else { self.record(position, false).await }
+    }
+
+    async fn record(&mut self, position: GlobalPosition, stopped: bool) -> Result<()> {
+        let message = NewMessage::from_variant(&PositionMessage::Recorded { position, stopped })?;
         let append = || self.store.append_to(&self.stream, self.version, vec![message.clone()]);
         let mut result = append().await;
         if matches!(result, Err(Error::CommitUnknown { .. })) {

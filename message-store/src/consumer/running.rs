@@ -16,6 +16,8 @@ pub struct Running {
     handled_through: watch::Receiver<GlobalPosition>,
     tally: Arc<Mutex<Tally>>,
     task: JoinHandle<Result<()>>,
+    /// What delivers dead letters again.
+    companion: Option<Box<Running>>,
 }
 
 /// What the working task reads and reports to.
@@ -35,7 +37,13 @@ impl Running {
         let (progress, handled_through) = watch::channel(sheet.handled_through);
         let tally = Arc::new(Mutex::new(Tally::default()));
         let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
-        Self { sheet, stop, handled_through, tally, task: tokio::spawn(work(reports)) }
+        Self { sheet, stop, handled_through, tally, task: tokio::spawn(work(reports)), companion: None }
+    }
+
+    /// With another one that ends when this one does, and the other way round.
+    pub(super) fn beside(mut self, companion: Self) -> Self {
+        self.companion = Some(Box::new(companion));
+        self
     }
 
     /// What it said when it started.
@@ -68,6 +76,9 @@ impl Running {
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
     pub async fn stop(mut self) -> Result<Tally> {
+        if let Some(companion) = self.companion.take() {
+            Box::pin(companion.stop()).await?;
+        }
         self.stop.send_replace(true);
         self.ended().await?;
         Ok(self.tally())
@@ -75,7 +86,18 @@ impl Running {
 
     /// Waits for the end.
     pub(super) async fn ended(&mut self) -> Result<()> {
-        match (&mut self.task).await {
+        let Self { task, companion, .. } = self;
+        let companion = async {
+            match companion {
+                Some(companion) => (&mut companion.task).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = task => ended,
+            ended = companion => ended,
+        };
+        match ended {
             Ok(result) => result,
             Err(error) => Err(Error::backend("the consumer's task", false, error)),
         }

@@ -1,9 +1,11 @@
 //! What a consumer is to do, and its start.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::command::Handler;
+use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, Shelf};
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{Running, Sheet};
@@ -16,7 +18,7 @@ use crate::{
 /// A message is handed over at least once. What a [`Decide`](crate::command::Decide) or a [`Context`](crate::command::Context)
 /// writes for it is there exactly once.
 ///
-/// When a message cannot be handled, the consumer finishes what is under way, saves its position and stops with an error that
+/// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
 /// names the message; nothing is skipped.
 #[derive(Debug)]
 #[must_use = "a consumer does nothing until it is started"]
@@ -27,6 +29,8 @@ pub struct Consumer<H> {
     member: Option<GroupMember>,
     correlation: Option<Category>,
     pace: Pace,
+    on_failure: OnFailure,
+    deliveries: u32,
 }
 
 /// How much, how often.
@@ -61,6 +65,8 @@ impl<H: Handler> Consumer<H> {
             member: None,
             correlation: None,
             pace: Pace::default(),
+            on_failure: OnFailure::Stop,
+            deliveries: 3,
         }
     }
 
@@ -113,12 +119,54 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
+    /// What to do with a message that cannot be handled (stop).
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// How often a message is delivered before it is set aside (3). Attempts that ended the process count as well, but for the first of
+    /// them: nobody suspected it, and nothing is written for a message that nobody suspects.
+    pub fn deliveries(mut self, deliveries: u32) -> Self {
+        self.deliveries = deliveries.max(1);
+        self
+    }
+
     /// Starts in the background: reads its position, takes it over, and logs its [`Sheet`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for a category that is none, or a group without an identifier; the store's errors.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
-        let category = Category::new(&self.category)?;
+        let positions = self.take_over(store).await?;
+        if self.on_failure == OnFailure::Stop {
+            return self.launch(store, positions).await;
+        }
+        let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
+        let (letter_category, identifier) = (letters.category().to_owned(), self.identifier.clone());
+        let member = self.member;
+        // What may have been under way when the last one was broken off.
+        let under_way =
+            usize::try_from(self.pace.save_after.0).unwrap_or(usize::MAX).saturating_add(2 * self.pace.batch);
+        let suspects = AtomicUsize::new(if positions.was_broken_off() { under_way } else { 0 });
+        let (policy, deliveries) = (self.on_failure, self.deliveries);
+        let (handler, settings) = self.split();
+        let shelf = Arc::new(Shelf::new(handler, letters, policy, deliveries).await?);
+
+        let redelivery =
+            Consumer { identifier, member, ..Consumer::new(letter_category, Redelivery(Arc::clone(&shelf))) };
+        let letter_positions = redelivery.take_over(store).await?;
+        let companion = redelivery.launch(store, letter_positions).await?;
+        let parking = settings.with(Parking { shelf, suspects });
+        Ok(parking.launch(store, positions).await?.beside(companion))
+    }
+
+    fn split(self) -> (H, Consumer<()>) {
+        let Self { category, handler, identifier, member, correlation, pace, on_failure, deliveries } = self;
+        let rest = Consumer { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries };
+        (handler, rest)
+    }
+
+    fn position_stream(&self) -> Result<StreamName> {
         let identifier = match (&self.identifier, self.member) {
             (None, Some(_)) => {
                 let reason = "its members need a common identifier: it names the group's positions";
@@ -127,16 +175,25 @@ impl<H: Handler> Consumer<H> {
             (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
             (name, None) => name.clone(),
         };
-        let position_stream = PositionStore::stream_name(&category, identifier.as_deref())?;
-        let positions = PositionStore::take_over(store, position_stream.clone()).await?;
-        assert_not_behind(store, &category, &position_stream, positions.saved()).await?;
+        PositionStore::stream_name(&Category::new(&self.category)?, identifier.as_deref())
+    }
+
+    async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
+        let stream = self.position_stream()?;
+        let positions = PositionStore::take_over(store, stream.clone()).await?;
+        assert_not_behind(store, &Category::new(&self.category)?, &stream, positions.saved()).await?;
+        Ok(positions)
+    }
+
+    async fn launch(self, store: &Arc<dyn MessageStore>, positions: PositionStore) -> Result<Running> {
+        let category = Category::new(&self.category)?;
         let sheet = Sheet {
             category: category.clone(),
             store: store.describe(),
             handler: self.handler.name(),
             message_types: self.handler.message_types(),
             handled_through: positions.saved(),
-            position_stream,
+            position_stream: self.position_stream()?,
             correlation: self.correlation.clone(),
             member: self.member,
             concurrency: self.pace.concurrency,
@@ -168,6 +225,14 @@ impl<H: Handler> Consumer<H> {
             () = shutdown => running.stop().await.map(|_| ()),
             result = running.ended() => result,
         }
+    }
+}
+
+impl Consumer<()> {
+    /// The same, with a handler.
+    fn with<H>(self, handler: H) -> Consumer<H> {
+        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries } = self;
+        Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries }
     }
 }
 

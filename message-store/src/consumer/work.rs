@@ -1,16 +1,15 @@
 //! The consumer's loop: read ahead, hand out, note what is done, save the position.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::future::pending;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::command::{Context, Handler};
+use crate::command::Handler;
+use crate::consumer::attempt::attempt;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::running::Reports;
@@ -73,7 +72,7 @@ impl<H: Handler> Work<H> {
         let saved = self.save().await;
         match first_error {
             Some(error) => Err(error),
-            None => saved,
+            None => saved.and(self.positions.say_stopped().await),
         }
     }
 
@@ -174,12 +173,9 @@ async fn handle<H: Handler>(
 ) -> Result<Outcome> {
     let mut pause = Pause::new(retries);
     loop {
-        let context = Context::new(store, message);
-        let handled = AssertUnwindSafe(handler.handle(message, &context)).catch_unwind().await;
-        let error = match handled {
-            Ok(Ok(outcome)) => return Ok(outcome),
-            Ok(Err(error)) => error,
-            Err(panic) => panicked(&*panic),
+        let error = match attempt(handler, store, message).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
         };
         let passing = error.downcast_ref::<Error>().is_some_and(Error::is_transient);
         if !passing || !pause.again(&error).await {
@@ -193,11 +189,6 @@ async fn handle<H: Handler>(
             });
         }
     }
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> crate::Source {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("without a text")).into()
 }
 
 /// Growing pauses between attempts.

@@ -41,6 +41,11 @@ pub enum Outcome {
         /// The message that came first.
         original: MessageRef,
     },
+    /// It could not be handled, and was set aside ([`DeadLetters`](crate::consumer::DeadLetters)).
+    Parked {
+        /// Its letter.
+        letter: MessageRef,
+    },
     /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an event.
     Ignored,
     /// No handler knows its type.
@@ -58,6 +63,7 @@ impl Outcome {
             Self::Redelivered { .. } => "redelivered",
             Self::Duplicate { .. } => "duplicate",
             Self::Conflict { .. } => "conflict",
+            Self::Parked { .. } => "parked",
             Self::Ignored => "ignored",
             Self::Unhandled => "unhandled",
         }
@@ -70,7 +76,9 @@ impl Outcome {
             | Self::Redelivered { original }
             | Self::Duplicate { original }
             | Self::Conflict { original } => Some(original),
-            Self::Handled { .. } | Self::Reserved { .. } | Self::Ignored | Self::Unhandled => None,
+            Self::Handled { .. } | Self::Reserved { .. } | Self::Parked { .. } | Self::Ignored | Self::Unhandled => {
+                None
+            }
         }
     }
 }

@@ -1,0 +1,27 @@
+//! One attempt to handle a message: a panic is an error like any other.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use crate::command::{Context, Handler};
+use crate::idempotence::Outcome;
+use crate::{Message, MessageStore, Source};
+
+pub(super) async fn attempt<H: Handler>(
+    handler: &H,
+    store: &Arc<dyn MessageStore>,
+    message: &Message,
+) -> Result<Outcome, Source> {
+    let context = Context::new(store, message);
+    match AssertUnwindSafe(handler.handle(message, &context)).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(panicked(&*panic)),
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("without a text")).into()
+}

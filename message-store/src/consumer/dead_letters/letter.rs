@@ -1,0 +1,245 @@
+//! The letters, for operators: list, show, retry, discard.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Category, Error, ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, MessageStore,
+    MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
+};
+
+/// What happens to a message that could not be handled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+pub(super) enum Step {
+    /// It is about to be delivered, by a consumer that was broken off before.
+    Attempted {},
+    /// It is set aside.
+    Parked {
+        message_id: MessageId,
+        stream: StreamName,
+        position: Position,
+        global_position: GlobalPosition,
+        message_type: String,
+        attempts: u32,
+        error: String,
+        /// Later messages of its entity wait behind it.
+        holds: bool,
+    },
+    /// Somebody asked for another delivery.
+    RetryRequested {},
+    /// It was delivered, with this outcome.
+    Resolved { outcome: String },
+    /// Somebody gave it up.
+    Discarded { why: String },
+}
+
+/// How a letter stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterState {
+    /// It waits for somebody to decide.
+    Parked,
+    /// Another delivery was asked for.
+    Retrying,
+    /// It was delivered, with this outcome.
+    Resolved(String),
+    /// It was given up, for this reason.
+    Discarded(String),
+}
+
+/// A message that could not be handled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The message.
+    pub message: MessageRef,
+    /// Its type.
+    pub message_type: String,
+    /// How often it was delivered.
+    pub attempts: u32,
+    /// What the handler said last.
+    pub error: String,
+    /// How it stands.
+    pub state: LetterState,
+    /// When it was last set aside, by the database's clock.
+    pub parked_at: Timestamp,
+    pub(super) holds: bool,
+    pub(super) letter: StreamName,
+    pub(super) version: Version,
+}
+
+impl DeadLetter {
+    /// Whether somebody has still to decide, or a delivery is still to come.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, LetterState::Parked | LetterState::Retrying)
+    }
+}
+
+impl fmt::Display for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, message_type, attempts, error, state, .. } = self;
+        write!(f, "{message_type} {} at {message}, {attempts} attempts, {state:?}: {error}", message.id)
+    }
+}
+
+/// The dead letters of a consumer.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    pub(super) store: Arc<dyn MessageStore>,
+    pub(super) category: Category,
+}
+
+impl DeadLetters {
+    /// Of the consumer of this category with this identifier.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a category that is none.
+    pub fn of(store: &Arc<dyn MessageStore>, category: &str, identifier: Option<&str>) -> Result<Self> {
+        let category = Category::new(category)?;
+        let category = match identifier {
+            None => Category::new(format!("{category}+deadLetter"))?,
+            Some(identifier) => {
+                let identifier = identifier.replace('%', "%25").replace('-', "%2D");
+                Category::new(format!("{category}+deadLetter+{identifier}"))?
+            }
+        };
+        Ok(Self { store: Arc::clone(store), category })
+    }
+
+    /// The open letters, in the order of their messages.
+    ///
+    /// # Errors
+    /// As a read.
+    pub async fn list(&self) -> Result<Vec<DeadLetter>> {
+        let mut streams: Vec<StreamName> = Vec::new();
+        let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
+        while let Some(message) = messages.try_next().await? {
+            if message.message_type == "Parked" && !streams.contains(&message.stream) {
+                streams.push(message.stream);
+            }
+        }
+        let mut letters = Vec::new();
+        for stream in streams {
+            letters.extend(self.read(&stream).await?.0.filter(DeadLetter::is_open));
+        }
+        letters.sort_by_key(|letter| letter.message.global_position);
+        Ok(letters)
+    }
+
+    /// The letter of a message, however it stands.
+    ///
+    /// # Errors
+    /// As a read; [`Error::Invalid`] when the message is not in the store.
+    pub async fn show(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let message = self.store.message(id).await?;
+        let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
+        Ok(self.read(&self.stream_of(&message)?).await?.0)
+    }
+
+    /// Asks the consumer to deliver a message again. `false` when somebody else has decided since the letter was read: then nothing is asked.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn retry(&self, letter: &DeadLetter) -> Result<bool> {
+        self.decide(letter, &Step::RetryRequested {}).await
+    }
+
+    /// Gives a message up. `false` as for [`DeadLetters::retry`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn discard(&self, letter: &DeadLetter, why: &str) -> Result<bool> {
+        self.decide(letter, &Step::Discarded { why: why.to_owned() }).await
+    }
+
+    async fn decide(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
+        if letter.state != LetterState::Parked {
+            return Ok(false);
+        }
+        match self.say(&letter.letter, letter.version.into(), step).await {
+            Ok(_) => Ok(true),
+            Err(Error::WrongExpectedVersion { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The category of the letters.
+    pub(in crate::consumer) fn category(&self) -> &str {
+        self.category.as_str()
+    }
+
+    /// The stream of a message's letter.
+    pub(super) fn stream_of(&self, message: &Message) -> Result<StreamName> {
+        let entity = message.stream.cardinal_id().unwrap_or_default();
+        self.category.stream(format_args!("{entity}+{}", message.id))
+    }
+
+    /// The letter in a stream, and how often its message was attempted since it was last set aside.
+    pub(super) async fn read(&self, stream: &StreamName) -> Result<(Option<DeadLetter>, u32)> {
+        let (mut letter, mut attempted) = (None::<DeadLetter>, 0);
+        let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
+        while let Some(step) = steps.try_next().await? {
+            let said = step.decode_variant::<Step>()?;
+            match (said, &mut letter) {
+                (Some(Step::Attempted {}), _) => attempted += 1,
+                (
+                    Some(Step::Parked {
+                        message_id,
+                        stream,
+                        position,
+                        global_position,
+                        message_type,
+                        attempts,
+                        error,
+                        holds,
+                    }),
+                    _,
+                ) => {
+                    let message = MessageRef { id: message_id, stream, position, global_position };
+                    let (state, letter_stream) = (LetterState::Parked, step.stream.clone());
+                    letter = Some(DeadLetter {
+                        message,
+                        message_type,
+                        attempts,
+                        error,
+                        state,
+                        parked_at: step.time,
+                        holds,
+                        letter: letter_stream,
+                        version: Version::NO_STREAM,
+                    });
+                    attempted = 0;
+                }
+                (Some(Step::RetryRequested {}), Some(letter)) => letter.state = LetterState::Retrying,
+                (Some(Step::Resolved { outcome }), Some(letter)) => letter.state = LetterState::Resolved(outcome),
+                (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
+                (_, _) => {}
+            }
+            if let Some(letter) = &mut letter {
+                letter.version = Version::at(step.position);
+            }
+        }
+        Ok((letter, attempted))
+    }
+
+    /// Appends a step; where its message stands.
+    pub(super) async fn say(&self, stream: &StreamName, expected: ExpectedVersion, step: &Step) -> Result<MessageRef> {
+        let message = NewMessage::from_variant(step)?;
+        let id = message.id;
+        let mut result = self.store.append_to(stream, expected, vec![message.clone()]).await;
+        if matches!(result, Err(Error::CommitUnknown { .. })) {
+            result = self.store.append_to(stream, expected, vec![message]).await;
+        }
+        let written = result?.written[0];
+        Ok(MessageRef {
+            id,
+            stream: stream.clone(),
+            position: written.position,
+            global_position: written.global_position,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! T55: every message twice, shuffled across entities, with crashes at random moments, to the state of the model.
+//!
+//! `MESSAGE_STORE_CHAOS_SEED` replays a seed, `MESSAGE_STORE_CHAOS_COMMANDS` says how many commands (2,000; the full run is 10,000).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use message_store::command::PlantedBug;
+use message_store::testing::FaultyStore;
+use message_store::{Error, MessageStore, NewMessage, StreamName};
+use message_store_tests::accounts::{Command, balance, member, messages_of};
+use message_store_tests::on_both_stores;
+
+const ACCOUNTS: u64 = 20;
+
+/// `SplitMix64`.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// How far the balances are from the model's, over all accounts.
+async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let seed = setting("MESSAGE_STORE_CHAOS_SEED").unwrap_or_else(|| 1993 + RUNS.fetch_add(1, Ordering::SeqCst));
+    let commands = setting("MESSAGE_STORE_CHAOS_COMMANDS").unwrap_or(2_000);
+    println!("MESSAGE_STORE_CHAOS_SEED={seed} MESSAGE_STORE_CHAOS_COMMANDS={commands}");
+    let mut random = Random(seed);
+
+    // Each intent once or twice, over two categories; the model counts intents.
+    let mut model = vec![0_u64; usize::try_from(ACCOUNTS).unwrap()];
+    let mut appends = Vec::new();
+    for number in 0..commands {
+        let account = random.below(model.len());
+        model[account] += 1;
+        let again = usize::from(random.below(10) == 0);
+        for time in 0..=again {
+            let command = Command::DepositOnce { deposit_id: number.to_string(), amount: 1, time: time.to_string() };
+            let category = ["account:command", "teller:command"][random.below(2)];
+            let stream = StreamName::new(format!("{category}-{account}")).unwrap();
+            appends.push(message_store::Append::to(stream).message(NewMessage::from_variant(&command).unwrap()));
+        }
+    }
+    for append in appends {
+        store.append(vec![append]).await.unwrap();
+    }
+    let mut deliveries =
+        [messages_of_all(store, "account:command").await, messages_of_all(store, "teller:command").await].concat();
+    deliveries.extend(deliveries.clone());
+    for at in (1..deliveries.len()).rev() {
+        deliveries.swap(at, random.below(at + 1));
+    }
+
+    let faulty = FaultyStore::new(store);
+    let shared: Arc<dyn MessageStore> = faulty.clone();
+    let mut members: Vec<_> = (0..3).map(|_| Arc::new(member(&shared, bug).attempts(100))).collect();
+    for part in deliveries.chunks(16) {
+        match random.below(12) {
+            0 => faulty.lose_answers(1),
+            1 => faulty.refuse_appends(1),
+            // A process that ends, and one that begins with nothing in memory.
+            2 => members[random.below(3)] = Arc::new(member(&shared, bug).attempts(100)),
+            _ => {}
+        }
+        let crashes = random.below(6) == 0;
+        let handling: Vec<_> = part
+            .iter()
+            .map(|message| {
+                let (member, message) = (Arc::clone(&members[random.below(3)]), message.clone());
+                tokio::spawn(async move {
+                    loop {
+                        match member.handle(&message).await {
+                            Err(Error::Backend { transient: true, .. }) => {}
+                            result => return result.map(|_| ()),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for handling in handling {
+            if crashes {
+                handling.abort();
+            }
+            match handling.await {
+                Ok(result) => result.unwrap(),
+                Err(error) => assert!(error.is_cancelled(), "{error}"),
+            }
+        }
+        if crashes {
+            // What was under way comes again.
+            for message in part {
+                while let Err(error) = members[0].handle(message).await {
+                    assert!(error.is_transient(), "{error}");
+                }
+            }
+        }
+    }
+    let mut difference = 0;
+    for (account, expected) in model.into_iter().enumerate() {
+        difference += balance(store, &account.to_string()).await.abs_diff(expected);
+    }
+    difference
+}
+
+async fn messages_of_all(store: &Arc<dyn MessageStore>, category: &str) -> Vec<message_store::Message> {
+    use futures_util::TryStreamExt as _;
+    use message_store::{Category, MessageStoreExt as _, Read};
+    let category = Category::new(category).unwrap();
+    store.category_messages(&category, Read::default()).try_collect().await.unwrap()
+}
+
+on_both_stores! {
+    async fn t55_every_message_twice_in_any_order_with_crashes_ends_in_the_models_state(store) {
+        assert_eq!(run(&store, None).await, 0);
+        assert!(!messages_of(&store, "accountTransaction").await.is_empty());
+    }
+
+    async fn twin_with_the_mark_alone_the_model_is_missed(store) {
+        assert!(run(&store, Some(PlantedBug::MarkAlone)).await > 0);
+    }
+
+    async fn twin_without_reservation_the_model_is_missed(store) {
+        assert!(run(&store, Some(PlantedBug::NoReservation)).await > 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! What became of a command, as a value and as text.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use message_store::consumer::{Consumer, DeadLetters, OnFailure};
+use message_store::idempotence::Intent;
+use message_store::{Category, Error, MessageId, MessageStore, Transfer};
+use message_store_tests::accounts::{Command, member, messages_of, send, sqlite};
+use message_store_tests::on_both_stores;
+
+async fn deposit(store: &Arc<dyn MessageStore>, id: &str, amount: u64, time: &str) -> MessageId {
+    let command = Command::DepositOnce { deposit_id: id.into(), amount, time: time.into() };
+    send(store, "account:command", "1", &command).await.id
+}
+
+on_both_stores! {
+    async fn each_kind_of_command_has_its_story(store) {
+        let (first, again, other) =
+            (deposit(&store, "d1", 7, "noon").await, deposit(&store, "d1", 7, "later").await, deposit(&store, "d1", 8, "noon").await);
+        let (late, early) = (deposit(&store, "d2", 1, "noon").await, deposit(&store, "d3", 1, "noon").await);
+        let decide = member(&store, None);
+        for id in [first, again, other, early] {
+            let _ = decide.handle(&store.message(id).await.unwrap().unwrap()).await.unwrap();
+        }
+        let fresh = deposit(&store, "d4", 1, "noon").await;
+        for (id, said) in [
+            (first, &["holds its intent, in accountTransaction-1+deposit+d1", "carried out: account-1/0"][..]),
+            (again, &["duplicate of account:command-1/0", "not carried out"]),
+            (other, &["in conflict with account:command-1/0", "not carried out"]),
+            (early, &["carried out: account-1/1"]),
+            (late, &["will be handled late"]),
+            (fresh, &["not carried out"]),
+        ] {
+            let story = decide.explain(id, None).await.unwrap().to_string();
+            for said in said {
+                assert!(story.contains(said), "{story} should say {said}");
+            }
+        }
+        let intent = Intent::new("accountTransaction", ["deposit", "d1"]);
+        let story = decide.explain_intent(&intent, "1").await.unwrap().unwrap();
+        assert_eq!(story.command.id, first);
+        assert!(decide.explain_intent(&Intent::new("accountTransaction", ["none"]), "1").await.unwrap().is_none());
+        assert!(matches!(decide.explain(MessageId::random(), None).await, Err(Error::Invalid { .. })));
+    }
+
+    async fn a_parked_command_and_a_moved_one_say_so(store) {
+        // Without an id, its intent cannot be reserved.
+        let bad = deposit(&store, "", 7, "noon").await;
+        let mut consumer =
+            Consumer::new("account:command", member(&store, None)).on_failure(OnFailure::Park).start(&store).await.unwrap();
+        let last = messages_of(&store, "account:command").await.last().unwrap().global_position;
+        consumer.wait_for(last).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letters = DeadLetters::of(&store, "account:command", None).unwrap();
+        let letter = letters.show(bad).await.unwrap().unwrap();
+        assert!(letter.to_string().contains("3 attempts"), "{letter}");
+        let story = member(&store, None).explain(bad, Some(&letters)).await.unwrap().to_string();
+        assert!(story.contains("set aside") && story.contains("intent cannot be reserved"), "{story}");
+
+        let good = deposit(&store, "d1", 7, "noon").await;
+        let new = sqlite().await;
+        Transfer::new(&*store, &*new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+        let story = member(&new, None).explain(good, None).await.unwrap().to_string();
+        assert!(story.contains("moved from store") && story.contains("not carried out"), "{story}");
+        let here = member(&store, None).explain(good, Some(&letters)).await.unwrap().to_string();
+        assert!(!here.contains("moved") && !here.contains("set aside"), "{here}");
+    }
+}
