@@ -1,6 +1,6 @@
 //! What can go wrong, named by what the caller has to do about it.
 
-use crate::{ExpectedVersion, GlobalPosition, MessageId, Position, StreamName, Version};
+use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, Position, StreamName, Version};
 
 /// The source of an error: whatever the backend or the decoder said.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -180,6 +180,17 @@ impl Error {
 
     pub(crate) fn backend(context: impl Into<String>, transient: bool, source: impl Into<Source>) -> Self {
         Self::Backend { context: context.into(), transient, source: source.into() }
+    }
+
+    pub(crate) fn handler(message: &Message, source: Source) -> Self {
+        Self::Handler {
+            message_type: message.message_type.clone(),
+            id: message.id,
+            stream: message.stream.clone(),
+            position: message.position,
+            global_position: message.global_position,
+            source,
+        }
     }
 
     /// Whether the same call may succeed when it is made again: a passing fault, or a lost answer.

@@ -179,14 +179,7 @@ async fn handle<H: Handler>(
         };
         let passing = error.downcast_ref::<Error>().is_some_and(Error::is_transient);
         if !passing || !pause.again(&error).await {
-            return Err(Error::Handler {
-                message_type: message.message_type.clone(),
-                id: message.id,
-                stream: message.stream.clone(),
-                position: message.position,
-                global_position: message.global_position,
-                source: error,
-            });
+            return Err(Error::handler(message, error));
         }
     }
 }

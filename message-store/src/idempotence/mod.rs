@@ -11,6 +11,7 @@
 //! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
 //! from a repeat by its derived id, and handled.
 
+mod delay_buffer;
 mod derived_id;
 mod guard;
 mod intent;
@@ -21,6 +22,7 @@ mod reservation;
 mod sequence;
 mod window;
 
+pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub use derived_id::derived_id;
 pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use intent::Intent;

@@ -10,6 +10,7 @@ mod migrate;
 mod once;
 mod options;
 mod read;
+mod view;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,6 +31,8 @@ use listen::Listener;
 pub use check::{Check, Finding, check};
 pub use installation::Installation;
 pub use options::PostgresOptions;
+pub use tokio_postgres::Transaction;
+pub use view::View;
 
 /// A store on PostgreSQL.
 ///

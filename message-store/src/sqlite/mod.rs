@@ -4,6 +4,7 @@ mod migrate;
 mod once;
 mod read;
 mod readers;
+mod view;
 mod writer;
 
 use std::fmt;
@@ -20,6 +21,9 @@ use crate::{
     Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
     StreamName, StreamRead, Version, WakeUp,
 };
+pub use rusqlite::Transaction;
+pub use view::View;
+
 use readers::Readers;
 use writer::Writer;
 
