@@ -1,10 +1,10 @@
-//! Time passing, as far as keys with a window can tell: their rows are moved into the past, in the database.
+//! Stores that are tampered with from outside: time passes for their keys, messages are lost, identities are cloned.
 
 use rusqlite::Connection;
 
 use crate::postgres::TestDatabase;
 
-/// A store of its own whose keys can be made older.
+/// A store of its own that can be tampered with.
 #[derive(Debug)]
 pub enum AgeingStore {
     /// On PostgreSQL.
@@ -32,6 +32,17 @@ impl AgeingStore {
         match self {
             Self::Postgres(database) => database.url().to_owned(),
             Self::Sqlite(folder) => format!("sqlite:{}", folder.path().join("store.db").display()),
+        }
+    }
+
+    /// Runs SQL in it, in the words of the backend.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn execute(&self, postgres: &str, sqlite: &str) {
+        match self {
+            Self::Postgres(database) => database.execute(postgres).await,
+            Self::Sqlite(_) => self.sqlite_connection().execute_batch(sqlite).unwrap(),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod cutting_proxy;
 pub mod expire;
 pub mod message_db;
+pub mod payment_api;
 pub mod postgres;
 pub mod subjects;
 

@@ -217,6 +217,34 @@ on_ageing_stores! {
         assert_eq!(ageing.keys().await, 40);
     }
 
+    async fn t26_the_order_of_keys_and_the_writing_of_numbers_make_no_other_content(_ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        for (text, is_new) in [
+            (r#"{"amount": 1, "to": "ann"}"#, true),
+            (r#"{ "to" : "ann", "amount":1.0 }"#, false),
+            (r#"{"amount": 1, "to": "ann", "time": "noon"}"#, true),
+            (r#"{"amount": 10e-1, "to": "\u0061nn"}"#, false),
+        ] {
+            let body = Json::parse(text).unwrap();
+            let work = async || Ok::<_, Error>((paid(), calls.fetch_add(1, Ordering::SeqCst)));
+            let answer = once.run(&Key::from_content(&body).unwrap(), &body, work).await.unwrap();
+            assert_eq!(matches!(answer, Answer::Done(_)), is_new, "{text}");
+        }
+    }
+
+    async fn t31_two_sweeps_at_once_do_not_get_into_each_others_way(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        for number in 0..60 {
+            let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;
+        }
+        ageing.pass("webhook", 8 * 24 * HOUR_MS).await;
+        let (one, other) = tokio::join!(Once::sweep(&*store, 5), Once::sweep(&*store, 5));
+        assert!(one.unwrap() + other.unwrap() <= 60);
+        // What one of them passed over because the other had it.
+        Once::sweep(&*store, 1000).await.unwrap();
+        assert_eq!(ageing.keys().await, 0);
+    }
+
     async fn t32_an_expired_key_of_one_scope_does_not_take_the_same_key_of_another_with_it(ageing, store) {
         let calls = AtomicUsize::new(0);
         let (old, young) = (Once::new(&store, "old").unwrap(), Once::new(&store, "young").unwrap());

@@ -1,9 +1,9 @@
-//! The guard: paying out through a payment provider that can time out after it has paid, and knows no keys.
+//! The guard: paying out through the HTTP API of a provider that can break off after it has paid, and knows no keys.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use message_store::idempotence::{CallError, External, Found, Guard, Guarded, Key
 use message_store::{Error, MessageStore, Source};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
+use message_store_tests::payment_api::{Fate, Provider, http};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -35,54 +36,8 @@ struct Payout {
     amount: u64,
 }
 
-/// What happens to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Paid,
-    PaidAndNoAnswer,
-    LostOnTheWay,
-    Refused,
-    /// The caller dies: before the provider has heard of it, or after it has paid.
-    DiesBefore,
-    DiesAfter,
-}
-
-/// The provider: a list of payments, and no memory of keys.
-#[derive(Default)]
-struct Provider {
-    payments: Mutex<BTreeMap<String, u64>>,
-    calls: AtomicUsize,
-    fates: Mutex<BTreeMap<String, Vec<Fate>>>,
-    /// Its list ends after the last thousand, say: a search cannot tell.
-    is_blind: std::sync::atomic::AtomicBool,
-    dying: Notify,
-    clock: Clock,
-}
-
-struct Payments(Arc<Provider>);
-
-impl Provider {
-    fn pay(&self, to: &str) -> String {
-        *self.payments.lock().unwrap().entry(to.to_owned()).or_default() += 1;
-        format!("receipt of {to}")
-    }
-
-    fn next_fate(&self, to: &str) -> Fate {
-        let mut fates = self.fates.lock().unwrap();
-        fates
-            .get_mut(to)
-            .and_then(|fates| if fates.is_empty() { None } else { Some(fates.remove(0)) })
-            .unwrap_or(Fate::Paid)
-    }
-
-    fn set(&self, to: &str, fates: &[Fate]) {
-        self.fates.lock().unwrap().insert(to.to_owned(), fates.to_vec());
-    }
-
-    fn paid(&self, to: &str) -> u64 {
-        self.payments.lock().unwrap().get(to).copied().unwrap_or_default()
-    }
-}
+/// The provider, by its HTTP API.
+struct Payments(SocketAddr);
 
 #[async_trait]
 impl External for Payments {
@@ -90,35 +45,57 @@ impl External for Payments {
     type Response = String;
 
     async fn call(&self, _key: &Key, request: &Payout) -> Result<String, CallError> {
-        let provider = &self.0;
-        provider.calls.fetch_add(1, Ordering::SeqCst);
-        match provider.next_fate(&request.to) {
-            Fate::Paid => Ok(provider.pay(&request.to)),
-            Fate::PaidAndNoAnswer => {
-                provider.pay(&request.to);
-                Err(CallError::Ambiguous("timed out".into()))
-            }
-            Fate::LostOnTheWay => Err(CallError::Ambiguous("connection reset".into())),
-            Fate::Refused => Err(CallError::Definite("insufficient funds".into())),
-            fate @ (Fate::DiesBefore | Fate::DiesAfter) => {
-                if fate == Fate::DiesAfter {
-                    provider.pay(&request.to);
-                }
-                provider.dying.notify_one();
-                std::future::pending().await
-            }
+        match http(self.0, "POST", &request.to).await {
+            Ok((201, receipt)) => Ok(receipt),
+            Ok((402, reason)) => Err(CallError::Definite(reason.into())),
+            // Whether it has paid, nobody can tell from this.
+            Ok((status, _)) => Err(CallError::Ambiguous(format!("status {status}").into())),
+            Err(error) => Err(CallError::Ambiguous(error.into())),
         }
     }
 
     async fn find(&self, _key: &Key, request: &Payout) -> Result<Found<String>, Source> {
-        if self.0.is_blind.load(Ordering::SeqCst) {
-            return Ok(Found::CannotTell("the list holds the last 1000 payments only".into()));
-        }
-        Ok(if self.0.paid(&request.to) > 0 {
-            Found::Effect(format!("receipt of {}", request.to))
-        } else {
-            Found::Nothing
+        Ok(match http(self.0, "GET", &request.to).await? {
+            (200, receipt) => Found::Effect(receipt),
+            (404, _) => Found::Nothing,
+            (_, reason) => Found::CannotTell(reason),
         })
+    }
+}
+
+/// A provider, where it is to be reached, and the time that its guards go by.
+struct World {
+    provider: Arc<Provider>,
+    address: SocketAddr,
+    clock: Clock,
+}
+
+impl World {
+    async fn new() -> Self {
+        let provider = Arc::new(Provider::default());
+        let address = provider.serve().await;
+        Self { provider, address, clock: Clock::default() }
+    }
+
+    fn guard(&self, store: &Arc<dyn MessageStore>) -> Guard<Payments> {
+        let clock = self.clock.clone();
+        let guard = Guard::new(store, "payout", Payments(self.address)).unwrap();
+        guard.lease(Duration::from_mins(10)).clock(move || clock.now())
+    }
+
+    /// Runs a payout in a process that may end while it calls.
+    async fn run(&self, store: &Arc<dyn MessageStore>, to: &str) -> Option<Guarded<String>> {
+        let (guard, key, to) = (self.guard(store), Key::new(to).unwrap(), payout(to));
+        let mut running = tokio::spawn(async move { guard.run(&key, &to).await.unwrap() });
+        tokio::select! {
+            guarded = &mut running => Some(guarded.unwrap()),
+            () = self.provider.caller_ends.notified() => {
+                running.abort();
+                // The process has ended when nothing of it runs any more.
+                assert!(running.await.is_err());
+                None
+            }
+        }
     }
 }
 
@@ -126,74 +103,59 @@ fn payout(to: &str) -> Payout {
     Payout { to: to.into(), amount: 7 }
 }
 
-fn guard(store: &Arc<dyn MessageStore>, provider: &Arc<Provider>) -> Guard<Payments> {
-    let clock = provider.clock.clone();
-    let guard = Guard::new(store, "payout", Payments(Arc::clone(provider))).unwrap();
-    guard.lease(Duration::from_mins(10)).clock(move || clock.now())
-}
-
-/// Runs a payout in a process that may die while it calls.
-async fn run(store: &Arc<dyn MessageStore>, provider: &Arc<Provider>, to: &str) -> Option<Guarded<String>> {
-    let (guard, key, to) = (guard(store, provider), Key::new(to).unwrap(), payout(to));
-    let mut running = tokio::spawn(async move { guard.run(&key, &to).await.unwrap() });
-    tokio::select! {
-        guarded = &mut running => Some(guarded.unwrap()),
-        () = provider.dying.notified() => {
-            running.abort();
-            None
-        }
-    }
-}
-
 on_both_stores! {
     async fn a_call_is_made_once_and_its_answer_is_kept(store) {
-        let provider = Arc::new(Provider::default());
+        let world = World::new().await;
+        let provider = Arc::clone(&world.provider);
         for earlier in [false, true, true] {
             let response = "receipt of ann".to_owned();
-            assert_eq!(run(&store, &provider, "ann").await, Some(Guarded::Confirmed { response, earlier }));
+            assert_eq!(world.run(&store, "ann").await, Some(Guarded::Confirmed { response, earlier }));
         }
-        assert_eq!((provider.paid("ann"), provider.calls.load(Ordering::SeqCst)), (1, 1));
-        let other = guard(&store, &provider).run(&Key::new("ann").unwrap(), &Payout { to: "ann".into(), amount: 8 }).await;
+        assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
+        let other = world.guard(&store).run(&Key::new("ann").unwrap(), &Payout { to: "ann".into(), amount: 8 }).await;
         assert_eq!(other.unwrap(), Guarded::Conflict);
     }
 
     async fn a_call_that_was_refused_is_tried_again(store) {
-        let provider = Arc::new(Provider::default());
+        let world = World::new().await;
+        let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::Refused]);
-        assert_eq!(run(&store, &provider, "ann").await, Some(Guarded::Failed { reason: "insufficient funds".into() }));
-        assert!(matches!(run(&store, &provider, "ann").await, Some(Guarded::Confirmed { .. })));
+        assert_eq!(world.run(&store, "ann").await, Some(Guarded::Failed { reason: "insufficient funds".into() }));
+        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Confirmed { .. })));
         assert_eq!(provider.paid("ann"), 1);
     }
 
     async fn t41_a_call_that_paid_and_whose_caller_died_is_found_and_not_made_again(store) {
-        let provider = Arc::new(Provider::default());
-        provider.set("ann", &[Fate::DiesAfter]);
-        provider.set("bob", &[Fate::DiesBefore]);
-        assert_eq!(run(&store, &provider, "ann").await, None);
-        assert_eq!(run(&store, &provider, "bob").await, None);
-        assert_eq!(run(&store, &provider, "ann").await, Some(Guarded::InProgress), "its lease has not ended");
-        provider.clock.leases_end();
+        let world = World::new().await;
+        let provider = Arc::clone(&world.provider);
+        provider.set("ann", &[Fate::CallerEndsAfter]);
+        provider.set("bob", &[Fate::CallerEndsBefore]);
+        assert_eq!(world.run(&store, "ann").await, None);
+        assert_eq!(world.run(&store, "bob").await, None);
+        assert_eq!(world.run(&store, "ann").await, Some(Guarded::InProgress), "its lease has not ended");
+        world.clock.leases_end();
         for to in ["ann", "bob"] {
-            assert!(matches!(run(&store, &provider, to).await, Some(Guarded::Confirmed { earlier: false, .. })));
+            assert!(matches!(world.run(&store, to).await, Some(Guarded::Confirmed { earlier: false, .. })));
             assert_eq!(provider.paid(to), 1, "{to}");
         }
     }
 
     async fn t42_what_the_search_cannot_tell_is_not_called_again_but_reported(store) {
-        let provider = Arc::new(Provider::default());
+        let world = World::new().await;
+        let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::PaidAndNoAnswer]);
         provider.is_blind.store(true, Ordering::SeqCst);
-        assert!(matches!(run(&store, &provider, "ann").await, Some(Guarded::Unknown { .. })));
+        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Unknown { .. })));
         for _ in 0..3 {
-            provider.clock.leases_end();
-            let Some(Guarded::Unknown { reason }) = run(&store, &provider, "ann").await else { panic!() };
+            world.clock.leases_end();
+            let Some(Guarded::Unknown { reason }) = world.run(&store, "ann").await else { panic!() };
             assert!(reason.contains("1000"), "{reason}");
         }
-        assert_eq!((provider.paid("ann"), provider.calls.load(Ordering::SeqCst)), (1, 1));
+        assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
         provider.is_blind.store(false, Ordering::SeqCst);
-        provider.clock.leases_end();
-        assert!(matches!(run(&store, &provider, "ann").await, Some(Guarded::Confirmed { .. })));
-        assert_eq!(provider.calls.load(Ordering::SeqCst), 1, "found, not called");
+        world.clock.leases_end();
+        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Confirmed { .. })));
+        assert_eq!(provider.calls(), 1, "found, not called");
     }
 
     async fn t43_a_runner_that_was_overtaken_is_told(store) {
@@ -237,25 +199,33 @@ on_both_stores! {
     }
 
     async fn of_runners_that_begin_at_once_one_calls(store) {
-        let provider = Arc::new(Provider::default());
+        let world = World::new().await;
+        let provider = Arc::clone(&world.provider);
         let running: Vec<_> = (0..16).map(|_| {
-            let guard = guard(&store, &provider);
+            let guard = world.guard(&store);
             tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await.unwrap() })
         }).collect();
         for running in running {
             assert!(matches!(running.await.unwrap(), Guarded::Confirmed { .. } | Guarded::InProgress));
         }
-        assert_eq!((provider.paid("ann"), provider.calls.load(Ordering::SeqCst)), (1, 1));
+        assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
     }
 }
 
 /// A thousand payouts, each with its own series of mishaps: none is paid twice, and each ends paid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
-    const MISHAPS: [Fate; 6] =
-        [Fate::PaidAndNoAnswer, Fate::LostOnTheWay, Fate::Refused, Fate::DiesBefore, Fate::DiesAfter, Fate::Paid];
+    const MISHAPS: [Fate; 6] = [
+        Fate::PaidAndNoAnswer,
+        Fate::LostOnTheWay,
+        Fate::Refused,
+        Fate::CallerEndsBefore,
+        Fate::CallerEndsAfter,
+        Fate::Paid,
+    ];
     let store = message_store_tests::accounts::sqlite().await;
-    let provider = Arc::new(Provider::default());
+    let world = World::new().await;
+    let provider = Arc::clone(&world.provider);
     let names: Vec<String> = (0..1_000).map(|number| format!("payee{number}")).collect();
     for (number, name) in names.iter().enumerate() {
         provider.set(name, &[MISHAPS[number % 6], MISHAPS[number / 6 % 6], MISHAPS[number / 36 % 6]]);
@@ -264,13 +234,13 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
     for _ in 0..10 {
         let mut still_open = Vec::new();
         for name in open {
-            match run(&store, &provider, &name).await {
+            match world.run(&store, &name).await {
                 Some(Guarded::Confirmed { .. }) => {}
                 _ => still_open.push(name),
             }
         }
         open = still_open;
-        provider.clock.leases_end();
+        world.clock.leases_end();
     }
     assert!(open.is_empty(), "{} are open", open.len());
     for name in &names {
@@ -283,9 +253,10 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
 /// The same without the guard's search: twin of the thousand.
 #[tokio::test]
 async fn twin_without_a_search_before_the_next_call_a_payee_is_paid_twice() {
-    let provider = Arc::new(Provider::default());
+    let world = World::new().await;
+    let provider = Arc::clone(&world.provider);
     provider.set("ann", &[Fate::PaidAndNoAnswer]);
-    let payments = Payments(Arc::clone(&provider));
+    let payments = Payments(world.address);
     while payments.call(&Key::new("ann").unwrap(), &payout("ann")).await.is_err() {}
     assert_eq!(provider.paid("ann"), 2);
 }

@@ -171,26 +171,32 @@ async fn twin_a_copy_that_is_not_as_its_original_is_noticed() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn t21_a_clone_is_copied_from_only_after_it_has_an_identity_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, clone) = (folder.path().join("a.db"), folder.path().join("b.db"));
-    let url = |path: &std::path::Path| format!("sqlite:{}", path.display());
-    let original = connect(&url(&path)).await.unwrap();
-    send_deposits(&original, "account:command", "1", 2).await;
-    rusqlite::Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [clone.to_str().unwrap()]).unwrap();
-    let clone = connect(&url(&clone)).await.unwrap();
+async fn clone_goes_live(original: AgeingStore, clone: AgeingStore) {
+    let (first, url) = (connect(&original.url()).await.unwrap(), clone.url());
+    let deposits = send_deposits(&first, "account:command", "1", 2).await;
+    drop(connect(&url).await.unwrap());
+    let id = first.store_id().as_uuid();
+    let postgres = format!("UPDATE message_store.store_identity SET store_id = '{id}'");
+    clone.execute(&postgres, &format!("UPDATE store_identity SET store_id = x'{}'", id.simple())).await;
+    let second = connect(&url).await.unwrap();
     let command = Category::new("account:command").unwrap();
-    let refused = Transfer::new(&*original, &*clone).copy(&command, |_| ()).await;
+    let refused = Transfer::new(&*first, &*second).copy(&command, |_| ()).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
-    clone.rotate_store_id().await.unwrap();
-    let copied = Transfer::new(&*original, &*clone).copy(&command, |_| ()).await.unwrap();
-    assert_eq!((copied.verified, copied.written), (2, 0));
+
+    second.rotate_store_id().await.unwrap();
+    let copied = Transfer::new(&*first, &*second).copy(&command, |_| ()).await.unwrap();
+    assert_eq!((copied.verified, copied.written), (2, 2));
+    // Their positions may be the same: their origins are not.
+    let native = send_deposits(&second, "account:command", "1", 1).await.remove(0);
+    assert_ne!(
+        native.sequence(second.store_id()).unwrap().origin,
+        deposits[0].sequence(first.store_id()).unwrap().origin
+    );
+    handle_all(&second, None).await;
+    assert_eq!(balance(&second, "1").await, 3);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn t20_a_consumer_refuses_a_store_that_ends_before_what_it_has_handled() {
-    let ageing = AgeingStore::postgres().await;
+async fn restored_behind_its_consumer(ageing: AgeingStore) {
     let store = connect(&ageing.url()).await.unwrap();
     let deposits = send_deposits(&store, "account:command", "1", 5).await;
     let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await;
@@ -200,9 +206,37 @@ async fn t20_a_consumer_refuses_a_store_that_ends_before_what_it_has_handled() {
     start().await.unwrap().stop().await.unwrap();
 
     // The commands are those of an earlier point; the position is not.
-    let restore = "DELETE FROM message_store.messages WHERE stream_name = 'account:command-1' AND position > 2";
-    message_db::connect(&ageing.url(), None).await.batch_execute(restore).await.unwrap();
+    let lose = "DELETE FROM messages WHERE stream_name = 'account:command-1' AND position > 2";
+    ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
     let error = start().await.err().unwrap();
     assert!(matches!(error, Error::StoreBehind { .. }), "{error}");
     assert!(error.to_string().contains("account:command+position"), "{error}");
+}
+
+mod on_postgres {
+    use super::{AgeingStore, clone_goes_live, restored_behind_its_consumer};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn t20_a_consumer_refuses_a_store_that_ends_before_what_it_has_handled() {
+        restored_behind_its_consumer(AgeingStore::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn t21_a_clone_that_goes_live_has_an_identity_of_its_own() {
+        clone_goes_live(AgeingStore::postgres().await, AgeingStore::postgres().await).await;
+    }
+}
+
+mod on_sqlite {
+    use super::{AgeingStore, clone_goes_live, restored_behind_its_consumer};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn t20_a_consumer_refuses_a_store_that_ends_before_what_it_has_handled() {
+        restored_behind_its_consumer(AgeingStore::sqlite()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn t21_a_clone_that_goes_live_has_an_identity_of_its_own() {
+        clone_goes_live(AgeingStore::sqlite(), AgeingStore::sqlite()).await;
+    }
 }

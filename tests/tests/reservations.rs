@@ -51,7 +51,7 @@ on_both_stores! {
         assert_eq!(messages_of(&store, "accountTransaction").await.len(), 1);
     }
 
-    async fn of_64_messages_that_reserve_one_intent_at_once_one_holds_it_and_63_name_it(store) {
+    async fn t5_of_64_messages_that_reserve_one_intent_at_once_one_holds_it_and_63_name_it(store) {
         let mut messages = Vec::new();
         for number in 0..64 {
             messages.push(deposit(&store, "1", "d1", 10, &number.to_string()).await);
@@ -121,7 +121,7 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 20);
     }
 
-    async fn keys_that_differ_in_their_separators_alone_are_different_intents(store) {
+    async fn t25_keys_that_differ_in_their_separators_alone_are_different_intents(store) {
         let member = member(&store, None);
         let ids = ["a+b", "a-b", "a:b", "a%2Bb", "a%b", "a b", "+", "-", ":"];
         for id in ids {

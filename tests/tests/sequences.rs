@@ -101,7 +101,7 @@ on_both_stores! {
         assert_eq!(redelivered(&store, Some(PlantedBug::NoSequences)).await, 15);
     }
 
-    async fn two_categories_that_feed_one_entity_lose_nothing(store) {
+    async fn t13_two_categories_that_feed_one_entity_lose_nothing(store) {
         assert_eq!(from_two_categories(&store, None).await, 20);
     }
 
@@ -109,7 +109,7 @@ on_both_stores! {
         assert_eq!(from_two_categories(&store, Some(PlantedBug::OneMark)).await, 10);
     }
 
-    async fn commands_of_one_entity_that_reach_it_over_two_members_are_all_carried_out(store) {
+    async fn t12_commands_of_one_entity_that_reach_it_over_two_members_are_all_carried_out(store) {
         assert_eq!(over_two_members(&store, None).await, 20);
     }
 
@@ -217,7 +217,7 @@ on_both_stores! {
         assert!(matches!(stale.handle(&deposits[2]).await, Err(Error::WrongExpectedVersion { .. })));
     }
 
-    async fn a_command_that_leads_to_nothing_is_decided_again(store) {
+    async fn t53_a_command_that_leads_to_nothing_is_decided_again(store) {
         let look = send(&store, "account:command", "1", &Command::Look).await;
         let member = member(&store, None);
         for _ in 0..2 {
@@ -242,28 +242,27 @@ on_both_stores! {
         let unknown = write("account:command-1", "Frobnicate", "null").await;
         assert_eq!(member.handle(&unknown).await.unwrap(), Outcome::Unhandled);
     }
-}
 
-/// Whatever comes how often, in which order, by whom: each deposit counts once. The seed is in the message of a failure.
-#[tokio::test(flavor = "multi_thread")]
-async fn any_order_and_number_of_deliveries_ends_in_the_same_balance() {
-    for seed in 0..20_u64 {
-        let store = message_store_tests::accounts::sqlite().await;
-        let mut deposits = send_deposits(&store, "account:command", "1", 15).await;
-        deposits.extend(send_deposits(&store, "teller:command", "1", 15).await);
-        let mut random = seed;
-        let mut next = |below: usize| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(random >> 33).unwrap() % below
-        };
-        let mut deliveries: Vec<usize> = (0..30).chain((0..30).map(|_| next(30))).collect();
-        for at in (1..deliveries.len()).rev() {
-            deliveries.swap(at, next(at + 1));
+    // Whatever comes how often, in which order, by whom: each deposit counts once. The seed is in the message of a failure.
+    async fn t14_any_order_and_number_of_deliveries_ends_in_the_same_balance(store) {
+        for seed in 0..12_u64 {
+            let account = seed.to_string();
+            let mut deposits = send_deposits(&store, "account:command", &account, 15).await;
+            deposits.extend(send_deposits(&store, "teller:command", &account, 15).await);
+            let mut random = seed;
+            let mut next = |below: usize| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                usize::try_from(random >> 33).unwrap() % below
+            };
+            let mut deliveries: Vec<usize> = (0..30).chain((0..30).map(|_| next(30))).collect();
+            for at in (1..deliveries.len()).rev() {
+                deliveries.swap(at, next(at + 1));
+            }
+            let members = [member(&store, None), member(&store, None)];
+            for delivery in deliveries {
+                let _ = members[next(2)].handle(&deposits[delivery]).await.unwrap();
+            }
+            assert_eq!(balance(&store, &account).await, 30, "seed {seed}");
         }
-        let members = [member(&store, None), member(&store, None)];
-        for delivery in deliveries {
-            let _ = members[next(2)].handle(&deposits[delivery]).await.unwrap();
-        }
-        assert_eq!(balance(&store, "1").await, 30, "seed {seed}");
     }
 }
