@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use message_store::idempotence::{Answer, Key, Once, Window};
+use message_store::idempotence::{Answer, DEFAULT_SWEEP, Key, Once, Window};
 use message_store::testing::FaultyStore;
 use message_store::{Append, Error, Json, MessageStore, NewMessage, Position, StreamName, Version, connect};
 use message_store_tests::accounts::messages_of;
@@ -183,7 +183,7 @@ on_ageing_stores! {
         // What was taken an hour from now is what a clock that has gone back an hour sees.
         ageing.pass("webhook", -HOUR_MS).await;
         assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
-        assert_eq!(Once::sweep(&*store, 1000).await.unwrap(), 0);
+        assert_eq!(Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap(), 0);
     }
 
     async fn t30_a_sweep_beside_traffic_on_the_same_keys_removes_nothing_early(ageing, store) {
@@ -241,8 +241,16 @@ on_ageing_stores! {
         let (one, other) = tokio::join!(Once::sweep(&*store, 5), Once::sweep(&*store, 5));
         assert!(one.unwrap() + other.unwrap() <= 60);
         // What one of them passed over because the other had it.
-        Once::sweep(&*store, 1000).await.unwrap();
+        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
         assert_eq!(ageing.keys().await, 0);
+    }
+
+    async fn a_producer_that_wants_its_ids_forgotten_says_for_how_long_they_are_remembered(ageing, store) {
+        let (producer, calls) = (Once::new(&store, "producer").unwrap().window(Window::PRODUCERS), AtomicUsize::new(0));
+        for (passed, is_new) in [(0, true), (119_000, false), (1_000, true)] {
+            ageing.pass("producer", passed).await;
+            assert_eq!(matches!(pay(&producer, &key("m1"), 7, &calls).await, Answer::Done(_)), is_new, "{passed}");
+        }
     }
 
     async fn t32_an_expired_key_of_one_scope_does_not_take_the_same_key_of_another_with_it(ageing, store) {
@@ -250,7 +258,7 @@ on_ageing_stores! {
         let (old, young) = (Once::new(&store, "old").unwrap(), Once::new(&store, "young").unwrap());
         let _ = (pay(&old, &key("k"), 7, &calls).await, pay(&young, &key("k"), 7, &calls).await);
         ageing.pass("old", 8 * 24 * HOUR_MS).await;
-        assert_eq!(Once::sweep(&*store, 1000).await.unwrap(), 1);
+        assert_eq!(Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap(), 1);
         assert!(matches!(pay(&young, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
     }
 

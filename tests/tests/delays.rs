@@ -58,6 +58,13 @@ on_both_stores! {
         assert_eq!(sent(&store).await, ["0", "later"]);
     }
 
+    async fn twin_without_the_buffer_each_request_is_a_message(store) {
+        for number in 0..5 {
+            store.append(vec![Append::to(stream()).message(mail(&number.to_string()))]).await.unwrap();
+        }
+        assert_eq!(sent(&store).await.len(), 5);
+    }
+
     async fn the_latest_can_take_the_place_of_the_first_and_does_not_wait_longer(store) {
         let (clock, key) = (Clock::default(), Key::new("status").unwrap());
         let buffer = buffer(&store, &clock, Keep::Latest);

@@ -108,6 +108,15 @@ enum Step {
     Unknown { attempt: u32, request: String, reason: String },
 }
 
+/// One call, and what follows from it alone.
+struct Call<'a, X: External> {
+    key: &'a Key,
+    request: &'a X::Request,
+    stream: StreamName,
+    /// The request's fingerprint.
+    asked: String,
+}
+
 impl<X: External> Guard<X> {
     /// Guards calls of this scope (the name of the other side, and of what it is asked for) to `external`.
     ///
@@ -149,92 +158,75 @@ impl<X: External> Guard<X> {
         let stream = self.category.stream(key)?;
         let asked = fingerprint(&Json::encode(request)?)?;
         let last = self.store.read_stream(&stream, StreamRead::backwards().limit(1)).await?.into_iter().next();
-        let Some(last) = last else { return self.attempt(key, request, &stream, Version::NO_STREAM, 1, asked).await };
+        let call = Call { key, request, stream, asked };
+        let Some(last) = last else { return self.attempt(&call, Version::NO_STREAM, 1).await };
         let version = Version::at(last.position);
         let step = last.decode_variant::<Step>()?.ok_or_else(|| last.undecodable(&"it is no step of a guard"))?;
-        if *step.request() != asked {
+        if *step.request() != call.asked {
             return Ok(Guarded::Conflict);
         }
         match step {
             Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
             // It had no effect: tried again under the next number.
-            Step::Failed { attempt, .. } => self.attempt(key, request, &stream, version, attempt + 1, asked).await,
+            Step::Failed { attempt, .. } => self.attempt(&call, version, attempt + 1).await,
             Step::Prepared { until, .. } | Step::Reconciling { until, .. } if (self.clock)() < until => {
                 Ok(Guarded::InProgress)
             }
             Step::Prepared { attempt, .. } | Step::Reconciling { attempt, .. } | Step::Unknown { attempt, .. } => {
-                self.reconcile(key, request, &stream, version, attempt, asked).await
+                self.reconcile(&call, version, attempt).await
             }
         }
     }
 
-    async fn attempt(
-        &self,
-        key: &Key,
-        request: &X::Request,
-        stream: &StreamName,
-        version: Version,
-        attempt: u32,
-        asked: String,
-    ) -> Result<Guarded<X::Response>> {
-        let prepared = Step::Prepared { attempt, request: asked.clone(), until: self.until() };
-        let Some(version) = self.take(stream, version, &prepared).await? else { return Ok(Guarded::InProgress) };
-        let called = tokio::time::timeout(self.lease / 2, self.external.call(key, request)).await;
+    async fn attempt(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
+        let prepared = Step::Prepared { attempt, request: call.asked.clone(), until: self.until() };
+        let Some(version) = self.take(call, version, &prepared).await? else { return Ok(Guarded::InProgress) };
+        let called = tokio::time::timeout(self.lease / 2, self.external.call(call.key, call.request)).await;
         match called {
-            Ok(Ok(response)) => self.confirm(stream, version, asked, response).await,
+            Ok(Ok(response)) => self.confirm(call, version, response).await,
             Ok(Err(CallError::Definite(reason))) => {
                 let reason = reason.to_string();
-                let failed = Step::Failed { attempt, request: asked, reason: reason.clone() };
-                self.say(stream, version, &failed).await?;
+                let failed = Step::Failed { attempt, request: call.asked.clone(), reason: reason.clone() };
+                self.say(call, version, &failed).await?;
                 Ok(Guarded::Failed { reason })
             }
-            Ok(Err(CallError::Ambiguous(reason))) => {
-                self.give_up(stream, version, attempt, asked, reason.to_string()).await
-            }
-            Err(_) => self.give_up(stream, version, attempt, asked, "it took longer than half its lease".into()).await,
+            Ok(Err(CallError::Ambiguous(reason))) => self.give_up(call, version, attempt, reason.to_string()).await,
+            Err(_) => self.give_up(call, version, attempt, "it took longer than half its lease".to_owned()).await,
         }
     }
 
-    async fn reconcile(
-        &self,
-        key: &Key,
-        request: &X::Request,
-        stream: &StreamName,
-        version: Version,
-        attempt: u32,
-        asked: String,
-    ) -> Result<Guarded<X::Response>> {
-        let reconciling = Step::Reconciling { attempt, request: asked.clone(), until: self.until() };
-        let Some(version) = self.take(stream, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
-        match self.external.find(key, request).await {
-            Ok(Found::Effect(response)) => self.confirm(stream, version, asked, response).await,
-            Ok(Found::Nothing) => self.attempt(key, request, stream, version, attempt + 1, asked).await,
-            Ok(Found::CannotTell(reason)) => self.give_up(stream, version, attempt, asked, reason).await,
-            Err(error) => self.give_up(stream, version, attempt, asked, error.to_string()).await,
+    async fn reconcile(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
+        let reconciling = Step::Reconciling { attempt, request: call.asked.clone(), until: self.until() };
+        let Some(version) = self.take(call, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        match self.external.find(call.key, call.request).await {
+            Ok(Found::Effect(response)) => self.confirm(call, version, response).await,
+            Ok(Found::Nothing) => self.attempt(call, version, attempt + 1).await,
+            Ok(Found::CannotTell(reason)) => self.give_up(call, version, attempt, reason).await,
+            Err(error) => self.give_up(call, version, attempt, error.to_string()).await,
         }
     }
 
     async fn confirm(
         &self,
-        stream: &StreamName,
+        call: &Call<'_, X>,
         version: Version,
-        asked: String,
         response: X::Response,
     ) -> Result<Guarded<X::Response>> {
-        self.say(stream, version, &Step::Confirmed { request: asked, response: Json::encode(&response)? }).await?;
+        let confirmed = Step::Confirmed { request: call.asked.clone(), response: Json::encode(&response)? };
+        self.say(call, version, &confirmed).await?;
         Ok(Guarded::Confirmed { response, earlier: false })
     }
 
     async fn give_up(
         &self,
-        stream: &StreamName,
+        call: &Call<'_, X>,
         version: Version,
         attempt: u32,
-        asked: String,
         reason: String,
     ) -> Result<Guarded<X::Response>> {
-        tracing::warn!(%stream, attempt, reason, "nobody can tell whether a call had its effect");
-        self.say(stream, version, &Step::Unknown { attempt, request: asked, reason: reason.clone() }).await?;
+        tracing::warn!(stream = %call.stream, attempt, reason, "nobody can tell whether a call had its effect");
+        let unknown = Step::Unknown { attempt, request: call.asked.clone(), reason: reason.clone() };
+        self.say(call, version, &unknown).await?;
         Ok(Guarded::Unknown { reason })
     }
 
@@ -244,15 +236,16 @@ impl<X: External> Guard<X> {
     }
 
     /// Takes the call over; `None` when somebody else was quicker.
-    async fn take(&self, stream: &StreamName, version: Version, step: &Step) -> Result<Option<Version>> {
-        match self.say(stream, version, step).await {
+    async fn take(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Option<Version>> {
+        match self.say(call, version, step).await {
             Ok(version) => Ok(Some(version)),
             Err(Error::WrongExpectedVersion { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn say(&self, stream: &StreamName, version: Version, step: &Step) -> Result<Version> {
+    async fn say(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Version> {
+        let stream = &call.stream;
         let message = NewMessage::from_variant(step)?;
         let mut result = self.store.append_to(stream, version, vec![message.clone()]).await;
         if matches!(result, Err(Error::CommitUnknown { .. })) {

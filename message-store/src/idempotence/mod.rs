@@ -27,7 +27,7 @@ pub use derived_id::derived_id;
 pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use intent::Intent;
 pub use key::{Key, MAX_KEY_BYTES};
-pub use once::{Answer, Claim, Once, Seen};
+pub use once::{Answer, Claim, DEFAULT_SWEEP, Once, Seen};
 pub use outcome::Outcome;
 pub use reservation::{Reservation, reserve};
 pub use sequence::{Origin, Sequence, Sequences};

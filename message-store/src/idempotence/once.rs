@@ -19,6 +19,9 @@ use crate::idempotence::key::fingerprint;
 use crate::idempotence::{Key, Window};
 use crate::{Append, Error, Json, MessageStore, Result};
 
+/// How many expired keys a sweep removes at a time, unless said otherwise: few enough that no lock lasts.
+pub const DEFAULT_SWEEP: u32 = 1_000;
+
 /// Does something once for each key of a scope, for as long as the key is remembered.
 ///
 /// ```
@@ -195,7 +198,7 @@ impl Once {
         }
     }
 
-    /// Removes expired keys of all scopes, `batch` at a time, until there are none. Safe beside traffic and beside another sweep; it changes
+    /// Removes expired keys of all scopes, `batch` at a time ([`DEFAULT_SWEEP`], say), until there are none. Safe beside traffic and beside another sweep; it changes
     /// nothing but the size of the table. Returns how many were removed.
     ///
     /// # Errors
