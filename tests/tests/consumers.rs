@@ -152,6 +152,7 @@ on_both_stores! {
             assert_eq!((*id, stream), (bad.id, &bad.stream), "attempt {attempt}");
             assert!(source.to_string().contains("a planted panic"), "{source}");
             assert!(consumer.handled_through() < bad.global_position);
+            consumer.stop().await.expect("what stopped it was said already");
         }
         probe.failing.as_ref().unwrap().1.store(false, Ordering::SeqCst);
         let mut consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).start(&store).await.unwrap();

@@ -15,7 +15,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     handled_through: watch::Receiver<GlobalPosition>,
     tally: Arc<Mutex<Tally>>,
-    task: JoinHandle<Result<()>>,
+    /// `None` once it has ended, and has said why.
+    task: Option<JoinHandle<Result<()>>>,
     /// What delivers dead letters again.
     companion: Option<Box<Running>>,
 }
@@ -37,7 +38,7 @@ impl Running {
         let (progress, handled_through) = watch::channel(sheet.handled_through);
         let tally = Arc::new(Mutex::new(Tally::default()));
         let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
-        Self { sheet, stop, handled_through, tally, task: tokio::spawn(work(reports)), companion: None }
+        Self { sheet, stop, handled_through, tally, task: Some(tokio::spawn(work(reports))), companion: None }
     }
 
     /// With another one that ends when this one does, and the other way round.
@@ -64,10 +65,17 @@ impl Running {
     /// Waits until everything up to this position is handled.
     ///
     /// # Errors
-    /// What stopped the consumer, when it stopped before.
+    /// What stopped the consumer, when it stopped before. That is said once; afterwards, that it has ended.
     pub async fn wait_for(&mut self, position: GlobalPosition) -> Result<()> {
-        let reached = self.handled_through.wait_for(|handled| *handled >= position).await.is_ok();
-        if reached { Ok(()) } else { self.ended().await }
+        let Self { handled_through, task, companion, .. } = self;
+        let ended = tokio::select! {
+            biased;
+            true = async { handled_through.wait_for(|handled| *handled >= position).await.is_ok() } => return Ok(()),
+            ended = end_of_either(task, companion) => ended,
+        };
+        ended.and_then(|()| {
+            Err(Error::backend(format!("waiting for position {position}"), false, "the consumer has ended"))
+        })
     }
 
     /// Finishes what is under way, saves the position, and ends.
@@ -86,26 +94,33 @@ impl Running {
 
     /// Waits for the end.
     pub(super) async fn ended(&mut self) -> Result<()> {
-        let Self { task, companion, .. } = self;
-        let companion = async {
-            match companion {
-                Some(companion) => (&mut companion.task).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = tokio::select! {
-            ended = task => ended,
-            ended = companion => ended,
-        };
-        match ended {
-            Ok(result) => result,
-            Err(error) => Err(Error::backend("the consumer's task", false, error)),
-        }
+        end_of_either(&mut self.task, &mut self.companion).await
     }
+}
+
+type Task = Option<JoinHandle<Result<()>>>;
+
+async fn end_of_either(task: &mut Task, companion: &mut Option<Box<Running>>) -> Result<()> {
+    match companion {
+        None => end_of(task).await,
+        Some(companion) => tokio::select! {
+            ended = end_of(task) => ended,
+            ended = end_of(&mut companion.task) => ended,
+        },
+    }
+}
+
+async fn end_of(task: &mut Task) -> Result<()> {
+    let Some(handle) = task else { return Ok(()) };
+    let ended = handle.await;
+    *task = None;
+    ended.unwrap_or_else(|error| Err(Error::backend("the consumer's task", false, error)))
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
