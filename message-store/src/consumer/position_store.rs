@@ -12,6 +12,9 @@ use crate::{
     Category, Error, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, Result, StreamName, Version,
 };
 
+/// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
+const TAKE_OVERS: u32 = 10;
+
 #[derive(Serialize, Deserialize)]
 enum PositionMessage {
     Recorded {
@@ -41,21 +44,33 @@ impl PositionStore {
         }
     }
 
-    /// Reads the position, and takes it over.
+    /// Reads the position, and takes it over: also from a consumer that is just saving it.
     pub(super) async fn take_over(store: &Arc<dyn MessageStore>, stream: StreamName) -> Result<Self> {
-        let last = store.last_message(&stream, None).await?;
-        let mut saved = GlobalPosition::ZERO;
-        let mut version = Version::NO_STREAM;
-        let mut was_broken_off = false;
-        if let Some(message) = last {
-            version = Version::at(message.position);
-            if let Some(PositionMessage::Recorded { position, stopped }) = message.decode_variant()? {
-                saved = position;
-                was_broken_off = !stopped;
+        let mut attempt = 1;
+        loop {
+            let mut positions = Self::read(store, &stream).await?;
+            match positions.record(positions.saved, false).await {
+                Err(Error::PositionTaken { .. }) if attempt < TAKE_OVERS => attempt += 1,
+                result => return result.map(|()| positions),
             }
         }
-        let mut positions = Self { store: Arc::clone(store), stream, version, saved, was_broken_off };
-        positions.record(saved, false).await?;
+    }
+
+    async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName) -> Result<Self> {
+        let mut positions = Self {
+            store: Arc::clone(store),
+            stream: stream.clone(),
+            version: Version::NO_STREAM,
+            saved: GlobalPosition::ZERO,
+            was_broken_off: false,
+        };
+        if let Some(message) = store.last_message(stream, None).await? {
+            positions.version = Version::at(message.position);
+            if let Some(PositionMessage::Recorded { position, stopped }) = message.decode_variant()? {
+                positions.saved = position;
+                positions.was_broken_off = !stopped;
+            }
+        }
         Ok(positions)
     }
 
