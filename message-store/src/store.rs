@@ -97,6 +97,17 @@ pub trait MessageStoreExt: MessageStore {
         self.append(vec![Append { stream: stream.clone(), expected: expected.into(), messages }]).await
     }
 
+    /// Appends, and when the answer is lost, appends the same again: the ids settle it.
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second answer is lost as well.
+    async fn append_settled(&self, appends: Vec<Append>) -> Result<Appended> {
+        match self.append(appends.clone()).await {
+            Err(crate::Error::CommitUnknown { .. }) => self.append(appends).await,
+            result => result,
+        }
+    }
+
     /// All messages of a stream from a position on, read in batches as they are asked for.
     fn stream_messages<'a>(
         &'a self,

@@ -130,11 +130,8 @@ impl<'a> Transfer<'a> {
                 _ => appends.push(Append::to(message.stream.clone()).message(copy)),
             }
         }
-        let result = match self.to.append(appends.clone()).await {
-            Err(Error::CommitUnknown { .. }) => self.to.append(appends).await,
-            result => result,
-        };
-        Ok(if result?.already_written { 0 } else { messages.len() as u64 })
+        let appended = self.to.append_settled(appends).await?;
+        Ok(if appended.already_written { 0 } else { messages.len() as u64 })
     }
 
     /// The message, with its birth certificate.

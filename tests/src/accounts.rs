@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use message_store::command::{Decide, Decider, PlantedBug};
 use message_store::entity::Projection;
 use message_store::idempotence::Intent;
@@ -115,7 +116,7 @@ pub async fn balance(store: &Arc<dyn MessageStore>, account: &str) -> u64 {
 /// All messages of a category.
 pub async fn messages_of(store: &Arc<dyn MessageStore>, category: &str) -> Vec<Message> {
     let category = Category::new(category).unwrap();
-    store.read_category(&category, Read::default().limit(10_000)).await.unwrap().messages
+    store.category_messages(&category, Read::default()).try_collect().await.unwrap()
 }
 
 /// A PostgreSQL store of its own.

@@ -57,7 +57,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         store.append(vec![append]).await.unwrap();
     }
     let mut deliveries =
-        [messages_of_all(store, "account:command").await, messages_of_all(store, "teller:command").await].concat();
+        [messages_of(store, "account:command").await, messages_of(store, "teller:command").await].concat();
     deliveries.extend(deliveries.clone());
     for at in (1..deliveries.len()).rev() {
         deliveries.swap(at, random.below(at + 1));
@@ -112,13 +112,6 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         difference += balance(store, &account.to_string()).await.abs_diff(expected);
     }
     difference
-}
-
-async fn messages_of_all(store: &Arc<dyn MessageStore>, category: &str) -> Vec<message_store::Message> {
-    use futures_util::TryStreamExt as _;
-    use message_store::{Category, MessageStoreExt as _, Read};
-    let category = Category::new(category).unwrap();
-    store.category_messages(&category, Read::default()).try_collect().await.unwrap()
 }
 
 on_both_stores! {

@@ -178,7 +178,7 @@ impl<D: Decider> Decide<D> {
             return Ok(Standing::Processed(first.reference()));
         }
         if sequences.has_foreign()
-            && let Some(event) = self.search(case).await?
+            && let Some(event) = self.search(case.message, &case.sequence, &case.stream).await?
         {
             return Ok(Standing::Processed(event));
         }
@@ -192,14 +192,19 @@ impl<D: Decider> Decide<D> {
     }
 
     /// Looks for an event that says it was caused by the message: the ids that other toolkits give are not derived.
-    async fn search(&self, case: &Case<'_>) -> Result<Option<MessageRef>> {
+    pub(super) async fn search(
+        &self,
+        message: &Message,
+        sequence: &Sequence,
+        stream: &StreamName,
+    ) -> Result<Option<MessageRef>> {
         let here = self.store().store_id();
-        let place = place_of(case.message, here);
-        let mut events = std::pin::pin!(self.store().stream_messages(&case.stream, Position::FIRST));
+        let place = place_of(message, here);
+        let mut events = std::pin::pin!(self.store().stream_messages(stream, Position::FIRST));
         while let Some(event) = events.try_next().await? {
             // By where it stands here; or by where it was born, when both are copies.
             let cause = stamp_of(&event, here)?.map(|stamp| stamp.sequence);
-            if cause.as_ref().is_some_and(|cause| *cause == case.sequence || *cause == place) {
+            if cause.as_ref().is_some_and(|cause| cause == sequence || *cause == place) {
                 return Ok(Some(event.reference()));
             }
         }
@@ -230,17 +235,11 @@ impl<D: Decider> Decide<D> {
 
     /// The append whose answer was lost was written.
     async fn handled_before(&self, case: &Case<'_>, repeat: Option<Outcome>) -> Result<Outcome> {
-        let entity = self.entities.refresh(&case.stream).await?;
+        self.entities.refresh(&case.stream).await?;
         if let Some(repeat) = repeat {
             return Ok(repeat);
         }
-        let mut events = 0;
-        while let Some(position) = entity.version.position()
-            && events <= usize::try_from(position.get()).unwrap_or(usize::MAX)
-            && self.store().message(derived_id(case.message.id, &case.stream, events)).await?.is_some()
-        {
-            events += 1;
-        }
+        let events = self.events(case.message, &case.stream).await?.len();
         Ok(Outcome::Handled { events, late: false })
     }
 

@@ -2,15 +2,10 @@
 
 use std::fmt;
 
-use futures_util::TryStreamExt as _;
-
 use crate::command::{Decide, Decider};
 use crate::consumer::{DeadLetter, DeadLetters};
-use crate::idempotence::{Intent, Outcome, Reservation, Sequence, derived_id, stamp_of};
-use crate::{
-    Error, GlobalPosition, Message, MessageId, MessageRef, MessageStoreExt as _, Position, Result, StreamName,
-    StreamRead,
-};
+use crate::idempotence::{Intent, Outcome, Reservation, Sequence, derived_id};
+use crate::{Error, GlobalPosition, Message, MessageId, MessageRef, Position, Result, StreamName, StreamRead};
 
 /// What is known of a command.
 #[derive(Clone, Debug)]
@@ -80,7 +75,7 @@ impl<D: Decider> Decide<D> {
         }
         let stream = self.entities().stream(entity_id)?;
         let events = self.events(&message, &stream).await?;
-        let elsewhere = if events.is_empty() { self.elsewhere(&sequence, &stream).await? } else { None };
+        let elsewhere = if events.is_empty() { self.search(&message, &sequence, &stream).await? } else { None };
         let letter = match letters {
             Some(letters) => letters.show(id).await?,
             None => None,
@@ -136,23 +131,12 @@ impl<D: Decider> Decide<D> {
     }
 
     /// What was written for the command, by its derived ids.
-    async fn events(&self, message: &Message, stream: &StreamName) -> Result<Vec<MessageRef>> {
+    pub(super) async fn events(&self, message: &Message, stream: &StreamName) -> Result<Vec<MessageRef>> {
         let mut events = Vec::new();
         while let Some(event) = self.store().message(derived_id(message.id, stream, events.len())).await? {
             events.push(event.reference());
         }
         Ok(events)
-    }
-
-    /// What another toolkit has written for it.
-    async fn elsewhere(&self, sequence: &Sequence, stream: &StreamName) -> Result<Option<MessageRef>> {
-        let mut events = std::pin::pin!(self.store().stream_messages(stream, Position::FIRST));
-        while let Some(event) = events.try_next().await? {
-            if stamp_of(&event, self.store().store_id())?.is_some_and(|stamp| stamp.sequence == *sequence) {
-                return Ok(Some(event.reference()));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Category, Error, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, Result, StreamName, Version,
+    Append, Category, Error, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, Result, StreamName,
+    Version,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
@@ -96,13 +97,8 @@ impl PositionStore {
 
     async fn record(&mut self, position: GlobalPosition, stopped: bool) -> Result<()> {
         let message = NewMessage::from_variant(&PositionMessage::Recorded { position, stopped })?;
-        let append = || self.store.append_to(&self.stream, self.version, vec![message.clone()]);
-        let mut result = append().await;
-        if matches!(result, Err(Error::CommitUnknown { .. })) {
-            // The same message again: its id settles it.
-            result = append().await;
-        }
-        match result {
+        let append = Append::to(self.stream.clone()).expecting(self.version).message(message);
+        match self.store.append_settled(vec![append]).await {
             Ok(appended) => {
                 self.version = appended.written.last().map_or(self.version, |written| written.position.into());
                 self.saved = position;

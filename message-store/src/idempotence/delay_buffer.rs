@@ -103,8 +103,8 @@ impl DelayBuffer {
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
             let step = NewMessage::from_variant(&step)?;
-            match self.append(vec![Append::to(place.clone()).expecting(version).message(step)]).await {
-                Ok(()) => return Ok(delayed),
+            match self.store.append_settled(vec![Append::to(place.clone()).expecting(version).message(step)]).await {
+                Ok(_) => return Ok(delayed),
                 // Somebody else asked, or it was released.
                 Err(Error::WrongExpectedVersion { .. }) => {}
                 Err(error) => return Err(error),
@@ -140,8 +140,8 @@ impl DelayBuffer {
                     Append::to(place.clone()).expecting(version).message(done),
                     Append::to(stream).message(message),
                 ];
-                match self.append(release).await {
-                    Ok(()) => {
+                match self.store.append_settled(release).await {
+                    Ok(_) => {
                         released += 1;
                         break;
                     }
@@ -172,14 +172,6 @@ impl DelayBuffer {
         let step = message.decode_variant()?.ok_or_else(|| message.undecodable(&"it is no step of a delay buffer"))?;
         let (id, global_position) = (message.id, message.global_position);
         Ok(Some(Last { step, id, global_position, version: Version::at(message.position) }))
-    }
-
-    /// A lost answer is settled by the same append again.
-    async fn append(&self, appends: Vec<Append>) -> Result<()> {
-        match self.store.append(appends.clone()).await {
-            Err(Error::CommitUnknown { .. }) => self.store.append(appends).await.map(|_| ()),
-            result => result.map(|_| ()),
-        }
     }
 
     fn due(&self) -> Timestamp {

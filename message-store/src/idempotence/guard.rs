@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::idempotence::Key;
 use crate::idempotence::key::fingerprint;
 use crate::{
-    Category, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, Result, Source, StreamName, StreamRead,
-    Version,
+    Append, Category, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, Result, Source, StreamName,
+    StreamRead, Version,
 };
 
 /// The other side: how it is called, and how one finds out whether it was.
@@ -245,14 +245,10 @@ impl<X: External> Guard<X> {
     }
 
     async fn say(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Version> {
-        let stream = &call.stream;
         let message = NewMessage::from_variant(step)?;
-        let mut result = self.store.append_to(stream, version, vec![message.clone()]).await;
-        if matches!(result, Err(Error::CommitUnknown { .. })) {
-            // The same message again: its id settles it.
-            result = self.store.append_to(stream, version, vec![message]).await;
-        }
-        Ok(result?.written.last().map_or(version, |written| written.position.into()))
+        let append = Append::to(call.stream.clone()).expecting(version).message(message);
+        let appended = self.store.append_settled(vec![append]).await?;
+        Ok(appended.written.last().map_or(version, |written| written.position.into()))
     }
 }
 

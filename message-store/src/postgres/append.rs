@@ -6,7 +6,6 @@ use tokio_postgres::error::DbError;
 use uuid::Uuid;
 
 use super::failure::{is_bad_data, is_race, is_transient, is_unanswered};
-use super::get;
 use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
 
 const APPEND: &str = include_str!("sql/append.sql");
@@ -89,10 +88,4 @@ struct IdDetail {
 fn id_conflict(error: &DbError) -> Option<Error> {
     let IdDetail { id, stream, reason } = serde_json::from_str(error.detail()?).ok()?;
     Some(Error::IdConflict { id, stream, reason })
-}
-
-/// A version as `max(position)` gives it.
-pub(super) fn version(row: Option<&tokio_postgres::Row>) -> Result<Version> {
-    let position: Option<i64> = row.map(|row| get(row, 0)).transpose()?.flatten();
-    Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
 }

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 use deadpool_postgres::{Object, Transaction};
 use uuid::Uuid;
 
-use super::append::{RACES, meaning, version};
+use super::append::{RACES, meaning};
 use super::failure::is_race;
 use super::get;
+use super::read::{VERSION, version_in};
 use crate::append::{Stored, written_before};
 use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Position, Result, Written};
 
 const LOCK: &str = "SELECT message_store.acquire_lock($1)";
 const STORED: &str = "SELECT id, stream_name, type, data::text, position, global_position FROM message_store.messages WHERE id = ANY ($1)";
-const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
 const WRITE: &str = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb, $5::text::jsonb)";
 const PLACE: &str = "SELECT position, global_position FROM message_store.messages WHERE id = $1";
 
@@ -63,7 +63,7 @@ async fn attempt(client: &mut Object, appends: &[Append]) -> Result<Appended, Fa
     }
     for Append { stream, expected, .. } in appends {
         let statement = transaction.prepare_cached(VERSION).await?;
-        let actual = version(transaction.query(&statement, &[&stream.as_str()]).await?.first())?;
+        let actual = version_in(transaction.query(&statement, &[&stream.as_str()]).await?.first())?;
         if !expected.allows(actual) {
             let (stream, expected) = (stream.clone(), *expected);
             return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());

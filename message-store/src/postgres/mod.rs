@@ -84,9 +84,13 @@ impl PostgresStore {
         self.listener.tell(streams);
     }
 
-    fn unsupported(&self, what: &str) -> Error {
+    /// Refuses what Message DB's own schema has no room for.
+    fn assert_ours(&self, what: &str) -> Result<()> {
+        if !self.is_message_db {
+            return Ok(());
+        }
         let what = format!("{what} in Message DB's own schema; upgrade it with `migrate --adopt`");
-        Error::Unsupported { store: self.place.clone(), what }
+        Err(Error::Unsupported { store: self.place.clone(), what })
     }
 }
 
@@ -144,10 +148,8 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
-        if self.is_message_db {
-            // Its writers publish no bound of what they are about to write.
-            return Err(self.unsupported("reading all messages"));
-        }
+        // Its writers publish no bound of what they are about to write.
+        self.assert_ours("reading all messages")?;
         read::all(&self.connection().await?, &read, &self.limits).await
     }
 
@@ -164,9 +166,7 @@ impl MessageStore for PostgresStore {
     }
 
     async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
-        if self.is_message_db {
-            return Err(self.unsupported("de-duplication"));
-        }
+        self.assert_ours("de-duplication")?;
         if !appends.is_empty() {
             crate::append::validate(&appends, &self.limits)?;
         }
@@ -180,16 +180,12 @@ impl MessageStore for PostgresStore {
     }
 
     async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
-        if self.is_message_db {
-            return Err(self.unsupported("de-duplication"));
-        }
+        self.assert_ours("de-duplication")?;
         once::seen(&self.connection().await?, claim).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
-        if self.is_message_db {
-            return Err(self.unsupported("de-duplication"));
-        }
+        self.assert_ours("de-duplication")?;
         once::sweep(&self.connection().await?, batch).await
     }
 
@@ -199,9 +195,7 @@ impl MessageStore for PostgresStore {
     }
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
-        if self.is_message_db {
-            return Err(self.unsupported("rotating the identity"));
-        }
+        self.assert_ours("rotating the identity")?;
         let id = StoreId::random();
         let client = self.connection().await?;
         let sql = "UPDATE message_store.store_identity SET store_id = $1";

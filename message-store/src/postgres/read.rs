@@ -20,7 +20,7 @@ const CATEGORY: &str = include_str!("sql/read_category.sql");
 const ALL: &str = include_str!("sql/read_all.sql");
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
-const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
+pub(super) const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
 const HORIZON: &str = "SELECT message_store.horizon()";
 const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
 
@@ -79,7 +79,13 @@ pub(super) async fn last(client: &Object, stream: &StreamName, message_type: Opt
 }
 
 pub(super) async fn version(client: &Object, stream: &StreamName) -> Result<Version> {
-    super::append::version(query(client, VERSION, &[&stream.as_str()]).await?.first())
+    version_in(query(client, VERSION, &[&stream.as_str()]).await?.first())
+}
+
+/// A version as `VERSION` gives it.
+pub(super) fn version_in(row: Option<&Row>) -> Result<Version> {
+    let position: Option<i64> = row.map(|row| get(row, 0)).transpose()?.flatten();
+    Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
 }
 
 pub(super) async fn message(client: &Object, id: MessageId) -> Result<Option<Message>> {

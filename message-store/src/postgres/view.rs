@@ -37,9 +37,7 @@ impl PostgresStore {
     /// # Errors
     /// [`Error::Handler`] with what the view said; the store's errors. The view is then as it was after the last whole batch.
     pub async fn update_view(&self, view: &dyn View, category: &Category) -> Result<usize> {
-        if self.is_message_db {
-            return Err(self.unsupported("keeping the positions of views"));
-        }
+        self.assert_ours("keeping the positions of views")?;
         let context = "updating a view";
         let mut applied = 0;
         loop {

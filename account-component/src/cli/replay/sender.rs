@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use message_store::{Append, Appended, Error, GlobalPosition, MessageStore, NewMessage, StreamName};
+use message_store::{
+    Append, Appended, Error, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, StreamName,
+};
 
 use super::plan::Plan;
 
@@ -21,12 +23,12 @@ pub(super) async fn send(
         let mut note = |appended: &Appended| {
             last = appended.written.iter().map(|place| place.global_position).fold(last, Ord::max);
         };
-        match append(store, &by_stream(part)).await {
+        match store.append_settled(by_stream(part)).await {
             Ok(appended) => note(&appended),
             // An earlier run, with other arguments, wrote some of them: each by itself, then.
             Err(Error::IdConflict { .. }) => {
                 for message in part {
-                    note(&append(store, &by_stream(std::slice::from_ref(message))).await?);
+                    note(&store.append_settled(by_stream(std::slice::from_ref(message))).await?);
                 }
             }
             Err(error) => return Err(error.into()),
@@ -34,14 +36,6 @@ pub(super) async fn send(
         written(part.len());
     }
     Ok(last)
-}
-
-/// A lost answer is settled by the same append again.
-async fn append(store: &Arc<dyn MessageStore>, appends: &[Append]) -> Result<Appended, Error> {
-    match store.append(appends.to_vec()).await {
-        Err(Error::CommitUnknown { .. }) => store.append(appends.to_vec()).await,
-        result => result,
-    }
 }
 
 /// One append for each stream; within a stream the order is kept.

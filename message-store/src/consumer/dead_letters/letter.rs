@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Category, Error, ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, MessageStore,
+    Append, Category, Error, ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, MessageStore,
     MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
 };
 
@@ -230,11 +230,8 @@ impl DeadLetters {
     pub(super) async fn say(&self, stream: &StreamName, expected: ExpectedVersion, step: &Step) -> Result<MessageRef> {
         let message = NewMessage::from_variant(step)?;
         let id = message.id;
-        let mut result = self.store.append_to(stream, expected, vec![message.clone()]).await;
-        if matches!(result, Err(Error::CommitUnknown { .. })) {
-            result = self.store.append_to(stream, expected, vec![message]).await;
-        }
-        let written = result?.written[0];
+        let append = Append::to(stream.clone()).expecting(expected).message(message);
+        let written = self.store.append_settled(vec![append]).await?.written[0];
         Ok(MessageRef {
             id,
             stream: stream.clone(),
