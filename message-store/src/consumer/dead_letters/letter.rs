@@ -68,7 +68,8 @@ pub struct DeadLetter {
     /// When it was last set aside, by the database's clock.
     pub parked_at: Timestamp,
     pub(super) holds: bool,
-    pub(super) letter: StreamName,
+    /// Where it was last set aside.
+    pub(super) letter: MessageRef,
     pub(super) version: Version,
 }
 
@@ -160,7 +161,7 @@ impl DeadLetters {
         if letter.state != LetterState::Parked {
             return Ok(false);
         }
-        match self.say(&letter.letter, letter.version.into(), step).await {
+        match self.say(&letter.letter.stream, letter.version.into(), step).await {
             Ok(_) => Ok(true),
             Err(Error::WrongExpectedVersion { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -200,7 +201,7 @@ impl DeadLetters {
                     _,
                 ) => {
                     let message = MessageRef { id: message_id, stream, position, global_position };
-                    let (state, letter_stream) = (LetterState::Parked, step.stream.clone());
+                    let (state, parked) = (LetterState::Parked, step.reference());
                     letter = Some(DeadLetter {
                         message,
                         message_type,
@@ -209,7 +210,7 @@ impl DeadLetters {
                         state,
                         parked_at: step.time,
                         holds,
-                        letter: letter_stream,
+                        letter: parked,
                         version: Version::NO_STREAM,
                     });
                     attempted = 0;

@@ -32,7 +32,7 @@ impl<H: Handler> Shelf<H> {
         deliveries: u32,
     ) -> Result<Self> {
         let open = if policy == OnFailure::Hold { letters.list().await? } else { Vec::new() };
-        let held = open.iter().filter(|letter| letter.holds).filter_map(|letter| letter.letter.cardinal_id());
+        let held = open.iter().filter(|letter| letter.holds).filter_map(|letter| letter.letter.stream.cardinal_id());
         let held = Mutex::new(held.map(str::to_owned).collect());
         Ok(Self { handler, letters, policy, deliveries, held })
     }
@@ -61,7 +61,7 @@ impl<H: Handler> Shelf<H> {
         let (known, _) = self.letters.read(&stream).await?;
         if let Some(known) = known.filter(|known| known.state == LetterState::Parked) {
             // It was set aside before, and the consumer was broken off before it had saved its position.
-            return Ok(Outcome::Parked { letter: known.message });
+            return Ok(Outcome::Parked { letter: known.letter });
         }
         let holds = self.policy == OnFailure::Hold;
         let parked = Step::Parked {

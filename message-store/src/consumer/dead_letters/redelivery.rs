@@ -25,7 +25,7 @@ impl<H: Handler> Redelivery<H> {
         match shelf.deliver(&message, 0).await? {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
-                shelf.letters.say(&letter.letter, ExpectedVersion::Any, &resolved).await?;
+                shelf.letters.say(&letter.letter.stream, ExpectedVersion::Any, &resolved).await?;
                 Ok(Some(outcome))
             }
             Err((attempts, error)) => {
@@ -45,7 +45,7 @@ impl<H: Handler> Redelivery<H> {
                 return Ok(());
             }
             let open = self.0.letters.list().await?;
-            let next = open.into_iter().find(|letter| letter.letter.cardinal_id() == Some(entity));
+            let next = open.into_iter().find(|letter| letter.letter.stream.cardinal_id() == Some(entity));
             let Some(next) = next else {
                 held.remove(entity);
                 return Ok(());
