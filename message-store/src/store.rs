@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
-use crate::idempotence::{Claim, Seen};
+use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
     Append, Appended, Batch, Category, ExpectedVersion, Json, Limits, Message, MessageId, NewMessage, Position, Read,
     Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -58,6 +58,10 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
+
+    /// Holds a key while somebody works on it, so that nobody else begins, here or in another process: waits for it, or, without
+    /// waiting, answers `None` when somebody has it. It ends with the [`Hold`], or with the process.
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>>;
 
     /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or says who has the key, and
     /// does nothing. See [`Once`](crate::idempotence::Once).

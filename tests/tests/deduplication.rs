@@ -11,7 +11,7 @@ use message_store::testing::FaultyStore;
 use message_store::{Append, Error, Json, MessageStore, NewMessage, Position, StreamName, Version, connect};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::expire::AgeingStore;
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 
 const AN_HOUR: Duration = Duration::from_hours(1);
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -134,20 +134,75 @@ on_ageing_stores! {
         assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (1, 1));
     }
 
-    async fn of_several_processes_that_work_on_one_key_one_writes_and_all_give_its_answer(ageing, store) {
+    async fn of_several_processes_that_are_given_one_key_one_works_and_all_give_its_answer(ageing, store) {
         let calls = Arc::new(AtomicUsize::new(0));
         let deliveries = (0..8).map(|_| {
             let (url, calls) = (ageing.url(), Arc::clone(&calls));
             tokio::spawn(async move {
                 // A process of its own: another store, another `Once`.
                 let once = Once::new(&connect(&url).await.unwrap(), "webhook").unwrap();
-                let answer = pay(&once, &key("k"), 7, &calls).await;
-                *answer.result().unwrap()
+                let work = async || {
+                    let number = calls.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Ok::<_, Error>((paid(), number))
+                };
+                once.run(&key("k"), &request(7), work).await.unwrap()
             })
         });
-        let answers: Vec<usize> = join_all(deliveries).await.into_iter().map(Result::unwrap).collect();
-        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-        assert_eq!(payments(&store).await, 1);
+        let answers = join_all(deliveries).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap().result() == Some(&0)), "{answers:?}");
+        assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (1, 1));
+    }
+
+    async fn another_process_is_told_of_work_in_progress_and_gets_the_key_when_it_is_broken_off(ageing, store) {
+        let calls = AtomicUsize::new(0);
+        let impatient = Once::new(&store, "webhook").unwrap().answer_in_progress();
+        for round in 0..2 {
+            let other = connect(&ageing.url()).await.unwrap();
+            let begun = Arc::new(Notify::new());
+            let endless = tokio::spawn({
+                let (once, begun) = (Once::new(&other, "webhook").unwrap(), Arc::clone(&begun));
+                async move {
+                    let work = async || {
+                        begun.notify_one();
+                        std::future::pending::<Result<(Vec<Append>, usize), Error>>().await
+                    };
+                    once.run(&key("k"), &request(7), work).await
+                }
+            });
+            begun.notified().await;
+            assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "{round}");
+            assert!(matches!(pay(&impatient, &key(&format!("other {round}")), 7, &calls).await, Answer::Done(_)));
+            Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+            assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "a sweep frees nothing: {round}");
+            drop(other);
+            endless.abort();
+        }
+        let patient = Once::new(&store, "webhook").unwrap();
+        assert!(matches!(pay(&patient, &key("k"), 7, &calls).await, Answer::Done(_)));
+    }
+
+    async fn when_a_hold_is_lost_two_work_and_one_writes(_ageing, store) {
+        // The twin of the two before it: here the second does begin.
+        let both = Arc::new(Barrier::new(2));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let works = (0..2).map(|_| {
+            let faulty = FaultyStore::new(&store);
+            faulty.lose_holds();
+            let shared: Arc<dyn MessageStore> = faulty;
+            let (both, calls) = (Arc::clone(&both), Arc::clone(&calls));
+            tokio::spawn(async move {
+                let work = async || {
+                    both.wait().await;
+                    Ok::<_, Error>((paid(), calls.fetch_add(1, Ordering::SeqCst)))
+                };
+                Once::new(&shared, "webhook").unwrap().run(&key("k"), &request(7), work).await.unwrap()
+            })
+        });
+        let answers = join_all(works).await;
+        let results: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().result().unwrap()).collect();
+        assert_eq!(results[0], results[1], "{answers:?}");
+        assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (2, 1));
     }
 
     async fn t27_a_key_is_remembered_for_its_window_and_not_longer(ageing, store) {
@@ -334,6 +389,30 @@ on_ageing_stores! {
         }
         assert_eq!(payments(&store).await, 3);
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_process_leaves_of_a_hold_in_sqlite_holds_nothing_and_is_swept() {
+    let ageing = AgeingStore::sqlite();
+    let store = connect(&ageing.url()).await.unwrap();
+    let once = Once::new(&store, "webhook").unwrap();
+    let folder = format!("{}-once", ageing.url().strip_prefix("sqlite:").unwrap());
+    let files = || std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let work = async || Ok::<_, Error>((paid(), files()));
+    let answer = once.run(&key("k"), &request(7), work).await.unwrap();
+    let left = answer.result().unwrap().clone();
+    assert_eq!((left.len(), files().len()), (1, 0), "a file while it is held, and none afterwards");
+    // A kill unlocks the file, and leaves it.
+    std::fs::write(&left[0], "").unwrap();
+    let impatient = once.answer_in_progress();
+    assert!(matches!(pay(&impatient, &key("other"), 7, &AtomicUsize::new(0)).await, Answer::Done(_)));
+    assert_eq!(files().len(), 1);
+    let again = impatient.run(&key("k"), &request(7), work).await.unwrap();
+    assert!(matches!(again, Answer::Duplicate { .. }), "{again:?}");
+    assert_eq!(files().len(), 0);
+    std::fs::write(&left[0], "").unwrap();
+    Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
 }
 
 /// T29: the application's clock plays no part: the only times are the database's.

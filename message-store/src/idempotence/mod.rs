@@ -14,6 +14,7 @@
 mod delay_buffer;
 mod derived_id;
 mod guard;
+mod hold;
 mod intent;
 mod key;
 mod once;
@@ -25,6 +26,8 @@ mod window;
 pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub use derived_id::derived_id;
 pub use guard::{CallError, External, Found, Guard, Guarded};
+pub use hold::Hold;
+pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use intent::Intent;
 pub use key::{Key, MAX_KEY_BYTES};
 pub use once::{Answer, Claim, DEFAULT_SWEEP, Once, Seen};

@@ -3,17 +3,15 @@
 //! Problem: a key that is marked before the work loses it when the work fails, and one that is marked afterwards doubles it when
 //! the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it is right: until then
 //! nothing is written, so failure, panic and cancellation leave the key free; and of two that work on one key at once,
-//! the second to write finds it taken, writes nothing, and answers what the first did. Within a process the second does not
-//! even begin: it waits, or is told.
+//! the second to write finds it taken, writes nothing, and answers what the first did. That two work at once is the exception: the key is
+//! held meanwhile (see [`Hold`](super::Hold)), and who comes second waits, or is told.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::idempotence::key::fingerprint;
 use crate::idempotence::{Key, Window};
@@ -54,7 +52,6 @@ pub struct Once {
     window: Window,
     is_enabled: bool,
     waits: bool,
-    under_way: Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>,
 }
 
 /// What came of a request.
@@ -75,7 +72,7 @@ pub enum Answer<R> {
         /// When.
         first: Timestamp,
     },
-    /// It is being done, by another caller of this process; only when asked for ([`Once::answer_in_progress`]).
+    /// It is being done, by another caller, here or in another process; only when asked for ([`Once::answer_in_progress`]).
     InProgress,
 }
 
@@ -127,7 +124,6 @@ impl Once {
             window: Window::default(),
             is_enabled: true,
             waits: true,
-            under_way: Arc::default(),
         })
     }
 
@@ -174,20 +170,20 @@ impl Once {
             }
             return Ok(Answer::Done(result));
         }
-        let Some(_guard) = self.lock(key).await else { return Ok(Answer::InProgress) };
         let claim = Claim {
             scope: self.scope.clone(),
             key: key.clone(),
             fingerprint: fingerprint(request)?,
             window: self.window,
         };
+        let Some(_hold) = self.store.hold(&claim, self.waits).await? else { return Ok(Answer::InProgress) };
         if let Some(seen) = self.store.seen(&claim).await? {
             return Ok(answer(&claim, &seen)?);
         }
         let (appends, result) = work().await?;
         match self.store.append_once(&claim, appends, Json::encode(&result)?).await {
             Ok(None) => Ok(Answer::Done(result)),
-            // Another process was quicker: nothing of ours was written.
+            // Our hold was lost, and somebody was quicker: nothing of ours was written.
             Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
             // The answer was lost, and whoever has the key now says what became of it.
             Err(lost @ Error::CommitUnknown { .. }) => match self.store.seen(&claim).await? {
@@ -212,21 +208,6 @@ impl Once {
                 return Ok(swept);
             }
         }
-    }
-
-    /// Waits for the key, or `None` if somebody has it and waiting was not asked for.
-    async fn lock(&self, key: &Key) -> Option<OwnedMutexGuard<()>> {
-        let lock = {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way.retain(|_, lock| lock.strong_count() > 0);
-            let known = under_way.get(key).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::default();
-                under_way.insert(key.clone(), Arc::downgrade(&lock));
-                lock
-            })
-        };
-        if self.waits { Some(lock.lock_owned().await) } else { lock.try_lock_owned().ok() }
     }
 }
 

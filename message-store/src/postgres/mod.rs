@@ -3,6 +3,7 @@
 mod append;
 mod check;
 mod failure;
+mod hold;
 mod installation;
 mod listen;
 mod message_db;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Row;
 
-use crate::idempotence::{Claim, Seen};
+use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
     Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
@@ -51,6 +52,8 @@ pub struct PostgresStore {
     store_id: RwLock<StoreId>,
     bells: Arc<Bells>,
     listener: Listener,
+    holds: Holds,
+    session: hold::Session,
 }
 
 /// Makes or upgrades the schema in the database that a URL names. Where Message DB has installed its own, it is left as it is, or,
@@ -163,6 +166,13 @@ impl MessageStore for PostgresStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         read::message(&self.connection().await?, id).await
+    }
+
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
+        self.assert_ours("de-duplication")?;
+        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
+        let lock = until_free(waits, || self.session.try_hold(claim)).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
     async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {

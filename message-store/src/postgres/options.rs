@@ -7,9 +7,11 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
+use super::hold::Session;
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
 use super::{PostgresStore, failure, migrate, read};
+use crate::idempotence::Holds;
 use crate::wake_up::Bells;
 use crate::{Error, Limits, Result};
 
@@ -89,9 +91,10 @@ impl PostgresOptions {
             .build()
             .map_err(|error| Error::backend("making a connection pool", false, error))?;
         let bells = Arc::new(Bells::default());
-        let listener = Listener::new(self.config, pool.clone(), Arc::clone(&bells));
+        let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells));
         let (limits, store_id) = (self.limits, RwLock::new(store_id));
-        Ok(PostgresStore { pool, place, limits, is_message_db, store_id, bells, listener })
+        let (holds, session) = (Holds::default(), Session::new(self));
+        Ok(PostgresStore { pool, place, limits, is_message_db, store_id, bells, listener, holds, session })
     }
 
     /// A connection of its own. It ends when it is dropped.

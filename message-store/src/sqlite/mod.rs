@@ -1,5 +1,6 @@
 //! The SQLite store: a file, or memory. One thread writes, several read beside it.
 
+mod hold;
 mod migrate;
 mod once;
 mod read;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::idempotence::{Claim, Seen};
+use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
     Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
@@ -43,6 +44,9 @@ pub struct SqliteStore {
     bells: Arc<Bells>,
     writer: Writer,
     readers: Readers,
+    holds: Holds,
+    /// None of a store in memory, which no other process has.
+    hold_files: Option<hold::Folder>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,8 +93,12 @@ impl SqliteStore {
                 Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
             }
         };
+        let hold_files = match &place {
+            Place::Memory => None,
+            Place::File(path) => Some(hold::Folder::beside(path)?),
+        };
         let writer = Writer::start(connection, Arc::clone(&bells))?;
-        Ok(Self { place, limits, store_id, bells, writer, readers })
+        Ok(Self { place, limits, store_id, bells, writer, readers, holds: Holds::default(), hold_files })
     }
 }
 
@@ -198,6 +206,17 @@ impl MessageStore for SqliteStore {
         self.readers.read(move |connection| read::message(connection, id)).await
     }
 
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
+        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
+        let Some(files) = &self.hold_files else { return Ok(Some(Hold::new(held))) };
+        let attempt = || {
+            let (files, claim) = (files.clone(), claim.clone());
+            blocking(move || files.try_hold(&claim))
+        };
+        let lock = until_free(waits, attempt).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
+    }
+
     async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
         if !appends.is_empty() {
             crate::append::validate(&appends, &self.limits)?;
@@ -210,6 +229,9 @@ impl MessageStore for SqliteStore {
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
+        if let Some(files) = self.hold_files.clone() {
+            blocking(move || files.sweep()).await?;
+        }
         self.writer.sweep(batch).await
     }
 

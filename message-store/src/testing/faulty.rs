@@ -1,28 +1,34 @@
 //! A store whose faults are ordered in advance.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
-use crate::idempotence::{Claim, Seen};
+use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
     Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
     StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes appends fail: before anything is written, or after it.
+/// Wraps a store, and makes appends fail, before anything is written or after it, and holds be lost.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
     refuse: AtomicU32,
     lose: AtomicU32,
+    lose_holds: AtomicBool,
 }
 
 impl FaultyStore {
     /// No faults yet.
     pub fn new(inner: &Arc<dyn MessageStore>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), refuse: AtomicU32::new(0), lose: AtomicU32::new(0) })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            refuse: AtomicU32::new(0),
+            lose: AtomicU32::new(0),
+            lose_holds: AtomicBool::new(false),
+        })
     }
 
     /// The next appends, so many, write nothing and fail with a passing fault.
@@ -33,6 +39,11 @@ impl FaultyStore {
     /// The next appends, so many, are written, and the answer is lost.
     pub fn lose_answers(&self, appends: u32) {
         self.lose.store(appends, Ordering::SeqCst);
+    }
+
+    /// From now on a hold of a key is lost as soon as it is given.
+    pub fn lose_holds(&self) {
+        self.lose_holds.store(true, Ordering::SeqCst);
     }
 }
 
@@ -87,6 +98,15 @@ impl MessageStore for FaultyStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.inner.message(id).await
+    }
+
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
+        let hold = self.inner.hold(claim, waits).await?;
+        if self.lose_holds.load(Ordering::SeqCst) {
+            drop(hold);
+            return Ok(Some(Hold::new(())));
+        }
+        Ok(hold)
     }
 
     async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
