@@ -21,6 +21,31 @@ pub struct LocalServer {
     url: String,
 }
 
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be quick, and thrown away.
+    Tests,
+    /// As in production: what is committed is on disk.
+    Measuring,
+}
+
+impl Purpose {
+    fn settings(self) -> Vec<&'static str> {
+        match self {
+            Self::Tests => vec!["fsync=off", "max_connections=400"],
+            // No checkpoint falls into one round and spares another.
+            Self::Measuring => vec![
+                "max_connections=400",
+                "shared_buffers=1GB",
+                "max_wal_size=16GB",
+                "checkpoint_timeout=1h",
+                "autovacuum_naptime=10s",
+            ],
+        }
+    }
+}
+
 /// Whom to become: PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug)]
 struct Account {
@@ -29,7 +54,11 @@ struct Account {
 }
 
 impl LocalServer {
-    pub(super) async fn start() -> Result<Self> {
+    /// Makes the cluster and starts it.
+    ///
+    /// # Errors
+    /// When the programs are not here, or the server does not start.
+    pub async fn start(purpose: Purpose) -> Result<Self> {
         let programs = find_programs()?;
         let account = account_to_become()?;
         let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
@@ -54,7 +83,7 @@ impl LocalServer {
                 .arg(&data)
                 .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
                 .arg(folder.path())
-                .args(["-c", "fsync=off", "-c", "max_connections=400"])
+                .args(purpose.settings().into_iter().flat_map(|setting| ["-c", setting]))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(std::fs::File::create(&log)?)
@@ -78,15 +107,21 @@ impl LocalServer {
         Err(last_failure.unwrap_or_else(|| anyhow::anyhow!("no attempt was made")))
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// The URL of its database for administration.
+    pub fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn programs(&self) -> &Path {
+    /// Where the server's programs are.
+    pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    pub(super) fn stop(mut self) -> Result<()> {
+    /// Stops it, and removes its folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be removed.
+    pub fn stop(mut self) -> Result<()> {
         let status = command(self.programs.join("pg_ctl"), self.account)
             .args(["stop", "-m", "immediate", "-w", "-D"])
             .arg(self.folder.path().join("data"))

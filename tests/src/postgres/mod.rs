@@ -4,12 +4,14 @@
 //! what it started when its parent ends, however that ends. A test process that was not started below one starts one.
 
 mod database;
+#[cfg(feature = "docker")]
 mod docker;
 mod given;
 mod local;
 mod server;
 
 pub use database::TestDatabase;
+pub use local::{LocalServer, Purpose};
 pub use server::{Server, Way};
 
 /// The URL of a server to use; its user must be allowed to create databases.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_postgres::{Client, NoTls};
 
+#[cfg(feature = "docker")]
 use super::docker::DockerServer;
 use super::given::GivenServer;
-use super::local::LocalServer;
+use super::local::{LocalServer, Purpose};
 use super::{DATABASE_URL, FORCED_WAY};
 
 /// How a server was had.
@@ -27,6 +28,7 @@ pub enum Server {
     /// Somebody else's.
     Given(GivenServer),
     /// Ours, in a container.
+    #[cfg(feature = "docker")]
     Docker(Box<DockerServer>),
     /// Ours, on this machine.
     Local(LocalServer),
@@ -66,8 +68,11 @@ impl Server {
     async fn by(way: Way) -> Result<Self> {
         Ok(match way {
             Way::Url => Self::Given(GivenServer::from_environment().await?),
+            #[cfg(feature = "docker")]
             Way::Docker => Self::Docker(Box::new(DockerServer::start().await?)),
-            Way::Local => Self::Local(LocalServer::start().await?),
+            #[cfg(not(feature = "docker"))]
+            Way::Docker => bail!("this was built without the feature docker"),
+            Way::Local => Self::Local(LocalServer::start(Purpose::Tests).await?),
         })
     }
 
@@ -75,6 +80,7 @@ impl Server {
     pub fn url(&self) -> &str {
         match self {
             Self::Given(server) => server.url(),
+            #[cfg(feature = "docker")]
             Self::Docker(server) => server.url(),
             Self::Local(server) => server.url(),
         }
@@ -84,6 +90,7 @@ impl Server {
     pub fn describe(&self) -> String {
         match self {
             Self::Given(_) => format!("the server that {DATABASE_URL} names"),
+            #[cfg(feature = "docker")]
             Self::Docker(server) => format!("a container of {}", server.image()),
             Self::Local(server) => format!("a private cluster of {}", server.programs().display()),
         }
@@ -96,6 +103,7 @@ impl Server {
     pub async fn stop(self) -> Result<()> {
         match self {
             Self::Given(server) => server.clean_up().await,
+            #[cfg(feature = "docker")]
             Self::Docker(server) => server.stop().await,
             Self::Local(server) => server.stop(),
         }
