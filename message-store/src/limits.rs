@@ -36,7 +36,7 @@ impl Limits {
             let (actual, limit) = (message_type.len(), MAX_MESSAGE_TYPE_BYTES);
             return Err(Error::TooLarge { what: format!("the type of message {}", message.id), actual, limit });
         }
-        let actual = message_type.len() + message.data.len() + message.metadata.len();
+        let actual = message.size();
         if actual > self.message_bytes {
             let what = format!("{message_type} {} for {stream}, in bytes,", message.id);
             return Err(Error::TooLarge { what, actual, limit: self.message_bytes });

@@ -86,6 +86,11 @@ impl NewMessage {
         Ok(Self::new(message_type, data))
     }
 
+    /// Bytes of type, data and metadata.
+    pub(crate) fn size(&self) -> usize {
+        self.message_type.len() + self.data.len() + self.metadata.len()
+    }
+
     /// The same message with this id.
     #[must_use]
     pub fn with_id(mut self, id: MessageId) -> Self {

@@ -15,8 +15,8 @@ DECLARE
   lock_key bigint;
 BEGIN
   FOR lock_key IN
-    SELECT DISTINCT message_store.hash_64(message_store.category(stream_name))
-    FROM unnest(stream_names) AS stream_name
+    SELECT DISTINCT message_store.hash_64(categories.name)
+    FROM (SELECT DISTINCT message_store.category(stream_name) FROM unnest(stream_names) AS stream_name) AS categories (name)
     ORDER BY 1
   LOOP
     PERFORM pg_advisory_xact_lock(lock_key);
@@ -57,102 +57,174 @@ BEGIN
   RETURN least(next_position, lowest_bound);
 END $$;
 
--- Appends messages to streams, all or none.
+-- Appends that share a transaction, each with its own answer: one that is refused writes nothing and leaves the others alone.
 --
--- Streams: one element each in stream_names and expected_versions (NULL any, -1 no stream).
--- Messages: one element each in stream_numbers (1-based place of its stream), ids, types, data_texts, metadata_texts.
--- Returns one row per message, in the order given.
--- Errors: P0001 with Message DB's text (detail: JSON with stream, expected, actual); MS001 for a message id that is taken
--- (detail: JSON with id, stream, reason).
+-- An append has parts, one for each of its streams; a part has messages. Appends come in order, and with them their parts and
+-- messages. Numbers of streams count from 1; "before" is how many messages of the same stream stand in front in the batch.
+-- No message id comes twice.
+--
+-- Returns, for each message, the position it was given (NULL: not written now), and the global positions of those that were
+-- written now, in order; or, where it was written before, its first places. For each append, why it was refused, as JSON: with
+-- expected and actual for a version conflict, with id and reason for an id that is taken. Arrays that would say nothing are NULL.
 CREATE FUNCTION message_store.append_messages(
   stream_names text[],
-  expected_versions bigint[],
-  stream_numbers int[],
+  append_parts int[],
+  part_streams int[],
+  part_expected_versions bigint[],
+  part_before int[],
+  part_sizes int[],
+  message_streams int[],
+  message_before int[],
   ids uuid[],
   types text[],
   data_texts text[],
-  metadata_texts text[]
-) RETURNS TABLE (message_position bigint, message_global_position bigint, already_written boolean)
+  metadata_texts text[],
+  OUT positions bigint[],
+  OUT global_positions bigint[],
+  OUT first_positions bigint[],
+  OUT first_global_positions bigint[],
+  OUT refusals text[]
+)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   versions bigint[];
-  stream_version bigint;
-  known record;
 BEGIN
   PERFORM message_store.lock_categories(stream_names);
 
-  -- Messages that were written before.
-  SELECT
-    count(m.id) AS found,
-    count(m.id) FILTER (WHERE m.stream_name = stream_names[n.stream_number] AND m.type = n.type
-      AND m.data IS NOT DISTINCT FROM n.data_text::jsonb) AS same,
-    (array_agg(n.id ORDER BY n.number) FILTER (WHERE m.id IS NOT NULL AND NOT (
-      m.stream_name = stream_names[n.stream_number] AND m.type = n.type
-      AND m.data IS NOT DISTINCT FROM n.data_text::jsonb)))[1] AS differing,
-    (array_agg(n.id ORDER BY n.number) FILTER (WHERE m.id IS NOT NULL))[1] AS first_found
-  INTO known
-  FROM unnest(stream_numbers, ids, types, data_texts) WITH ORDINALITY AS n (stream_number, id, type, data_text, number)
-  LEFT JOIN message_store.messages m ON m.id = n.id;
+  versions := ARRAY(
+    SELECT coalesce((SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = s.name), -1)
+    FROM unnest(stream_names) WITH ORDINALITY AS s (name, number)
+    ORDER BY s.number
+  );
 
-  IF known.found > 0 THEN
-    IF known.same = cardinality(ids) THEN
-      RETURN QUERY
-        SELECT m.position, m.global_position, true
-        FROM unnest(ids) WITH ORDINALITY AS n (id, number)
-        JOIN message_store.messages m ON m.id = n.id
-        ORDER BY n.number;
-      RETURN;
-    END IF;
-    RAISE EXCEPTION USING
-      ERRCODE = 'MS001',
-      MESSAGE = format('Message id is taken: %s', coalesce(known.differing, known.first_found)),
-      DETAIL = (
-        SELECT json_build_object(
-          'id', n.id,
-          'stream', stream_names[n.stream_number],
-          'reason', CASE
-            WHEN m.stream_name <> stream_names[n.stream_number] THEN format('it was written to %s', m.stream_name)
-            WHEN m.type <> n.type THEN format('it was written as a %s', m.type)
-            WHEN m.data IS DISTINCT FROM n.data_text::jsonb THEN 'it was written with other data'
-            ELSE format('only %s of the %s messages were written before', known.found, cardinality(ids))
-          END
-        )
-        FROM unnest(stream_numbers, ids, types, data_texts) AS n (stream_number, id, type, data_text)
-        JOIN message_store.messages m ON m.id = n.id
-        WHERE n.id = coalesce(known.differing, known.first_found)
-      );
+  IF EXISTS (
+      SELECT FROM unnest(part_streams, part_expected_versions, part_before) AS p (stream, expected, before)
+      WHERE p.expected <> versions[p.stream] + p.before
+    ) OR EXISTS (
+      SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id
+    )
+  THEN
+    SELECT d.positions, d.first_positions, d.first_global_positions, d.refusals
+    INTO positions, first_positions, first_global_positions, refusals
+    FROM message_store.decide_appends(stream_names, versions, append_parts, part_streams, part_expected_versions, part_sizes,
+      ids, types, data_texts) AS d;
+  ELSE
+    positions := ARRAY(
+      SELECT versions[m.stream] + m.before + 1
+      FROM unnest(message_streams, message_before) WITH ORDINALITY AS m (stream, before, number)
+      ORDER BY m.number
+    );
   END IF;
-
-  FOR stream_number IN 1 .. cardinality(stream_names) LOOP
-    SELECT max(m.position) INTO stream_version
-    FROM message_store.messages m
-    WHERE m.stream_name = stream_names[stream_number];
-    stream_version := coalesce(stream_version, -1);
-    IF expected_versions[stream_number] <> stream_version THEN
-      RAISE EXCEPTION USING
-        ERRCODE = 'P0001',
-        MESSAGE = format('Wrong expected version: %s (Stream: %s, Stream Version: %s)',
-          expected_versions[stream_number], stream_names[stream_number], stream_version),
-        DETAIL = json_build_object('stream', stream_names[stream_number],
-          'expected', expected_versions[stream_number], 'actual', stream_version);
-    END IF;
-    versions[stream_number] := stream_version;
-  END LOOP;
 
   PERFORM message_store.publish_lower_bound();
 
-  RETURN QUERY
-    WITH inserted AS (
-      INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata)
-      SELECT n.id, stream_names[n.stream_number],
-        versions[n.stream_number] + row_number() OVER (PARTITION BY n.stream_number ORDER BY n.number),
-        n.type, n.data_text::jsonb, n.metadata_text::jsonb
-      FROM unnest(stream_numbers, ids, types, data_texts, metadata_texts)
-        WITH ORDINALITY AS n (stream_number, id, type, data_text, metadata_text, number)
-      ORDER BY n.number
-      RETURNING messages.id, messages.position, messages.global_position
-    )
-    SELECT inserted.position, inserted.global_position, false
-    FROM inserted
-    ORDER BY inserted.global_position;
+  WITH inserted AS (
+    INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata)
+    SELECT n.id, stream_names[n.stream], n.position, n.type, n.data_text::jsonb, n.metadata_text::jsonb
+    FROM unnest(ids, message_streams, positions, types, data_texts, metadata_texts)
+      WITH ORDINALITY AS n (id, stream, position, type, data_text, metadata_text, number)
+    WHERE n.position IS NOT NULL
+    ORDER BY n.number
+    RETURNING messages.global_position
+  )
+  SELECT array_agg(inserted.global_position ORDER BY inserted.global_position) INTO global_positions FROM inserted;
+END $$;
+
+-- Which appends of a batch may be written, one after the other, when some may not.
+CREATE FUNCTION message_store.decide_appends(
+  stream_names text[],
+  versions bigint[],
+  append_parts int[],
+  part_streams int[],
+  part_expected_versions bigint[],
+  part_sizes int[],
+  ids uuid[],
+  types text[],
+  data_texts text[],
+  OUT positions bigint[],
+  OUT first_positions bigint[],
+  OUT first_global_positions bigint[],
+  OUT refusals text[]
+)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  part int := 1;
+  last_part int;
+  first_message int := 1;
+  message int;
+  size int;
+  stream int;
+  refusal text;
+  known record;
+  place record;
+BEGIN
+  positions := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
+  first_positions := positions;
+  first_global_positions := positions;
+  refusals := array_fill(NULL::text, ARRAY[cardinality(append_parts)]);
+
+  FOR append IN 1 .. cardinality(append_parts) LOOP
+    last_part := part + append_parts[append] - 1;
+    size := (SELECT sum(s) FROM unnest(part_sizes[part:last_part]) AS s);
+    refusal := NULL;
+
+    -- Messages that were written before.
+    SELECT
+      count(*) AS found,
+      count(*) FILTER (WHERE n.reason IS NULL) AS same,
+      (array_agg(n.number ORDER BY n.number))[1] AS first_found,
+      (array_agg(n.number ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1] AS differing,
+      (array_agg(n.reason ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1] AS reason
+    INTO known
+    FROM (
+      SELECT g.number, CASE
+        WHEN m.stream_name <> stream_names[g.stream] THEN format('it was written to %s', m.stream_name)
+        WHEN m.type <> types[g.number] THEN format('it was written as a %s', m.type)
+        WHEN m.data IS DISTINCT FROM data_texts[g.number]::jsonb THEN 'it was written with other data'
+      END AS reason
+      FROM (
+        SELECT p.stream, first_message + row_number() OVER (ORDER BY p.number, i) - 1 AS number
+        FROM unnest(part_streams[part:last_part], part_sizes[part:last_part]) WITH ORDINALITY AS p (stream, size, number),
+          generate_series(1, p.size) AS i
+      ) AS g
+      JOIN message_store.messages m ON m.id = ids[g.number]
+    ) AS n;
+
+    IF known.found = size AND known.same = size THEN
+      FOR message IN first_message .. first_message + size - 1 LOOP
+        SELECT m.position, m.global_position INTO place FROM message_store.messages m WHERE m.id = ids[message];
+        first_positions[message] := place.position;
+        first_global_positions[message] := place.global_position;
+      END LOOP;
+    ELSIF known.found > 0 THEN
+      refusal := json_build_object(
+        'id', ids[coalesce(known.differing, known.first_found)],
+        'reason', coalesce(known.reason, format('only %s of the %s messages were written before', known.found, size))
+      );
+    ELSE
+      FOR number IN part .. last_part LOOP
+        stream := part_streams[number];
+        IF part_expected_versions[number] <> versions[stream] THEN
+          refusal := json_build_object('stream', stream_names[stream], 'expected', part_expected_versions[number],
+            'actual', versions[stream]);
+          EXIT;
+        END IF;
+      END LOOP;
+      IF refusal IS NULL THEN
+        message := first_message;
+        FOR number IN part .. last_part LOOP
+          stream := part_streams[number];
+          FOR i IN 1 .. part_sizes[number] LOOP
+            versions[stream] := versions[stream] + 1;
+            positions[message] := versions[stream];
+            message := message + 1;
+          END LOOP;
+        END LOOP;
+      END IF;
+    END IF;
+
+    refusals[append] := refusal;
+    part := last_part + 1;
+    first_message := first_message + size;
+  END LOOP;
 END $$;

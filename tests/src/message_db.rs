@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::postgres::TestDatabase;
@@ -47,20 +48,27 @@ const FILES: [&str; 28] = [
 /// When it cannot be made.
 pub async fn message_db() -> TestDatabase {
     let database = TestDatabase::create_empty().await;
-    let client = connect(database.url(), None).await;
-    match std::env::var(MESSAGE_DB) {
-        Err(_) => client.batch_execute(include_str!("message_db.sql")).await.unwrap(),
-        Ok(folder) => {
-            client.batch_execute("SET search_path = message_store, public").await.unwrap();
-            for file in
-                FILES.iter().chain(&["privileges/sequence.sql", "privileges/functions.sql", "privileges/views.sql"])
-            {
-                let sql = std::fs::read_to_string(Path::new(&folder).join(file)).unwrap();
-                client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{file}: {error:?}"));
-            }
-        }
-    }
+    let folder = std::env::var_os(MESSAGE_DB);
+    install(database.url(), folder.as_ref().map(Path::new)).await.unwrap_or_else(|error| panic!("{error:#}"));
     database
+}
+
+/// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or our likeness.
+///
+/// # Errors
+/// When a file cannot be read or carried out; the text names it.
+pub async fn install(url: &str, folder: Option<&Path>) -> Result<()> {
+    let client = connect(url, None).await;
+    let Some(folder) = folder else {
+        return client.batch_execute(include_str!("message_db.sql")).await.context("our likeness of Message DB");
+    };
+    client.batch_execute("SET search_path = message_store, public").await?;
+    for file in FILES.iter().chain(&["privileges/sequence.sql", "privileges/functions.sql", "privileges/views.sql"]) {
+        let path = folder.join(file);
+        let sql = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        client.batch_execute(&sql).await.with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// A connection as Message DB's clients make it: as the given role, with the schema on the search path.

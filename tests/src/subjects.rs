@@ -57,14 +57,10 @@ impl Subject for Postgres {
         let mut client = self.client().await;
         let transaction = client.transaction().await.unwrap();
         for message in append.messages {
-            let (stream, expected): (_, [Option<i64>; 1]) = ([append.stream.as_str()], [None]);
-            let (ids, types, data): ([Uuid; 1], _, _) =
-                ([message.id.as_uuid()], [message.message_type], [message.data.as_str()]);
-            let nothing: [Option<&str>; 1] = [None];
-            let sql = "SELECT message_store.append_messages($1, $2, '{1}', $3, $4, $5, $6)";
-            let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-                [&&stream[..], &&expected[..], &&ids[..], &&types[..], &&data[..], &&nothing[..]];
-            transaction.execute(sql, &parameters).await.unwrap();
+            let sql = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb)";
+            let (id, data) = (message.id.to_string(), message.data.as_str());
+            let stream = append.stream.as_str();
+            transaction.execute(sql, &[&id, &stream, &message.message_type, &data]).await.unwrap();
         }
         tokio::time::sleep(hold).await;
         if commit {

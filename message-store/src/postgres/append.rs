@@ -1,91 +1,183 @@
-//! Appending: one round trip, one statement, one commit.
+//! Appends that share one round trip, one statement and one commit.
 
-use deadpool_postgres::{GenericClient, Object};
+use std::collections::HashMap;
+
 use serde::Deserialize;
-use tokio_postgres::error::DbError;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
-use super::failure::{is_bad_data, is_race, is_transient, is_unanswered};
+use super::failure::{is_bad_data, is_transient, is_unanswered};
 use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
 
-const APPEND: &str = include_str!("sql/append.sql");
+pub(super) const APPEND: &str = include_str!("sql/append.sql");
 
 /// Two appends in different categories can race for one id; the loser then finds it taken. And a foreign transaction
 /// may lock categories in another order than we do. Once more is enough unless the winner rolls back: a few times is plenty.
 pub(super) const RACES: usize = 5;
 
-pub(super) async fn append(client: &Object, appends: &[Append]) -> Result<Appended> {
-    let mut race = 0;
-    loop {
-        match send(client, appends).await {
-            Ok(appended) => return Ok(appended),
-            Err(error) if race < RACES && error.as_db_error().is_some_and(is_race) => race += 1,
-            Err(error) => return Err(meaning(error, appends)),
+/// The arguments of `append_messages`.
+#[derive(Debug, Default)]
+pub(super) struct Arguments<'a> {
+    stream_names: Vec<&'a str>,
+    append_parts: Vec<i32>,
+    part_streams: Vec<i32>,
+    part_expected_versions: Vec<Option<i64>>,
+    part_before: Vec<i32>,
+    part_sizes: Vec<i32>,
+    message_streams: Vec<i32>,
+    message_before: Vec<i32>,
+    ids: Vec<Uuid>,
+    types: Vec<&'a str>,
+    data: Vec<Option<&'a str>>,
+    metadata: Vec<Option<&'a str>>,
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+impl<'a> Arguments<'a> {
+    /// Of a batch: several appends, each with its parts. No message id comes twice.
+    pub(super) fn new(batch: impl IntoIterator<Item = &'a [Append]>) -> Self {
+        let mut arguments = Self::default();
+        // The number of each stream, and how many messages it has been given so far.
+        let mut streams: HashMap<&str, (i32, i32)> = HashMap::new();
+        for appends in batch {
+            arguments.append_parts.push(number(appends.len()));
+            for Append { stream, expected, messages } in appends {
+                let (stream_number, before) = streams.entry(stream.as_str()).or_insert_with(|| {
+                    arguments.stream_names.push(stream.as_str());
+                    (number(arguments.stream_names.len()), 0)
+                });
+                arguments.part_streams.push(*stream_number);
+                arguments.part_expected_versions.push(expected.number());
+                arguments.part_before.push(*before);
+                arguments.part_sizes.push(number(messages.len()));
+                for message in messages {
+                    arguments.message_streams.push(*stream_number);
+                    arguments.message_before.push(*before);
+                    arguments.ids.push(message.id.as_uuid());
+                    arguments.types.push(&message.message_type);
+                    arguments.data.push(message.data.as_str());
+                    arguments.metadata.push(message.metadata.as_str());
+                    *before += 1;
+                }
+            }
         }
+        arguments
+    }
+
+    /// In the order of the function's parameters.
+    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 12] {
+        [
+            &self.stream_names,
+            &self.append_parts,
+            &self.part_streams,
+            &self.part_expected_versions,
+            &self.part_before,
+            &self.part_sizes,
+            &self.message_streams,
+            &self.message_before,
+            &self.ids,
+            &self.types,
+            &self.data,
+            &self.metadata,
+        ]
     }
 }
 
-pub(super) async fn send(client: &impl GenericClient, appends: &[Append]) -> Result<Appended, tokio_postgres::Error> {
-    let streams: Vec<&str> = appends.iter().map(|append| append.stream.as_str()).collect();
-    let expected: Vec<Option<i64>> = appends.iter().map(|append| append.expected.number()).collect();
-    let messages =
-        || (1_i32..).zip(appends).flat_map(|(number, append)| append.messages.iter().map(move |m| (number, m)));
-    let numbers: Vec<i32> = messages().map(|(number, _)| number).collect();
-    let ids: Vec<Uuid> = messages().map(|(_, message)| message.id.as_uuid()).collect();
-    let types: Vec<&str> = messages().map(|(_, message)| message.message_type.as_str()).collect();
-    let data: Vec<Option<&str>> = messages().map(|(_, message)| message.data.as_str()).collect();
-    let metadata: Vec<Option<&str>> = messages().map(|(_, message)| message.metadata.as_str()).collect();
-
-    let statement = client.prepare_cached(APPEND).await?;
-    let rows = client.query(&statement, &[&streams, &expected, &numbers, &ids, &types, &data, &metadata]).await?;
-    let mut appended = Appended { written: Vec::with_capacity(rows.len()), already_written: false };
-    for row in &rows {
-        let position = Position::new(row.try_get(0)?);
-        let global_position = GlobalPosition::new(row.try_get(1)?);
-        appended.already_written = row.try_get(2)?;
-        appended.written.push(Written { position, global_position });
-    }
-    Ok(appended)
+/// Writes a batch; one result for each of its appends. An error is the whole batch's: nothing of it was written.
+pub(super) async fn send<'a>(
+    client: &tokio_postgres::Client,
+    statement: &Statement,
+    batch: impl IntoIterator<Item = &'a [Append]> + Clone,
+) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
+    let row = client.query_one(statement, &Arguments::new(batch.clone()).list()).await?;
+    results(&row, batch)
 }
 
+/// What the function said of each append.
+pub(super) fn results<'a>(
+    row: &Row,
+    batch: impl IntoIterator<Item = &'a [Append]>,
+) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
+    let positions: Vec<Option<i64>> = row.try_get(0)?;
+    let mut drawn = row.try_get::<_, Option<Vec<i64>>>(1)?.unwrap_or_default().into_iter();
+    let first_positions: Option<Vec<Option<i64>>> = row.try_get(2)?;
+    let first_global_positions: Option<Vec<Option<i64>>> = row.try_get(3)?;
+    let refusals: Option<Vec<Option<&str>>> = row.try_get(4)?;
+    let first =
+        |places: &Option<Vec<Option<i64>>>, message: usize| places.as_ref().and_then(|p| p.get(message).copied()?);
+
+    let mut results = Vec::new();
+    let mut message = 0;
+    for (append, appends) in batch.into_iter().enumerate() {
+        let size: usize = appends.iter().map(|append| append.messages.len()).sum();
+        let numbers = message..message + size;
+        message += size;
+        if let Some(refusal) = refusals.as_ref().and_then(|refusals| *refusals.get(append)?) {
+            results.push(Err(refused(refusal, appends)));
+            continue;
+        }
+        let mut appended = Appended { written: Vec::with_capacity(size), already_written: false };
+        for message in numbers {
+            let position = positions.get(message).copied().flatten();
+            let place = if position.is_some() {
+                position.zip(drawn.next())
+            } else {
+                appended.already_written = true;
+                first(&first_positions, message).zip(first(&first_global_positions, message))
+            };
+            appended.written.extend(place.map(|(position, global_position)| Written {
+                position: Position::new(position),
+                global_position: GlobalPosition::new(global_position),
+            }));
+        }
+        results.push(if appended.written.len() == size {
+            Ok(appended)
+        } else {
+            Err(Error::backend("appending", false, "the server did not say where every message stands"))
+        });
+    }
+    Ok(results)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Refusal {
+    Version { stream: StreamName, actual: i64 },
+    Id { id: MessageId, reason: String },
+}
+
+fn refused(refusal: &str, appends: &[Append]) -> Error {
+    let unclear = |reason: String| Error::backend("appending; nothing was written", false, reason);
+    match serde_json::from_str(refusal) {
+        Ok(Refusal::Version { stream, actual }) => {
+            let Some(append) = appends.iter().find(|append| append.stream == stream) else {
+                return unclear(refusal.to_owned());
+            };
+            let actual = if actual < 0 { Version::NO_STREAM } else { Version::at(Position::new(actual)) };
+            Error::WrongExpectedVersion { stream, expected: append.expected, actual }
+        }
+        Ok(Refusal::Id { id, reason }) => {
+            let append = appends.iter().find(|append| append.messages.iter().any(|message| message.id == id));
+            let Some(append) = append else { return unclear(refusal.to_owned()) };
+            Error::IdConflict { id, stream: append.stream.clone(), reason }
+        }
+        Err(error) => unclear(format!("{refusal}: {error}")),
+    }
+}
+
+/// What an error means for appends that were sent.
 pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error {
     if is_unanswered(&error) {
         return Error::CommitUnknown { source: error.into() };
     }
-    let typed = error.as_db_error().and_then(|db_error| match db_error.code().code() {
-        "P0001" => version_conflict(db_error, appends),
-        "MS001" => id_conflict(db_error),
-        _ if is_bad_data(db_error) => Some(Error::invalid("message", db_error.message())),
-        _ => None,
-    });
-    typed.unwrap_or_else(|| {
-        let transient = error.code().is_some_and(is_transient);
-        let stream = appends.first().map_or("nothing", |append| append.stream.as_str());
-        Error::backend(format!("appending to {stream}"), transient, error)
-    })
-}
-
-#[derive(Deserialize)]
-struct VersionDetail {
-    stream: StreamName,
-    actual: i64,
-}
-
-fn version_conflict(error: &DbError, appends: &[Append]) -> Option<Error> {
-    let detail: VersionDetail = serde_json::from_str(error.detail()?).ok()?;
-    let expected = appends.iter().find(|append| append.stream == detail.stream)?.expected;
-    let actual = if detail.actual < 0 { Version::NO_STREAM } else { Version::at(Position::new(detail.actual)) };
-    Some(Error::WrongExpectedVersion { stream: detail.stream, expected, actual })
-}
-
-#[derive(Deserialize)]
-struct IdDetail {
-    id: MessageId,
-    stream: StreamName,
-    reason: String,
-}
-
-fn id_conflict(error: &DbError) -> Option<Error> {
-    let IdDetail { id, stream, reason } = serde_json::from_str(error.detail()?).ok()?;
-    Some(Error::IdConflict { id, stream, reason })
+    if let Some(db_error) = error.as_db_error().filter(|error| is_bad_data(error)) {
+        return Error::invalid("message", db_error.message());
+    }
+    let transient = error.code().is_some_and(is_transient);
+    let stream = appends.first().map_or("nothing", |append| append.stream.as_str());
+    Error::backend(format!("appending to {stream}"), transient, error)
 }

@@ -3,6 +3,7 @@
 mod append;
 mod check;
 mod failure;
+mod group_commit;
 mod hold;
 mod installation;
 mod listen;
@@ -11,6 +12,7 @@ mod migrate;
 mod once;
 mod options;
 mod read;
+mod session;
 mod view;
 
 use std::fmt;
@@ -27,7 +29,9 @@ use crate::{
     StreamName, StreamRead, Version, WakeUp,
 };
 use failure::{backend, pool_failure};
+use group_commit::GroupCommit;
 use listen::Listener;
+use session::Session;
 
 pub use check::{Check, Finding, check};
 pub use installation::Installation;
@@ -52,8 +56,9 @@ pub struct PostgresStore {
     store_id: RwLock<StoreId>,
     bells: Arc<Bells>,
     listener: Listener,
+    group_commit: GroupCommit,
     holds: Holds,
-    session: hold::Session,
+    hold_session: Session,
 }
 
 /// Makes or upgrades the schema in the database that a URL names. Where Message DB has installed its own, it is left as it is, or,
@@ -81,10 +86,9 @@ impl PostgresStore {
     }
 
     /// Rings for readers here and in other processes.
-    fn ring(&self, appends: &[Append]) {
-        let streams = appends.iter().map(|append| &append.stream);
-        self.bells.ring_for(streams.clone());
-        self.listener.tell(streams);
+    fn ring(&self, streams: &[StreamName]) {
+        self.bells.ring_for(streams);
+        self.listener.tell(streams.iter());
     }
 
     /// Refuses what Message DB's own schema has no room for.
@@ -129,16 +133,13 @@ impl MessageStore for PostgresStore {
 
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
         crate::append::validate(&appends, &self.limits)?;
-        let mut connection = self.connection().await?;
+        let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
         let appended = if self.is_message_db {
-            message_db::append(&mut connection, &appends).await?
+            message_db::append(&mut self.connection().await?, &appends).await?
         } else {
-            append::append(&connection, &appends).await?
+            self.group_commit.append(appends).await?
         };
-        drop(connection);
-        if !appended.already_written {
-            self.ring(&appends);
-        }
+        self.ring(&streams);
         Ok(appended)
     }
 
@@ -171,7 +172,7 @@ impl MessageStore for PostgresStore {
     async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
         self.assert_ours("de-duplication")?;
         let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
-        let lock = until_free(waits, || self.session.try_hold(claim)).await?;
+        let lock = until_free(waits, || hold::try_hold(&self.hold_session, claim)).await?;
         Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
@@ -184,7 +185,8 @@ impl MessageStore for PostgresStore {
         let seen = once::append_once(&mut connection, claim, &appends, &result).await?;
         drop(connection);
         if seen.is_none() {
-            self.ring(&appends);
+            let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
+            self.ring(&streams);
         }
         Ok(seen)
     }

@@ -6,7 +6,7 @@ use deadpool_postgres::Object;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::append::{RACES, meaning};
+use super::append::{APPEND, RACES, meaning};
 use super::failure::{backend, is_race};
 use super::{append, get};
 use crate::idempotence::{Claim, Seen};
@@ -32,30 +32,31 @@ pub(super) async fn append_once(
     appends: &[Append],
     result: &Json,
 ) -> Result<Option<Seen>> {
-    let mut race = 0;
+    let mut races = 0;
     loop {
         match attempt(client, claim, appends, result).await {
-            Ok(true) => return Ok(None),
-            Ok(false) => {
+            Ok(Ok(true)) => return Ok(None),
+            Ok(Ok(false)) => {
                 if let Some(seen) = seen(client, claim).await? {
                     return Ok(Some(seen));
                 }
                 // Its holder expired between the two statements.
             }
-            Err(error) if race < RACES && error.as_db_error().is_some_and(is_race) => {}
+            Ok(Err(refused)) => return Err(refused),
+            Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => {}
             Err(error) => return Err(meaning(error, appends)),
         }
-        race += 1;
+        races += 1;
     }
 }
 
-/// Whether the key was free; if so, it is taken and the messages are written.
+/// Whether the key was free; if so, it is taken and the messages are written, unless they are refused.
 async fn attempt(
     client: &mut Object,
     claim: &Claim,
     appends: &[Append],
     result: &Json,
-) -> Result<bool, tokio_postgres::Error> {
+) -> Result<Result<bool>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     let statement = transaction.prepare_cached(TAKE).await?;
     let lifetime = seconds(claim.window.lifetime);
@@ -64,13 +65,18 @@ async fn attempt(
         .await?;
     if !row.try_get::<_, bool>(0)? {
         transaction.rollback().await?;
-        return Ok(false);
+        return Ok(Ok(false));
     }
     if !appends.is_empty() {
-        append::send(&transaction, appends).await?;
+        let statement = transaction.prepare_cached(APPEND).await?;
+        let sent = append::send(transaction.client(), &statement, [appends]).await?;
+        if let Some(Err(refused)) = sent.into_iter().find(Result::is_err) {
+            transaction.rollback().await?;
+            return Ok(Err(refused));
+        }
     }
     transaction.commit().await?;
-    Ok(true)
+    Ok(Ok(true))
 }
 
 pub(super) async fn sweep(client: &Object, batch: u32) -> Result<u64> {

@@ -7,9 +7,10 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
-use super::hold::Session;
+use super::group_commit::GroupCommit;
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
+use super::session::Session;
 use super::{PostgresStore, failure, migrate, read};
 use crate::idempotence::Holds;
 use crate::wake_up::Bells;
@@ -93,8 +94,20 @@ impl PostgresOptions {
         let bells = Arc::new(Bells::default());
         let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells));
         let (limits, store_id) = (self.limits, RwLock::new(store_id));
-        let (holds, session) = (Holds::default(), Session::new(self));
-        Ok(PostgresStore { pool, place, limits, is_message_db, store_id, bells, listener, holds, session })
+        let group_commit = GroupCommit::start(&self);
+        let (holds, hold_session) = (Holds::default(), Session::new(self));
+        Ok(PostgresStore {
+            pool,
+            place,
+            limits,
+            is_message_db,
+            store_id,
+            bells,
+            listener,
+            group_commit,
+            holds,
+            hold_session,
+        })
     }
 
     /// A connection of its own. It ends when it is dropped.
@@ -122,6 +135,15 @@ impl PostgresOptions {
         };
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
+    }
+
+    /// For a session that does nothing but append: a plan made while the table is small must not be one that reads it whole.
+    pub(super) fn for_appends(mut self) -> Self {
+        self.set("plan_cache_mode", "force_generic_plan");
+        for off in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"] {
+            self.set(off, "off");
+        }
+        self
     }
 
     /// Sets a parameter of every session.

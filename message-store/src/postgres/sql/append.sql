@@ -1,2 +1,2 @@
-SELECT message_position, message_global_position, already_written
-FROM message_store.append_messages($1, $2, $3, $4, $5, $6, $7)
+SELECT positions, global_positions, first_positions, first_global_positions, refusals
+FROM message_store.append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)

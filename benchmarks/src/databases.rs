@@ -1,0 +1,72 @@
+//! The databases of a private server: ours, Message DB's, and one for plain SQL.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use message_store::postgres::PostgresStore;
+use message_store_tests::message_db;
+use tokio_postgres::{Client, NoTls};
+
+/// One server, a database for each side.
+pub struct Databases {
+    server: String,
+    /// Message DB's own files, or nothing: then our likeness of them stands in.
+    message_db: Option<std::path::PathBuf>,
+}
+
+impl Databases {
+    pub fn new(server: &str, message_db: Option<&Path>) -> Self {
+        Self { server: server.to_owned(), message_db: message_db.map(Path::to_owned) }
+    }
+
+    /// An empty database of this name, with our schema. Returns its URL.
+    pub async fn ours(&self, name: &str) -> Result<String> {
+        let url = self.empty(name).await?;
+        drop(PostgresStore::open(&url).await?);
+        Ok(url)
+    }
+
+    /// An empty database of this name, with Message DB's schema.
+    pub async fn message_db(&self, name: &str) -> Result<String> {
+        let url = self.empty(name).await?;
+        message_db::install(&url, self.message_db.as_deref()).await?;
+        Ok(url)
+    }
+
+    /// Whose Message DB it is.
+    pub fn message_db_is(&self) -> &'static str {
+        if self.message_db.is_some() {
+            "Message DB's own SQL"
+        } else {
+            "our likeness of Message DB's SQL (npm, or its package, was not there)"
+        }
+    }
+
+    pub async fn empty(&self, name: &str) -> Result<String> {
+        let client = connect(&self.server).await?;
+        client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+        client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+        let (head, _) = self.server.rsplit_once('/').context("the server's URL has no path")?;
+        Ok(format!("{head}/{name}"))
+    }
+}
+
+pub async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// So many connections.
+pub async fn connections(url: &str, count: usize) -> Result<Vec<std::sync::Arc<Client>>> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        clients.push(std::sync::Arc::new(connect(url).await?));
+    }
+    Ok(clients)
+}
+
+/// Empties the table, so that every round begins alike.
+pub async fn clear(url: &str) -> Result<()> {
+    Ok(connect(url).await?.batch_execute("TRUNCATE message_store.messages").await?)
+}

@@ -1,0 +1,107 @@
+//! F1, F2, F3: appending, against Message DB and against plain SQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use message_store::{MessageStore, connect};
+
+use crate::bench::Bench;
+use crate::databases::clear;
+use crate::messages;
+use crate::references::{copy, insert_many, insert_one, write_message};
+use crate::report::{Goal, Line};
+use crate::rounds::{Sample, Side, closed_loop, interleave};
+
+/// Appends of one message each to the writer's own stream.
+pub async fn append(store: &Arc<dyn MessageStore>, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
+    let store = Arc::clone(store);
+    closed_loop(writers, time, move |writer, number| {
+        let store = Arc::clone(&store);
+        async move {
+            store.append(vec![messages::append(writer, categories, number)?]).await?;
+            Ok(1)
+        }
+    })
+    .await
+}
+
+async fn append_in(url: &str, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
+    clear(url).await?;
+    append(&connect(url).await?, writers, categories, time).await
+}
+
+const UNFAIR: &str = "Message DB's function takes one message a call; its clients cannot share a commit. Ours shares commits among the writers of one process.";
+
+pub async fn f1(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let (ours, theirs) = (bench.databases.ours("f1").await?, bench.databases.message_db("f1_message_db").await?);
+    let mut lines = Vec::new();
+    for (categories, goal) in [(1, 25.0), (32, 5.0)] {
+        let sides = [
+            Side::new(format!("write_message, {categories} categories"), || write_message(&theirs, 32, categories, effort.time)),
+            Side::new(format!("ours, 256 writers, {categories} categories"), || append_in(&ours, 256, categories, effort.time)),
+        ];
+        let samples = interleave(effort, &sides).await?;
+        lines.push(Line {
+            figure: "F1".into(),
+            what: format!("appends, 256 writers, {categories} categories"),
+            ours: samples[1].per_second,
+            reference: "write_message, 32 connections".into(),
+            theirs: Some(samples[0].per_second),
+            unit: "/s",
+            goal: Some(Goal::AtLeast(goal)),
+            errors: samples.iter().map(|sample| sample.errors).sum(),
+            note: format!("{UNFAIR} The reference is {}.", bench.databases.message_db_is()),
+        });
+    }
+    Ok(lines)
+}
+
+pub async fn f2(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let url = bench.databases.ours("f2").await?;
+    let time = effort.time;
+    let sides = [
+        Side::new("ours, 256 writers", || append_in(&url, 256, 1, time)),
+        Side::new("INSERT of 256 rows, 1 connection", || insert_many(&url, 256, 1, time)),
+        Side::new("INSERT of 128 rows, 2 connections", || insert_many(&url, 128, 2, time)),
+        Side::new("COPY of 256 rows, 1 connection", || copy(&url, 256, 1, time)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    let errors = samples.iter().map(|sample| sample.errors).sum();
+    Ok((1..sides.len())
+        .map(|side| Line {
+            figure: "F2".into(),
+            what: "appends, 256 writers, 1 category".into(),
+            ours: samples[0].per_second,
+            reference: sides[side].name.clone(),
+            theirs: Some(samples[side].per_second),
+            unit: "rows/s",
+            goal: (side == 1).then_some(Goal::AtLeast(0.5)),
+            errors,
+            note: "The references check no version, look for no id, keep no reader safe and give no position back.".into(),
+        })
+        .collect())
+}
+
+pub async fn f3(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let url = bench.databases.ours("f3").await?;
+    let sides = [
+        Side::new("ours, 1 writer", || append_in(&url, 1, 1, effort.time)),
+        Side::new("INSERT of 1 row", || insert_one(&url, effort.time)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    Ok(vec![Line {
+        figure: "F3".into(),
+        what: "latency of an append, 1 writer, p50".into(),
+        ours: samples[0].p50,
+        reference: sides[1].name.clone(),
+        theirs: Some(samples[1].p50),
+        unit: "ms",
+        goal: Some(Goal::AtMost(1.3)),
+        errors: samples.iter().map(|sample| sample.errors).sum(),
+        note: String::new(),
+    }])
+}

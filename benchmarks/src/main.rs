@@ -1,0 +1,75 @@
+//! What the message store can do, measured side by side with what it stands on and with others.
+
+mod bench;
+mod databases;
+mod figures;
+mod messages;
+mod references;
+mod report;
+mod rounds;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use message_store_tests::postgres::{LocalServer, Purpose};
+
+use bench::Bench;
+use databases::Databases;
+use report::Report;
+use rounds::Effort;
+
+/// Measures the message store side by side with what it stands on, on a private PostgreSQL with fsync on.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Fewer and shorter rounds: under five minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Only these figures, such as F1,F3.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Where the figures are written as JSON.
+    #[arg(long, default_value = "figures.json")]
+    json: PathBuf,
+    /// The folder `database` of Message DB's npm package.
+    #[arg(long)]
+    message_db: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let server = LocalServer::start(Purpose::Measuring).await?;
+    let measured = tokio::select! {
+        measured = measure(&arguments, server.url()) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    server.stop()?;
+    let report = measured?;
+    report.print();
+    report.write(&arguments.json)
+}
+
+async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
+    let effort = if arguments.quick {
+        Effort { rounds: 3, time: Duration::from_millis(700), is_quick: true }
+    } else {
+        Effort { rounds: 7, time: Duration::from_secs(3), is_quick: false }
+    };
+    let bench = Bench { databases: Databases::new(server, arguments.message_db.as_deref()), effort };
+    let mut report = Report::default();
+    let wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
+    macro_rules! figure {
+        ($name:literal, $measure:expr) => {
+            if wanted($name) {
+                eprintln!("{}", $name);
+                report.lines.extend($measure.await?);
+            }
+        };
+    }
+    figure!("F1", figures::appends::f1(&bench));
+    figure!("F2", figures::appends::f2(&bench));
+    figure!("F3", figures::appends::f3(&bench));
+    Ok(report)
+}

@@ -1,0 +1,32 @@
+//! The messages that are written: an event of some 250 bytes, as a component writes them.
+
+use message_store::{Append, Json, NewMessage, Result, StreamName};
+use uuid::Uuid;
+
+pub const TYPE: &str = "Deposited";
+
+pub fn data(number: usize) -> String {
+    format!(
+        r#"{{"depositId":"{}","accountId":"{number}","amount":"7.50","time":"2026-01-01T00:00:00.000Z","processedTime":"2026-01-01T00:00:00.001Z"}}"#,
+        Uuid::new_v4()
+    )
+}
+
+pub fn metadata(number: usize) -> String {
+    format!(
+        r#"{{"causationMessageStreamName":"account:command-{number}","causationMessagePosition":{number},"causationMessageGlobalPosition":{number},"correlationStreamName":"transfer-{number}"}}"#
+    )
+}
+
+pub fn message(number: usize) -> Result<NewMessage> {
+    Ok(NewMessage { metadata: Json::parse(&metadata(number))?, ..NewMessage::new(TYPE, Json::parse(&data(number))?) })
+}
+
+/// The writer's own stream, in its category out of so many.
+pub fn stream(writer: usize, categories: usize) -> String {
+    format!("account{}-{writer}", writer % categories)
+}
+
+pub fn append(writer: usize, categories: usize, number: usize) -> Result<Append> {
+    Ok(Append::to(StreamName::new(stream(writer, categories))?).message(message(number)?))
+}

@@ -1,0 +1,114 @@
+//! What ours is measured against, in plain SQL: Message DB's way of writing, and what the table itself can take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::SinkExt as _;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::databases::{clear, connections};
+use crate::messages::{TYPE, data, metadata, stream};
+use crate::rounds::{Sample, closed_loop};
+
+/// Message DB's clients' statement, one message each, over so many connections.
+pub async fn write_message(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
+    const WRITE: &str = "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
+    clear(url).await?;
+    let path = "SET search_path = message_store, public";
+    let mut prepared = Vec::new();
+    for client in connections(url, workers).await? {
+        client.batch_execute(path).await?;
+        let statement = client.prepare(WRITE).await?;
+        prepared.push((client, statement));
+    }
+    let prepared = Arc::new(prepared);
+    closed_loop(workers, time, move |worker, number| {
+        let prepared = Arc::clone(&prepared);
+        async move {
+            let (client, statement) = &prepared[worker];
+            let (id, stream) = (Uuid::new_v4().to_string(), stream(worker, categories));
+            client.query(statement, &[&id, &stream, &TYPE, &data(number), &metadata(number)]).await?;
+            Ok(1)
+        }
+    })
+    .await
+}
+
+const COLUMNS: &str = "id, stream_name, position, type, data, metadata";
+
+/// INSERT of one row, one connection.
+pub async fn insert_one(url: &str, time: Duration) -> Result<Sample> {
+    clear(url).await?;
+    let client = connections(url, 1).await?.remove(0);
+    let sql =
+        format!("INSERT INTO message_store.messages ({COLUMNS}) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb)");
+    let statement = client.prepare(&sql).await?;
+    closed_loop(1, time, move |_, number| {
+        let (client, statement) = (Arc::clone(&client), statement.clone());
+        async move {
+            let (data, metadata) = (data(number), metadata(number));
+            client
+                .execute(&statement, &[&Uuid::new_v4(), &stream(0, 1), &(number as i64), &TYPE, &data, &metadata])
+                .await?;
+            Ok(1)
+        }
+    })
+    .await
+}
+
+/// INSERT of many rows at a time, over so many connections.
+pub async fn insert_many(url: &str, rows: usize, workers: usize, time: Duration) -> Result<Sample> {
+    clear(url).await?;
+    let sql = format!(
+        "INSERT INTO message_store.messages ({COLUMNS}) SELECT id, stream_name, position, type, data::jsonb, metadata::jsonb \
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]) \
+         AS n (id, stream_name, position, type, data, metadata)"
+    );
+    let mut prepared = Vec::new();
+    for client in connections(url, workers).await? {
+        let statement = client.prepare(&sql).await?;
+        prepared.push((client, statement));
+    }
+    let prepared = Arc::new(prepared);
+    closed_loop(workers, time, move |worker, number| {
+        let prepared = Arc::clone(&prepared);
+        async move {
+            let (client, statement) = &prepared[worker];
+            let ids: Vec<Uuid> = (0..rows).map(|_| Uuid::new_v4()).collect();
+            let streams: Vec<String> = (0..rows).map(|row| stream(worker * rows + row, 1)).collect();
+            let positions = vec![number as i64; rows];
+            let types = vec![TYPE; rows];
+            let data: Vec<String> = (0..rows).map(data).collect();
+            let metadata: Vec<String> = (0..rows).map(metadata).collect();
+            client.execute(statement, &[&ids, &streams, &positions, &types, &data, &metadata]).await?;
+            Ok(rows)
+        }
+    })
+    .await
+}
+
+/// COPY of many rows at a time, one commit each.
+pub async fn copy(url: &str, rows: usize, workers: usize, time: Duration) -> Result<Sample> {
+    clear(url).await?;
+    let clients: Arc<Vec<Arc<Client>>> = Arc::new(connections(url, workers).await?);
+    closed_loop(workers, time, move |worker, number| {
+        let clients = Arc::clone(&clients);
+        async move {
+            let mut text = String::with_capacity(rows * 512);
+            for row in 0..rows {
+                use std::fmt::Write as _;
+                let (id, stream) = (Uuid::new_v4(), stream(worker * rows + row, 1));
+                writeln!(text, "{id}\t{stream}\t{number}\t{TYPE}\t{}\t{}", data(row), metadata(row))?;
+            }
+            let sql = format!("COPY message_store.messages ({COLUMNS}) FROM STDIN");
+            let sink = clients[worker].copy_in::<_, std::io::Cursor<Vec<u8>>>(&sql).await?;
+            futures_util::pin_mut!(sink);
+            sink.send(std::io::Cursor::new(text.into_bytes())).await?;
+            sink.as_mut().finish().await?;
+            Ok(rows)
+        }
+    })
+    .await
+}
