@@ -63,9 +63,9 @@ END $$;
 -- messages. Numbers of streams count from 1; "before" is how many messages of the same stream stand in front in the batch.
 -- No message id comes twice.
 --
--- Returns, for each message, the position it was given (NULL: not written now), and the global positions of those that were
--- written now, in order; or, where it was written before, its first places. For each append, why it was refused, as JSON: with
--- expected and actual for a version conflict, with id and reason for an id that is taken. Arrays that would say nothing are NULL.
+-- Returns, for each message, its position and global position (NULL where its append is refused). For each append, why it is
+-- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken; and whether it
+-- was written before, so that its places are its first ones. These two are NULL when all is as usual.
 CREATE FUNCTION message_store.append_messages(
   stream_names text[],
   append_parts int[],
@@ -81,13 +81,13 @@ CREATE FUNCTION message_store.append_messages(
   metadata_texts text[],
   OUT positions bigint[],
   OUT global_positions bigint[],
-  OUT first_positions bigint[],
-  OUT first_global_positions bigint[],
-  OUT refusals text[]
+  OUT refusals text[],
+  OUT written_before boolean[]
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   versions bigint[];
+  first_global_positions bigint[];
 BEGIN
   PERFORM message_store.lock_categories(stream_names);
 
@@ -104,8 +104,8 @@ BEGIN
       SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id
     )
   THEN
-    SELECT d.positions, d.first_positions, d.first_global_positions, d.refusals
-    INTO positions, first_positions, first_global_positions, refusals
+    SELECT d.positions, d.global_positions, d.refusals, d.written_before
+    INTO positions, first_global_positions, refusals, written_before
     FROM message_store.decide_appends(stream_names, versions, append_parts, part_streams, part_expected_versions, part_sizes,
       ids, types, data_texts) AS d;
   ELSE
@@ -116,21 +116,25 @@ BEGIN
     );
   END IF;
 
+  -- Global positions are drawn in the order of the messages.
   PERFORM message_store.publish_lower_bound();
+  global_positions := ARRAY(
+    SELECT CASE
+      WHEN m.first IS NOT NULL THEN m.first
+      WHEN m.position IS NOT NULL THEN nextval('message_store.messages_global_position_seq')
+    END
+    FROM unnest(positions, first_global_positions) AS m (position, first)
+  );
 
-  WITH inserted AS (
-    INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata)
-    SELECT n.id, stream_names[n.stream], n.position, n.type, n.data_text::jsonb, n.metadata_text::jsonb
-    FROM unnest(ids, message_streams, positions, types, data_texts, metadata_texts)
-      WITH ORDINALITY AS n (id, stream, position, type, data_text, metadata_text, number)
-    WHERE n.position IS NOT NULL
-    ORDER BY n.number
-    RETURNING messages.global_position
-  )
-  SELECT array_agg(inserted.global_position ORDER BY inserted.global_position) INTO global_positions FROM inserted;
+  INSERT INTO message_store.messages (id, stream_name, position, global_position, type, data, metadata)
+  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data_text::jsonb, n.metadata_text::jsonb
+  FROM unnest(ids, message_streams, positions, global_positions, types, data_texts, metadata_texts, first_global_positions)
+    AS n (id, stream, position, global_position, type, data_text, metadata_text, first)
+  WHERE n.position IS NOT NULL AND n.first IS NULL;
 END $$;
 
--- Which appends of a batch may be written, one after the other, when some may not.
+-- Which appends of a batch may be written, one after the other, when some may not. Global positions are those of messages that
+-- were written before.
 CREATE FUNCTION message_store.decide_appends(
   stream_names text[],
   versions bigint[],
@@ -142,9 +146,9 @@ CREATE FUNCTION message_store.decide_appends(
   types text[],
   data_texts text[],
   OUT positions bigint[],
-  OUT first_positions bigint[],
-  OUT first_global_positions bigint[],
-  OUT refusals text[]
+  OUT global_positions bigint[],
+  OUT refusals text[],
+  OUT written_before boolean[]
 )
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -159,8 +163,8 @@ DECLARE
   place record;
 BEGIN
   positions := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
-  first_positions := positions;
-  first_global_positions := positions;
+  global_positions := positions;
+  written_before := array_fill(false, ARRAY[cardinality(append_parts)]);
   refusals := array_fill(NULL::text, ARRAY[cardinality(append_parts)]);
 
   FOR append IN 1 .. cardinality(append_parts) LOOP
@@ -193,9 +197,10 @@ BEGIN
     IF known.found = size AND known.same = size THEN
       FOR message IN first_message .. first_message + size - 1 LOOP
         SELECT m.position, m.global_position INTO place FROM message_store.messages m WHERE m.id = ids[message];
-        first_positions[message] := place.position;
-        first_global_positions[message] := place.global_position;
+        positions[message] := place.position;
+        global_positions[message] := place.global_position;
       END LOOP;
+      written_before[append] := true;
     ELSIF known.found > 0 THEN
       refusal := json_build_object(
         'id', ids[coalesce(known.differing, known.first_found)],

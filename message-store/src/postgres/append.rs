@@ -103,44 +103,28 @@ pub(super) fn results<'a>(
     batch: impl IntoIterator<Item = &'a [Append]>,
 ) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
     let positions: Vec<Option<i64>> = row.try_get(0)?;
-    let mut drawn = row.try_get::<_, Option<Vec<i64>>>(1)?.unwrap_or_default().into_iter();
-    let first_positions: Option<Vec<Option<i64>>> = row.try_get(2)?;
-    let first_global_positions: Option<Vec<Option<i64>>> = row.try_get(3)?;
-    let refusals: Option<Vec<Option<&str>>> = row.try_get(4)?;
-    let first =
-        |places: &Option<Vec<Option<i64>>>, message: usize| places.as_ref().and_then(|p| p.get(message).copied()?);
+    let global_positions: Vec<Option<i64>> = row.try_get(1)?;
+    let refusals: Option<Vec<Option<&str>>> = row.try_get(2)?;
+    let written_before: Option<Vec<bool>> = row.try_get(3)?;
 
+    let mut places = positions.into_iter().zip(global_positions);
     let mut results = Vec::new();
-    let mut message = 0;
-    for (append, appends) in batch.into_iter().enumerate() {
-        let size: usize = appends.iter().map(|append| append.messages.len()).sum();
-        let numbers = message..message + size;
-        message += size;
-        if let Some(refusal) = refusals.as_ref().and_then(|refusals| *refusals.get(append)?) {
-            results.push(Err(refused(refusal, appends)));
-            continue;
-        }
-        let mut appended = Appended { written: Vec::with_capacity(size), already_written: false };
-        for message in numbers {
-            let position = positions.get(message).copied().flatten();
-            let place = if position.is_some() {
-                position.zip(drawn.next())
-            } else {
-                appended.already_written = true;
-                first(&first_positions, message).zip(first(&first_global_positions, message))
-            };
-            appended.written.extend(place.map(|(position, global_position)| Written {
-                position: Position::new(position),
-                global_position: GlobalPosition::new(global_position),
-            }));
-        }
-        results.push(if appended.written.len() == size {
-            Ok(appended)
-        } else {
-            Err(Error::backend("appending", false, "the server did not say where every message stands"))
+    for (number, appends) in batch.into_iter().enumerate() {
+        let size = appends.iter().map(|append| append.messages.len()).sum();
+        let written: Vec<Written> = places.by_ref().take(size).filter_map(|(p, g)| p.zip(g).map(written)).collect();
+        let refusal = refusals.as_ref().and_then(|refusals| *refusals.get(number)?);
+        let already_written = written_before.as_ref().is_some_and(|before| before.get(number) == Some(&true));
+        results.push(match refusal {
+            Some(refusal) => Err(refused(refusal, appends)),
+            None if written.len() == size => Ok(Appended { written, already_written }),
+            None => Err(Error::backend("appending", false, "the server did not say where every message stands")),
         });
     }
     Ok(results)
+}
+
+fn written((position, global_position): (i64, i64)) -> Written {
+    Written { position: Position::new(position), global_position: GlobalPosition::new(global_position) }
 }
 
 #[derive(Deserialize)]
