@@ -77,8 +77,8 @@ CREATE FUNCTION message_store.append_messages(
   message_before int[],
   ids uuid[],
   types text[],
-  data_texts text[],
-  metadata_texts text[],
+  data jsonb[],
+  metadata jsonb[],
   OUT positions bigint[],
   OUT global_positions bigint[],
   OUT refusals text[],
@@ -107,7 +107,7 @@ BEGIN
     SELECT d.positions, d.global_positions, d.refusals, d.written_before
     INTO positions, first_global_positions, refusals, written_before
     FROM message_store.decide_appends(stream_names, versions, append_parts, part_streams, part_expected_versions, part_sizes,
-      ids, types, data_texts) AS d;
+      ids, types, append_messages.data) AS d;
   ELSE
     positions := ARRAY(
       SELECT versions[m.stream] + m.before + 1
@@ -127,9 +127,9 @@ BEGIN
   );
 
   INSERT INTO message_store.messages (id, stream_name, position, global_position, type, data, metadata)
-  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data_text::jsonb, n.metadata_text::jsonb
-  FROM unnest(ids, message_streams, positions, global_positions, types, data_texts, metadata_texts, first_global_positions)
-    AS n (id, stream, position, global_position, type, data_text, metadata_text, first)
+  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data, n.metadata
+  FROM unnest(ids, message_streams, positions, global_positions, types, append_messages.data, append_messages.metadata, first_global_positions)
+    AS n (id, stream, position, global_position, type, data, metadata, first)
   WHERE n.position IS NOT NULL AND n.first IS NULL;
 END $$;
 
@@ -144,7 +144,7 @@ CREATE FUNCTION message_store.decide_appends(
   part_sizes int[],
   ids uuid[],
   types text[],
-  data_texts text[],
+  data jsonb[],
   OUT positions bigint[],
   OUT global_positions bigint[],
   OUT refusals text[],
@@ -184,7 +184,7 @@ BEGIN
       SELECT g.number, CASE
         WHEN m.stream_name <> stream_names[g.stream] THEN format('it was written to %s', m.stream_name)
         WHEN m.type <> types[g.number] THEN format('it was written as a %s', m.type)
-        WHEN m.data IS DISTINCT FROM data_texts[g.number]::jsonb THEN 'it was written with other data'
+        WHEN m.data IS DISTINCT FROM decide_appends.data[g.number] THEN 'it was written with other data'
       END AS reason
       FROM (
         SELECT p.stream, first_message + row_number() OVER (ORDER BY p.number, i) - 1 AS number

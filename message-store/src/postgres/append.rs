@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use bytes::BytesMut;
 use serde::Deserialize;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
@@ -29,8 +30,27 @@ pub(super) struct Arguments<'a> {
     message_before: Vec<i32>,
     ids: Vec<Uuid>,
     types: Vec<&'a str>,
-    data: Vec<Option<&'a str>>,
-    metadata: Vec<Option<&'a str>>,
+    data: Vec<Option<Jsonb<'a>>>,
+    metadata: Vec<Option<Jsonb<'a>>>,
+}
+
+/// JSON that is sent as it stands. The server parses it before it takes any lock.
+#[derive(Clone, Copy, Debug)]
+struct Jsonb<'a>(&'a str);
+
+impl ToSql for Jsonb<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        const VERSION: u8 = 1;
+        out.extend_from_slice(&[VERSION]);
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+
+    to_sql_checked!();
 }
 
 fn number(count: usize) -> i32 {
@@ -59,8 +79,8 @@ impl<'a> Arguments<'a> {
                     arguments.message_before.push(*before);
                     arguments.ids.push(message.id.as_uuid());
                     arguments.types.push(&message.message_type);
-                    arguments.data.push(message.data.as_str());
-                    arguments.metadata.push(message.metadata.as_str());
+                    arguments.data.push(message.data.as_str().map(Jsonb));
+                    arguments.metadata.push(message.metadata.as_str().map(Jsonb));
                     *before += 1;
                 }
             }

@@ -46,7 +46,8 @@ impl GroupCommit {
     pub(super) fn start(options: &PostgresOptions) -> Self {
         let lane = |_| {
             let (sender, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(Lane { session: Session::new(options.clone().for_appends()) }.run(queue));
+            let session = |_| Session::new(options.clone().for_appends());
+            tokio::spawn(Lane { sessions: (0..UNDER_WAY).map(session).collect() }.run(queue));
             sender
         };
         Self((0..LANES).map(lane).collect())
@@ -65,7 +66,7 @@ impl GroupCommit {
 }
 
 struct Lane {
-    session: Session,
+    sessions: Vec<Session>,
 }
 
 impl Lane {
@@ -74,20 +75,23 @@ impl Lane {
         let lane = Arc::new(self);
         let (mut received, mut waiting) = (Vec::with_capacity(QUEUE), VecDeque::new());
         let mut under_way = FuturesUnordered::new();
+        let mut free: Vec<usize> = (0..UNDER_WAY).collect();
         let mut is_open = true;
         loop {
             while !waiting.is_empty()
                 && (under_way.is_empty() || (under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING))
             {
                 let batch = next_batch(&mut waiting);
-                if !batch.is_empty() {
-                    under_way.push(Arc::clone(&lane).settle(batch));
+                if !batch.is_empty()
+                    && let Some(session) = free.pop()
+                {
+                    under_way.push(Arc::clone(&lane).settle(session, batch));
                 }
             }
             let room = QUEUE.saturating_sub(waiting.len());
             tokio::select! {
                 biased;
-                Some(()) = under_way.next() => {}
+                Some(session) = under_way.next() => free.push(session),
                 count = queue.recv_many(&mut received, room), if is_open && room > 0 => {
                     is_open = count > 0;
                     waiting.extend(received.drain(..));
@@ -98,10 +102,10 @@ impl Lane {
     }
 
     /// Answers every job of a batch.
-    async fn settle(self: Arc<Self>, batch: Vec<Job>) {
+    async fn settle(self: Arc<Self>, session: usize, batch: Vec<Job>) -> usize {
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop() {
-            match self.attempt(&batch).await {
+            match self.attempt(&self.sessions[session], &batch).await {
                 Ok(results) => {
                     for (job, result) in batch.into_iter().zip(results) {
                         // A caller that has gone away does not want the answer; its append stands.
@@ -125,12 +129,13 @@ impl Lane {
                 }
             }
         }
+        session
     }
 
-    async fn attempt(&self, batch: &[Job]) -> Result<Vec<Result<Appended>>, Failed> {
+    async fn attempt(&self, session: &Session, batch: &[Job]) -> Result<Vec<Result<Appended>>, Failed> {
         let (mut races, mut lost) = (0, None);
         loop {
-            let connected = match self.session.connected().await {
+            let connected = match session.connected().await {
                 Ok(connected) => connected,
                 Err(error) => return Err(lost.map_or_else(|| Failed::unsent(&error), |lost| Failed::unanswered(&lost))),
             };
