@@ -4,6 +4,7 @@ mod bench;
 mod databases;
 mod figures;
 mod messages;
+mod processes;
 mod references;
 mod report;
 mod rounds;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use message_store_tests::postgres::{LocalServer, Purpose};
 
 use bench::Bench;
@@ -23,6 +24,8 @@ use rounds::Effort;
 /// Measures the message store side by side with what it stands on, on a private PostgreSQL with fsync on.
 #[derive(Debug, Parser)]
 struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Fewer and shorter rounds: under five minutes.
     #[arg(long)]
     quick: bool,
@@ -37,9 +40,19 @@ struct Arguments {
     message_db: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Writers in a process of their own. Started by the benchmarks themselves.
+    #[command(hide = true)]
+    Writers(processes::Writers),
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Part::Writers(writers)) = &arguments.part {
+        return writers.run().await;
+    }
     let server = LocalServer::start(Purpose::Measuring).await?;
     let measured = tokio::select! {
         measured = measure(&arguments, server.url()) => measured,
@@ -71,5 +84,6 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("F1", figures::appends::f1(&bench));
     figure!("F2", figures::appends::f2(&bench));
     figure!("F3", figures::appends::f3(&bench));
+    figure!("R", figures::readers_safety::safety(&bench));
     Ok(report)
 }

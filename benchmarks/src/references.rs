@@ -14,8 +14,13 @@ use crate::rounds::{Sample, closed_loop};
 
 /// Message DB's clients' statement, one message each, over so many connections.
 pub async fn write_message(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
-    const WRITE: &str = "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
     clear(url).await?;
+    write_message_to(url, workers, categories, time).await
+}
+
+/// The same, into what is there.
+pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
+    const WRITE: &str = "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
     let path = "SET search_path = message_store, public";
     let mut prepared = Vec::new();
     for client in connections(url, workers).await? {

@@ -1,5 +1,6 @@
 //! F1, F2, F3: appending, against Message DB and against plain SQL.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use crate::report::{Goal, Line};
 use crate::rounds::{Sample, Side, closed_loop, interleave};
 
 /// Appends of one message each to the writer's own stream.
-pub async fn append(store: &Arc<dyn MessageStore>, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
+pub async fn append(store: &Arc<dyn MessageStore>, writers: Range<usize>, categories: usize, time: Duration) -> Result<Sample> {
     let store = Arc::clone(store);
-    closed_loop(writers, time, move |writer, number| {
+    closed_loop(writers.len(), time, move |writer, number| {
         let store = Arc::clone(&store);
         async move {
-            store.append(vec![messages::append(writer, categories, number)?]).await?;
+            store.append(vec![messages::append(writers.start + writer, categories, number)?]).await?;
             Ok(1)
         }
     })
@@ -28,7 +29,7 @@ pub async fn append(store: &Arc<dyn MessageStore>, writers: usize, categories: u
 
 async fn append_in(url: &str, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
     clear(url).await?;
-    append(&connect(url).await?, writers, categories, time).await
+    append(&connect(url).await?, 0..writers, categories, time).await
 }
 
 const UNFAIR: &str = "Message DB's function takes one message a call; its clients cannot share a commit. Ours shares commits among the writers of one process.";

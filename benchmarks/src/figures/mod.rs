@@ -1,3 +1,4 @@
 //! The figures, one file each.
 
 pub mod appends;
+pub mod readers_safety;

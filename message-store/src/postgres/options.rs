@@ -7,7 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
-use super::group_commit::GroupCommit;
+use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
 use super::session::Session;
@@ -20,6 +20,8 @@ use crate::{Error, Limits, Result};
 const POOL_WAIT: Duration = Duration::from_secs(30);
 /// Connections, unless said otherwise.
 const POOL_SIZE: usize = 16;
+/// Connections that do nothing but append: so many that wait for locks, and so many that hardly do.
+const APPEND_POOL_SIZE: usize = 4;
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone, Debug)]
@@ -83,18 +85,15 @@ impl PostgresOptions {
             // Its functions call each other without naming the schema.
             self.set("search_path", "message_store,public");
         }
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
-        let pool = Pool::builder(manager)
-            .max_size(self.pool_size)
-            .wait_timeout(Some(POOL_WAIT))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| Error::backend("making a connection pool", false, error))?;
+        let pool = self.pool(self.pool_size, Some(POOL_WAIT))?;
         let bells = Arc::new(Bells::default());
         let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells));
         let (limits, store_id) = (self.limits, RwLock::new(store_id));
-        let group_commit = GroupCommit::start(&self);
+        let patient = self.clone().for_appends();
+        let mut hasty = patient.clone();
+        hasty.set("lock_timeout", SHORT_WAIT);
+        let [patient, hasty] = [patient.pool(APPEND_POOL_SIZE, None)?, hasty.pool(APPEND_POOL_SIZE, None)?];
+        let group_commit = GroupCommit::new(patient, hasty, place.clone());
         let (holds, hold_session) = (Holds::default(), Session::new(self));
         Ok(PostgresStore {
             pool,
@@ -108,6 +107,13 @@ impl PostgresOptions {
             holds,
             hold_session,
         })
+    }
+
+    fn pool(&self, size: usize, wait: Option<Duration>) -> Result<Pool> {
+        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
+        let pool = Pool::builder(manager).max_size(size).wait_timeout(wait).runtime(Runtime::Tokio1).build();
+        pool.map_err(|error| Error::backend("making a connection pool", false, error))
     }
 
     /// A connection of its own. It ends when it is dropped.

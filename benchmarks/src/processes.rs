@@ -1,0 +1,89 @@
+//! Writers in processes of their own: this program, started again.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use message_store::connect;
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::figures::appends::append;
+
+/// What one process of writers does.
+#[derive(Clone, Debug, Args)]
+pub struct Writers {
+    #[arg(long)]
+    pub url: String,
+    #[arg(long)]
+    pub writers: usize,
+    #[arg(long)]
+    pub categories: usize,
+    #[arg(long)]
+    pub milliseconds: u64,
+    /// The number of the first writer: every writer has a stream of its own.
+    #[arg(long)]
+    pub first: usize,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Written {
+    pub per_second: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub errors: u64,
+}
+
+impl Writers {
+    /// In this process.
+    pub async fn run(&self) -> Result<()> {
+        let store = connect(&self.url).await?;
+        let time = Duration::from_millis(self.milliseconds);
+        let sample = append(&store, self.first..self.first + self.writers, self.categories, time).await?;
+        let written = Written {
+            per_second: sample.per_second,
+            p50: sample.p50,
+            p99: sample.p99,
+            errors: sample.errors,
+        };
+        println!("{}", serde_json::to_string(&written)?);
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<Written> {
+        let output = Command::new(std::env::current_exe()?)
+            .arg("writers")
+            .args(["--url", &self.url, "--writers", &self.writers.to_string(), "--categories", &self.categories.to_string()])
+            .args(["--milliseconds", &self.milliseconds.to_string(), "--first", &self.first.to_string()])
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        ensure!(output.status.success(), "a process of writers ended with {}", output.status);
+        serde_json::from_slice(&output.stdout).context("a process of writers said something else")
+    }
+}
+
+/// So many processes at once, with so many writers in all. Sum of what they wrote, and the worst of their latencies.
+pub async fn write(url: &str, processes: usize, writers: usize, categories: usize, time: Duration) -> Result<Written> {
+    let writers = writers / processes;
+    let started = (0..processes).map(|process| {
+        let writers = Writers {
+            url: url.to_owned(),
+            writers,
+            categories,
+            milliseconds: time.as_millis() as u64,
+            first: process * writers,
+        };
+        async move { writers.start().await }
+    });
+    let mut all = Written::default();
+    for written in futures_util::future::try_join_all(started).await? {
+        all.per_second += written.per_second;
+        all.p50 = all.p50.max(written.p50);
+        all.p99 = all.p99.max(written.p99);
+        all.errors += written.errors;
+    }
+    Ok(all)
+}
