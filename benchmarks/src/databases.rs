@@ -70,3 +70,18 @@ pub async fn connections(url: &str, count: usize) -> Result<Vec<std::sync::Arc<C
 pub async fn clear(url: &str) -> Result<()> {
     Ok(connect(url).await?.batch_execute("TRUNCATE message_store.messages").await?)
 }
+
+/// Puts so many messages into the table, all of one category, in streams of a thousand.
+pub async fn fill(url: &str, rows: usize) -> Result<()> {
+    let sql = "INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata) \
+               SELECT gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \
+                 jsonb_build_object('depositId', gen_random_uuid(), 'accountId', n, 'amount', '7.50', 'time', '2026-01-01T00:00:00.000Z'), \
+                 jsonb_build_object('correlationStreamName', 'transfer-' || n, 'causationMessageGlobalPosition', n) \
+               FROM generate_series($1::bigint, $2::bigint) AS n";
+    let client = connect(url).await?;
+    for first in (0..rows).step_by(100_000) {
+        let last = rows.min(first + 100_000) - 1;
+        client.execute(sql, &[&(first as i64), &(last as i64)]).await?;
+    }
+    Ok(client.batch_execute("VACUUM ANALYZE message_store.messages").await?)
+}

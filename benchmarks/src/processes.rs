@@ -41,12 +41,8 @@ impl Writers {
         let store = connect(&self.url).await?;
         let time = Duration::from_millis(self.milliseconds);
         let sample = append(&store, self.first..self.first + self.writers, self.categories, time).await?;
-        let written = Written {
-            per_second: sample.per_second,
-            p50: sample.p50,
-            p99: sample.p99,
-            errors: sample.errors,
-        };
+        let written =
+            Written { per_second: sample.per_second, p50: sample.p50, p99: sample.p99, errors: sample.errors };
         println!("{}", serde_json::to_string(&written)?);
         Ok(())
     }
@@ -54,7 +50,14 @@ impl Writers {
     async fn start(&self) -> Result<Written> {
         let output = Command::new(std::env::current_exe()?)
             .arg("writers")
-            .args(["--url", &self.url, "--writers", &self.writers.to_string(), "--categories", &self.categories.to_string()])
+            .args([
+                "--url",
+                &self.url,
+                "--writers",
+                &self.writers.to_string(),
+                "--categories",
+                &self.categories.to_string(),
+            ])
             .args(["--milliseconds", &self.milliseconds.to_string(), "--first", &self.first.to_string()])
             .stderr(Stdio::inherit())
             .kill_on_drop(true)

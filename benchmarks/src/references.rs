@@ -20,7 +20,8 @@ pub async fn write_message(url: &str, workers: usize, categories: usize, time: D
 
 /// The same, into what is there.
 pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
-    const WRITE: &str = "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
+    const WRITE: &str =
+        "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
     let path = "SET search_path = message_store, public";
     let mut prepared = Vec::new();
     for client in connections(url, workers).await? {
@@ -47,8 +48,9 @@ const COLUMNS: &str = "id, stream_name, position, type, data, metadata";
 pub async fn insert_one(url: &str, time: Duration) -> Result<Sample> {
     clear(url).await?;
     let client = connections(url, 1).await?.remove(0);
-    let sql =
-        format!("INSERT INTO message_store.messages ({COLUMNS}) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb)");
+    let sql = format!(
+        "INSERT INTO message_store.messages ({COLUMNS}) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb)"
+    );
     let statement = client.prepare(&sql).await?;
     closed_loop(1, time, move |_, number| {
         let (client, statement) = (Arc::clone(&client), statement.clone());

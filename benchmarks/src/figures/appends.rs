@@ -15,7 +15,12 @@ use crate::report::{Goal, Line};
 use crate::rounds::{Sample, Side, closed_loop, interleave};
 
 /// Appends of one message each to the writer's own stream.
-pub async fn append(store: &Arc<dyn MessageStore>, writers: Range<usize>, categories: usize, time: Duration) -> Result<Sample> {
+pub async fn append(
+    store: &Arc<dyn MessageStore>,
+    writers: Range<usize>,
+    categories: usize,
+    time: Duration,
+) -> Result<Sample> {
     let store = Arc::clone(store);
     closed_loop(writers.len(), time, move |writer, number| {
         let store = Arc::clone(&store);
@@ -40,8 +45,12 @@ pub async fn f1(bench: &Bench) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for (categories, goal) in [(1, 25.0), (32, 5.0)] {
         let sides = [
-            Side::new(format!("write_message, {categories} categories"), || write_message(&theirs, 32, categories, effort.time)),
-            Side::new(format!("ours, 256 writers, {categories} categories"), || append_in(&ours, 256, categories, effort.time)),
+            Side::new(format!("write_message, {categories} categories"), || {
+                write_message(&theirs, 32, categories, effort.time)
+            }),
+            Side::new(format!("ours, 256 writers, {categories} categories"), || {
+                append_in(&ours, 256, categories, effort.time)
+            }),
         ];
         let samples = interleave(effort, &sides).await?;
         lines.push(Line {
@@ -81,7 +90,8 @@ pub async fn f2(bench: &Bench) -> Result<Vec<Line>> {
             unit: "rows/s",
             goal: (side == 1).then_some(Goal::AtLeast(0.5)),
             errors,
-            note: "The references check no version, look for no id, keep no reader safe and give no position back.".into(),
+            note: "The references check no version, look for no id, keep no reader safe and give no position back."
+                .into(),
         })
         .collect())
 }

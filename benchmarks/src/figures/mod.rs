@@ -1,4 +1,8 @@
 //! The figures, one file each.
 
 pub mod appends;
+pub mod commands;
+pub mod growth;
 pub mod readers_safety;
+pub mod reads;
+pub mod sqlite;

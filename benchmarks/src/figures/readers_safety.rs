@@ -157,7 +157,10 @@ pub async fn safety(bench: &Bench) -> Result<Vec<Line>> {
                         note: "Errors of R are messages that a reader skipped.".into(),
                     });
                 }
-                eprintln!("  {what}: {:?}", lines.iter().rev().take(3).map(|line| (line.ours, line.theirs)).collect::<Vec<_>>());
+                eprintln!(
+                    "  {what}: {:?}",
+                    lines.iter().rev().take(3).map(|line| (line.ours, line.theirs)).collect::<Vec<_>>()
+                );
             }
         }
     }

@@ -29,7 +29,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 pub(super) struct Listener {
     config: Config,
     bells: Arc<Bells>,
-    outbox: Arc<Outbox>,
+    outbox: Option<Arc<Outbox>>,
     tasks: Mutex<Tasks>,
 }
 
@@ -46,22 +46,23 @@ struct Tasks {
 }
 
 impl Listener {
-    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>) -> Self {
-        let outbox = Arc::new(Outbox::default());
-        let teller = tokio::spawn(tell(Arc::clone(&outbox), pool)).abort_handle();
-        let tasks = Mutex::new(Tasks { listening: false, handles: vec![teller] });
+    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>, tells: bool) -> Self {
+        let outbox = tells.then(Arc::<Outbox>::default);
+        let teller = outbox.clone().map(|outbox| tokio::spawn(tell(outbox, pool)).abort_handle());
+        let tasks = Mutex::new(Tasks { listening: false, handles: teller.into_iter().collect() });
         Self { config, bells, outbox, tasks }
     }
 
     /// Tells other processes of messages in these streams, soon.
     pub(super) fn tell<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
-        let mut categories = self.outbox.categories.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(outbox) = &self.outbox else { return };
+        let mut categories = outbox.categories.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams {
             if !categories.contains(stream.category_str()) {
                 categories.insert(stream.category_str().to_owned());
             }
         }
-        self.outbox.filled.notify_one();
+        outbox.filled.notify_one();
     }
 
     /// Begins to hear other processes, unless it has begun.

@@ -30,6 +30,7 @@ pub struct PostgresOptions {
     config: Config,
     pool_size: usize,
     limits: Limits,
+    notifies: bool,
 }
 
 impl PostgresOptions {
@@ -48,7 +49,7 @@ impl PostgresOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default() };
+        let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true };
         // A version is checked against what has been committed: nothing less, and no stale snapshot.
         options.set("default_transaction_isolation", "read committed");
         // Workers cost more to start than a batch costs to read.
@@ -65,6 +66,12 @@ impl PostgresOptions {
     /// With these limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether other processes are told of what is appended (they are). If not, they find it when they next look.
+    pub fn notifications(mut self, on: bool) -> Self {
+        self.notifies = on;
         self
     }
 
@@ -87,7 +94,7 @@ impl PostgresOptions {
         }
         let pool = self.pool(self.pool_size, Some(POOL_WAIT))?;
         let bells = Arc::new(Bells::default());
-        let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells));
+        let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), self.notifies);
         let (limits, store_id) = (self.limits, RwLock::new(store_id));
         let patient = self.clone().for_appends();
         let mut hasty = patient.clone();

@@ -1,0 +1,142 @@
+//! F4, F8 and memory: commands of the account component, handled exactly once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use account_component::component::{COMMANDS, command_stream};
+use account_component::{Account, Command};
+use anyhow::{Context as _, Result};
+use message_store::command::Decide;
+use message_store::consumer::Consumer;
+use message_store::{Append, GlobalPosition, MessageStore, NewMessage, connect};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::bench::Bench;
+use crate::databases::{clear, connect as plain};
+use crate::report::{Goal, Line};
+use crate::rounds::{Sample, Side, interleave, median};
+
+const ACCOUNTS: usize = 1_000;
+const CONCURRENCY: usize = 256;
+
+/// Opens each account, then deposits in turn. Returns the last position.
+async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Result<GlobalPosition> {
+    let time = "2026-01-01T00:00:00Z".parse()?;
+    let mut last = GlobalPosition::ZERO;
+    for first in (0..commands).step_by(ACCOUNTS) {
+        let mut appends = Vec::with_capacity(ACCOUNTS);
+        for number in first..commands.min(first + ACCOUNTS) {
+            let account_id = (number % ACCOUNTS).to_string();
+            let stream = command_stream(&account_id)?;
+            let command = if number < ACCOUNTS {
+                Command::Open { account_id, customer_id: "c".into(), time }
+            } else {
+                Command::Deposit { deposit_id: number.to_string(), account_id, amount: "7.50".parse()?, time }
+            };
+            appends.push(Append::to(stream).message(NewMessage::from_variant(&command)?));
+        }
+        let appended = store.append(appends).await?;
+        last = appended.written.last().context("nothing was written")?.global_position;
+    }
+    Ok(last)
+}
+
+/// Handles what is there; messages a second.
+async fn handle(store: &Arc<dyn MessageStore>, identifier: &str, last: GlobalPosition, commands: usize) -> Result<f64> {
+    let consumer =
+        Consumer::new(COMMANDS, Decide::<Account>::new(store)).identifier(identifier).concurrency(CONCURRENCY);
+    let begun = Instant::now();
+    let mut running = consumer.start(store).await?;
+    running.wait_for(last).await?;
+    let per_second = commands as f64 / begun.elapsed().as_secs_f64();
+    let tally = running.stop().await?;
+    anyhow::ensure!(tally.messages() == commands as u64, "{tally} of {commands}");
+    Ok(per_second)
+}
+
+async fn handled(url: &str, commands: usize) -> Result<Sample> {
+    clear(url).await?;
+    let store = connect(url).await?;
+    let last = write_commands(&store, commands).await?;
+    Ok(Sample { per_second: handle(&store, "first", last, commands).await?, ..Sample::default() })
+}
+
+/// A read of the entity and a write for each command, one at a time, by Message DB's functions.
+async fn one_at_a_time(client: &Client, time: Duration) -> Result<Sample> {
+    client.batch_execute("TRUNCATE message_store.messages; SET search_path = message_store, public").await?;
+    let read = client.prepare("SELECT * FROM get_stream_messages($1::varchar, $2::bigint)").await?;
+    let write = client
+        .prepare(
+            "SELECT write_message($1::varchar, $2::varchar, 'Deposited', $3::text::jsonb, $4::text::jsonb, $5::bigint)",
+        )
+        .await?;
+    let mut versions = vec![-1_i64; ACCOUNTS];
+    let begun = Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < time {
+        let account = count % ACCOUNTS;
+        let stream = format!("account-{account}");
+        // A cache would have all but what came since: that is the read.
+        client.query(&read, &[&stream, &(versions[account] + 1)]).await?;
+        let (data, metadata) = (crate::messages::data(count), crate::messages::metadata(count));
+        let id = Uuid::new_v4().to_string();
+        client.query(&write, &[&id, &stream, &data, &metadata, &versions[account]]).await?;
+        versions[account] += 1;
+        count += 1;
+    }
+    Ok(Sample { per_second: count as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
+}
+
+pub async fn f4(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let (ours, theirs) = (bench.databases.ours("f4").await?, bench.databases.message_db("f4_message_db").await?);
+    let client = plain(&theirs).await?;
+    let commands = if effort.is_quick { 8_000 } else { 40_000 };
+    let sides = [
+        Side::new("commands, 1 process, 1,000 accounts", || handled(&ours, commands)),
+        Side::new("a read and a write each, one at a time", || one_at_a_time(&client, effort.time)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    Ok(vec![Line {
+        figure: "F4".into(),
+        what: "commands handled exactly once, 1 process, 1,000 accounts".into(),
+        ours: samples[0].per_second,
+        reference: "get_stream_messages and write_message each, one at a time".into(),
+        theirs: Some(samples[1].per_second),
+        unit: "/s",
+        goal: Some(Goal::AtLeast(20.0)),
+        errors: 0,
+        note: format!(
+            "Ours reads the commands from the store, decides, and reserves each deposit's id as well: two messages a command, in two categories. \
+             The reference writes one message, decides nothing and reads no commands. It is {}.",
+            bench.databases.message_db_is()
+        ),
+    }])
+}
+
+pub async fn f8(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let url = bench.databases.ours("f8").await?;
+    let commands = if effort.is_quick { 8_000 } else { 40_000 };
+    let (mut first, mut again) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        clear(&url).await?;
+        let store = connect(&url).await?;
+        let last = write_commands(&store, commands).await?;
+        first.push(handle(&store, "first", last, commands).await?);
+        again.push(handle(&store, "again", last, commands).await?);
+        eprintln!("  first {:.0} /s, again {:.0} /s", first[first.len() - 1], again[again.len() - 1]);
+    }
+    Ok(vec![Line {
+        figure: "F8".into(),
+        what: "a backlog delivered again, whole, to a process that remembers nothing".into(),
+        ours: median(again),
+        reference: "its first handling".into(),
+        theirs: Some(median(first)),
+        unit: "messages/s",
+        goal: Some(Goal::AtLeast(5.0)),
+        errors: 0,
+        note: String::new(),
+    }])
+}

@@ -1,0 +1,170 @@
+//! F5 and F6: reading a category, and how soon what is appended is handled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use message_store::command::{Context as HandlerContext, Handler};
+use message_store::consumer::Consumer;
+use message_store::idempotence::Outcome;
+use message_store::postgres::PostgresOptions;
+use message_store::{Category, GlobalPosition, Message, MessageStore, Read, Source, connect};
+use tokio::sync::mpsc;
+use tokio_postgres::Client;
+
+use crate::bench::Bench;
+use crate::databases::{clear, connect as plain, fill};
+use crate::figures::appends::append;
+use crate::messages;
+use crate::report::{Goal, Line};
+use crate::rounds::{Sample, Side, histogram, interleave, milliseconds};
+
+async fn read_ours(store: &Arc<dyn MessageStore>, time: Duration) -> Result<Sample> {
+    let category = Category::new("account0")?;
+    let (begun, mut rows, mut from) = (Instant::now(), 0, GlobalPosition::ZERO);
+    while begun.elapsed() < time {
+        let batch = store.read_category(&category, Read::from(from)).await?;
+        rows += batch.messages.len();
+        from = batch.messages.last().map_or(GlobalPosition::ZERO, |last| last.global_position.next());
+    }
+    Ok(Sample { per_second: rows as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
+}
+
+async fn select(client: &Client, time: Duration) -> Result<Sample> {
+    let sql = "SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time::text FROM message_store.messages \
+               WHERE message_store.category(stream_name) = 'account0' AND global_position >= $1 ORDER BY global_position LIMIT 1000";
+    let statement = client.prepare(sql).await?;
+    let (begun, mut rows, mut from) = (Instant::now(), 0, 0_i64);
+    while begun.elapsed() < time {
+        let read = client.query(&statement, &[&from]).await?;
+        rows += read.len();
+        from = match read.last() {
+            Some(row) => row.try_get::<_, i64>(4)? + 1,
+            None => 0,
+        };
+        for row in &read {
+            let text: &str = row.try_get(5)?;
+            std::hint::black_box(text);
+        }
+    }
+    Ok(Sample { per_second: rows as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
+}
+
+pub async fn f5(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let url = bench.databases.ours("f5").await?;
+    fill(&url, if effort.is_quick { 50_000 } else { 500_000 }).await?;
+    let (store, client) = (connect(&url).await?, plain(&url).await?);
+    let sides = [
+        Side::new("read_category", || read_ours(&store, effort.time)),
+        Side::new("SELECT … LIMIT 1000", || select(&client, effort.time)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    Ok(vec![Line {
+        figure: "F5".into(),
+        what: "a category, read in batches of 1000".into(),
+        ours: samples[0].per_second,
+        reference: "plain SELECT through tokio-postgres".into(),
+        theirs: Some(samples[1].per_second),
+        unit: "rows/s",
+        goal: Some(Goal::AtLeast(0.8)),
+        errors: 0,
+        note: "Ours makes messages of the rows (names, ids, times, JSON), and counts their bytes; the SELECT looks at one column.".into(),
+    }])
+}
+
+/// Tells of each message it is given.
+struct Told(mpsc::UnboundedSender<Instant>);
+
+#[async_trait]
+impl Handler for Told {
+    fn name(&self) -> &'static str {
+        "Told"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec![messages::TYPE]
+    }
+
+    async fn handle(&self, _: &Message, _: &HandlerContext<'_>) -> Result<Outcome, Source> {
+        let _ = self.0.send(Instant::now());
+        Ok(Outcome::Ignored)
+    }
+}
+
+/// From before the append to the handler's begin, in a store where nothing else happens.
+async fn append_to_handled(
+    writing: &Arc<dyn MessageStore>,
+    reading: &Arc<dyn MessageStore>,
+    count: usize,
+) -> Result<Sample> {
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let running = Consumer::new("account0", Told(sender)).start(reading).await?;
+    let mut times = histogram()?;
+    for number in 0..count {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        let begun = Instant::now();
+        writing.append(vec![messages::append(0, 1, number)?]).await?;
+        let handled = told.recv().await.context("the consumer has ended")?;
+        times.saturating_record(handled.duration_since(begun).as_micros() as u64);
+    }
+    running.stop().await?;
+    Ok(Sample { p50: milliseconds(&times, 0.5), p99: milliseconds(&times, 0.99), ..Sample::default() })
+}
+
+pub async fn f6(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let url = bench.databases.ours("f6").await?;
+    let (here, there) = (connect(&url).await?, connect(&url).await?);
+    let count = if effort.is_quick { 40 } else { 200 };
+    let silent: Arc<dyn MessageStore> = Arc::new(PostgresOptions::from_url(&url)?.notifications(false).open().await?);
+    let sides = [
+        Side::new("append to handled, one process", || append_to_handled(&here, &here, count)),
+        Side::new("append to handled, two processes", || append_to_handled(&here, &there, count)),
+    ];
+    let mut lines: Vec<Line> = interleave(effort, &sides)
+        .await?
+        .iter()
+        .zip(&sides)
+        .map(|(sample, side)| Line {
+            figure: "F6".into(),
+            what: format!("{}, idle, p50", side.name),
+            ours: sample.p50,
+            reference: String::new(),
+            theirs: None,
+            unit: "ms",
+            goal: Some(Goal::AtMost(5.0)),
+            errors: 0,
+            note: String::new(),
+        })
+        .collect();
+    let loud = connect(&url).await?;
+    let listening = there.wake_up(Some(&Category::new("account0")?)).await?;
+    let (url, loud, silent) = (&url, &loud, &silent);
+    let write = |store: &Arc<dyn MessageStore>| {
+        let store = Arc::clone(store);
+        async move {
+            clear(url).await?;
+            append(&store, 0..256, 1, effort.time).await
+        }
+    };
+    let sides = [
+        Side::new("256 writers, others are woken", || write(loud)),
+        Side::new("256 writers, nobody is told", || write(silent)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    drop(listening);
+    lines.push(Line {
+        figure: "F6".into(),
+        what: "appends, 256 writers, while another process is woken".into(),
+        ours: samples[0].per_second,
+        reference: "no notifications".into(),
+        theirs: Some(samples[1].per_second),
+        unit: "/s",
+        goal: Some(Goal::AtLeast(0.97)),
+        errors: samples.iter().map(|sample| sample.errors).sum(),
+        note: String::new(),
+    });
+    Ok(lines)
+}
