@@ -60,7 +60,8 @@ END $$;
 -- Appends that share a transaction, each with its own answer: one that is refused writes nothing and leaves the others alone.
 --
 -- An append has parts, one for each of its streams; a part has messages. Appends come in order, and with them their parts and
--- messages. Numbers of streams count from 1; "before" is how many messages of the same stream stand in front in the batch.
+-- messages. A position that the caller knows a stream to have (or NULL) spares looking at
+-- what lies before it. Numbers of streams count from 1; "before" is how many messages of the same stream stand in front in the batch.
 -- No message id comes twice.
 --
 -- Returns, for each message, its position and global position (NULL where its append is refused). For each append, why it is
@@ -68,6 +69,7 @@ END $$;
 -- was written before, so that its places are its first ones. These two are NULL when all is as usual.
 CREATE FUNCTION message_store.append_messages(
   stream_names text[],
+  known_positions bigint[],
   append_parts int[],
   part_streams int[],
   part_expected_versions bigint[],
@@ -92,8 +94,14 @@ BEGIN
   PERFORM message_store.lock_categories(stream_names);
 
   versions := ARRAY(
-    SELECT coalesce((SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = s.name), -1)
-    FROM unnest(stream_names) WITH ORDINALITY AS s (name, number)
+    -- (Not max(): the plan for it may be to read the whole stream.)
+    SELECT coalesce(
+      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name AND m.position >= s.known
+        ORDER BY m.position DESC LIMIT 1),
+      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name ORDER BY m.position DESC LIMIT 1),
+      -1
+    )
+    FROM unnest(stream_names, known_positions) WITH ORDINALITY AS s (name, known, number)
     ORDER BY s.number
   );
 

@@ -21,6 +21,7 @@ pub(super) const RACES: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Arguments<'a> {
     stream_names: Vec<&'a str>,
+    known_positions: Vec<Option<i64>>,
     append_parts: Vec<i32>,
     part_streams: Vec<i32>,
     part_expected_versions: Vec<Option<i64>>,
@@ -58,8 +59,11 @@ fn number(count: usize) -> i32 {
 }
 
 impl<'a> Arguments<'a> {
-    /// Of a batch: several appends, each with its parts. No message id comes twice.
-    pub(super) fn new(batch: impl IntoIterator<Item = &'a [Append]>) -> Self {
+    /// Of a batch: several appends, each with its parts. No message id comes twice. `known` is a position that a stream has.
+    pub(super) fn new(
+        batch: impl IntoIterator<Item = &'a [Append]>,
+        known: impl Fn(&StreamName) -> Option<Position>,
+    ) -> Self {
         let mut arguments = Self::default();
         // The number of each stream, and how many messages it has been given so far.
         let mut streams: HashMap<&str, (i32, i32)> = HashMap::new();
@@ -68,6 +72,8 @@ impl<'a> Arguments<'a> {
             for Append { stream, expected, messages } in appends {
                 let (stream_number, before) = streams.entry(stream.as_str()).or_insert_with(|| {
                     arguments.stream_names.push(stream.as_str());
+                    let expected = expected.number().filter(|expected| *expected >= 0);
+                    arguments.known_positions.push(expected.or_else(|| known(stream).map(Position::get)));
                     (number(arguments.stream_names.len()), 0)
                 });
                 arguments.part_streams.push(*stream_number);
@@ -89,9 +95,10 @@ impl<'a> Arguments<'a> {
     }
 
     /// In the order of the function's parameters.
-    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 12] {
+    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 13] {
         [
             &self.stream_names,
+            &self.known_positions,
             &self.append_parts,
             &self.part_streams,
             &self.part_expected_versions,
@@ -112,8 +119,9 @@ pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
     batch: impl IntoIterator<Item = &'a [Append]> + Clone,
+    known: impl Fn(&StreamName) -> Option<Position>,
 ) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
-    let row = client.query_one(statement, &Arguments::new(batch.clone()).list()).await?;
+    let row = client.query_one(statement, &Arguments::new(batch.clone(), known).list()).await?;
     results(&row, batch)
 }
 

@@ -29,7 +29,7 @@ const MESSAGE_DB_FUNCTIONS: [&str; 12] = [
 /// What we add to them, and what is not to be had without.
 const OUR_FUNCTIONS: [(&str, &str); 2] = [
     (
-        "append_messages(text[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], uuid[], text[], jsonb[], jsonb[])",
+        "append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], uuid[], text[], jsonb[], jsonb[])",
         "an append takes a round trip a message",
     ),
     ("horizon()", "all messages cannot be read"),

@@ -21,12 +21,13 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::error::SqlState;
 
 use super::append::{self, APPEND, RACES, meaning};
 use super::failure::{is_race, is_transient, is_unanswered, pool_failure};
-use crate::{Append, Appended, Error, Result};
+use crate::{Append, Appended, Error, Position, Result, StreamName};
 
 /// Appends that may wait in a lane; further callers wait for a place.
 const QUEUE: usize = 1024;
@@ -40,6 +41,8 @@ const WORTH_SENDING: usize = 32;
 const SHARED: u64 = 4;
 /// How long a shared batch waits for a lock (the connections' `lock_timeout`, in milliseconds).
 pub(super) const SHORT_WAIT: &str = "2";
+/// Streams whose positions are remembered.
+const KNOWN: usize = 10_000;
 /// A lane that has had nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -53,6 +56,8 @@ struct Lanes {
     patient: Pool,
     hasty: Pool,
     place: String,
+    /// Positions that streams are known to have: they spare the server a look at what lies before.
+    known: Cache<StreamName, Position>,
 }
 
 /// Which lane.
@@ -72,7 +77,7 @@ struct Job {
 
 impl GroupCommit {
     pub(super) fn new(patient: Pool, hasty: Pool, place: String) -> Self {
-        Self(Arc::new(Lanes { senders: Mutex::default(), patient, hasty, place }))
+        Self(Arc::new(Lanes { senders: Mutex::default(), patient, hasty, place, known: Cache::new(KNOWN) }))
     }
 
     pub(super) async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
@@ -105,6 +110,14 @@ impl Lanes {
             senders.insert(route, sender.clone());
             sender
         })
+    }
+
+    fn remember(&self, appends: &[Append], result: &Result<Appended>) {
+        if let ([append], Ok(Appended { written, .. })) = (appends, result)
+            && let Some(last) = written.last()
+        {
+            self.known.insert(append.stream.clone(), last.position);
+        }
     }
 
     fn pool(&self, route: &Route) -> &Pool {
@@ -207,6 +220,7 @@ impl Lane {
             match self.attempt(&mut connection, &batch).await {
                 Ok(results) => {
                     for (job, result) in batch.into_iter().zip(results) {
+                        self.lanes.remember(&job.appends, &result);
                         // A caller that has gone away does not want the answer; its append stands.
                         let _ = job.answer.send(result);
                     }
@@ -241,7 +255,10 @@ impl Lane {
         loop {
             let sent = async {
                 let statement = connection.prepare_cached(APPEND).await?;
-                append::send(connection, &statement, batch.iter().map(|job| &job.appends[..])).await
+                append::send(connection, &statement, batch.iter().map(|job| &job.appends[..]), |stream| {
+                    self.lanes.known.get(stream)
+                })
+                .await
             };
             match sent.await {
                 Ok(results) => return Ok(results),

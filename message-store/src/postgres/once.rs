@@ -69,7 +69,7 @@ async fn attempt(
     }
     if !appends.is_empty() {
         let statement = transaction.prepare_cached(APPEND).await?;
-        let sent = append::send(transaction.client(), &statement, [appends]).await?;
+        let sent = append::send(transaction.client(), &statement, [appends], |_| None).await?;
         if let Some(Err(refused)) = sent.into_iter().find(Result::is_err) {
             transaction.rollback().await?;
             return Ok(Err(refused));

@@ -153,7 +153,8 @@ impl PostgresOptions {
     /// For a session that does nothing but append: a plan made while the table is small must not be one that reads it whole.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
-        for off in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"] {
+        for off in ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort", "jit"]
+        {
             self.set(off, "off");
         }
         self
