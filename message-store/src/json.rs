@@ -21,7 +21,7 @@ pub const MAX_JSON_DEPTH: usize = 127;
 /// # Ok::<(), message_store::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Json(Option<Box<RawValue>>);
+pub struct Json(Option<Box<str>>);
 
 impl Json {
     /// Nothing.
@@ -32,8 +32,12 @@ impl Json {
     /// # Errors
     /// [`Error::Invalid`] when the text is not JSON, nests too deeply, or holds a character that cannot be stored.
     pub fn parse(text: impl Into<String>) -> Result<Self> {
-        let raw = RawValue::from_string(text.into()).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        Self::from_raw(raw)
+        let text = text.into();
+        let raw: &RawValue = serde_json::from_str(&text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        check(raw.get())?;
+        // The text itself, unless there is white space around it.
+        let is_whole = raw.get().len() == text.len();
+        Ok(Self::trusted(if is_whole { text.into() } else { raw.get().into() }))
     }
 
     /// The JSON text of a value.
@@ -41,29 +45,28 @@ impl Json {
     /// # Errors
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let raw = serde_json::value::to_raw_value(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        Self::from_raw(raw)
+        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        check(&text)?;
+        Ok(Self::trusted(text.into()))
     }
 
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
         check(raw.get())?;
-        Ok(Self::trusted(raw))
+        Ok(Self::trusted(raw.into()))
     }
 
     /// What the database returned: checked when it was written.
-    pub(crate) fn from_database(text: Option<String>) -> Result<Self> {
-        let Some(text) = text else { return Ok(Self::NULL) };
-        let raw = RawValue::from_string(text).map_err(|error| Error::backend("a stored JSON text", false, error))?;
-        Ok(Self::trusted(raw))
+    pub(crate) fn from_database(text: Option<String>) -> Self {
+        text.map_or(Self::NULL, |text| Self::trusted(text.into()))
     }
 
-    fn trusted(raw: Box<RawValue>) -> Self {
-        if raw.get() == "null" { Self(None) } else { Self(Some(raw)) }
+    fn trusted(text: Box<str>) -> Self {
+        if &*text == "null" { Self(None) } else { Self(Some(text)) }
     }
 
     /// The text, or `None` for nothing.
     pub fn as_str(&self) -> Option<&str> {
-        self.0.as_deref().map(RawValue::get)
+        self.0.as_deref()
     }
 
     /// The text, with `null` for nothing.
@@ -153,7 +156,8 @@ impl PartialEq for Json {
 
 impl Serialize for Json {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let raw: &RawValue = serde_json::from_str(self.text()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 

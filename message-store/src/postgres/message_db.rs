@@ -94,7 +94,7 @@ async fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Has
     for row in &rows {
         let written =
             Written { position: Position::new(get(row, 4)?), global_position: GlobalPosition::new(get(row, 5)?) };
-        let data = Json::from_database(get(row, 3)?)?;
+        let data = Json::from_database(get(row, 3)?);
         let found = Stored { stream: get(row, 1)?, message_type: get(row, 2)?, data, written };
         stored.insert(MessageId::from_uuid(get(row, 0)?), found);
     }

@@ -88,7 +88,7 @@ pub(super) async fn sweep(client: &Object, batch: u32) -> Result<u64> {
 
 fn seen_in(row: &Row) -> Result<Seen> {
     let at: Timestamp = get(row, 0)?;
-    Ok(Seen { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?)? })
+    Ok(Seen { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?) })
 }
 
 fn seconds(duration: Duration) -> f64 {

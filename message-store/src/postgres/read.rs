@@ -10,14 +10,15 @@ use uuid::Uuid;
 use super::failure::backend;
 use super::get;
 use crate::{
-    Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
+    Batch, Category, Error, Filter, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
     StreamName, StreamRead, Version,
 };
 
 const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
 const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
-const CATEGORY: &str = include_str!("sql/read_category.sql");
-const ALL: &str = include_str!("sql/read_all.sql");
+/// As it is, and filtered.
+const CATEGORY: [&str; 2] = [include_str!("sql/read_category.sql"), include_str!("sql/read_category_filtered.sql")];
+const ALL: [&str; 2] = [include_str!("sql/read_all.sql"), include_str!("sql/read_all_filtered.sql")];
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
 pub(super) const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
@@ -50,18 +51,24 @@ pub(super) async fn all(client: &Object, read: &Read, limits: &Limits) -> Result
 
 async fn batch(
     client: &Object,
-    sql: &'static str,
+    [plain, filtered]: [&'static str; 2],
     scope: &(dyn ToSql + Sync),
     read: &Read,
     limits: &Limits,
 ) -> Result<Batch> {
     let filter = &read.filter;
     let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
+    if *filter == Filter::default() {
+        let rows = query(client, plain, &[scope, &from, &rows, &bytes]).await?;
+        let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
+        let last = messages.last().map(|message| message.global_position);
+        return Ok(Batch::of(messages, last, read));
+    }
     let correlation = filter.correlation.as_ref().map(Category::as_str);
     let member = filter.member.map(|member| i64::from(member.number()));
     let size = filter.member.map(|member| i64::from(member.size()));
     let types = (!filter.message_types.is_empty()).then_some(&filter.message_types);
-    let rows = query(client, sql, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
+    let rows = query(client, filtered, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
 
     let last = rows.last().map(|row| get(row, 4)).transpose()?.map(GlobalPosition::new);
     let mut passing = Vec::with_capacity(rows.len());
@@ -113,8 +120,8 @@ fn message_in(row: &Row) -> Result<Message> {
         message_type: get(row, 2)?,
         position: Position::new(get(row, 3)?),
         global_position: GlobalPosition::new(get(row, 4)?),
-        data: Json::from_database(get(row, 5)?)?,
-        metadata: Json::from_database(get(row, 6)?)?,
+        data: Json::from_database(get(row, 5)?),
+        metadata: Json::from_database(get(row, 6)?),
         time: time.timestamp(),
     })
 }

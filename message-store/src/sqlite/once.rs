@@ -20,7 +20,7 @@ pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Optio
     let Some(row) = rows.next()? else { return Ok(None) };
     let at = Timestamp::from_microsecond(row.get(0)?);
     let at = at.map_err(|error| Error::backend("reading when a key was taken", false, error))?;
-    let seen = Seen { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?)? };
+    let seen = Seen { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?) };
     if claim.window.is_sliding {
         let sql = "UPDATE deduplication SET expires_at = ?3 WHERE scope = ?1 AND key = ?2";
         let expires_at = expiry(now, claim.window.lifetime);

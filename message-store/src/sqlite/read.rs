@@ -108,8 +108,8 @@ fn message_in(row: &Row<'_>) -> Result<Message> {
         message_type: row.get(2).map_err(&column)?,
         position: Position::new(row.get(3).map_err(&column)?),
         global_position: GlobalPosition::new(row.get(4).map_err(&column)?),
-        data: Json::from_database(row.get(5).map_err(&column)?)?,
-        metadata: Json::from_database(row.get(6).map_err(&column)?)?,
+        data: Json::from_database(row.get(5).map_err(&column)?),
+        metadata: Json::from_database(row.get(6).map_err(&column)?),
         time: time.map_err(|error| Error::backend("reading a message's time", false, error))?,
     })
 }

@@ -216,7 +216,7 @@ fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<M
     for id in appends.iter().flat_map(|append| &append.messages).map(|message| message.id) {
         let mut rows = statement.query([id.as_uuid().as_bytes()])?;
         if let Some(row) = rows.next()? {
-            let data = Json::from_database(row.get(2)?)?;
+            let data = Json::from_database(row.get(2)?);
             let written =
                 Written { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
             found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written });
