@@ -7,6 +7,7 @@ mod group_commit;
 mod hold;
 mod installation;
 mod listen;
+mod look_up;
 mod message_db;
 mod migrate;
 mod once;
@@ -31,6 +32,7 @@ use crate::{
 use failure::{backend, pool_failure};
 use group_commit::GroupCommit;
 use listen::Listener;
+use look_up::LookUp;
 use session::Session;
 
 pub use check::{Check, Finding, check};
@@ -57,6 +59,7 @@ pub struct PostgresStore {
     bells: Arc<Bells>,
     listener: Listener,
     group_commit: GroupCommit,
+    look_up: LookUp,
     holds: Holds,
     hold_session: Session,
 }
@@ -166,7 +169,7 @@ impl MessageStore for PostgresStore {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
-        read::message(&self.connection().await?, id).await
+        self.look_up.message(id).await
     }
 
     async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {

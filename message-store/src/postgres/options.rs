@@ -10,6 +10,7 @@ use tokio_postgres::{Client, NoTls};
 use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
+use super::look_up::LookUp;
 use super::session::Session;
 use super::{PostgresStore, failure, migrate, read};
 use crate::idempotence::Holds;
@@ -101,6 +102,7 @@ impl PostgresOptions {
         hasty.set("lock_timeout", SHORT_WAIT);
         let [patient, hasty] = [patient.pool(APPEND_POOL_SIZE, None)?, hasty.pool(APPEND_POOL_SIZE, None)?];
         let group_commit = GroupCommit::new(patient, hasty, place.clone());
+        let look_up = LookUp::start(pool.clone(), place.clone());
         let (holds, hold_session) = (Holds::default(), Session::new(self));
         Ok(PostgresStore {
             pool,
@@ -111,6 +113,7 @@ impl PostgresOptions {
             bells,
             listener,
             group_commit,
+            look_up,
             holds,
             hold_session,
         })

@@ -20,7 +20,6 @@ const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
 const CATEGORY: [&str; 2] = [include_str!("sql/read_category.sql"), include_str!("sql/read_category_filtered.sql")];
 const ALL: [&str; 2] = [include_str!("sql/read_all.sql"), include_str!("sql/read_all_filtered.sql")];
 const LAST: &str = include_str!("sql/last_message.sql");
-const MESSAGE: &str = include_str!("sql/message.sql");
 pub(super) const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
 const HORIZON: &str = "SELECT message_store.horizon()";
 const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
@@ -95,10 +94,6 @@ pub(super) fn version_in(row: Option<&Row>) -> Result<Version> {
     Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
 }
 
-pub(super) async fn message(client: &Object, id: MessageId) -> Result<Option<Message>> {
-    query(client, MESSAGE, &[&id.as_uuid()]).await?.first().map(message_in).transpose()
-}
-
 pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
     let rows = client.query(STORE_ID, &[]).await.map_err(backend("reading the store's identity"))?;
     let missing = || Error::backend("reading the store's identity", false, "message_store.store_identity is empty");
@@ -110,7 +105,7 @@ async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + S
     client.query(&statement, parameters).await.map_err(backend("reading messages"))
 }
 
-fn message_in(row: &Row) -> Result<Message> {
+pub(super) fn message_in(row: &Row) -> Result<Message> {
     let time: DateTime = get(row, 7)?;
     let time =
         time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
