@@ -45,13 +45,21 @@ enum Part {
     /// Writers in a process of their own. Started by the benchmarks themselves.
     #[command(hide = true)]
     Writers(processes::Writers),
+    /// A consumer in a process of its own.
+    #[command(hide = true)]
+    Backlog {
+        #[arg(long)]
+        url: String,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Part::Writers(writers)) = &arguments.part {
-        return writers.run().await;
+    match &arguments.part {
+        Some(Part::Writers(writers)) => return writers.run().await,
+        Some(Part::Backlog { url }) => return figures::commands::backlog(url).await,
+        None => {}
     }
     let server = LocalServer::start(Purpose::Measuring).await?;
     let measured = tokio::select! {
@@ -90,6 +98,7 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("F7", figures::growth::f7(&bench));
     figure!("F8", figures::commands::f8(&bench));
     figure!("F9", figures::sqlite::f9(&bench));
+    figure!("Memory", figures::commands::memory(&bench));
     figure!("R", figures::readers_safety::safety(&bench));
     Ok(report)
 }

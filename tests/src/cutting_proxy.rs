@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct CuttingProxy {
     address: SocketAddr,
     cuts: Arc<AtomicUsize>,
+    refuses: Arc<AtomicBool>,
 }
 
 impl CuttingProxy {
@@ -24,18 +25,28 @@ impl CuttingProxy {
         let address = listener.local_addr().unwrap();
         let cuts = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&cuts);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let refusing = Arc::clone(&refuses);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if refusing.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(&server).await else { continue };
                 tokio::spawn(pass(client, server, mark, Arc::clone(&counter)));
             }
         });
-        Self { address, cuts }
+        Self { address, cuts, refuses }
     }
 
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Hangs up on everybody who connects from now on.
+    pub fn refuse(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
     }
 
     /// How many answers were swallowed.

@@ -8,7 +8,6 @@ use message_store::testing::conformance::Subject;
 use message_store::{Append, MessageStore, connect};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
-use uuid::Uuid;
 
 use crate::postgres::TestDatabase;
 

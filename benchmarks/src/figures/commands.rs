@@ -140,3 +140,70 @@ pub async fn f8(bench: &Bench) -> Result<Vec<Line>> {
         note: String::new(),
     }])
 }
+
+/// Handles a backlog in a process of its own, and says how much memory that took at most.
+pub async fn backlog(url: &str) -> Result<()> {
+    let store = connect(url).await?;
+    let category = message_store::Category::new("account0")?;
+    let last = plain(url).await?.query_one("SELECT max(global_position) FROM message_store.messages", &[]).await?;
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let counting = tokio::spawn(async move {
+        let mut count = 0_u64;
+        while told.recv().await.is_some() {
+            count += 1;
+        }
+        count
+    });
+    let begun = Instant::now();
+    let consumer = Consumer::new(category.as_str(), super::reads::Told(sender)).concurrency(CONCURRENCY);
+    let mut running = consumer.start(&store).await?;
+    running.wait_for(GlobalPosition::new(last.try_get(0)?)).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    running.stop().await?;
+    let count = counting.await?;
+    let status = std::fs::read_to_string("/proc/self/status").context("this needs Linux")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kilobytes: f64 = peak.trim().trim_end_matches("kB").trim().parse()?;
+    println!(
+        "{}",
+        serde_json::json!({ "count": count, "per_second": count as f64 / seconds, "megabytes": kilobytes / 1024.0 })
+    );
+    Ok(())
+}
+
+/// The peak of a process that handles a large backlog.
+pub async fn memory(bench: &Bench) -> Result<Vec<Line>> {
+    let rows = if bench.effort.is_quick { 100_000 } else { 1_000_000 };
+    let url = bench.databases.ours("memory").await?;
+    crate::databases::fill(&url, rows).await?;
+    let output = tokio::process::Command::new(std::env::current_exe()?)
+        .args(["backlog", "--url", &url])
+        .stderr(std::process::Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    anyhow::ensure!(output.status.success(), "the process that handles the backlog ended with {}", output.status);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let figure = |name: &str| said[name].as_f64().with_context(|| format!("no {name} in {said}"));
+    anyhow::ensure!(figure("count")? as usize >= rows, "{said}");
+    let line = |what: String, ours, unit, goal| Line {
+        figure: "Memory".into(),
+        what,
+        ours,
+        reference: String::new(),
+        theirs: None,
+        unit,
+        goal,
+        errors: 0,
+        note: "The whole process, at its peak, with a handler that does nothing.".into(),
+    };
+    Ok(vec![
+        line(
+            format!("a backlog of {rows} messages: resident at most"),
+            figure("megabytes")?,
+            "MB",
+            Some(Goal::AtMost(200.0)),
+        ),
+        line(format!("a backlog of {rows} messages: handled"), figure("per_second")?, "/s", None),
+    ])
+}

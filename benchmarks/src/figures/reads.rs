@@ -75,7 +75,7 @@ pub async fn f5(bench: &Bench) -> Result<Vec<Line>> {
 }
 
 /// Tells of each message it is given.
-struct Told(mpsc::UnboundedSender<Instant>);
+pub struct Told(pub mpsc::UnboundedSender<Instant>);
 
 #[async_trait]
 impl Handler for Told {

@@ -101,7 +101,7 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Looks for messages at least this often when no wake-up comes (100 ms).
+    /// Looks for messages at least this often when no wake-up comes (100 ms); more often when some have just come.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.pace.poll_interval = interval;
         self

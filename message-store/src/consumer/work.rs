@@ -22,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
+const SOONER: u32 = 16;
+
 type Done = (Message, Result<Outcome>);
 
 /// What is read.
@@ -40,6 +43,8 @@ pub(super) struct Work<H> {
     reports: Reports,
     partitions: Partitions,
     handling: JoinSet<Done>,
+    /// How long to wait before looking again, without a wake-up.
+    next_look: Duration,
     done_since_save: u64,
     last_save: Instant,
 }
@@ -55,6 +60,7 @@ impl<H: Handler> Work<H> {
             reports,
             partitions,
             handling: JoinSet::new(),
+            next_look: pace.poll_interval / SOONER,
             done_since_save: 0,
             last_save: Instant::now(),
         }
@@ -97,10 +103,12 @@ impl<H: Handler> Work<H> {
                     reading = None;
                     let batch = batch?;
                     at_end = batch.looked_through <= self.partitions.read_through();
+                    // Where something has just come, more may follow.
+                    self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
                     self.partitions.add(batch.messages, batch.looked_through);
                     self.reports.handled_through.send_replace(self.partitions.handled_through());
                 }
-                () = self.source.wake_up.wait(self.pace.poll_interval), if at_end => at_end = false,
+                () = self.source.wake_up.wait(self.next_look), if at_end => at_end = false,
                 _ = timer.tick() => {}
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => return Ok(()),
             }

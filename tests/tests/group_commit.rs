@@ -1,0 +1,271 @@
+//! Appends that share a commit: each stands alone all the same.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use message_store::postgres::PostgresStore;
+use message_store::{
+    Append, Appended, Error, ExpectedVersion, Json, MessageId, MessageStore, NewMessage, Position, Result, StreamName,
+    Version, connect,
+};
+use message_store_tests::accounts::messages_of;
+use message_store_tests::cutting_proxy::CuttingProxy;
+use message_store_tests::on_both_stores;
+use message_store_tests::postgres::TestDatabase;
+use tokio_postgres::NoTls;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn append(name: &str, text: &str) -> Append {
+    Append::to(stream(name)).message(NewMessage::new("Deposited", Json::parse(text).unwrap()))
+}
+
+type Task = tokio::task::JoinHandle<Result<Appended>>;
+
+fn send(store: &Arc<dyn MessageStore>, append: Append) -> Task {
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.append(vec![append]).await })
+}
+
+/// The ids of what stands in the category; each once.
+async fn ids(store: &Arc<dyn MessageStore>, category: &str) -> HashSet<MessageId> {
+    let messages = messages_of(store, category).await;
+    let ids: HashSet<MessageId> = messages.iter().map(|message| message.id).collect();
+    assert_eq!(ids.len(), messages.len());
+    ids
+}
+
+on_both_stores! {
+    async fn each_of_many_appends_at_once_has_its_own_answer(store) {
+        store.append(vec![append("account-taken", "1").expecting(ExpectedVersion::NoStream)]).await.unwrap();
+        let taken = append("account-id", "1");
+        store.append(vec![taken.clone()]).await.unwrap();
+        let tasks: Vec<Task> = (0..400)
+            .map(|number| send(&store, match number % 8 {
+                0 => append("account-taken", "2").expecting(ExpectedVersion::NoStream),
+                1 => append("account-new", "3").expecting(Version::at(Position::new(7))),
+                2 => taken.clone(),
+                3 => {
+                    let id = taken.messages[0].id;
+                    Append::to(stream("account-other")).message(NewMessage::new("Deposited", Json::NULL).with_id(id))
+                }
+                _ => append(&format!("account-{number}"), "4").expecting(ExpectedVersion::NoStream),
+            }))
+            .collect();
+        for (number, answer) in join_all(tasks).await.into_iter().enumerate() {
+            let answer = answer.unwrap();
+            let is_right = match number % 8 {
+                0 | 1 => matches!(answer, Err(Error::WrongExpectedVersion { .. })),
+                2 => answer.as_ref().is_ok_and(|appended| appended.already_written),
+                3 => matches!(answer, Err(Error::IdConflict { .. })),
+                _ => answer.as_ref().is_ok_and(|appended| !appended.already_written),
+            };
+            assert!(is_right, "{number}: {answer:?}");
+        }
+        assert_eq!(ids(&store, "account").await.len(), 2 + 400 / 2);
+    }
+
+    async fn appends_to_one_stream_at_once_stand_in_it_without_gaps(store) {
+        let tasks: Vec<Task> = (0..300).map(|number| send(&store, append("account-1", &number.to_string()))).collect();
+        let mut positions = HashSet::new();
+        for answer in join_all(tasks).await {
+            let written = answer.unwrap().unwrap().written[0];
+            assert!(positions.insert(written.position.get()));
+            // The answer is this append's, and not its neighbour's.
+            let found = messages_of(&store, "account").await;
+            assert_eq!(found[usize::try_from(written.position.get()).unwrap()].global_position, written.global_position);
+        }
+        assert_eq!((positions.len(), positions.into_iter().max()), (300, Some(299)));
+    }
+
+    async fn of_versions_that_follow_each_other_none_is_refused_for_its_neighbours(store) {
+        // One after the other in one stream, beside others that are refused.
+        let mut version = Version::NO_STREAM;
+        for number in 0..40 {
+            let wrong: Vec<Task> = (0..5)
+                .map(|_| send(&store, append("account-1", "0").expecting(Version::at(Position::new(1_000)))))
+                .collect();
+            let right = store.append(vec![append("account-1", &number.to_string()).expecting(version)]).await.unwrap();
+            version = Version::at(right.written[0].position);
+            for answer in join_all(wrong).await {
+                assert!(matches!(answer.unwrap(), Err(Error::WrongExpectedVersion { .. })));
+            }
+        }
+        assert_eq!(version.get(), 39);
+    }
+
+    async fn a_caller_that_goes_away_takes_no_other_append_with_it(store) {
+        let appends: Vec<Append> = (0..600).map(|number| append(&format!("account-{}", number % 7), "1")).collect();
+        let tasks: Vec<Task> = appends.iter().map(|append| send(&store, append.clone())).collect();
+        for (number, task) in tasks.iter().enumerate() {
+            if number % 3 == 0 {
+                task.abort();
+            }
+            if number % 50 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut acknowledged = HashSet::new();
+        for (append, answer) in appends.iter().zip(join_all(tasks).await) {
+            match answer {
+                Ok(written) => {
+                    assert!(!written.unwrap().already_written);
+                    acknowledged.insert(append.messages[0].id);
+                }
+                Err(gone) => assert!(gone.is_cancelled()),
+            }
+        }
+        let found = ids(&store, "account").await;
+        assert!(acknowledged.len() >= 400 && acknowledged.is_subset(&found));
+        // Those that went away are written once, or not at all.
+        for append in appends {
+            let was_there = found.contains(&append.messages[0].id);
+            assert!(store.append(vec![append]).await.unwrap().already_written || !was_there);
+        }
+        assert_eq!(ids(&store, "account").await.len(), 600);
+    }
+
+    async fn more_callers_than_the_queue_has_room_for_wait_and_are_served(store) {
+        let tasks: Vec<Task> = (0..3_000).map(|number| send(&store, append(&format!("account-{number}"), "1"))).collect();
+        for answer in join_all(tasks).await {
+            answer.unwrap().unwrap();
+        }
+        assert_eq!(ids(&store, "account").await.len(), 3_000);
+    }
+
+    async fn a_hot_stream_does_not_keep_a_quiet_one_waiting(store) {
+        const HOT: usize = 64;
+        let done = Arc::new(AtomicUsize::new(0));
+        let hot: Vec<_> = (0..HOT)
+            .map(|_| {
+                let (store, done) = (Arc::clone(&store), Arc::clone(&done));
+                tokio::spawn(async move {
+                    loop {
+                        store.append(vec![append("account-hot", "1")]).await.unwrap();
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        for number in 0..20 {
+            let before = done.load(Ordering::SeqCst);
+            store.append(vec![append(&format!("account-quiet{number}"), "1")]).await.unwrap();
+            let passed = done.load(Ordering::SeqCst) - before;
+            // Those that were queued before it, those under way, and what came while its answer was on its way.
+            assert!(passed < 40 * HOT, "{passed} appends of the hot stream went before one of a quiet one");
+        }
+        for task in hot {
+            task.abort();
+        }
+    }
+}
+
+/// PostgreSQL refuses a number that its `numeric` cannot hold: the batch fails as a whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_that_the_server_refuses_fails_alone() {
+    let database = TestDatabase::create().await;
+    let store = connect(database.url()).await.unwrap();
+    let tasks: Vec<Task> = (0..200)
+        .map(|number| {
+            send(&store, append(&format!("account-{number}"), if number % 40 == 7 { "1e999999" } else { "1" }))
+        })
+        .collect();
+    for (number, answer) in join_all(tasks).await.into_iter().enumerate() {
+        let answer = answer.unwrap();
+        assert_eq!(matches!(answer, Err(Error::Invalid { .. })), number % 40 == 7, "{number}: {answer:?}");
+        assert_eq!(answer.is_ok(), number % 40 != 7);
+    }
+    assert_eq!(ids(&store, "account").await.len(), 195);
+}
+
+async fn through_proxy(mark: &'static str) -> (TestDatabase, CuttingProxy, Arc<dyn MessageStore>) {
+    let database = TestDatabase::create().await;
+    let config: tokio_postgres::Config = database.url().parse().unwrap();
+    let port = config.get_ports()[0];
+    let proxy = CuttingProxy::start(format!("127.0.0.1:{port}"), mark).await;
+    let url = database.url().replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
+    let store = Arc::new(PostgresStore::open(&url).await.unwrap());
+    (database, proxy, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_connection_lost_in_the_middle_of_a_batch_is_resolved_by_ids() {
+    let (_database, proxy, store) = through_proxy("cut-the-batch").await;
+    let tasks: Vec<Task> = (0..60)
+        .map(|number| {
+            let text = if number == 30 { r#""cut-the-batch""# } else { "1" };
+            send(&store, append(&format!("account-{}", number % 5), text))
+        })
+        .collect();
+    for answer in join_all(tasks).await {
+        answer.unwrap().unwrap();
+    }
+    assert_eq!(proxy.cuts(), 1);
+    assert_eq!(ids(&store, "account").await.len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_the_server_cannot_be_asked_again_every_caller_is_told_that_nobody_knows() {
+    let (database, proxy, store) = through_proxy("cut-for-good").await;
+    store.append(vec![append("account-1", "1")]).await.unwrap();
+    proxy.refuse();
+    let lost = append("account-1", r#""cut-for-good""#);
+    let answer = store.append(vec![lost.clone()]).await;
+    assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
+    // Nothing is sent, and that is said.
+    let unsent = store.append(vec![append("account-2", "1")]).await;
+    assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
+    // By another way: the same append again says what became of it.
+    let direct = connect(database.url()).await.unwrap();
+    assert!(direct.append(vec![lost]).await.unwrap().already_written);
+    assert_eq!(ids(&direct, "account").await.len(), 2);
+}
+
+/// Somebody holds a category for as long as we like; only those who write to it wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_writer_of_one_category_keeps_no_other_waiting() {
+    let database = TestDatabase::create().await;
+    let store = connect(database.url()).await.unwrap();
+    let (mut client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let slow = client.transaction().await.unwrap();
+    slow.execute("SELECT message_store.acquire_lock('slow-1')", &[]).await.unwrap();
+    let waiting: Vec<Task> = (0..20).map(|number| send(&store, append(&format!("slow-{number}"), "1"))).collect();
+    for round in 0..20 {
+        let others: Vec<Task> =
+            (0..20).map(|number| send(&store, append(&format!("quick{number}-{round}"), "1"))).collect();
+        for answer in join_all(others).await {
+            answer.unwrap().unwrap();
+        }
+    }
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    slow.rollback().await.unwrap();
+    for answer in join_all(waiting).await {
+        answer.unwrap().unwrap();
+    }
+    assert_eq!(ids(&store, "slow").await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_processes_write_to_one_category_and_to_one_stream() {
+    const EACH: usize = 200;
+    let database = TestDatabase::create().await;
+    let stores = join_all((0..4).map(|_| connect(database.url()))).await;
+    let stores: Vec<Arc<dyn MessageStore>> = stores.into_iter().map(Result::unwrap).collect();
+    let tasks = stores.iter().enumerate().flat_map(|(process, store)| {
+        (0..EACH).map(move |number| {
+            let name = if number % 2 == 0 { "account-common".to_owned() } else { format!("account-{process}") };
+            send(store, append(&name, "1"))
+        })
+    });
+    for answer in join_all(tasks.collect::<Vec<_>>()).await {
+        assert!(!answer.unwrap().unwrap().already_written);
+    }
+    assert_eq!(ids(&stores[0], "account").await.len(), 4 * EACH);
+    assert_eq!(stores[3].version(&stream("account-common")).await.unwrap().get(), 4 * 100 - 1);
+}
