@@ -38,6 +38,9 @@ struct Arguments {
     /// The folder `database` of Message DB's npm package.
     #[arg(long)]
     message_db: Option<PathBuf>,
+    /// The program that runs the other event stores (benchmarks/peers).
+    #[arg(long)]
+    peers: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,7 +81,8 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     } else {
         Effort { rounds: 7, time: Duration::from_secs(3), is_quick: false }
     };
-    let bench = Bench { databases: Databases::new(server, arguments.message_db.as_deref()), effort };
+    let databases = Databases::new(server, arguments.message_db.as_deref());
+    let bench = Bench { peers: arguments.peers.clone(), databases, effort };
     let mut report = Report::default();
     let wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
     macro_rules! figure {
@@ -99,6 +103,7 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("F8", figures::commands::f8(&bench));
     figure!("F9", figures::sqlite::f9(&bench));
     figure!("Memory", figures::commands::memory(&bench));
+    figure!("P", figures::peers::peers(&bench));
     figure!("R", figures::readers_safety::safety(&bench));
     Ok(report)
 }

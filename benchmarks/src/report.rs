@@ -104,5 +104,11 @@ impl Report {
 }
 
 fn number(figure: f64) -> String {
-    if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.3}") }
+    if figure.is_nan() {
+        String::new()
+    } else if figure >= 100.0 {
+        format!("{figure:.0}")
+    } else {
+        format!("{figure:.3}")
+    }
 }

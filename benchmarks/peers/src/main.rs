@@ -1,1 +1,118 @@
-fn main() {}
+//! The same appends and loads, by other event stores for Rust: each in its own words, with a pool of 16 connections.
+
+mod disintegrate_postgres;
+mod eventastic;
+mod postgres_es;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use async_trait::async_trait;
+use clap::{Parser, ValueEnum};
+use hdrhistogram::Histogram;
+
+/// How many events an entity has at first.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Work {
+    /// One event for a new entity.
+    New,
+    /// An entity of 10 events is loaded, and one is appended.
+    Load10,
+    /// An entity of 1,000 events is loaded, and one is appended.
+    Load1000,
+}
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[arg(long)]
+    url: String,
+    /// postgres-es, disintegrate-postgres or eventastic_postgres.
+    #[arg(long)]
+    peer: String,
+    #[arg(long)]
+    work: Work,
+    #[arg(long)]
+    workers: usize,
+    #[arg(long)]
+    milliseconds: u64,
+}
+
+/// An event store.
+#[async_trait]
+pub trait Peer: Send + Sync {
+    /// Appends so many events to a new entity, at once.
+    async fn create(&self, entity: &str, events: usize) -> Result<()>;
+    /// Loads an entity and appends one event.
+    async fn append(&self, entity: &str) -> Result<()>;
+}
+
+pub const CONNECTIONS: u32 = 16;
+/// Entities that are loaded; none of them grows much while it is measured.
+const ENTITIES: usize = 128;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let peer: Arc<dyn Peer> = match arguments.peer.as_str() {
+        "postgres-es" => Arc::new(postgres_es::open(&arguments.url).await?),
+        "disintegrate-postgres" => Arc::new(disintegrate_postgres::open(&arguments.url).await?),
+        "eventastic_postgres" => Arc::new(eventastic::open(&arguments.url).await?),
+        other => bail!("no peer is called {other}"),
+    };
+    let run = uuid::Uuid::new_v4();
+    let events = match arguments.work {
+        Work::New => 0,
+        Work::Load10 => 10,
+        Work::Load1000 => 1_000,
+    };
+    for entity in (0..ENTITIES).filter(|_| events > 0) {
+        peer.create(&format!("{run}-{entity}"), events).await?;
+    }
+    let (begun, time) = (Instant::now(), Duration::from_millis(arguments.milliseconds));
+    let mut tasks = Vec::new();
+    for worker in 0..arguments.workers {
+        let peer = Arc::clone(&peer);
+        let workers = arguments.workers;
+        tasks.push(tokio::spawn(async move {
+            let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
+            let (mut count, mut errors) = (0_u64, 0_u64);
+            for number in 0.. {
+                if begun.elapsed() >= time {
+                    break;
+                }
+                let started = Instant::now();
+                let done = if events == 0 {
+                    peer.create(&format!("{run}-{worker}-{number}"), 1).await
+                } else {
+                    // No two workers share an entity.
+                    peer.append(&format!("{run}-{}", (number * workers + worker) % ENTITIES)).await
+                };
+                match done {
+                    Ok(()) => count += 1,
+                    Err(error) => {
+                        if errors == 0 {
+                            eprintln!("  error: {error:#}");
+                        }
+                        errors += 1;
+                    }
+                }
+                histogram.saturating_record(started.elapsed().as_micros() as u64);
+            }
+            anyhow::Ok((count, errors, histogram))
+        }));
+    }
+    let mut all = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
+    let (mut count, mut errors) = (0, 0);
+    for task in tasks {
+        let (done, failed, histogram) = task.await??;
+        count += done;
+        errors += failed;
+        all.add(histogram)?;
+    }
+    let per_second = count as f64 / begun.elapsed().as_secs_f64();
+    let quantile = |quantile| all.value_at_quantile(quantile) as f64 / 1000.0;
+    let (p50, p99) = (quantile(0.5), quantile(0.99));
+    println!("{}", serde_json::json!({ "per_second": per_second, "p50": p50, "p99": p99, "errors": errors }));
+    Ok(())
+}

@@ -10,9 +10,10 @@ use message_store::{MessageStore, connect};
 use crate::bench::Bench;
 use crate::databases::clear;
 use crate::messages;
+use crate::processes;
 use crate::references::{copy, insert_many, insert_one, write_message};
 use crate::report::{Goal, Line};
-use crate::rounds::{Sample, Side, closed_loop, interleave};
+use crate::rounds::{Effort, Sample, Side, closed_loop, interleave};
 
 /// Appends of one message each to the writer's own stream.
 pub async fn append(
@@ -63,6 +64,54 @@ pub async fn f1(bench: &Bench) -> Result<Vec<Line>> {
             goal: Some(Goal::AtLeast(goal)),
             errors: samples.iter().map(|sample| sample.errors).sum(),
             note: format!("{UNFAIR} The reference is {}.", bench.databases.message_db_is()),
+        });
+    }
+    lines.extend(sweep(bench, &ours, &theirs).await?);
+    Ok(lines)
+}
+
+/// Other numbers of writers, and of processes.
+async fn sweep(bench: &Bench, ours: &str, theirs: &str) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let all: &[(usize, usize, usize)] = if effort.is_quick {
+        &[(1, 64, 1), (4, 256, 1)]
+    } else {
+        &[
+            (1, 1, 1),
+            (1, 4, 1),
+            (1, 16, 1),
+            (1, 64, 1),
+            (1, 1024, 1),
+            (2, 256, 1),
+            (4, 256, 1),
+            (2, 256, 32),
+            (4, 256, 32),
+        ]
+    };
+    let mut lines = Vec::new();
+    for &(processes, writers, categories) in all {
+        let what = format!("appends, {writers} writers in {processes} processes, {categories} categories");
+        let connections = writers.min(32);
+        let sides = [
+            Side::new("write_message", || write_message(theirs, connections, categories, effort.time)),
+            Side::new(what.clone(), || async move {
+                clear(ours).await?;
+                let written = processes::write(ours, processes, writers, categories, effort.time).await?;
+                let processes::Written { per_second, p50, p99, errors } = written;
+                Ok(Sample { per_second, p50, p99, errors })
+            }),
+        ];
+        let samples = interleave(Effort { rounds: effort.rounds.min(3), ..effort }, &sides).await?;
+        lines.push(Line {
+            figure: "F1".into(),
+            what,
+            ours: samples[1].per_second,
+            reference: format!("write_message, {connections} connections"),
+            theirs: Some(samples[0].per_second),
+            unit: "/s",
+            goal: None,
+            errors: samples.iter().map(|sample| sample.errors).sum(),
+            note: String::new(),
         });
     }
     Ok(lines)

@@ -3,6 +3,7 @@
 pub mod appends;
 pub mod commands;
 pub mod growth;
+pub mod peers;
 pub mod readers_safety;
 pub mod reads;
 pub mod sqlite;
