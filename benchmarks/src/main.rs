@@ -79,11 +79,15 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     let effort = if arguments.quick {
         Effort { rounds: 3, time: Duration::from_millis(700), is_quick: true }
     } else {
-        Effort { rounds: 7, time: Duration::from_secs(3), is_quick: false }
+        Effort { rounds: 5, time: Duration::from_secs(2), is_quick: false }
     };
     let databases = Databases::new(server, arguments.message_db.as_deref());
     let bench = Bench { peers: arguments.peers.clone(), databases, effort };
-    let mut report = Report::default();
+    let mut report = Report {
+        machine: machine(server).await?,
+        effort: format!("{} rounds of {:?} a side, in rotated order; medians", effort.rounds, effort.time),
+        lines: Vec::new(),
+    };
     let wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
     macro_rules! figure {
         ($name:literal, $measure:expr) => {
@@ -106,4 +110,16 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("P", figures::peers::peers(&bench));
     figure!("R", figures::readers_safety::safety(&bench));
     Ok(report)
+}
+
+/// What it ran on, in a line.
+async fn machine(server: &str) -> Result<String> {
+    let client = databases::connect(server).await?;
+    let setting = async |name: &str| -> Result<String> {
+        Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.try_get(0)?)
+    };
+    let processors = std::thread::available_parallelism()?;
+    let (version, fsync, commit) =
+        (setting("server_version").await?, setting("fsync").await?, setting("synchronous_commit").await?);
+    Ok(format!("{processors} processors; PostgreSQL {version}, fsync {fsync}, synchronous_commit {commit}"))
 }

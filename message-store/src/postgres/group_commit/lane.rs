@@ -1,0 +1,105 @@
+//! A lane: a queue, and the batches that are made of it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Fuse, FutureExt as _};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
+
+use super::{Job, Lanes, QUEUE, Route, categories};
+
+/// A batch is no larger than this, in appends and in bytes, unless one append is.
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
+/// Batches under way in a lane, and how large another one must be to be sent beside one that is.
+const UNDER_WAY: usize = 2;
+const WORTH_SENDING: usize = 32;
+/// A lane that has had nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(2);
+
+pub(super) struct Lane {
+    route: Route,
+    lanes: Arc<Lanes>,
+}
+
+impl Lane {
+    pub(super) fn new(route: Route, lanes: &Arc<Lanes>) -> Self {
+        Self { route, lanes: Arc::clone(lanes) }
+    }
+
+    /// Until nobody can append any more, or nobody has for a while, and all that was queued is answered.
+    pub(super) async fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let (mut received, mut waiting) = (Vec::new(), VecDeque::new());
+        let mut under_way = FuturesUnordered::new();
+        let mut connecting = std::pin::pin!(Fuse::terminated());
+        let (mut is_open, mut is_connecting) = (true, false);
+        loop {
+            let is_idle = waiting.is_empty() && under_way.is_empty();
+            let is_worth_it = !self.route.is_shared() && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING;
+            if !is_connecting && !waiting.is_empty() && (under_way.is_empty() || is_worth_it) {
+                connecting.set(self.lanes.pool(&self.route).get().fuse());
+                is_connecting = true;
+            }
+            let room = QUEUE.saturating_sub(waiting.len());
+            tokio::select! {
+                biased;
+                Some(()) = under_way.next() => {}
+                count = queue.recv_many(&mut received, room), if is_open && room > 0 => {
+                    is_open = count > 0;
+                    waiting.extend(received.drain(..));
+                }
+                connection = &mut connecting, if is_connecting => {
+                    is_connecting = false;
+                    match connection {
+                        Ok(connection) => {
+                            let batch = next_batch(&mut waiting);
+                            if self.route.is_shared() && is_hot(&batch) {
+                                self.lanes.give_own_lane(batch);
+                            } else {
+                                under_way.push(self.lanes.settle(&self.route, connection, batch));
+                            }
+                        }
+                        Err(error) => self.lanes.tell_unsent(waiting.drain(..), error),
+                    }
+                }
+                () = tokio::time::sleep(IDLE), if is_idle && is_open => {
+                    // Whoever comes now finds no lane, or a closed one, and makes a new one.
+                    self.lanes.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.route);
+                    queue.close();
+                }
+                else => return,
+            }
+        }
+    }
+}
+
+/// Whether a batch is worth a lane of its own: large, and of one category.
+fn is_hot(batch: &[Job]) -> bool {
+    batch.len() >= WORTH_SENDING && {
+        let first = categories(&batch[0].appends);
+        batch.iter().all(|job| categories(&job.appends) == first)
+    }
+}
+
+/// What goes together: the first that wait, as many as fit. A message id that comes again belongs to another batch, which
+/// finds it written. Those whose callers have gone are left out.
+fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+    let (mut batch, mut ids, mut bytes) = (Vec::new(), HashSet::new(), 0);
+    while let Some(job) = waiting.front() {
+        if job.answer.is_closed() {
+            waiting.pop_front();
+            continue;
+        }
+        let messages = || job.appends.iter().flat_map(|append| &append.messages);
+        bytes += messages().map(crate::NewMessage::size).sum::<usize>();
+        let fits = batch.len() < BATCH && bytes <= BATCH_BYTES;
+        if !batch.is_empty() && (!fits || messages().any(|message| ids.contains(&message.id))) {
+            break;
+        }
+        ids.extend(messages().map(|message| message.id));
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}

@@ -1,0 +1,202 @@
+//! Group commit: appends of one process that share a round trip and a commit.
+//!
+//! Problem: a durable commit costs a wait for the disk, and writers of one category wait for each other until it is done. Fix:
+//! while a batch is under way, later appends gather, and go together as the next one; whoever is alone is sent at once. Once a
+//! batch is worth it, it is sent while the one before it is still being committed, so that the server does not wait for us.
+//!
+//! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so. When a
+//! batch fails as a whole, for something that one of its appends may be to blame for, its halves are tried, down to the one.
+//! When the connection is lost, the batch is sent once more: the ids of its messages say what had been written. And a caller
+//! that goes away takes nothing with it but its own append, if that has not been sent.
+//!
+//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for somebody's lock on its
+//! category. One that does for long leaves them, and its category has a lane of its own until it has been quiet: whoever is slow
+//! with one category keeps no other waiting.
+
+mod batch;
+mod lane;
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deadpool_postgres::{Pool, PoolError};
+use quick_cache::sync::Cache;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::pool_failure;
+use crate::{Append, Appended, Error, Position, Result, StreamName};
+use lane::Lane;
+
+/// How long a shared batch waits for a lock (the connections' `lock_timeout`, in milliseconds).
+pub(super) const SHORT_WAIT: &str = "2";
+/// Lanes that categories share.
+const SHARED: u64 = 4;
+/// Appends that may wait in a lane; further callers wait for a place.
+const QUEUE: usize = 1024;
+/// Streams whose positions are remembered.
+const KNOWN: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct GroupCommit(Arc<Lanes>);
+
+#[derive(Debug)]
+struct Lanes {
+    senders: Mutex<HashMap<Route, mpsc::Sender<Job>>>,
+    /// Those who append just now.
+    callers: AtomicUsize,
+    /// Connections that wait for locks, and such that hardly do.
+    patient: Pool,
+    hasty: Pool,
+    place: String,
+    /// Positions that streams are known to have: they spare the server a look at what lies before.
+    known: Cache<StreamName, Position>,
+}
+
+/// Which lane.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Route {
+    /// One of those that categories share.
+    Shared(u64),
+    /// Of a category, or of a set of categories that are appended to in one step.
+    Own(String),
+}
+
+#[derive(Debug)]
+struct Job {
+    appends: Vec<Append>,
+    answer: oneshot::Sender<Result<Appended>>,
+}
+
+impl GroupCommit {
+    pub(super) fn new(patient: Pool, hasty: Pool, place: String) -> Self {
+        let (senders, callers, known) = (Mutex::default(), AtomicUsize::new(0), Cache::new(KNOWN));
+        Self(Arc::new(Lanes { senders, callers, patient, hasty, place, known }))
+    }
+
+    pub(super) async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { appends, answer };
+        let caller = Caller::enter(&self.0.callers);
+        if caller.is_alone {
+            // There is nobody to share with: the way by a lane would only take longer.
+            let route = Route::Own(categories(&job.appends));
+            match self.0.patient.get().await {
+                Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
+                Err(error) => self.0.tell_unsent([job], error),
+            }
+        } else {
+            self.0.send(job, false).await;
+        }
+        answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { source: error.into() }))
+    }
+}
+
+impl Drop for GroupCommit {
+    /// What was queued is still written.
+    fn drop(&mut self) {
+        self.0.senders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Somebody who appends, until it is dropped.
+struct Caller<'a> {
+    callers: &'a AtomicUsize,
+    is_alone: bool,
+}
+
+impl<'a> Caller<'a> {
+    fn enter(callers: &'a AtomicUsize) -> Self {
+        Self { callers, is_alone: callers.fetch_add(1, Ordering::Relaxed) == 0 }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lanes {
+    /// Queues a job: in its own lane, if there is one, or if it is to have one.
+    async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
+        let own = Route::Own(categories(&job.appends));
+        // A lane may end just when it is given something.
+        while let Err(mpsc::error::SendError(refused)) = self.lane(&own, to_own).send(job).await {
+            job = refused;
+        }
+    }
+
+    fn lane(self: &Arc<Self>, own: &Route, to_own: bool) -> mpsc::Sender<Job> {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |route: &Route| senders.get(route).filter(|sender| !sender.is_closed()).cloned();
+        if let Some(sender) = open(own) {
+            return sender;
+        }
+        let route = if to_own { own.clone() } else { own.shared() };
+        open(&route).unwrap_or_else(|| {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            tokio::spawn(Lane::new(route.clone(), self).run(queue));
+            senders.insert(route, sender.clone());
+            sender
+        })
+    }
+
+    /// Gives the categories of these jobs lanes of their own, and queues them there.
+    fn give_own_lane(self: &Arc<Self>, jobs: Vec<Job>) {
+        let lanes = Arc::clone(self);
+        tokio::spawn(async move {
+            for job in jobs {
+                lanes.send(job, true).await;
+            }
+        });
+    }
+
+    fn remember(&self, appends: &[Append], result: &Result<Appended>) {
+        if let ([append], Ok(Appended { written, .. })) = (appends, result)
+            && let Some(last) = written.last()
+        {
+            self.known.insert(append.stream.clone(), last.position);
+        }
+    }
+
+    fn pool(&self, route: &Route) -> &Pool {
+        if route.is_shared() { &self.hasty } else { &self.patient }
+    }
+
+    fn tell_unsent(&self, jobs: impl IntoIterator<Item = Job>, error: PoolError) {
+        let (text, failure) = (error.to_string(), pool_failure(&self.place, error));
+        let context = format!("connecting to {}; nothing was sent", self.place);
+        tell(jobs, || Error::backend(&context, failure.is_transient(), text.clone()));
+    }
+}
+
+impl Route {
+    fn shared(&self) -> Self {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        Self::Shared(hasher.finish() % SHARED)
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+}
+
+/// The categories that an append locks, in one word.
+fn categories(appends: &[Append]) -> String {
+    if let [append] = appends {
+        return append.stream.category_str().to_owned();
+    }
+    let all: BTreeSet<&str> = appends.iter().map(|append| append.stream.category_str()).collect();
+    // No category holds a hyphen.
+    all.into_iter().collect::<Vec<_>>().join("-")
+}
+
+/// The same for each. A caller that has gone away is not told.
+fn tell(jobs: impl IntoIterator<Item = Job>, error: impl Fn() -> Error) {
+    for job in jobs {
+        let _ = job.answer.send(Err(error()));
+    }
+}
