@@ -4,7 +4,8 @@
 //! there exactly once. Fix, in the order of cost:
 //!
 //! 1. Above the mark of its origin a command is new. That needs no I/O, and is nearly every command.
-//! 2. At or below the mark it is a repeat or late. One look-up tells: a repeat's first event has an id derived from it.
+//! 2. At or below the mark it is a repeat or late. The entity's latest commands are remembered; of others, one look-up tells: a
+//!    repeat's first event has an id derived from it.
 //! 3. The append expects the version that was decided on, so whoever decides on an older state has to decide again, and
 //!    ids are unique, so that what escaped 1 and 2 is still refused.
 //!
@@ -24,7 +25,7 @@ use crate::entity::{Entity, EntityStore, Projection};
 use crate::idempotence::{Outcome, Reservation, Sequence, derived_id, place_of, stamp_of};
 use crate::{
     Append, Appended, Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Position,
-    Result, Source, StreamName, Version,
+    Result, Source, StreamName, Version, Written,
 };
 
 /// How often a command is decided before its handling fails, unless said otherwise.
@@ -174,6 +175,9 @@ impl<D: Decider> Decide<D> {
         if !refused && sequences.is_new(&case.sequence) && !self.may_be_foreign_repeat(entity, case) {
             return Ok(Standing::New);
         }
+        if let Some(first) = entity.recall(&case.sequence, &case.stream) {
+            return Ok(Standing::Processed(first));
+        }
         if let Some(first) = self.store().message(case.first_id()).await? {
             return Ok(Standing::Processed(first.reference()));
         }
@@ -298,6 +302,12 @@ fn next<D: Decider>(entity: &Entity<D>, events: &[D::Event], appended: &Appended
         next.state.apply(event);
     }
     next.sequences.record(&case.sequence);
+    // What is reserved stands in front of the events.
+    if let Some(first) = appended.written.iter().rev().nth(events.len().saturating_sub(1)) {
+        let &Written { position, global_position } = first;
+        let stream = case.stream.clone();
+        next.remember(&case.sequence, &MessageRef { id: case.first_id(), stream, position, global_position });
+    }
     if let Some(last) = appended.written.last() {
         next.version = Version::at(last.position);
     }

@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::idempotence::{Sequences, stamp_of};
-use crate::{Message, Result, StoreId, Version};
+use crate::idempotence::{Recent, Sequence, Sequences, stamp_of};
+use crate::{Message, MessageRef, Result, StoreId, StreamName, Version};
 
 /// State that events are applied to.
 ///
@@ -48,11 +48,13 @@ pub struct Entity<P> {
     pub sequences: Sequences,
     /// How many messages of its stream are of a type the projection does not know.
     pub ignored: u64,
+    recent: Recent,
 }
 
 impl<P: Projection> Default for Entity<P> {
     fn default() -> Self {
-        Self { state: P::default(), version: Version::NO_STREAM, sequences: Sequences::default(), ignored: 0 }
+        let (sequences, recent) = (Sequences::default(), Recent::default());
+        Self { state: P::default(), version: Version::NO_STREAM, sequences, ignored: 0, recent }
     }
 }
 
@@ -69,8 +71,22 @@ impl<P: Projection> Entity<P> {
         }
         if let Some(stamp) = stamp {
             self.sequences.record_stamp(&stamp);
+            self.remember(&stamp.sequence, &message.reference());
         }
         self.version = Version::at(message.position);
         Ok(())
+    }
+
+    /// Remembers that a command was handled, and its first event.
+    pub(crate) fn remember(&mut self, command: &Sequence, first_event: &MessageRef) {
+        if let Some(origin) = self.sequences.number_of(&command.origin) {
+            self.recent.record(origin, command.global_position, first_event);
+        }
+    }
+
+    /// The first event of a command, if that was one of the latest.
+    pub(crate) fn recall(&self, command: &Sequence, stream: &StreamName) -> Option<MessageRef> {
+        let origin = self.sequences.number_of(&command.origin)?;
+        self.recent.find(origin, command.global_position, stream)
     }
 }

@@ -68,6 +68,11 @@ impl Sequences {
         }
     }
 
+    /// Which of the marks belongs to this origin.
+    pub(crate) fn number_of(&self, origin: &Origin) -> Option<usize> {
+        self.marks.iter().position(|mark| mark.origin == *origin)
+    }
+
     /// Whether some events carry another toolkit's stamp instead of ours.
     pub fn has_foreign(&self) -> bool {
         self.foreign

@@ -43,8 +43,9 @@ pub use view::View;
 
 /// A store on PostgreSQL.
 ///
-/// Connections are taken from a pool of 16 ([`PostgresOptions`] says otherwise). They are not encrypted: reach a
-/// distant server through a tunnel, or over a network you trust.
+/// Connections are taken from a pool of 16 ([`PostgresOptions`] says otherwise); up to 12 more append, one listens, and one holds the
+/// keys of [`Once`](crate::idempotence::Once), each made when it is needed. They are not encrypted: reach a distant server through a
+/// tunnel, or over a network you trust.
 ///
 /// In a database where Message DB has installed its own schema, and nobody has adopted it ([`migrate`]), its functions are
 /// used: the contract holds, but an append takes a round trip a message, and all messages cannot be read at once

@@ -21,8 +21,9 @@ use crate::{Error, Limits, Result};
 const POOL_WAIT: Duration = Duration::from_secs(30);
 /// Connections, unless said otherwise.
 const POOL_SIZE: usize = 16;
-/// Connections that do nothing but append: so many that wait for locks, and so many that hardly do.
-const APPEND_POOL_SIZE: usize = 4;
+/// Connections that do nothing but append: those that wait for locks, and those that hardly do.
+const PATIENT: usize = 8;
+const HASTY: usize = 4;
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone, Debug)]
@@ -100,7 +101,7 @@ impl PostgresOptions {
         let patient = self.clone().for_appends();
         let mut hasty = patient.clone();
         hasty.set("lock_timeout", SHORT_WAIT);
-        let [patient, hasty] = [patient.pool(APPEND_POOL_SIZE, None)?, hasty.pool(APPEND_POOL_SIZE, None)?];
+        let [patient, hasty] = [patient.pool(PATIENT, None)?, hasty.pool(HASTY, None)?];
         let group_commit = GroupCommit::new(patient, hasty, place.clone());
         let look_up = LookUp::start(pool.clone(), place.clone());
         let (holds, hold_session) = (Holds::default(), Session::new(self));

@@ -1,4 +1,13 @@
-//! Reading.
+//! Reading, past nothing that is still being written.
+//!
+//! Problem: positions are drawn before commit, so that a higher one can be visible while a lower one is not yet.
+//!
+//! For a category: its writers draw positions under the category's lock, and hold it until they have committed. So its commits come in the
+//! order of its positions, and every snapshot of the database holds a beginning of the category, without gaps but those that stay. A
+//! reader needs nothing for that: it holds for any SELECT, under every isolation level, on a standby, in a dump.
+//!
+//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `V2__append.sql`. It holds on
+//! the primary, and for statements that begin after the horizon was taken.
 
 use deadpool_postgres::Object;
 use jiff::civil::DateTime;

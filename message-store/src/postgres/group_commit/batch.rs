@@ -12,7 +12,8 @@ use crate::{Appended, Error, Result};
 
 impl Lanes {
     /// Answers every job of a batch.
-    pub(super) async fn settle(self: &Arc<Self>, route: &Route, mut connection: Object, batch: Vec<Job>) {
+    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Object, batch: Vec<Job>) {
+        let mut connection = Some(connection);
         let mut batches = vec![batch];
         while let Some(mut batch) = batches.pop().filter(|batch| !batch.is_empty()) {
             match self.attempt(route, &mut connection, &batch).await {
@@ -42,16 +43,23 @@ impl Lanes {
     async fn attempt(
         &self,
         route: &Route,
-        connection: &mut Object,
+        connection: &mut Option<Object>,
         batch: &[Job],
     ) -> Result<Vec<Result<Appended>>, Failed> {
         let mut races = 0;
         loop {
-            let error = match self.send_batch(connection, batch).await {
+            let current = match connection.take() {
+                Some(current) => current,
+                // The one before was lost, and with it nothing of this batch.
+                None => self.pool(route).get().await.map_err(|error| Failed::All(Box::new(self.unsent(error))))?,
+            };
+            let error = match self.send_batch(connection.insert(current), batch).await {
                 Ok(results) => return Ok(results),
                 Err(error) => error,
             };
             if is_unanswered(&error) {
+                // Given back first: nobody holds a connection while waiting for another.
+                *connection = None;
                 return self.send_again(route, connection, batch, &error).await;
             }
             match error.as_db_error() {
@@ -70,13 +78,12 @@ impl Lanes {
     async fn send_again(
         &self,
         route: &Route,
-        connection: &mut Object,
+        connection: &mut Option<Object>,
         batch: &[Job],
         lost: &tokio_postgres::Error,
     ) -> Result<Vec<Result<Appended>>, Failed> {
         let another = self.pool(route).get().await.map_err(|_| Failed::unanswered(lost))?;
-        *connection = another;
-        self.send_batch(connection, batch).await.map_err(|_| Failed::unanswered(lost))
+        self.send_batch(connection.insert(another), batch).await.map_err(|_| Failed::unanswered(lost))
     }
 
     async fn send_batch(

@@ -8,7 +8,7 @@ use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::{Job, Lanes, QUEUE, Route, categories};
+use super::{Job, Lanes, QUEUE, Route, categories, tell};
 
 /// A batch is no larger than this, in appends and in bytes, unless one append is.
 const BATCH: usize = 512;
@@ -61,7 +61,7 @@ impl Lane {
                                 under_way.push(self.lanes.settle(&self.route, connection, batch));
                             }
                         }
-                        Err(error) => self.lanes.tell_unsent(waiting.drain(..), error),
+                        Err(error) => tell(waiting.drain(..), self.lanes.unsent(error)),
                     }
                 }
                 () = tokio::time::sleep(IDLE), if is_idle && is_open => {

@@ -30,7 +30,7 @@ use crate::{Append, Appended, Error, Position, Result, StreamName};
 use lane::Lane;
 
 /// How long a shared batch waits for a lock (the connections' `lock_timeout`, in milliseconds).
-pub(super) const SHORT_WAIT: &str = "2";
+pub(super) const SHORT_WAIT: &str = "25";
 /// Lanes that categories share.
 const SHARED: u64 = 4;
 /// Appends that may wait in a lane; further callers wait for a place.
@@ -84,7 +84,7 @@ impl GroupCommit {
             let route = Route::Own(categories(&job.appends));
             match self.0.patient.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
-                Err(error) => self.0.tell_unsent([job], error),
+                Err(error) => tell([job], self.0.unsent(error)),
             }
         } else {
             self.0.send(job, false).await;
@@ -165,10 +165,11 @@ impl Lanes {
         if route.is_shared() { &self.hasty } else { &self.patient }
     }
 
-    fn tell_unsent(&self, jobs: impl IntoIterator<Item = Job>, error: PoolError) {
+    /// There is no connection, for any of those who wait for one.
+    fn unsent(&self, error: PoolError) -> impl Fn() -> Error + use<> {
         let (text, failure) = (error.to_string(), pool_failure(&self.place, error));
         let context = format!("connecting to {}; nothing was sent", self.place);
-        tell(jobs, || Error::backend(&context, failure.is_transient(), text.clone()));
+        move || Error::backend(&context, failure.is_transient(), text.clone())
     }
 }
 
