@@ -16,8 +16,8 @@ use crate::figures::appends::append;
 pub struct Writers {
     #[arg(long)]
     pub url: String,
-    #[arg(long)]
-    pub writers: usize,
+    #[arg(long = "writers")]
+    pub count: usize,
     #[arg(long)]
     pub categories: usize,
     #[arg(long)]
@@ -40,7 +40,7 @@ impl Writers {
     pub async fn run(&self) -> Result<()> {
         let store = connect(&self.url).await?;
         let time = Duration::from_millis(self.milliseconds);
-        let sample = append(&store, self.first..self.first + self.writers, self.categories, time).await?;
+        let sample = append(&store, self.first..self.first + self.count, self.categories, time).await?;
         let written =
             Written { per_second: sample.per_second, p50: sample.p50, p99: sample.p99, errors: sample.errors };
         println!("{}", serde_json::to_string(&written)?);
@@ -54,7 +54,7 @@ impl Writers {
                 "--url",
                 &self.url,
                 "--writers",
-                &self.writers.to_string(),
+                &self.count.to_string(),
                 "--categories",
                 &self.categories.to_string(),
             ])
@@ -74,7 +74,7 @@ pub async fn write(url: &str, processes: usize, writers: usize, categories: usiz
     let started = (0..processes).map(|process| {
         let writers = Writers {
             url: url.to_owned(),
-            writers,
+            count: writers,
             categories,
             milliseconds: time.as_millis() as u64,
             first: process * writers,

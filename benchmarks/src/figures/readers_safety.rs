@@ -29,6 +29,8 @@ enum Load {
     Batches,
 }
 
+type Figure = fn(&Round) -> f64;
+
 #[derive(Debug, Default)]
 struct Round {
     per_second: f64,
@@ -138,7 +140,6 @@ pub async fn safety(bench: &Bench) -> Result<Vec<Line>> {
                 let skipped: usize = rounds.iter().flatten().map(|round| round.skipped).sum();
                 let slow = if is_slow { ", slow transactions among them" } else { "" };
                 let what = format!("{load:?}, {processes} processes{slow}");
-                type Figure = fn(&Round) -> f64;
                 let figures: [(&str, &'static str, Figure); 3] = [
                     ("appends", "/s", |round| round.per_second),
                     ("append p99", "ms", |round| round.append_p99),
