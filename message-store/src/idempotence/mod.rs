@@ -28,6 +28,7 @@ pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub use derived_id::derived_id;
 pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use hold::Hold;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use intent::Intent;
 pub use key::{Key, MAX_KEY_BYTES};
