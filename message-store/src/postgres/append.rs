@@ -19,7 +19,7 @@ pub(super) const RACES: usize = 5;
 
 /// The arguments of `append_messages`.
 #[derive(Debug, Default)]
-pub(super) struct Arguments<'a> {
+struct Arguments<'a> {
     stream_names: Vec<&'a str>,
     known_positions: Vec<Option<i64>>,
     append_parts: Vec<i32>,
@@ -95,7 +95,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// In the order of the function's parameters.
-    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 13] {
+    fn list(&self) -> [&(dyn ToSql + Sync); 13] {
         [
             &self.stream_names,
             &self.known_positions,
@@ -126,7 +126,7 @@ pub(super) async fn send<'a>(
 }
 
 /// What the function said of each append.
-pub(super) fn results<'a>(
+fn results<'a>(
     row: &Row,
     batch: impl IntoIterator<Item = &'a [Append]>,
 ) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
