@@ -9,6 +9,9 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Each text says what happened, to which stream, id or position, and what to do.
+///
+/// The text holds the whole chain of causes, once. So [`source`](std::error::Error::source) is empty, and a reporter that walks the
+/// chain repeats nothing; the cause itself, to look at or to downcast, is in the field `cause`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -89,12 +92,13 @@ pub enum Error {
 
     /// The connection was lost after the append was sent: it may or may not be written.
     #[error(
-        "the answer to an append was lost ({source}): it may be written or not. \
-         Append the same messages again: their ids settle it, and nothing is written twice"
+        "the answer to an append was lost ({}): it may be written or not. \
+         Append the same messages again: their ids settle it, and nothing is written twice",
+        chain(&**cause)
     )]
     CommitUnknown {
         /// What was lost.
-        source: Source,
+        cause: Source,
     },
 
     /// A consumer's position was taken over by another consumer of the same identity.
@@ -126,25 +130,21 @@ pub enum Error {
         store: String,
     },
 
-    /// A decision could not be written, however often it was made again.
-    #[error("gave up on {message_type} {id} at {stream} after {attempts} attempts; the last: {source}")]
-    GaveUp {
-        /// The command's type.
-        message_type: String,
-        /// The command's id.
-        id: MessageId,
-        /// The entity's stream.
-        stream: StreamName,
-        /// How often it was tried.
-        attempts: u32,
-        /// The last failure.
-        source: Box<Error>,
+    /// The database's history is not the one that was remembered: after a failover, say, that lost the latest messages. Nothing was written.
+    #[error(
+        "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
+         written, and what was remembered of it is dropped. Load the stream again and decide again"
+    )]
+    HistoryChanged {
+        /// Which store.
+        store: String,
     },
 
     /// A handler failed or panicked on a message.
     #[error(
         "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \
-         {source}. The consumer stopped before it; mend the cause and start again, nothing before it is repeated"
+         {}. The consumer stopped before it; mend the cause and start again, nothing before it is repeated",
+        chain(&**cause)
     )]
     Handler {
         /// The message's type.
@@ -158,19 +158,44 @@ pub enum Error {
         /// Its global position.
         global_position: GlobalPosition,
         /// What the handler said.
-        source: Source,
+        cause: Source,
+    },
+
+    /// The database ended a statement because it took too long: by a limit on statements or on the wait for a lock. Nothing was written.
+    /// The database may be in trouble, or this one statement may be too much for it: a probe tells.
+    #[error("{context} took too long: {}", chain(&**cause))]
+    TimedOut {
+        /// What was being done.
+        context: String,
+        /// What the database said.
+        cause: Source,
     },
 
     /// The database failed.
-    #[error("{context}: {source}")]
+    #[error("{context}: {}", chain(&**cause))]
     Backend {
         /// What was being done.
         context: String,
         /// Whether trying again may help.
         transient: bool,
         /// What the database said.
-        source: Source,
+        cause: Source,
     },
+}
+
+/// The texts of an error and of all its causes, in one line. A cause that the text before it has already told is left out.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl Error {
@@ -178,23 +203,52 @@ impl Error {
         Self::Invalid { what: what.into(), reason: reason.into() }
     }
 
-    pub(crate) fn backend(context: impl Into<String>, transient: bool, source: impl Into<Source>) -> Self {
-        Self::Backend { context: context.into(), transient, source: source.into() }
+    pub(crate) fn backend(context: impl Into<String>, transient: bool, cause: impl Into<Source>) -> Self {
+        Self::Backend { context: context.into(), transient, cause: cause.into() }
     }
 
-    pub(crate) fn handler(message: &Message, source: Source) -> Self {
+    pub(crate) fn handler(message: &Message, cause: Source) -> Self {
         Self::Handler {
             message_type: message.message_type.clone(),
             id: message.id,
             stream: message.stream.clone(),
             position: message.position,
             global_position: message.global_position,
-            source,
+            cause,
         }
     }
 
     /// Whether the same call may succeed when it is made again: a passing fault, or a lost answer.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::CommitUnknown { .. } | Self::Backend { transient: true, .. })
+        matches!(
+            self,
+            Self::CommitUnknown { .. }
+                | Self::HistoryChanged { .. }
+                | Self::TimedOut { .. }
+                | Self::Backend { transient: true, .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("error connecting to server")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("Connection refused (os error 111)")]
+    struct Inner;
+
+    #[test]
+    fn an_error_says_its_whole_chain_once() {
+        let error = Error::backend("connecting to postgres://localhost", true, Outer(Inner));
+        let said = "connecting to postgres://localhost: error connecting to server: Connection refused (os error 111)";
+        assert_eq!(error.to_string(), said);
+        let wrapped = Error::CommitUnknown { cause: error.into() };
+        assert_eq!(wrapped.to_string().matches("Connection refused").count(), 1);
+        assert!(std::error::Error::source(&wrapped).is_none(), "a reporter that walks the chain repeats nothing");
     }
 }

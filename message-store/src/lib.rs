@@ -33,7 +33,7 @@ pub mod sqlite;
 pub mod testing;
 
 pub use append::{Append, Appended, Written};
-pub use error::{Error, Result, Source};
+pub use error::{Error, Result, Source, chain};
 pub use expected_version::ExpectedVersion;
 pub use json::{Json, MAX_JSON_DEPTH};
 pub use limits::{Limits, MAX_MESSAGE_TYPE_BYTES};
@@ -41,7 +41,7 @@ pub use message::{Message, MessageId, MessageRef, NewMessage};
 pub use metadata::Metadata;
 pub use position::{GlobalPosition, Position, Version};
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
-pub use store::{MessageStore, MessageStoreExt, connect};
+pub use store::{History, MessageStore, MessageStoreExt, connect};
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
 pub use transfer::{Copied, Transfer};

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
+use jiff::Timestamp;
 
 use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
-    Append, Appended, Batch, Category, ExpectedVersion, Json, Limits, Message, MessageId, NewMessage, Position, Read,
-    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, ExpectedVersion, GlobalPosition, Json, Limits, Message, MessageId, NewMessage,
+    Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
+
+/// Counts the histories that a handle has seen of its store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct History(pub u64);
 
 /// A store of messages.
 ///
@@ -40,6 +45,27 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
     /// [`Backend`](crate::Error::Backend): nothing was written.
     async fn append(&self, appends: Vec<Append>) -> Result<Appended>;
+
+    /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new identity. What was
+    /// remembered of the store under another history is worthless: drop it.
+    fn history(&self) -> History {
+        History::default()
+    }
+
+    /// Appends what was decided on what was remembered under `history`.
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`]; [`HistoryChanged`](crate::Error::HistoryChanged) when the store has another history by now.
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+        let _ = history;
+        self.append(appends).await
+    }
+
+    /// The highest global position that the store has given out, whether the message still stands or not; 0 for none.
+    async fn given_out(&self) -> Result<GlobalPosition>;
+
+    /// What the database's clock says.
+    async fn now(&self) -> Result<Timestamp>;
 
     /// Reads a stream. An empty answer means that there is nothing from there on.
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>>;

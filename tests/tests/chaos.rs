@@ -65,13 +65,13 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
 
     let faulty = FaultyStore::new(store);
     let shared: Arc<dyn MessageStore> = faulty.clone();
-    let mut members: Vec<_> = (0..3).map(|_| Arc::new(member(&shared, bug).attempts(100))).collect();
+    let mut members: Vec<_> = (0..3).map(|_| Arc::new(member(&shared, bug))).collect();
     for part in deliveries.chunks(16) {
         match random.below(12) {
             0 => faulty.lose_answers(1),
             1 => faulty.refuse_appends(1),
             // A process that ends, and one that begins with nothing in memory.
-            2 => members[random.below(3)] = Arc::new(member(&shared, bug).attempts(100)),
+            2 => members[random.below(3)] = Arc::new(member(&shared, bug)),
             _ => {}
         }
         let crashes = random.below(6) == 0;

@@ -148,9 +148,9 @@ on_both_stores! {
             let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).start(&store).await.unwrap();
             let mut consumer = consumer;
             let error = consumer.wait_for(last_position(&store).await).await.unwrap_err();
-            let Error::Handler { id, stream, source, .. } = &error else { panic!("{error}") };
+            let Error::Handler { id, stream, cause, .. } = &error else { panic!("{error}") };
             assert_eq!((*id, stream), (bad.id, &bad.stream), "attempt {attempt}");
-            assert!(source.to_string().contains("a planted panic"), "{source}");
+            assert!(cause.to_string().contains("a planted panic"), "{cause}");
             assert!(consumer.handled_through() < bad.global_position);
             consumer.stop().await.expect("what stopped it was said already");
         }

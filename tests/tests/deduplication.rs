@@ -337,7 +337,7 @@ on_ageing_stores! {
 
     async fn t35_work_that_fails_leaves_the_key_free(_ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
-        let failed = once.run(&key("k"), &request(7), async || Err::<(Vec<Append>, usize), _>(Error::CommitUnknown { source: "x".into() })).await;
+        let failed = once.run(&key("k"), &request(7), async || Err::<(Vec<Append>, usize), _>(Error::CommitUnknown { cause: "x".into() })).await;
         assert!(failed.is_err());
         // Messages that cannot be written, too.
         let empty = vec![Append::to(StreamName::new("payment-1").unwrap())];

@@ -26,7 +26,7 @@ async fn eight_at_once(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let mut handled = Vec::new();
     for number in 0..8 {
         let message = deposit(store, "1", "d1", 1, &number.to_string()).await;
-        let member = member(store, bug).attempts(100);
+        let member = member(store, bug);
         handled.push(tokio::spawn(async move { member.handle(&message).await.unwrap() }));
     }
     for handled in handled {

@@ -180,7 +180,7 @@ on_both_stores! {
             let mut members = Vec::new();
             for number in 0..size {
                 let group = GroupMember::new(number, size).unwrap();
-                let consumer = Consumer::new("account:command", member(&store, None).attempts(100)).identifier("g").group(group);
+                let consumer = Consumer::new("account:command", member(&store, None)).identifier("g").group(group);
                 members.push(consumer.concurrency(4).batch(5).start(&store).await.unwrap());
             }
             tokio::time::sleep(Duration::from_millis(30)).await;

@@ -177,7 +177,7 @@ on_both_stores! {
     async fn members_that_write_to_one_entity_at_once_decide_again_until_all_is_written(store) {
         let deposits = send_deposits(&store, "account:command", "1", 40).await;
         let members = (0..4).map(|number| {
-            let (member, deposits) = (member(&store, None).attempts(100), deposits.clone());
+            let (member, deposits) = (member(&store, None), deposits.clone());
             tokio::spawn(async move {
                 for message in deposits.iter().skip(number * 7).chain(deposits.iter().take(number * 7)) {
                     let _ = member.handle(message).await.unwrap();

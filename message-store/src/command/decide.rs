@@ -28,13 +28,9 @@ use crate::{
     Result, Source, StreamName, Version, Written,
 };
 
-/// How often a command is decided before its handling fails, unless said otherwise.
-pub const DEFAULT_ATTEMPTS: u32 = 10;
-
 /// Carries out the commands of an entity, each exactly once.
 pub struct Decide<D> {
     entities: EntityStore<D>,
-    attempts: u32,
     planted: Option<PlantedBug>,
 }
 
@@ -53,14 +49,7 @@ impl<D: Decider> Decide<D> {
 
     /// Carries out commands on these entities.
     pub fn with_entities(entities: EntityStore<D>) -> Self {
-        Self { entities, attempts: DEFAULT_ATTEMPTS, planted: None }
-    }
-
-    /// How often a command is decided, when others write to its entity at the same time, before its handling fails (10).
-    #[must_use]
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts.max(1);
-        self
+        Self { entities, planted: None }
     }
 
     /// Switches a protection off.
@@ -84,8 +73,7 @@ impl<D: Decider> Decide<D> {
     ///
     /// # Errors
     /// [`Error::Undecodable`] for data or metadata that does not fit, [`Error::Invalid`] for a command without an entity id or
-    /// with an invalid intent, [`Error::GaveUp`] when it could not be written however often it was decided, and the
-    /// store's own errors.
+    /// with an invalid intent, and the store's own errors.
     pub async fn handle(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
@@ -112,7 +100,6 @@ impl<D: Decider> Decide<D> {
         let mut repeat = None;
         let mut unanswered = false;
         let mut refused = false;
-        let mut attempt = 1;
         loop {
             let late = match self.standing(&entity, &case, refused).await? {
                 Standing::New => false,
@@ -155,10 +142,6 @@ impl<D: Decider> Decide<D> {
                 if !is_worth_deciding_again(&failure) || self.has(PlantedBug::NoSecondDecision) {
                     return Err(failure);
                 }
-                if attempt == self.attempts {
-                    return Err(self.gave_up(&case, failure));
-                }
-                attempt += 1;
             }
             entity = self.entities.refresh(&case.stream).await?;
         }
@@ -250,16 +233,6 @@ impl<D: Decider> Decide<D> {
     async fn first_event(&self, case: &Case<'_>) -> Result<MessageRef> {
         let first = self.store().message(case.first_id()).await?;
         Ok(first.map_or_else(|| case.message.reference(), |first| first.reference()))
-    }
-
-    fn gave_up(&self, case: &Case<'_>, failure: Error) -> Error {
-        Error::GaveUp {
-            message_type: case.message.message_type.clone(),
-            id: case.message.id,
-            stream: case.stream.clone(),
-            attempts: self.attempts,
-            source: Box::new(failure),
-        }
     }
 
     pub(super) fn store(&self) -> &Arc<dyn MessageStore> {

@@ -10,7 +10,7 @@ mod planted_bug;
 mod stamp;
 
 pub use context::Context;
-pub use decide::{DEFAULT_ATTEMPTS, Decide};
+pub use decide::Decide;
 pub use decider::Decider;
 pub use explain::{Fact, Story};
 pub use handler::Handler;

@@ -184,7 +184,7 @@ fn refused(refusal: &str, appends: &[Append]) -> Error {
 /// What an error means for appends that were sent.
 pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error {
     if is_unanswered(&error) {
-        return Error::CommitUnknown { source: error.into() };
+        return Error::CommitUnknown { cause: error.into() };
     }
     if let Some(db_error) = error.as_db_error().filter(|error| is_bad_data(error)) {
         return Error::invalid("message", db_error.message());

@@ -21,13 +21,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
+use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
-    StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, MessageStore, Read,
+    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 use failure::{backend, pool_failure};
 use group_commit::GroupCommit;
@@ -145,6 +146,14 @@ impl MessageStore for PostgresStore {
         };
         self.ring(&streams);
         Ok(appended)
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        read::given_out(&self.connection().await?).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        read::now(&self.connection().await?).await
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {

@@ -10,6 +10,7 @@
 //! the primary, and for statements that begin after the horizon was taken.
 
 use deadpool_postgres::Object;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tokio_postgres::types::ToSql;
@@ -31,6 +32,8 @@ const ALL: [&str; 2] = [include_str!("sql/read_all.sql"), include_str!("sql/read
 const LAST: &str = include_str!("sql/last_message.sql");
 pub(super) const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
 const HORIZON: &str = "SELECT message_store.horizon()";
+const GIVEN_OUT: &str = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM message_store.messages_global_position_seq";
+const NOW: &str = "SELECT clock_timestamp()";
 const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
 
 pub(super) async fn stream(
@@ -107,6 +110,17 @@ pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
     let rows = client.query(STORE_ID, &[]).await.map_err(backend("reading the store's identity"))?;
     let missing = || Error::backend("reading the store's identity", false, "message_store.store_identity is empty");
     get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
+}
+
+pub(super) async fn given_out(client: &Object) -> Result<GlobalPosition> {
+    let rows = query(client, GIVEN_OUT, &[]).await?;
+    let position: Option<i64> = rows.first().map(|row| get(row, 0)).transpose()?;
+    Ok(GlobalPosition::new(position.unwrap_or_default()))
+}
+
+pub(super) async fn now(client: &Object) -> Result<Timestamp> {
+    let row = client.query_one(NOW, &[]).await.map_err(backend("reading the database's clock"))?;
+    get(&row, 0)
 }
 
 async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {

@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
-    StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, MessageStore, Read,
+    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 pub use rusqlite::Transaction;
 pub use view::View;
@@ -175,6 +176,15 @@ impl MessageStore for SqliteStore {
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
         crate::append::validate(&appends, &self.limits)?;
         self.writer.append(appends).await
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        self.readers.read(read::given_out).await
+    }
+
+    /// The machine's clock, which all who have the file open share.
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(Timestamp::now())
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {

@@ -77,6 +77,12 @@ pub(super) fn store_id(connection: &Connection) -> Result<StoreId> {
     Ok(StoreId::from_uuid(Uuid::from_bytes(bytes)))
 }
 
+pub(super) fn given_out(connection: &Connection) -> Result<GlobalPosition> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'";
+    let position = connection.query_row(sql, [], |row| row.get(0)).map_err(backend("reading the last position"))?;
+    Ok(GlobalPosition::new(position))
+}
+
 fn one(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Option<Message>> {
     let mut statement = connection.prepare_cached(sql).map_err(backend("reading a message"))?;
     let row = statement.query_row(parameters, |row| Ok(message_in(row))).optional();

@@ -87,7 +87,7 @@ impl Writer {
         if self.0.send(Job { request, answer }).await.is_err() {
             return Err(Error::backend("writing to the SQLite store", false, "its writer thread has ended"));
         }
-        answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { source: error.into() }))
+        answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { cause: error.into() }))
     }
 }
 

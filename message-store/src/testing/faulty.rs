@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
-    Append, Appended, Batch, Category, Error, Json, Limits, Message, MessageId, MessageStore, Read, Result, StoreId,
-    StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// Wraps a store, and makes appends fail, before anything is written or after it, and holds be lost.
@@ -66,14 +67,30 @@ impl MessageStore for FaultyStore {
     }
 
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        self.append_in(self.history(), appends).await
+    }
+
+    fn history(&self) -> History {
+        self.inner.history()
+    }
+
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        let appended = self.inner.append(appends).await?;
+        let appended = self.inner.append_in(history, appends).await?;
         if take(&self.lose) {
-            return Err(Error::CommitUnknown { source: "a planted fault".into() });
+            return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }
         Ok(appended)
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        self.inner.given_out().await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.inner.now().await
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
@@ -115,7 +132,7 @@ impl MessageStore for FaultyStore {
         }
         let seen = self.inner.append_once(claim, appends, result).await?;
         if take(&self.lose) {
-            return Err(Error::CommitUnknown { source: "a planted fault".into() });
+            return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }
         Ok(seen)
     }

@@ -41,7 +41,7 @@ impl Courier {
     /// Delivers so many messages at a time.
     pub(super) fn start(store: &Arc<dyn MessageStore>, seed: u64, share: f64, concurrency: usize) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
-        let decide = Arc::new(Decide::<Account>::new(store).attempts(1_000));
+        let decide = Arc::new(Decide::<Account>::new(store));
         Self { sender, task: tokio::spawn(deliver(decide, messages, concurrency)), seed, share }
     }
 

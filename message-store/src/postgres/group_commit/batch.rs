@@ -114,6 +114,6 @@ impl Failed {
 
     fn unanswered(error: &tokio_postgres::Error) -> Self {
         let text = error.to_string();
-        Self::All(Box::new(move || Error::CommitUnknown { source: text.clone().into() }))
+        Self::All(Box::new(move || Error::CommitUnknown { cause: text.clone().into() }))
     }
 }

@@ -89,7 +89,7 @@ impl GroupCommit {
         } else {
             self.0.send(job, false).await;
         }
-        answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { source: error.into() }))
+        answered.await.unwrap_or_else(|error| Err(Error::CommitUnknown { cause: error.into() }))
     }
 }
 
