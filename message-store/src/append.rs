@@ -50,6 +50,13 @@ impl Append {
     }
 }
 
+/// One append, where several are asked for.
+impl From<Append> for Vec<Append> {
+    fn from(append: Append) -> Self {
+        vec![append]
+    }
+}
+
 /// Where the messages of an append stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {

@@ -130,12 +130,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// The metadata, decoded.
-    ///
-    /// # Errors
-    /// [`Error::Undecodable`].
-    pub fn decode_metadata(&self) -> Result<Metadata> {
-        Metadata::from_json(&self.metadata).map_err(|error| self.undecodable(&error))
+    /// The metadata, decoded. What others put there in another shape is in it all the same ([`Metadata::unread`]).
+    pub fn decode_metadata(&self) -> Metadata {
+        Metadata::from_json(&self.metadata)
     }
 
     /// The data, decoded as one type whatever the message type is.
@@ -156,10 +153,7 @@ impl Message {
 
     /// The message's birth certificate: its origin and its position there. A copy carries it in its metadata; any other
     /// message was born where it was read, in the store `here`.
-    ///
-    /// # Errors
-    /// [`Error::Undecodable`] when the metadata cannot be read.
-    pub fn sequence(&self, here: StoreId) -> Result<Sequence> {
+    pub fn sequence(&self, here: StoreId) -> Sequence {
         crate::idempotence::sequence_of(self, here)
     }
 

@@ -1,77 +1,146 @@
 //! Where a message comes from: what caused it, what it belongs to, where an answer goes.
 //!
 //! The keys are those of Eventide's `Message::Metadata`, in camelCase, so that its components read ours and we read
-//! theirs. Ours besides: `sequence` (the command that an event was decided for) and `origin` (where a copy was born).
+//! theirs. What the toolkit adds stands under the one key `messageStore`, which no application uses.
+//!
+//! Problem: metadata is everybody's: an application, or a tool in another language, may use any key for anything, and a reader that insists
+//! on a shape stops at such a message for ever. Fix: a field that has not the shape we know is no field of ours. It is carried, counted
+//! ([`Metadata::unread`]) and passed over.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use crate::idempotence::Sequence;
-use crate::{Error, GlobalPosition, Json, Message, Position, Result};
+use crate::idempotence::{Sequence, place_of};
+use crate::{GlobalPosition, Json, Message, Position, Result, StoreId, StreamName};
+
+/// The key that what the toolkit adds stands under.
+pub(crate) const OWN_KEY: &str = "messageStore";
+/// Where, under our key, what stood in our place before is kept.
+const DISPLACED_KEY: &str = "displaced";
 
 /// A message's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Metadata {
     /// The stream of the message that caused this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_message_stream_name: Option<String>,
     /// Its position in that stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_message_position: Option<Position>,
     /// Its global position.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_message_global_position: Option<GlobalPosition>,
     /// The stream on whose behalf all this happens: carried on from message to message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_stream_name: Option<String>,
     /// Where an answer is to be written: carried on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_stream_name: Option<String>,
     /// The version of the message's schema.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<String>,
     /// Free values that are carried on.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, Json>,
     /// Free values of this message alone.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub local_properties: BTreeMap<String, Json>,
     /// W3C trace context, carried on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// W3C trace state, carried on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
-    /// The sequence of the command that this event was decided for. The runtime stamps it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The sequence of the message that this one was written for. The runtime stamps it.
     pub sequence: Option<Sequence>,
+    /// The name of the handler that wrote this message. The runtime stamps it.
+    pub handler: Option<String>,
+    /// The type of the command whose intent this message reserves, in one step with the command's events.
+    pub reserves: Option<String>,
     /// Where this message was born, if it is a copy from another store.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Sequence>,
     /// What others put there.
-    #[serde(flatten)]
-    pub other: BTreeMap<String, serde_json::Value>,
+    pub other: BTreeMap<String, Json>,
+    /// What else stands under the toolkit's key.
+    own_other: BTreeMap<String, Json>,
+    unread: Vec<String>,
+}
+
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Takes fields out, one by one; a field of another shape stays, and is noted.
+struct Reader<'a> {
+    fields: Fields,
+    unread: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        let raw = self.fields.get(key)?;
+        let read = serde_json::from_str::<Option<T>>(raw.get());
+        if read.is_ok() {
+            self.fields.remove(key);
+        } else {
+            self.unread.push(key.to_owned());
+        }
+        read.ok().flatten()
+    }
+
+    fn rest(self) -> BTreeMap<String, Json> {
+        self.fields.into_iter().map(|(key, raw)| (key, json(&raw))).collect()
+    }
+}
+
+/// A part of what the database returned.
+fn json(raw: &RawValue) -> Json {
+    Json::from_database(Some(raw.get().to_owned()))
 }
 
 impl Metadata {
-    /// Reads metadata; nothing is empty metadata.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with the field.
-    pub fn from_json(json: &Json) -> Result<Self> {
+    /// Reads metadata. Nothing is empty metadata; a field of another shape than expected is kept in `other`.
+    pub fn from_json(json: &Json) -> Self {
+        let mut metadata = Self::default();
         if json.is_empty() {
-            return Ok(Self::default());
+            return metadata;
         }
-        json.decode().map_err(|error| Error::invalid("metadata", error.to_string()))
+        let Ok(fields) = serde_json::from_str::<Fields>(json.text()) else {
+            metadata.unread.push("metadata".to_owned());
+            metadata.own_other.insert(DISPLACED_KEY.to_owned(), json.clone());
+            return metadata;
+        };
+        let mut reader = Reader { fields, unread: &mut metadata.unread };
+        metadata.causation_message_stream_name = reader.take("causationMessageStreamName");
+        metadata.causation_message_position = reader.take("causationMessagePosition");
+        metadata.causation_message_global_position = reader.take("causationMessageGlobalPosition");
+        metadata.correlation_stream_name = reader.take("correlationStreamName");
+        metadata.reply_stream_name = reader.take("replyStreamName");
+        metadata.schema_version = reader.take("schemaVersion");
+        metadata.properties = reader.take("properties").unwrap_or_default();
+        metadata.local_properties = reader.take("localProperties").unwrap_or_default();
+        metadata.traceparent = reader.take("traceparent");
+        metadata.tracestate = reader.take("tracestate");
+        if let Some(own) = reader.fields.remove(OWN_KEY) {
+            match serde_json::from_str::<Fields>(own.get()) {
+                Ok(fields) => {
+                    let mut own = Reader { fields, unread: reader.unread };
+                    metadata.sequence = own.take("sequence");
+                    metadata.handler = own.take("handler");
+                    metadata.reserves = own.take("reserves");
+                    metadata.origin = own.take("origin");
+                    metadata.own_other = own.rest();
+                }
+                Err(_) => {
+                    reader.unread.push(OWN_KEY.to_owned());
+                    metadata.own_other.insert(DISPLACED_KEY.to_owned(), self::json(&own));
+                }
+            }
+        }
+        // Where earlier versions wrote them.
+        metadata.sequence = metadata.sequence.or_else(|| reader.take("sequence"));
+        metadata.origin = metadata.origin.or_else(|| reader.take("origin"));
+        metadata.other = reader.rest();
+        metadata
     }
 
     /// The JSON text; empty metadata is nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a value has no JSON form that can be stored.
+    /// [`Error::Invalid`](crate::Error::Invalid) when a value has no JSON form that can be stored.
     pub fn to_json(&self) -> Result<Json> {
         if *self == Self::default() {
             return Ok(Json::NULL);
@@ -82,12 +151,9 @@ impl Metadata {
     /// Metadata of a message that `preceding` causes: causation is `preceding`, and what is carried on is carried on
     /// (correlation, reply stream, properties, trace context). What belongs to `preceding` alone is not: its local
     /// properties, schema version, sequence and origin.
-    ///
-    /// # Errors
-    /// [`Error::Undecodable`] when the metadata of `preceding` cannot be read.
-    pub fn follow(preceding: &Message) -> Result<Self> {
-        let carried = preceding.decode_metadata()?;
-        Ok(Self {
+    pub fn follow(preceding: &Message) -> Self {
+        let carried = preceding.decode_metadata();
+        Self {
             causation_message_stream_name: Some(preceding.stream.as_str().to_owned()),
             causation_message_position: Some(preceding.position),
             causation_message_global_position: Some(preceding.global_position),
@@ -97,13 +163,146 @@ impl Metadata {
             traceparent: carried.traceparent,
             tracestate: carried.tracestate,
             ..Self::default()
-        })
+        }
     }
 
-    /// Whether a message with this metadata was caused by `preceding`.
-    pub fn follows(&self, preceding: &Message) -> bool {
-        self.causation_message_stream_name.as_deref() == Some(preceding.stream.as_str())
-            && self.causation_message_position == Some(preceding.position)
-            && self.causation_message_global_position == Some(preceding.global_position)
+    /// The sequence of the message that caused this one: our stamp, or what Eventide's causation fields imply in the store where the
+    /// message with this metadata was born, which is `here` unless it is a copy.
+    pub fn cause(&self, here: StoreId) -> Option<Sequence> {
+        if self.sequence.is_some() {
+            return self.sequence.clone();
+        }
+        let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
+        let stream = self.causation_message_stream_name.as_deref()?;
+        let category = StreamName::from_database(stream).category();
+        Some(Sequence::new(home, category, self.causation_message_global_position?))
+    }
+
+    /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too. Positions of two stores
+    /// are never compared.
+    pub fn follows(&self, preceding: &Message, here: StoreId) -> bool {
+        self.cause(here).is_some_and(|cause| cause == preceding.sequence(here) || cause == place_of(preceding, here))
+    }
+
+    /// The fields that have a name we know and a shape that we do not: they count as absent, and stay as they are.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut texts = |key: &str, text: &Option<String>| match text {
+            Some(text) => map.serialize_entry(key, text),
+            None => Ok(()),
+        };
+        texts("causationMessageStreamName", &self.causation_message_stream_name)?;
+        texts("correlationStreamName", &self.correlation_stream_name)?;
+        texts("replyStreamName", &self.reply_stream_name)?;
+        texts("schemaVersion", &self.schema_version)?;
+        texts("traceparent", &self.traceparent)?;
+        texts("tracestate", &self.tracestate)?;
+        if let Some(position) = self.causation_message_position {
+            map.serialize_entry("causationMessagePosition", &position)?;
+        }
+        if let Some(position) = self.causation_message_global_position {
+            map.serialize_entry("causationMessageGlobalPosition", &position)?;
+        }
+        for (key, values) in [("properties", &self.properties), ("localProperties", &self.local_properties)] {
+            if !values.is_empty() {
+                map.serialize_entry(key, values)?;
+            }
+        }
+        let own = Own(self);
+        if !own.is_empty() {
+            map.serialize_entry(OWN_KEY, &own)?;
+        }
+        self.other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
+}
+
+/// What stands under our key.
+struct Own<'a>(&'a Metadata);
+
+impl Own<'_> {
+    fn is_empty(&self) -> bool {
+        let Metadata { sequence, handler, reserves, origin, own_other, .. } = self.0;
+        sequence.is_none() && handler.is_none() && reserves.is_none() && origin.is_none() && own_other.is_empty()
+    }
+}
+
+impl Serialize for Own<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Metadata { sequence, handler, reserves, origin, own_other, .. } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(sequence) = sequence {
+            map.serialize_entry("sequence", sequence)?;
+        }
+        if let Some(handler) = handler {
+            map.serialize_entry("handler", handler)?;
+        }
+        if let Some(reserves) = reserves {
+            map.serialize_entry("reserves", reserves)?;
+        }
+        if let Some(origin) = origin {
+            map.serialize_entry("origin", origin)?;
+        }
+        own_other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Metadata {
+        Metadata::from_json(&Json::parse(text).unwrap())
+    }
+
+    #[test]
+    fn what_others_put_in_metadata_is_carried_counted_and_passed_over() {
+        for (text, unread) in [
+            (r#"{"origin":"web"}"#, &["origin"][..]),
+            (r#"{"sequence":12}"#, &["sequence"]),
+            (r#"{"properties":null}"#, &[]),
+            (r#"{"properties":[1],"localProperties":"none"}"#, &["properties", "localProperties"]),
+            (r#"{"schemaVersion":2}"#, &["schemaVersion"]),
+            (r#"{"causationMessagePosition":"7"}"#, &["causationMessagePosition"]),
+            (r#"{"causationMessageGlobalPosition":1.5}"#, &["causationMessageGlobalPosition"]),
+            (r#"{"causationMessageStreamName":{}}"#, &["causationMessageStreamName"]),
+            (
+                r#"{"correlationStreamName":["a"],"replyStreamName":false}"#,
+                &["correlationStreamName", "replyStreamName"],
+            ),
+            (r#"{"traceparent":1,"tracestate":{}}"#, &["traceparent", "tracestate"]),
+            (r#"{"messageStore":"mine","amount":12345678901234567890.10}"#, &["messageStore"]),
+            (r#"{"messageStore":{"sequence":7,"origin":[],"later":true}}"#, &["sequence", "origin"]),
+            ("[1,2]", &["metadata"]),
+            ("\"text\"", &["metadata"]),
+        ] {
+            let metadata = read(text);
+            assert_eq!(metadata.unread(), unread, "{text}");
+            let (written, was) = (metadata.to_json().unwrap(), Json::parse(text).unwrap());
+            let carried = written.same_as(&was) || written.text().contains(was.text().trim_matches(['{', '}']));
+            let displaced = written.text().contains(DISPLACED_KEY);
+            assert!(carried || displaced || text.contains("null"), "{text} became {written:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_keeps_its_meaning() {
+        let sequence =
+            r#"{"storeId":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff","category":"account:command","globalPosition":7}"#;
+        let before = read(&format!(r#"{{"sequence":{sequence},"origin":{sequence}}}"#));
+        assert_eq!(before.sequence.as_ref().unwrap().global_position, GlobalPosition::new(7));
+        assert_eq!(before.origin, before.sequence);
+        let now = before.to_json().unwrap();
+        assert!(now.same_as(
+            &Json::parse(format!(r#"{{"messageStore":{{"sequence":{sequence},"origin":{sequence}}}}}"#)).unwrap()
+        ));
+        assert_eq!(Metadata::from_json(&now), before);
     }
 }

@@ -135,8 +135,7 @@ impl Filter {
 /// Metadata that cannot be read names no correlation, as in SQL.
 fn correlated(message: &Message, category: &Category) -> bool {
     Metadata::from_json(&message.metadata)
-        .ok()
-        .and_then(|metadata| metadata.correlation_stream_name)
+        .correlation_stream_name
         .is_some_and(|stream| stream.split_once('-').map_or(&*stream, |(category, _)| category) == category.as_str())
 }
 

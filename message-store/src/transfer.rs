@@ -6,15 +6,14 @@
 //! that origin alone, so copied commands are compared with copied marks, and native ones, however low their positions, with
 //! none; and ids are the same, so a second copy is refused, and what was derived from an id is found again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures_util::TryStreamExt as _;
-use serde_json::value::RawValue;
 
 use crate::{
-    Append, Category, Error, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Read,
-    Result, StreamName,
+    Append, Category, Error, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, Result,
+    StreamName,
 };
 
 /// Messages that are copied in one append.
@@ -78,7 +77,7 @@ impl<'a> Transfer<'a> {
     /// Copies a category and verifies the copy, telling `progress` after each part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when both stores are one, when a message's metadata is no object, or when the copy is not as the original;
+    /// [`Error::Invalid`] when both stores are one, or when the copy is not as the original;
     /// [`Error::IdConflict`] when the new store has an id for another message; the stores' errors. What was copied stays; run it again.
     pub async fn copy(&mut self, category: &Category, mut progress: impl FnMut(&Copied)) -> Result<Copied> {
         if self.from.store_id() == self.to.store_id() {
@@ -134,16 +133,12 @@ impl<'a> Transfer<'a> {
         Ok(if appended.already_written { 0 } else { messages.len() as u64 })
     }
 
-    /// The message, with its birth certificate.
+    /// The message, with its birth certificate. What else stands in its metadata stays.
     fn copy_of(&self, message: &Message) -> Result<NewMessage> {
-        let mut metadata: BTreeMap<String, Box<RawValue>> = match message.metadata.as_str() {
-            None => BTreeMap::new(),
-            Some(_) => message.metadata.decode().map_err(|error| message.undecodable(&format!("metadata: {error}")))?,
-        };
-        let origin = serde_json::value::to_raw_value(&message.sequence(self.from.store_id())?);
-        metadata.insert("origin".to_owned(), origin.map_err(|error| Error::invalid("metadata", error.to_string()))?);
+        let mut metadata = message.decode_metadata();
+        metadata.origin = Some(message.sequence(self.from.store_id()));
         let (message_type, data) = (message.message_type.clone(), message.data.clone());
-        Ok(NewMessage { id: message.id, message_type, data, metadata: Json::encode(&metadata)? })
+        Ok(NewMessage { id: message.id, message_type, data, metadata: metadata.to_json()? })
     }
 
     /// Walks through both categories side by side: every original must come up in the copy, in order; native messages between

@@ -136,7 +136,7 @@ on_both_stores! {
                     return Ok(Outcome::Unhandled);
                 }
                 let mail = NewMessage::new("SendMail", message.data.clone());
-                Ok(context.write(Append::to(StreamName::new("mail:command-1")?).message(mail)).await?)
+                Ok(context.write("mail", Append::to(StreamName::new("mail:command-1")?).message(mail)).await?)
             }
         }
 
@@ -163,7 +163,7 @@ on_both_stores! {
             }
             // The notifier reads everything again each time.
             for event in messages_of(&store, "limit").await {
-                let _ = Notifier.handle(&event, &Context::new(&store, &event)).await.unwrap();
+                let _ = Notifier.handle(&event, &Context::new(&store, Notifier.name(), &event)).await.unwrap();
             }
         }
         assert_eq!(limit(&store).await, 10);

@@ -34,8 +34,11 @@ async fn a_component_takes_over_from_eventide_where_it_was_and_repeats_nothing()
 
     let account = member(&store, None).entities().fetch("123").await.unwrap();
     let [mark] = account.sequences.marks() else { panic!("{:?}", account.sequences) };
-    assert_eq!((mark.origin.store_id, mark.origin.category.as_str()), (store.store_id(), "account:command"));
-    assert_eq!(mark.global_position, GlobalPosition::new(102));
+    assert_eq!(
+        (mark.sequence.origin.store_id, mark.sequence.origin.category.as_str()),
+        (store.store_id(), "account:command")
+    );
+    assert_eq!(mark.sequence.global_position, GlobalPosition::new(102));
 
     let new = send_deposits(&store, "account:command", "123", 1).await.remove(0);
     let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();

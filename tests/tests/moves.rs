@@ -47,7 +47,7 @@ async fn old_store(old: &Store) -> Vec<Message> {
         let _ = member(old, None).handle(deposit).await.unwrap();
     }
     let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap())
-        .with_metadata(&Metadata::follow(&deposits[5]).unwrap())
+        .with_metadata(&Metadata::follow(&deposits[5]))
         .unwrap();
     old.append_to(&StreamName::new("account-1").unwrap(), ExpectedVersion::Any, vec![theirs]).await.unwrap();
     deposits
@@ -93,8 +93,8 @@ between_all_stores! {
         let copied = messages_of(&new, "account:command").await;
         assert_eq!(copied[9].id, deposits[9].id);
         assert_eq!(
-            copied[9].sequence(new.store_id()).unwrap(),
-            deposits[9].sequence(old.store_id()).unwrap(),
+            copied[9].sequence(new.store_id()),
+            deposits[9].sequence(old.store_id()),
             "a copy keeps its birth certificate"
         );
     }
@@ -131,7 +131,7 @@ between_all_stores! {
         copy(&old, &between).await;
         copy(&between, &new).await;
         let copied = messages_of(&new, "account:command").await;
-        assert_eq!(copied[0].sequence(new.store_id()).unwrap(), deposits[0].sequence(old.store_id()).unwrap());
+        assert_eq!(copied[0].sequence(new.store_id()), deposits[0].sequence(old.store_id()));
         handle_all(&new, None).await;
         assert_eq!(balance(&new, "1").await, 10);
     }
@@ -188,10 +188,7 @@ async fn clone_goes_live(original: AgeingStore, clone: AgeingStore) {
     assert_eq!((copied.verified, copied.written), (2, 2));
     // Their positions may be the same: their origins are not.
     let native = send_deposits(&second, "account:command", "1", 1).await.remove(0);
-    assert_ne!(
-        native.sequence(second.store_id()).unwrap().origin,
-        deposits[0].sequence(first.store_id()).unwrap().origin
-    );
+    assert_ne!(native.sequence(second.store_id()).origin, deposits[0].sequence(first.store_id()).origin);
     handle_all(&second, None).await;
     assert_eq!(balance(&second, "1").await, 3);
 }

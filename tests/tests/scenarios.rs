@@ -215,7 +215,7 @@ on_both_stores! {
     async fn t15_a_stream_with_eventides_marks_does_not_hide_another_category(store) {
         let deposits = send_deposits(&store, "account:command", "1", 5).await;
         let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1,"sequence":5}"#).unwrap())
-            .with_metadata(&message_store::Metadata::follow(&deposits[4]).unwrap())
+            .with_metadata(&message_store::Metadata::follow(&deposits[4]))
             .unwrap();
         store.append_to(&StreamName::new("account-1").unwrap(), ExpectedVersion::Any, vec![theirs]).await.unwrap();
         for message in send_deposits(&store, "teller:command", "1", 2).await {
@@ -250,10 +250,10 @@ on_both_stores! {
             let _ = member.handle(message).await.unwrap();
         }
         for event in messages_of(&store, "account").await {
-            let stamp = event.decode_metadata().unwrap().sequence.unwrap();
+            let stamp = event.decode_metadata().sequence.unwrap();
             assert!(event.global_position > stamp.global_position);
             let entity = member.entities().fetch("1").await.unwrap();
-            assert!(!entity.sequences.is_new(&stamp));
+            assert!(!entity.sequences.is_new("account", &stamp));
         }
     }
 
@@ -297,7 +297,7 @@ mod on_every_subject {
         }
         let intent = Intent::new("accountTransaction", ["deposit", "d1"]).ignoring(["time"]);
         let holder = messages.remove(0);
-        let append = Reservation::new(&intent, "1", &holder).unwrap().append().unwrap();
+        let append = Reservation::new(&intent, "1", &holder).unwrap().append(&*store).unwrap();
         // It holds the intent for a while, and rolls back while the others wait.
         let giving_up = subject.append_slowly(append, Duration::from_millis(100), false);
         let waiting = futures_util::future::join_all(messages.iter().map(|message| {

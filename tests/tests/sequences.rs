@@ -164,7 +164,7 @@ on_both_stores! {
     async fn a_command_that_eventide_has_carried_out_is_known_by_its_causation(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap())
-            .with_metadata(&Metadata::follow(&deposits[0]).unwrap())
+            .with_metadata(&Metadata::follow(&deposits[0]))
             .unwrap();
         store.append_to(&account_stream(), ExpectedVersion::NoStream, vec![theirs]).await.unwrap();
         let member = member(&store, None);

@@ -6,26 +6,29 @@
 //! 1. Above the mark of its origin a command is new. That needs no I/O, and is nearly every command.
 //! 2. At or below the mark it is a repeat or late. The entity's latest commands are remembered; of others, one look-up tells: a
 //!    repeat's first event has an id derived from it.
-//! 3. The append expects the version that was decided on, so whoever decides on an older state has to decide again, and
+//! 3. The append expects the version that was decided on, so a decision on an older state is made again, and
 //!    ids are unique, so that what escaped 1 and 2 is still refused.
+//! 4. Nothing checks a decision that writes nothing. So it counts only on an entity that was read for it.
 //!
-//! Why nothing is lost: only a message that was *found* counts as processed. Why nothing is doubled: the second of two
-//! appends for one command carries the ids of the first.
+//! Why nothing is lost: only a message that was *found* counts as processed, and only a current entity makes a command lead to nothing. Why
+//! nothing is doubled: the second of two appends for one command carries the ids of the first.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use jiff::Timestamp;
 
-use super::stamp::{Stamp, with_field};
+use super::case::Case;
+use super::contention::Contention;
+use super::stamp::assert_written_by;
 use crate::command::{Context, Decider, Handler, PlantedBug};
-use crate::entity::{Entity, EntityStore, Projection};
-use crate::idempotence::{Outcome, Reservation, Sequence, derived_id, place_of, stamp_of};
+use crate::entity::{Entity, EntityStore, Known, Projection};
+use crate::idempotence::{Holder, Outcome, Reservation, Sequence, place_of, stamp_of};
 use crate::{
-    Append, Appended, Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Position,
-    Result, Source, StreamName, Version, Written,
+    Appended, Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, Source, StreamName,
+    Version, Written,
 };
 
 /// Carries out the commands of an entity, each exactly once.
@@ -39,6 +42,17 @@ enum Standing {
     New,
     Late,
     Processed(MessageRef),
+}
+
+/// What the attempts so far have told of a command.
+#[derive(Default)]
+struct Learned {
+    /// Another command of the same intent came first.
+    repeat: Option<Outcome>,
+    /// The answer to an append was lost: it may be written.
+    is_unanswered: bool,
+    /// The store has an id of this command, whatever the marks say.
+    is_known_by_id: bool,
 }
 
 impl<D: Decider> Decide<D> {
@@ -69,11 +83,12 @@ impl<D: Decider> Decide<D> {
         self.planted == Some(bug)
     }
 
-    /// Carries out one command.
+    /// Carries out one command. When others write to its entity at the same time, it is decided again, with growing pauses, for as long as the
+    /// entity's stream makes progress.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] for data or metadata that does not fit, [`Error::Invalid`] for a command without an entity id or
-    /// with an invalid intent, and the store's own errors.
+    /// [`Error::Undecodable`] for data that does not fit, [`Error::Invalid`] for a command without an entity id or
+    /// with an invalid intent, [`Error::IdConflict`] when another handler has written under its ids, and the store's own errors.
     pub async fn handle(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
@@ -84,7 +99,8 @@ impl<D: Decider> Decide<D> {
         let stream = self.entities.stream(entity_id)?;
         let intent = D::intent(&command).filter(|_| !self.has(PlantedBug::NoReservation));
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
-        let case = Case { message, sequence: message.sequence(self.store().store_id())?, stream, reservation };
+        let sequence = message.sequence(self.store().store_id());
+        let case = Case { message: Cow::Borrowed(message), sequence, stream, reservation };
         let outcome = self.carry_out(&command, case).await?;
         if let Some(original) = outcome.original() {
             tracing::debug!(message = %message.reference(), %original, outcome = outcome.name(), "a repeat was caught");
@@ -95,33 +111,46 @@ impl<D: Decider> Decide<D> {
     }
 
     async fn carry_out(&self, command: &D::Command, mut case: Case<'_>) -> Result<Outcome> {
-        let mut entity = self.entities.recall(&case.stream).await?;
-        // Another command of the same intent came first.
-        let mut repeat = None;
-        let mut unanswered = false;
-        let mut refused = false;
+        let mut recalled = self.entities.recall(&case.stream).await?;
+        let mut learned = Learned::default();
+        let mut contention = Contention::new();
         loop {
-            let late = match self.standing(&entity, &case, refused).await? {
+            let Known { entity, history } = recalled.known;
+            let late = match self.standing(&entity, &case, learned.is_known_by_id).await? {
                 Standing::New => false,
                 Standing::Late => true,
                 // The append whose answer was lost was ours.
-                Standing::Processed(_) if unanswered => return self.handled_before(&case, repeat).await,
+                Standing::Processed(_) if learned.is_unanswered => {
+                    return self.handled_before(&case, learned.repeat).await;
+                }
                 Standing::Processed(original) => return Ok(Outcome::AlreadyProcessed { original }),
             };
-            let events = match &repeat {
+            let events = match &learned.repeat {
                 Some(repeat) => entity.state.decide_repeat(command, repeat),
                 None if late => entity.state.decide_late(command),
                 None => entity.state.decide(command),
             };
             if events.is_empty() {
-                return Ok(repeat.unwrap_or(Outcome::Ignored));
-            }
-            let failure = match self.store().append(self.appends(&events, &entity, &case)?).await {
-                Ok(appended) if !appended.already_written => {
-                    self.entities.remember(&case.stream, &Arc::new(next(&entity, &events, &appended, &case)));
-                    return Ok(repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
+                if recalled.is_current || self.has(PlantedBug::RememberedNothing) {
+                    return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
                 }
-                Ok(_) if unanswered => return self.handled_before(&case, repeat).await,
+                recalled = self.entities.refresh(&case.stream).await?;
+                let is_as_remembered =
+                    recalled.known.entity.version == entity.version && recalled.known.history == history;
+                if is_as_remembered {
+                    return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
+                }
+                continue;
+            }
+            let appends = case.appends(&**self.store(), &events, &entity, self.planted)?;
+            let failure = match self.store().append_in(history, appends).await {
+                Ok(appended) if !appended.already_written => {
+                    if let Some(entity) = next(&entity, &events, &appended, &case) {
+                        self.entities.remember(&case.stream, &Known { entity: Arc::new(entity), history });
+                    }
+                    return Ok(learned.repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
+                }
+                Ok(_) if learned.is_unanswered => return self.handled_before(&case, learned.repeat).await,
                 Ok(_) => {
                     self.entities.refresh(&case.stream).await?;
                     return Ok(Outcome::AlreadyProcessed { original: self.first_event(&case).await? });
@@ -129,56 +158,83 @@ impl<D: Decider> Decide<D> {
                 Err(error) => error,
             };
             if let Some(reservation) = case.reservation.take_if(|reservation| is_held(&failure, reservation)) {
-                match reservation.held(&**self.store()).await? {
-                    // Reserved for this very message, by an earlier delivery or by a first hop; its events may be missing.
-                    Outcome::Redelivered { .. } => {}
-                    outcome if entity.state.decide_repeat(command, &outcome).is_empty() => return Ok(outcome),
-                    // Somebody is to be told, once: by an event that is decided on the entity as it is now.
-                    outcome => repeat = Some(outcome),
+                match reservation.holder(&**self.store()).await? {
+                    Holder::Another(outcome) => learned.repeat = Some(outcome),
+                    Holder::Copy(copy) if !self.has(PlantedBug::CopyIgnored) => {
+                        case.replace_by(*copy, self.store().store_id());
+                    }
+                    Holder::Itself | Holder::Copy(_) => {}
                 }
             } else {
-                unanswered |= matches!(failure, Error::CommitUnknown { .. });
-                refused |= matches!(failure, Error::IdConflict { .. });
-                if !is_worth_deciding_again(&failure) || self.has(PlantedBug::NoSecondDecision) {
-                    return Err(failure);
-                }
+                self.learn(failure, &entity, &case, &mut learned, &mut contention).await?;
             }
-            entity = self.entities.refresh(&case.stream).await?;
+            recalled = self.entities.refresh(&case.stream).await?;
         }
     }
 
-    /// `refused`: the store knows an id of this command, whatever the marks say (its identity was rotated, perhaps).
-    async fn standing(&self, entity: &Entity<D>, case: &Case<'_>, refused: bool) -> Result<Standing> {
+    /// What a failed attempt tells. The failure itself is the answer when there is no reason for another attempt.
+    async fn learn(
+        &self,
+        failure: Error,
+        entity: &Entity<D>,
+        case: &Case<'_>,
+        learned: &mut Learned,
+        contention: &mut Contention,
+    ) -> Result<()> {
+        match &failure {
+            Error::CommitUnknown { .. } => learned.is_unanswered = true,
+            // Found by its id, it is processed. Not found and refused again, another message has its id.
+            Error::IdConflict { .. } if !learned.is_known_by_id => learned.is_known_by_id = true,
+            Error::WrongExpectedVersion { actual, .. } => {
+                // The stream has lost what was remembered of it.
+                if *actual < entity.version {
+                    self.entities.forget(&case.stream);
+                }
+            }
+            Error::HistoryChanged { .. } => {}
+            _ => return Err(failure),
+        }
+        let is_worth_it = if self.has(PlantedBug::TenAttempts) {
+            contention.is_below_ten()
+        } else {
+            !self.has(PlantedBug::NoSecondDecision) && contention.again(entity.version).await
+        };
+        if is_worth_it { Ok(()) } else { Err(failure) }
+    }
+
+    async fn standing(&self, entity: &Entity<D>, case: &Case<'_>, is_known_by_id: bool) -> Result<Standing> {
         let sequences = &entity.sequences;
-        match self.planted.and_then(|bug| bug.judge(sequences, &case.sequence)) {
+        match self.planted.and_then(|bug| bug.judge(sequences, D::NAME, &case.sequence)) {
             Some(true) => return Ok(Standing::Processed(case.message.reference())),
             Some(false) => return Ok(Standing::New),
             None => {}
         }
-        if !refused && sequences.is_new(&case.sequence) && !self.may_be_foreign_repeat(entity, case) {
+        let is_new = sequences.is_new(D::NAME, &case.sequence) && !self.may_be_foreign_repeat(entity, case);
+        if is_new && !is_known_by_id {
             return Ok(Standing::New);
         }
-        if let Some(first) = entity.recall(&case.sequence, &case.stream) {
+        if let Some(first) = entity.recall(D::NAME, &case.sequence, &case.stream) {
             return Ok(Standing::Processed(first));
         }
-        if let Some(first) = self.store().message(case.first_id()).await? {
+        if let Some(first) = self.store().message(case.first_id::<D>()).await? {
+            assert_written_by(D::NAME, None, &first)?;
             return Ok(Standing::Processed(first.reference()));
         }
         if sequences.has_foreign()
-            && let Some(event) = self.search(case.message, &case.sequence, &case.stream).await?
+            && let Some(event) = self.search(&case.message, &case.sequence, &case.stream).await?
         {
             return Ok(Standing::Processed(event));
         }
-        Ok(Standing::Late)
+        Ok(if is_new { Standing::New } else { Standing::Late })
     }
 
     /// A copy keeps the sequence of its birth, but another toolkit that carried it out here has stamped its place here.
     fn may_be_foreign_repeat(&self, entity: &Entity<D>, case: &Case<'_>) -> bool {
-        let here = place_of(case.message, self.store().store_id());
-        entity.sequences.has_foreign() && here != case.sequence && !entity.sequences.is_new(&here)
+        let here = place_of(&case.message, self.store().store_id());
+        entity.sequences.has_foreign() && here != case.sequence && !entity.sequences.is_new(D::NAME, &here)
     }
 
-    /// Looks for an event that says it was caused by the message: the ids that other toolkits give are not derived.
+    /// Looks for an event that says it was caused by the message, and not by which handler: the ids that other toolkits give are not derived.
     pub(super) async fn search(
         &self,
         message: &Message,
@@ -189,35 +245,13 @@ impl<D: Decider> Decide<D> {
         let place = place_of(message, here);
         let mut events = std::pin::pin!(self.store().stream_messages(stream, Position::FIRST));
         while let Some(event) = events.try_next().await? {
+            let (Some(stamp), _) = stamp_of(&event, here) else { continue };
             // By where it stands here; or by where it was born, when both are copies.
-            let cause = stamp_of(&event, here)?.map(|stamp| stamp.sequence);
-            if cause.as_ref().is_some_and(|cause| cause == sequence || *cause == place) {
+            if stamp.handler.is_none() && (stamp.sequence == *sequence || stamp.sequence == place) {
                 return Ok(Some(event.reference()));
             }
         }
         Ok(None)
-    }
-
-    /// Reservation and events: one step.
-    fn appends(&self, events: &[D::Event], entity: &Entity<D>, case: &Case<'_>) -> Result<Vec<Append>> {
-        let stamp = Stamp::new(case.message, &case.sequence)?;
-        let mut append = Append::to(case.stream.clone()).expecting(entity.version);
-        for (index, event) in events.iter().enumerate() {
-            let mut message = NewMessage::from_variant(event)?;
-            if let Some(field) = D::SEQUENCE_FIELD {
-                message.data = with_field(&message.data, field, &case.sequence.global_position)?;
-            }
-            if let Some(field) = D::PROCESSED_TIME_FIELD {
-                message.data = with_field(&message.data, field, &now())?;
-            }
-            message = stamp.put_on(message, &case.stream, index);
-            if self.has(PlantedBug::NoSequences) {
-                message.id = MessageId::random();
-            }
-            append = append.message(message);
-        }
-        let reservation = case.reservation.as_ref().map(Reservation::append).transpose()?;
-        Ok(reservation.into_iter().chain([append]).collect())
     }
 
     /// The append whose answer was lost was written.
@@ -226,33 +260,17 @@ impl<D: Decider> Decide<D> {
         if let Some(repeat) = repeat {
             return Ok(repeat);
         }
-        let events = self.events(case.message, &case.stream).await?.len();
+        let events = self.events(&case.message, &case.stream).await?.len();
         Ok(Outcome::Handled { events, late: false })
     }
 
     async fn first_event(&self, case: &Case<'_>) -> Result<MessageRef> {
-        let first = self.store().message(case.first_id()).await?;
+        let first = self.store().message(case.first_id::<D>()).await?;
         Ok(first.map_or_else(|| case.message.reference(), |first| first.reference()))
     }
 
     pub(super) fn store(&self) -> &Arc<dyn MessageStore> {
         self.entities.store()
-    }
-}
-
-/// One command, and what follows from it alone.
-struct Case<'a> {
-    message: &'a Message,
-    sequence: Sequence,
-    /// The entity's.
-    stream: StreamName,
-    reservation: Option<Reservation<'a>>,
-}
-
-impl Case<'_> {
-    /// The id of the first event that is written for the command.
-    fn first_id(&self) -> MessageId {
-        derived_id(self.message.id, &self.stream, 0)
     }
 }
 
@@ -263,34 +281,27 @@ fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
     )
 }
 
-/// Somebody wrote to the entity first, or wrote these very events, or the answer was lost.
-fn is_worth_deciding_again(failure: &Error) -> bool {
-    matches!(failure, Error::WrongExpectedVersion { .. } | Error::IdConflict { .. } | Error::CommitUnknown { .. })
-}
-
-/// The entity as it is after its events were appended: a copy, complete before anyone sees it.
-fn next<D: Decider>(entity: &Entity<D>, events: &[D::Event], appended: &Appended, case: &Case<'_>) -> Entity<D> {
+/// The entity as it is after its events were appended: a copy, complete before anyone sees it. `None` when the events do not stand right
+/// behind it: they were written by an earlier try whose answer was lost, and others may have written between.
+fn next<D: Decider>(
+    entity: &Entity<D>,
+    events: &[D::Event],
+    appended: &Appended,
+    case: &Case<'_>,
+) -> Option<Entity<D>> {
+    let written = appended.written.get(case.reserved()..)?;
+    let &Written { position, global_position } = written.first()?;
+    if position != entity.version.next() {
+        return None;
+    }
     let mut next = entity.clone();
     for event in events {
         next.state.apply(event);
     }
-    next.sequences.record(&case.sequence);
-    // What is reserved stands in front of the events.
-    if let Some(first) = appended.written.iter().rev().nth(events.len().saturating_sub(1)) {
-        let &Written { position, global_position } = first;
-        let stream = case.stream.clone();
-        next.remember(&case.sequence, &MessageRef { id: case.first_id(), stream, position, global_position });
-    }
-    if let Some(last) = appended.written.last() {
-        next.version = Version::at(last.position);
-    }
-    next
-}
-
-/// To the millisecond, as Eventide writes times.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    let (id, stream) = (case.first_id::<D>(), case.stream.clone());
+    next.remember(Some(D::NAME), &case.sequence, &MessageRef { id, stream, position, global_position });
+    next.version = Version::at(written.last()?.position);
+    Some(next)
 }
 
 #[async_trait]
@@ -300,8 +311,7 @@ impl<D: Decider> Handler for Decide<D> {
     }
 
     fn name(&self) -> &'static str {
-        let path = std::any::type_name::<D>();
-        path.rsplit("::").next().unwrap_or(path)
+        D::NAME
     }
 
     async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {

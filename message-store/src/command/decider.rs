@@ -54,6 +54,10 @@ pub trait Decider: Projection<Event: Serialize> {
     /// The commands: an enum with a variant for each message type.
     type Command: DeserializeOwned + Send + Sync;
 
+    /// The name that the ids of its events are derived from, and that its events carry: the name of its category, unless another decider or
+    /// handler of the same commands has that. It belongs to what is stored: with another name, commands that were carried out are new.
+    const NAME: &'static str = Self::CATEGORY;
+
     /// A field to be added to the data of each event, with the global position of the command: what Eventide's events
     /// show as `sequence`. The toolkit's own stamp is in the metadata, and does not depend on it.
     const SEQUENCE_FIELD: Option<&'static str> = None;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::command::{Decide, Decider};
 use crate::consumer::{DeadLetter, DeadLetters};
-use crate::idempotence::{Intent, Outcome, Reservation, Sequence, derived_id};
+use crate::idempotence::{Holder, Intent, Outcome, Reservation, Sequence, cause_of, derived_id};
 use crate::{Error, GlobalPosition, Message, MessageId, MessageRef, Position, Result, StreamName, StreamRead};
 
 /// What is known of a command.
@@ -64,17 +64,24 @@ impl<D: Decider> Decide<D> {
             )
         })?;
         let here = self.store().store_id();
-        let sequence = message.sequence(here)?;
+        let sequence = message.sequence(here);
         let mut facts = Vec::new();
         if sequence.origin.store_id != here {
             facts.push(Fact::MovedFrom(sequence.clone()));
         }
         let entity_id = message.stream.cardinal_id().unwrap_or_default();
+        let mut copy = None;
         if let Some(intent) = D::intent(&command) {
-            facts.extend(self.reservation(&intent, entity_id, &message).await?);
+            let (fact, held_by) = self.reservation(&intent, entity_id, &message).await?;
+            facts.extend(fact);
+            copy = held_by;
         }
         let stream = self.entities().stream(entity_id)?;
-        let events = self.events(&message, &stream).await?;
+        let mut events = self.events(&message, &stream).await?;
+        if let Some(copy) = copy.filter(|_| events.is_empty()) {
+            // Two hops: its copy was carried out in its place.
+            events = self.events(&copy, &stream).await?;
+        }
         let elsewhere = if events.is_empty() { self.search(&message, &sequence, &stream).await? } else { None };
         let letter = match letters {
             Some(letters) => letters.show(id).await?,
@@ -87,7 +94,7 @@ impl<D: Decider> Decide<D> {
         }
         facts.extend(elsewhere.map(Fact::CarriedOutElsewhere));
         if is_open {
-            let mark = self.entities().fetch(entity_id).await?.sequences.mark(&sequence.origin);
+            let mark = self.entities().fetch(entity_id).await?.sequences.mark(D::NAME, &sequence.origin);
             let passed = mark.filter(|mark| *mark >= sequence.global_position);
             facts.push(passed.map_or(Fact::NotCarriedOut, Fact::NotCarriedOutLate));
         }
@@ -102,38 +109,39 @@ impl<D: Decider> Decide<D> {
         let stream = intent.stream(entity_id)?;
         let first = self.store().read_stream(&stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
         let Some(holder) = first.into_iter().next() else { return Ok(None) };
-        let metadata = holder.decode_metadata()?;
-        let cause = metadata.causation_message_stream_name.zip(metadata.causation_message_position);
-        let Some((stream, position)) = cause else { return Ok(None) };
-        let read = StreamRead::forwards_from(position).limit(1);
-        let command = self.store().read_stream(&StreamName::new(stream)?, read).await?.into_iter().next();
-        match command {
+        match cause_of(&**self.store(), &holder.decode_metadata()).await? {
             Some(command) => self.explain(command.id, None).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn reservation(&self, intent: &Intent, entity_id: &str, message: &Message) -> Result<Option<Fact>> {
+    /// What is known of the reservation of its intent, and the copy that holds it for the message, if one does.
+    async fn reservation(
+        &self,
+        intent: &Intent,
+        entity_id: &str,
+        message: &Message,
+    ) -> Result<(Option<Fact>, Option<Box<Message>>)> {
         let reservation = match Reservation::new(intent, entity_id, message) {
             Ok(reservation) => reservation,
-            Err(error) => return Ok(Some(Fact::InvalidIntent(error.to_string()))),
+            Err(error) => return Ok((Some(Fact::InvalidIntent(error.to_string())), None)),
         };
         let stream = reservation.stream().clone();
         if self.store().version(&stream).await?.position().is_none() {
-            return Ok(None);
+            return Ok((None, None));
         }
-        Ok(match reservation.held(&**self.store()).await? {
-            Outcome::Redelivered { .. } => Some(Fact::Reserved { stream }),
-            Outcome::Duplicate { original } => Some(Fact::DuplicateOf(original)),
-            Outcome::Conflict { original } => Some(Fact::ConflictsWith(original)),
-            _ => None,
+        Ok(match reservation.holder(&**self.store()).await? {
+            Holder::Itself => (Some(Fact::Reserved { stream }), None),
+            Holder::Copy(copy) => (Some(Fact::Reserved { stream }), Some(copy)),
+            Holder::Another(Outcome::Conflict { original }) => (Some(Fact::ConflictsWith(original)), None),
+            Holder::Another(outcome) => (outcome.original().cloned().map(Fact::DuplicateOf), None),
         })
     }
 
     /// What was written for the command, by its derived ids.
     pub(super) async fn events(&self, message: &Message, stream: &StreamName) -> Result<Vec<MessageRef>> {
         let mut events = Vec::new();
-        while let Some(event) = self.store().message(derived_id(message.id, stream, events.len())).await? {
+        while let Some(event) = self.store().message(derived_id(message.id, D::NAME, "", stream, events.len())).await? {
             events.push(event.reference());
         }
         Ok(events)

@@ -24,13 +24,16 @@ use crate::{Message, Source};
 ///     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
 ///         let greeting = NewMessage::new("SendGreeting", Json::parse(r#"{"text":"Welcome"}"#)?);
 ///         let id = message.stream.id().unwrap_or("nobody");
-///         Ok(context.write(Append::to(StreamName::new(format!("mail:command-{id}"))?).message(greeting)).await?)
+///         let mail = StreamName::new(format!("mail:command-{id}"))?;
+///         Ok(context.write("greeting", Append::to(mail).message(greeting)).await?)
 ///     }
 /// }
 /// ```
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// What the start-up sheet calls it.
+    /// Its name, which its author gives: the ids of what it writes are derived from it, and its messages carry it. It belongs to what is
+    /// stored: with another name, messages that were handled are written for anew. Of two handlers of one category each needs a name of its
+    /// own; a process refuses to start the second one.
     fn name(&self) -> &'static str;
 
     /// The message types it handles, for the start-up sheet. It is given the others too, and answers

@@ -1,5 +1,7 @@
 //! Handling messages: deciders, which are pure, and handlers, which may do anything; one way to write for both.
 
+mod case;
+mod contention;
 mod context;
 mod decide;
 mod decider;

@@ -17,19 +17,29 @@ pub enum PlantedBug {
     NoReservation,
     /// A conflict or a lost answer is not decided again.
     NoSecondDecision,
+    /// A decision that writes nothing counts on whatever was remembered.
+    RememberedNothing,
+    /// A conflict that comes a tenth time is an error, and no pause comes before it.
+    TenAttempts,
+    /// A first hop's copy counts for nothing: its command is carried out beside it.
+    CopyIgnored,
 }
 
 impl PlantedBug {
     /// Whether the message was processed, in the opinion of the bug; `None` when it has none.
-    pub(crate) fn judge(self, sequences: &Sequences, sequence: &Sequence) -> Option<bool> {
+    pub(crate) fn judge(self, sequences: &Sequences, handler: &str, sequence: &Sequence) -> Option<bool> {
         match self {
             Self::NoSequences => Some(false),
-            Self::MarkAlone => Some(!sequences.is_new(sequence)),
+            Self::MarkAlone => Some(!sequences.is_new(handler, sequence)),
             Self::OneMark => {
-                let mark = sequences.marks().iter().map(|mark| mark.global_position).max();
+                let mark = sequences.marks().iter().map(|mark| mark.sequence.global_position).max();
                 Some(mark.is_some_and(|mark| sequence.global_position <= mark))
             }
-            Self::NoReservation | Self::NoSecondDecision => None,
+            Self::NoReservation
+            | Self::NoSecondDecision
+            | Self::RememberedNothing
+            | Self::TenAttempts
+            | Self::CopyIgnored => None,
         }
     }
 }

@@ -3,27 +3,50 @@
 use serde::Serialize;
 
 use crate::idempotence::{Sequence, derived_id};
-use crate::{Error, Json, Message, Metadata, NewMessage, Result, StreamName};
+use crate::{Error, Json, Message, MessageId, Metadata, NewMessage, Result, StreamName};
 
-/// Stamps the messages written for one message.
+/// Stamps the messages that a handler writes for one message.
 pub(crate) struct Stamp<'a> {
-    cause: &'a Message,
+    cause: MessageId,
+    handler: &'a str,
+    /// The name of the write, among those of the handler.
+    write: &'a str,
     metadata: Json,
 }
 
 impl<'a> Stamp<'a> {
-    pub(crate) fn new(cause: &'a Message, sequence: &Sequence) -> Result<Self> {
-        let mut metadata = Metadata::follow(cause)?;
+    pub(crate) fn new(cause: &Message, sequence: &Sequence, handler: &'a str, write: &'a str) -> Result<Self> {
+        let mut metadata = Metadata::follow(cause);
         metadata.sequence = Some(sequence.clone());
-        Ok(Self { cause, metadata: metadata.to_json()? })
+        metadata.handler = Some(handler.to_owned());
+        Ok(Self { cause: cause.id, handler, write, metadata: metadata.to_json()? })
     }
 
     /// The message as number `index` of those written to `stream` for the cause. What its metadata said is replaced.
     pub(crate) fn put_on(&self, message: NewMessage, stream: &StreamName, index: usize) -> NewMessage {
-        NewMessage { id: derived_id(self.cause.id, stream, index), metadata: self.metadata.clone(), ..message }
+        let id = derived_id(self.cause, self.handler, self.write, stream, index);
+        NewMessage { id, metadata: self.metadata.clone(), ..message }
     }
 }
 
+/// Refuses a message that stands under an id of ours and was written by another handler, or with another type.
+///
+/// # Errors
+/// [`Error::IdConflict`].
+pub(crate) fn assert_written_by(handler: &str, message_type: Option<&str>, found: &Message) -> Result<()> {
+    let writer = found.decode_metadata().handler;
+    let conflict = |reason| Err(Error::IdConflict { id: found.id, stream: found.stream.clone(), reason });
+    if writer.as_deref() != Some(handler) {
+        let writer = writer.map_or_else(|| "a writer without a name".to_owned(), |name| format!("the handler {name}"));
+        return conflict(format!("it stands at {}, written by {writer}, not by {handler}", found.reference()));
+    }
+    match message_type {
+        Some(expected) if expected != found.message_type => {
+            conflict(format!("it stands at {} as a {}, not a {expected}", found.reference(), found.message_type))
+        }
+        _ => Ok(()),
+    }
+}
 /// The data with one field more, in the last place.
 pub(crate) fn with_field(data: &Json, field: &str, value: &impl Serialize) -> Result<Json> {
     let reject = |error: serde_json::Error| Error::invalid("event", error.to_string());

@@ -14,7 +14,7 @@ pub(super) async fn attempt<H: Handler>(
     store: &Arc<dyn MessageStore>,
     message: &Message,
 ) -> Result<Outcome, Source> {
-    let context = Context::new(store, message);
+    let context = Context::new(store, handler.name(), message);
     match AssertUnwindSafe(handler.handle(message, &context)).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(panicked(&*panic)),

@@ -2,7 +2,9 @@
 //!
 //! Problem: a cache that hands out its own object, or refreshes it in place, keeps a change that was never written, or half
 //! of a refresh that failed. Fix: what is cached never changes; a refresh works on a copy and replaces it when it is
-//! complete. Why a stale entry does no harm: whatever is decided on it is written with its version as the expected one.
+//! complete. Why an entry that is behind does no harm: a decision on it is written with its version as the expected one, and a decision
+//! that writes nothing is made again on the refreshed entity ([`Decide`](crate::command::Decide)). Why an entry that is ahead of its stream,
+//! after a failover that lost messages, does none: it was remembered under another [`History`] of the store, and is dropped.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +14,7 @@ use futures_util::TryStreamExt as _;
 use quick_cache::sync::Cache;
 
 use crate::entity::{Entity, Projection};
-use crate::{Category, MessageStore, MessageStoreExt as _, Result, StreamName};
+use crate::{Category, History, MessageStore, MessageStoreExt as _, Result, StreamName};
 
 /// How many entities a cache holds, unless said otherwise.
 pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
@@ -20,8 +22,21 @@ pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
 /// Projects the entities of a category, and remembers them.
 pub struct EntityStore<P> {
     store: Arc<dyn MessageStore>,
-    cache: Cache<StreamName, Arc<Entity<P>>>,
+    cache: Cache<StreamName, Known<P>>,
     projection: PhantomData<fn() -> P>,
+}
+
+/// An entity, and the history of the store that it was projected in.
+pub(crate) struct Known<P> {
+    pub(crate) entity: Arc<Entity<P>>,
+    pub(crate) history: History,
+}
+
+/// An entity to decide on.
+pub(crate) struct Recalled<P> {
+    pub(crate) known: Known<P>,
+    /// It was read just now, not remembered from before.
+    pub(crate) is_current: bool,
 }
 
 impl<P: Projection> EntityStore<P> {
@@ -49,39 +64,66 @@ impl<P: Projection> EntityStore<P> {
     /// # Errors
     /// As a read; [`Error::Undecodable`](crate::Error::Undecodable) for an event that cannot be applied.
     pub async fn fetch(&self, id: &str) -> Result<Arc<Entity<P>>> {
-        self.refresh(&self.stream(id)?).await
+        Ok(self.refresh(&self.stream(id)?).await?.known.entity)
     }
 
     /// As [`EntityStore::fetch`], of a stream.
-    pub(crate) async fn refresh(&self, stream: &StreamName) -> Result<Arc<Entity<P>>> {
-        let known = self.cache.get(stream).unwrap_or_default();
+    pub(crate) async fn refresh(&self, stream: &StreamName) -> Result<Recalled<P>> {
+        loop {
+            let history = self.store.history();
+            let entity = self.read(stream, history).await?;
+            // What was read may be of the history before: then it is read again, from the beginning.
+            if self.store.history() == history {
+                let known = Known { entity, history };
+                self.remember(stream, &known);
+                return Ok(Recalled { known, is_current: true });
+            }
+        }
+    }
+
+    async fn read(&self, stream: &StreamName, history: History) -> Result<Arc<Entity<P>>> {
+        let known = self.remembered(stream, history).map(|known| known.entity).unwrap_or_default();
         let mut entity = None;
         let mut messages = std::pin::pin!(self.store.stream_messages(stream, known.version.next()));
         while let Some(message) = messages.try_next().await? {
             entity.get_or_insert_with(|| (*known).clone()).apply(&message, self.store.store_id())?;
         }
-        let entity = entity.map_or(known, Arc::new);
-        self.remember(stream, &entity);
-        Ok(entity)
+        Ok(entity.map_or(known, Arc::new))
     }
 
     /// The entity as it is remembered, without a read; it may be behind. Up to date when it is not remembered.
-    pub(crate) async fn recall(&self, stream: &StreamName) -> Result<Arc<Entity<P>>> {
-        match self.cache.get(stream) {
-            Some(entity) => Ok(entity),
+    pub(crate) async fn recall(&self, stream: &StreamName) -> Result<Recalled<P>> {
+        match self.remembered(stream, self.store.history()) {
+            Some(known) => Ok(Recalled { known, is_current: false }),
             None => self.refresh(stream).await,
         }
     }
 
+    fn remembered(&self, stream: &StreamName, history: History) -> Option<Known<P>> {
+        self.cache.get(stream).filter(|known| known.history == history)
+    }
+
     /// Remembers an entity, unless a later version of it is remembered.
-    pub(crate) fn remember(&self, stream: &StreamName, entity: &Arc<Entity<P>>) {
-        if self.cache.get(stream).is_none_or(|known| known.version <= entity.version) {
-            self.cache.insert(stream.clone(), Arc::clone(entity));
+    pub(crate) fn remember(&self, stream: &StreamName, entity: &Known<P>) {
+        let remembered = self.remembered(stream, entity.history);
+        if remembered.is_none_or(|known| known.entity.version <= entity.entity.version) {
+            self.cache.insert(stream.clone(), entity.clone());
         }
+    }
+
+    /// Forgets an entity: its stream is not what it was.
+    pub(crate) fn forget(&self, stream: &StreamName) {
+        self.cache.remove(stream);
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn MessageStore> {
         &self.store
+    }
+}
+
+impl<P> Clone for Known<P> {
+    fn clone(&self) -> Self {
+        Self { entity: Arc::clone(&self.entity), history: self.history }
     }
 }
 

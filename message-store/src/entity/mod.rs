@@ -3,5 +3,6 @@
 mod entity_store;
 mod projection;
 
+pub(crate) use entity_store::Known;
 pub use entity_store::{DEFAULT_CACHED_ENTITIES, EntityStore};
 pub use projection::{Entity, Projection};

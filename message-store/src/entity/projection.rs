@@ -48,13 +48,15 @@ pub struct Entity<P> {
     pub sequences: Sequences,
     /// How many messages of its stream are of a type the projection does not know.
     pub ignored: u64,
+    /// How many messages of its stream have metadata of another shape than the toolkit knows: it was passed over.
+    pub unread_metadata: u64,
     recent: Recent,
 }
 
 impl<P: Projection> Default for Entity<P> {
     fn default() -> Self {
         let (sequences, recent) = (Sequences::default(), Recent::default());
-        Self { state: P::default(), version: Version::NO_STREAM, sequences, ignored: 0, recent }
+        Self { state: P::default(), version: Version::NO_STREAM, sequences, ignored: 0, unread_metadata: 0, recent }
     }
 }
 
@@ -64,29 +66,28 @@ impl<P: Projection> Entity<P> {
     /// # Errors
     /// [`Error::Undecodable`](crate::Error::Undecodable); the entity is then as it was.
     pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
-        let stamp = stamp_of(message, here)?;
+        let (stamp, is_unread) = stamp_of(message, here);
         match message.decode_variant::<P::Event>()? {
             Some(event) => self.state.apply(&event),
             None => self.ignored += 1,
         }
+        self.unread_metadata += u64::from(is_unread);
         if let Some(stamp) = stamp {
-            self.sequences.record_stamp(&stamp);
-            self.remember(&stamp.sequence, &message.reference());
+            self.remember(stamp.handler.as_deref(), &stamp.sequence, &message.reference());
         }
         self.version = Version::at(message.position);
         Ok(())
     }
 
-    /// Remembers that a command was handled, and its first event.
-    pub(crate) fn remember(&mut self, command: &Sequence, first_event: &MessageRef) {
-        if let Some(origin) = self.sequences.number_of(&command.origin) {
-            self.recent.record(origin, command.global_position, first_event);
-        }
+    /// Remembers that a handler carried out a command, and its first event.
+    pub(crate) fn remember(&mut self, handler: Option<&str>, command: &Sequence, first_event: &MessageRef) {
+        let mark = self.sequences.record(handler, command);
+        self.recent.record(mark, command.global_position, first_event);
     }
 
-    /// The first event of a command, if that was one of the latest.
-    pub(crate) fn recall(&self, command: &Sequence, stream: &StreamName) -> Option<MessageRef> {
-        let origin = self.sequences.number_of(&command.origin)?;
-        self.recent.find(origin, command.global_position, stream)
+    /// The first event that a handler has written for a command, if that was one of the latest.
+    pub(crate) fn recall(&self, handler: &str, command: &Sequence, stream: &StreamName) -> Option<MessageRef> {
+        let mut marks = self.sequences.numbers_of(handler, &command.origin);
+        marks.find_map(|mark| self.recent.find(mark, command.global_position, stream))
     }
 }

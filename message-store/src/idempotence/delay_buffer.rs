@@ -134,7 +134,7 @@ impl DelayBuffer {
                 if due > now {
                     break;
                 }
-                let message = NewMessage::new(message_type, content).with_id(derived_id(id, &stream, 0));
+                let message = NewMessage::new(message_type, content).with_id(derived_id(id, "delay", "", &stream, 0));
                 let done = NewMessage::from_variant(&Step::Released { delayed: global_position })?;
                 let release = vec![
                     Append::to(place.clone()).expecting(version).message(done),

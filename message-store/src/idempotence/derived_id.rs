@@ -1,23 +1,28 @@
-//! Ids of what is written for a command: derived, so that writing it twice is writing the same message twice.
+//! Ids of what is written for a message: derived, so that writing it twice is writing the same message twice.
 
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use crate::{MessageId, StreamName};
 
-/// The id of the message that is written to `stream` as number `index` (0-based) for the message `cause`.
+/// The id of the message that the handler named `handler` writes to `stream` as number `index` (0-based) of its write named `write`, for
+/// the message `cause`.
 ///
-/// It depends on nothing else: not on when, by whom, how often or from which store `cause` was delivered. So one index
-/// look-up tells whether `cause` was carried out, and the unique id refuses a second effect should all else fail.
+/// It depends on nothing else: not on when, how often or from which store `cause` was delivered. So one index look-up tells whether `cause`
+/// was carried out, and the unique id refuses a second effect should all else fail. Two handlers of one message, and two writes of one
+/// handler, have ids of their own.
 ///
 /// Form: a UUIDv8. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together stand
-/// together in the index; the other 74 are a SHA-256 of the three inputs.
-pub fn derived_id(cause: MessageId, stream: &StreamName, index: usize) -> MessageId {
+/// together in the index; the other 74 are a SHA-256 of all five, each text behind its length.
+pub fn derived_id(cause: MessageId, handler: &str, write: &str, stream: &StreamName, index: usize) -> MessageId {
     let cause = cause.as_uuid();
     let mut hash = Sha256::new();
     hash.update(cause.as_bytes());
     hash.update((index as u64).to_be_bytes());
-    hash.update(stream.as_str());
+    for text in [handler, write, stream.as_str()] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
     let digest = hash.finalize();
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&cause.as_bytes()[..6]);
@@ -29,20 +34,40 @@ pub fn derived_id(cause: MessageId, stream: &StreamName, index: usize) -> Messag
 mod tests {
     use super::*;
 
+    fn stream(name: &str) -> StreamName {
+        StreamName::new(name).unwrap()
+    }
+
     #[test]
-    fn it_depends_on_cause_stream_and_index_alone_and_begins_as_its_cause() {
+    fn it_depends_on_its_five_inputs_alone_and_begins_as_its_cause() {
         let (cause, other) = (MessageId::random(), MessageId::random());
-        let account = StreamName::new("account-1").unwrap();
-        let id = derived_id(cause, &account, 0);
-        assert_eq!(id, derived_id(cause, &account, 0));
+        let account = stream("account-1");
+        let id = derived_id(cause, "account", "", &account, 0);
+        assert_eq!(id, derived_id(cause, "account", "", &account, 0));
         for different in [
-            derived_id(other, &account, 0),
-            derived_id(cause, &StreamName::new("account-2").unwrap(), 0),
-            derived_id(cause, &account, 1),
+            derived_id(other, "account", "", &account, 0),
+            derived_id(cause, "interest", "", &account, 0),
+            derived_id(cause, "account", "reminder", &account, 0),
+            derived_id(cause, "account", "", &stream("account-2"), 0),
+            derived_id(cause, "account", "", &account, 1),
+            derived_id(cause, "a", "ccount", &account, 0),
         ] {
             assert_ne!(id, different);
         }
         assert_eq!(id.as_uuid().as_bytes()[..6], cause.as_uuid().as_bytes()[..6]);
         assert_eq!(id.as_uuid().get_version_num(), 8);
+    }
+
+    /// The bytes are a format: what a store holds was written with them, and has to be found again.
+    #[test]
+    fn its_bytes_stay_as_they_are() {
+        let cause: MessageId = "01997c2e-3b5a-7d10-8f4e-2a6b1c9d0e3f".parse().unwrap();
+        for (handler, write, index, expected) in [
+            ("account", "", 0, "01997c2e-3b5a-87be-8dd8-1097cb4912c2"),
+            ("account", "", 1, "01997c2e-3b5a-8d6c-9959-bc38f24880aa"),
+            ("interest", "reminder", 0, "01997c2e-3b5a-8b19-ab1c-feefcb4b48cf"),
+        ] {
+            assert_eq!(derived_id(cause, handler, write, &stream("account-123"), index).to_string(), expected);
+        }
     }
 }

@@ -13,8 +13,8 @@ pub(crate) struct Recent(VecDeque<Handled>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Handled {
-    /// The command: the number of its origin among the entity's marks, and its position there.
-    origin: usize,
+    /// The command: the number of its mark among the entity's, and its position in that origin.
+    mark: usize,
     cause: GlobalPosition,
     /// Its first event.
     id: MessageId,
@@ -24,20 +24,20 @@ struct Handled {
 
 impl Recent {
     /// Remembers the first event of a command; further ones of the same command change nothing.
-    pub(crate) fn record(&mut self, origin: usize, cause: GlobalPosition, event: &MessageRef) {
-        if self.0.iter().any(|handled| handled.origin == origin && handled.cause == cause) {
+    pub(crate) fn record(&mut self, mark: usize, cause: GlobalPosition, event: &MessageRef) {
+        if self.0.iter().any(|handled| handled.mark == mark && handled.cause == cause) {
             return;
         }
         if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
         let MessageRef { id, position, global_position, .. } = *event;
-        self.0.push_back(Handled { origin, cause, id, position, global_position });
+        self.0.push_back(Handled { mark, cause, id, position, global_position });
     }
 
     /// The first event of a command, in the entity's stream.
-    pub(crate) fn find(&self, origin: usize, cause: GlobalPosition, stream: &StreamName) -> Option<MessageRef> {
-        let handled = self.0.iter().rev().find(|handled| handled.origin == origin && handled.cause == cause)?;
+    pub(crate) fn find(&self, mark: usize, cause: GlobalPosition, stream: &StreamName) -> Option<MessageRef> {
+        let handled = self.0.iter().rev().find(|handled| handled.mark == mark && handled.cause == cause)?;
         let Handled { id, position, global_position, .. } = *handled;
         Some(MessageRef { id, stream: stream.clone(), position, global_position })
     }
@@ -62,10 +62,10 @@ mod tests {
             // A second event of the same command.
             recent.record(0, GlobalPosition::new(at), &event(2 * at + 1));
         }
-        let found = |origin, cause| recent.find(origin, GlobalPosition::new(cause), &stream);
+        let found = |mark, cause| recent.find(mark, GlobalPosition::new(cause), &stream);
         assert_eq!(found(0, 39).unwrap().position, Position::new(78));
         assert_eq!(found(0, 8).unwrap().position, Position::new(16));
         assert!(found(0, 7).is_none(), "it is not remembered for ever");
-        assert!(found(1, 39).is_none(), "another origin");
+        assert!(found(1, 39).is_none(), "another mark");
     }
 }

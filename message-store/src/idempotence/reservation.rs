@@ -5,12 +5,22 @@
 //! the store writes it only where there is no stream yet, atomically, and together with the events where the runtime does it
 //! (one hop). Source of the idea: Eventide's account component, which writes a copy of the command as the initial message
 //! of a transaction stream and handles that copy with a second consumer (two hops): [`reserve`] writes the same.
+//!
+//! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the category takes for a command;
+//! and where a first hop has written a copy of the command, the copy is carried out in its place, so that the second hop finds it done.
 
 use crate::idempotence::{Intent, Outcome, derived_id};
 use crate::{
     Append, Error, ExpectedVersion, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Position,
     Result, StreamName, StreamRead,
 };
+
+/// The type of a message that reserves an intent in one step with what is written for it. It has the data of the command; the command's
+/// type is in its metadata.
+pub const RESERVED: &str = "Reserved";
+
+/// What the ids of reservations are derived from, in the place of a handler's name: whoever carries a message out, its intent is its own.
+const WRITER: &str = "reservation";
 
 /// An intent, about to be reserved for a message.
 #[derive(Clone, Debug)]
@@ -22,6 +32,16 @@ pub struct Reservation<'a> {
     id: MessageId,
 }
 
+/// What holds an intent.
+pub(crate) enum Holder {
+    /// The message itself, in one step with what was written for it.
+    Itself,
+    /// The message itself, by a copy that a first hop has written: a second hop carries out the copy.
+    Copy(Box<Message>),
+    /// Another message: [`Outcome::Duplicate`] or [`Outcome::Conflict`].
+    Another(Outcome),
+}
+
 impl<'a> Reservation<'a> {
     /// A reservation of `intent` of the entity with the id `entity`, for `message`.
     ///
@@ -29,7 +49,7 @@ impl<'a> Reservation<'a> {
     /// As [`Intent::stream`].
     pub fn new(intent: &'a Intent, entity: &str, message: &'a Message) -> Result<Self> {
         let stream = intent.stream(entity)?;
-        let id = derived_id(message.id, &stream, 0);
+        let id = derived_id(message.id, WRITER, "", &stream, 0);
         Ok(Self { intent, message, stream, id })
     }
 
@@ -38,55 +58,82 @@ impl<'a> Reservation<'a> {
         &self.stream
     }
 
-    /// What reserves the intent: a copy of the message that follows it. Appended together with the message's events, it makes
-    /// reservation and effect one step.
+    /// What reserves the intent in one step with the message's events (one hop): append it together with them. `store` is the one that the
+    /// message was read from.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] when the message's metadata cannot be read.
-    pub fn append(&self) -> Result<Append> {
-        let copy = NewMessage::new(&*self.message.message_type, self.message.data.clone())
-            .with_id(self.id)
-            .with_metadata(&Metadata::follow(self.message)?)?;
-        Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(copy))
+    /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
+    pub fn append(&self, store: &dyn MessageStore) -> Result<Append> {
+        let mut metadata = self.metadata(store);
+        metadata.reserves = Some(self.message.message_type.clone());
+        self.first_message(RESERVED, &metadata)
     }
 
-    /// Who holds the intent, after the append was refused because somebody does.
+    /// What reserves the intent alone (the first of two hops): a copy of the message.
+    fn append_copy(&self, store: &dyn MessageStore) -> Result<Append> {
+        self.first_message(&self.message.message_type, &self.metadata(store))
+    }
+
+    fn metadata(&self, store: &dyn MessageStore) -> Metadata {
+        let mut metadata = Metadata::follow(self.message);
+        metadata.sequence = Some(self.message.sequence(store.store_id()));
+        metadata
+    }
+
+    fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
+        let message =
+            NewMessage::new(message_type, self.message.data.clone()).with_id(self.id).with_metadata(metadata)?;
+        Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(message))
+    }
+
+    /// Who holds the intent, after the append was refused because somebody does: `Redelivered`, `Duplicate` or `Conflict`.
     ///
     /// # Errors
     /// As a read.
     pub async fn held(&self, store: &dyn MessageStore) -> Result<Outcome> {
+        Ok(match self.holder(store).await? {
+            Holder::Itself | Holder::Copy(_) => Outcome::Redelivered { original: self.message.reference() },
+            Holder::Another(outcome) => outcome,
+        })
+    }
+
+    /// As [`Reservation::held`], with the copy.
+    pub(crate) async fn holder(&self, store: &dyn MessageStore) -> Result<Holder> {
         let first = store.read_stream(&self.stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
-        let holder = first
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::backend(format!("reading who holds {}", self.stream), true, "the stream is empty"))?;
-        let metadata = holder.decode_metadata()?;
-        if holder.id == self.id || holder.id == self.message.id || metadata.follows(self.message) {
-            return Ok(Outcome::Redelivered { original: self.message.reference() });
+        let holder = first.into_iter().next().ok_or_else(|| {
+            Error::backend(format!("reading what holds {}", self.stream), true, "the stream is empty")
+        })?;
+        let metadata = holder.decode_metadata();
+        let is_copy = metadata.reserves.is_none();
+        if holder.id == self.id || holder.id == self.message.id || metadata.follows(self.message, store.store_id()) {
+            return Ok(if is_copy { Holder::Copy(Box::new(holder)) } else { Holder::Itself });
         }
         let ours = (self.message.message_type.as_str(), &self.message.data);
-        let same = self.intent.same(ours, (&holder.message_type, &holder.data));
-        let original = cause(store, &metadata).await?.unwrap_or_else(|| holder.reference());
-        Ok(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } })
+        let theirs = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
+        let same = self.intent.same(ours, (theirs, &holder.data));
+        let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
+        Ok(Holder::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
     }
 }
 
-/// The message that the holder is a copy of, if it is in this store.
-async fn cause(store: &dyn MessageStore, metadata: &Metadata) -> Result<Option<MessageRef>> {
+/// The message that caused one with this metadata, if it is in this store. (What stands at that place here may be another message, when the
+/// metadata was copied from another store.)
+pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> Result<Option<Message>> {
     let cause = (metadata.causation_message_stream_name.as_deref(), metadata.causation_message_position);
     let (Some(stream), Some(position)) = cause else { return Ok(None) };
-    let found = store.read_stream(&StreamName::new(stream)?, StreamRead::forwards_from(position).limit(1)).await?;
-    Ok(found.first().filter(|message| message.position == position).map(Message::reference))
+    let stream = StreamName::from_database(stream);
+    let found = store.read_stream(&stream, StreamRead::forwards_from(position).limit(1)).await?.into_iter().next();
+    Ok(found.filter(|message| message.position == position && metadata.follows(message, store.store_id())))
 }
 
 /// Reserves an intent of an entity for a message, alone (two hops): a consumer of the intent's category then handles the copy
 /// that holds it. Returns `Reserved`, `Redelivered`, `Duplicate` or `Conflict`.
 ///
 /// # Errors
-/// As [`Reservation::append`] and [`MessageStore::append`].
+/// As [`Intent::stream`] and [`MessageStore::append`].
 pub async fn reserve(store: &dyn MessageStore, intent: &Intent, entity: &str, message: &Message) -> Result<Outcome> {
     let reservation = Reservation::new(intent, entity, message)?;
-    match store.append(vec![reservation.append()?]).await {
+    match store.append(vec![reservation.append_copy(store)?]).await {
         Ok(appended) if appended.already_written => Ok(Outcome::Redelivered { original: message.reference() }),
         Ok(appended) => {
             let written = appended.written[0];

@@ -68,8 +68,8 @@ where
     D::Event: Debug + PartialEq,
 {
     /// Expects these events. And, of every case by itself: that command and events survive being stored; that the runtime
-    /// writes just these events; that the command delivered again writes nothing; and that the command delivered late, after
-    /// others of its origin were handled, is not lost.
+    /// writes just these events, also when its memory of the entity is behind, by any number of events; that the command delivered again
+    /// writes nothing; and that the command delivered late, after others of its origin were handled, is not lost.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
@@ -80,35 +80,71 @@ where
         survives_storage(&self.command);
         self.given.iter().chain(&expected).for_each(survives_storage);
 
-        let story = || Story { given: messages(&self.given), command: message(&self.command), bug: None };
-        let (once, redelivered, late) = (story(), story(), story());
+        let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
+        let length = self.given.len();
         // A thread of its own: the test may run inside a runtime or not.
         let ran = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                (once.run::<D>(1, false).await, redelivered.run::<D>(2, false).await, late.run::<D>(1, true).await)
+                let mut behind = Vec::new();
+                for known in 0..length {
+                    behind.push(run.events::<D>(Delivery { knows: Some(known), ..Delivery::default() }).await);
+                }
+                let redelivered = Delivery { times: 2, ..Delivery::default() };
+                let late = Delivery { is_late: true, ..Delivery::default() };
+                (
+                    run.events::<D>(Delivery::default()).await,
+                    run.events::<D>(redelivered).await,
+                    run.events::<D>(late).await,
+                    behind,
+                )
             })
         })
         .join();
-        let (once, redelivered, late) = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (once, redelivered, late, behind) = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let decoded = |messages: &[Message]| -> Vec<D::Event> {
             messages.iter().map(|message| message.decode_variant().unwrap().expect("an event of this entity")).collect()
         };
         assert_eq!(decoded(&once), expected, "what the runtime writes for {:?}", self.command);
         assert_eq!(decoded(&redelivered), expected, "delivered twice, {:?} must take effect once", self.command);
         assert_eq!(decoded(&late), expected, "delivered late, {:?} must not be lost", self.command);
+        for (known, written) in behind.iter().enumerate() {
+            let command = &self.command;
+            let missed = length - known;
+            assert_eq!(
+                decoded(written),
+                expected,
+                "on a memory that misses {missed} events, {command:?} must not be lost"
+            );
+        }
     }
 }
 
-struct Story {
+struct Run {
     given: Vec<NewMessage>,
     command: NewMessage,
     bug: Option<PlantedBug>,
 }
 
-impl Story {
-    /// The events that are written when the command is delivered so many times.
-    async fn run<D: Decider>(self, deliveries: u32, late: bool) -> Vec<Message> {
+/// How the command reaches the runtime.
+#[derive(Clone, Copy)]
+struct Delivery {
+    times: u32,
+    /// After other commands of its origin.
+    is_late: bool,
+    /// The runtime remembers the entity as it was after so many of the given events; another one has written the others.
+    knows: Option<usize>,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { times: 1, is_late: false, knows: None }
+    }
+}
+
+impl Run {
+    /// The events that are written for the command.
+    async fn events<D: Decider>(&self, delivery: Delivery) -> Vec<Message> {
         let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(":memory:").await.unwrap());
         let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
         let decide = match self.bug {
@@ -116,24 +152,32 @@ impl Story {
             Some(bug) => Decide::<D>::new(&store).plant(bug),
         };
         let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
-        let given = self.given.len();
-        if given > 0 {
-            store.append_to(&stream, ExpectedVersion::NoStream, self.given).await.unwrap();
+        let mut given = self.given.clone();
+        let unknown = given.split_off(delivery.knows.unwrap_or(given.len()));
+        for (part, is_known) in [(given, true), (unknown, false)] {
+            if !part.is_empty() {
+                store.append_to(&stream, ExpectedVersion::Any, part).await.unwrap();
+            }
+            if is_known && delivery.knows.is_some() {
+                decide.entities().refresh(&stream).await.unwrap();
+            }
         }
-        store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command]).await.unwrap();
+        store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
-        if late {
-            let mut entity = (*decide.entities().refresh(&stream).await.unwrap()).clone();
+        if delivery.is_late {
+            let mut known = decide.entities().refresh(&stream).await.unwrap().known;
+            let mut entity = (*known.entity).clone();
             let above = GlobalPosition::new(command.global_position.get() + 1_000);
-            entity.sequences.record(&Sequence::new(store.store_id(), commands, above));
-            decide.entities().remember(&stream, &Arc::new(entity));
+            entity.sequences.record(Some(D::NAME), &Sequence::new(store.store_id(), commands, above));
+            known.entity = Arc::new(entity);
+            decide.entities().remember(&stream, &known);
         }
-        for delivery in 1..=deliveries {
+        for time in 1..=delivery.times {
             let outcome = decide.handle(&command).await.unwrap();
             let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
-            assert!(delivery == 1 || repeat, "delivery {delivery} was {outcome}");
+            assert!(time == 1 || repeat, "delivery {time} was {outcome}");
         }
-        store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(given)
+        store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(self.given.len())
     }
 }
 
@@ -161,7 +205,11 @@ mod tests {
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     enum Command {
-        Add { amount: u64 },
+        Add {
+            amount: u64,
+        },
+        /// Leads to nothing when there is nothing.
+        Double,
     }
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,15 +235,21 @@ mod tests {
 
     impl Decider for Sum {
         type Command = Command;
-        fn decide(&self, Command::Add { amount }: &Command) -> Vec<Event> {
-            vec![Event::Added { amount: *amount, note: u64::from(*amount > 100) }]
+        fn decide(&self, command: &Command) -> Vec<Event> {
+            match command {
+                Command::Add { amount } => vec![Event::Added { amount: *amount, note: u64::from(*amount > 100) }],
+                Command::Double if self.0 == 0 => vec![],
+                Command::Double => vec![Event::Added { amount: self.0, note: 0 }],
+            }
         }
     }
 
     #[test]
     fn a_case_that_holds_passes() {
         let added = Event::Added { amount: 1, note: 0 };
-        given::<Sum>([added.clone()]).when(Command::Add { amount: 1 }).then([added]);
+        given::<Sum>([added.clone()]).when(Command::Add { amount: 1 }).then([added.clone()]);
+        given::<Sum>([added.clone()]).when(Command::Double).then([added]);
+        given::<Sum>([]).when(Command::Double).then([]);
     }
 
     #[test]
@@ -210,19 +264,28 @@ mod tests {
         given::<Sum>([]).when(Command::Add { amount: 101 }).then([Event::Added { amount: 101, note: 1 }]);
     }
 
-    async fn run(deliveries: u32, late: bool, bug: PlantedBug) -> usize {
-        let story = Story { given: vec![], command: message(&Command::Add { amount: 1 }), bug: Some(bug) };
-        story.run::<Sum>(deliveries, late).await.len()
+    async fn run(delivery: Delivery, given: &[Event], command: &Command, bug: PlantedBug) -> usize {
+        Run { given: messages(given), command: message(command), bug: Some(bug) }.events::<Sum>(delivery).await.len()
     }
 
     #[tokio::test]
     #[should_panic(expected = "delivery 2")]
     async fn twin_without_sequences_the_second_delivery_is_noticed() {
-        run(2, false, PlantedBug::NoSequences).await;
+        run(Delivery { times: 2, ..Delivery::default() }, &[], &Command::Add { amount: 1 }, PlantedBug::NoSequences)
+            .await;
     }
 
     #[tokio::test]
     async fn twin_with_the_mark_alone_the_late_delivery_writes_nothing_and_the_case_fails_on_it() {
-        assert_eq!(run(1, true, PlantedBug::MarkAlone).await, 0);
+        let late = Delivery { is_late: true, ..Delivery::default() };
+        assert_eq!(run(late, &[], &Command::Add { amount: 1 }, PlantedBug::MarkAlone).await, 0);
+    }
+
+    #[tokio::test]
+    async fn twin_with_a_decision_on_what_is_remembered_the_command_is_lost_and_the_case_fails_on_it() {
+        let behind = Delivery { knows: Some(0), ..Delivery::default() };
+        let given = [Event::Added { amount: 1, note: 0 }];
+        assert_eq!(run(behind, &given, &Command::Double, PlantedBug::RememberedNothing).await, 0);
+        assert_eq!(run(behind, &given, &Command::Double, PlantedBug::MarkAlone).await, 1, "which is the one to blame");
     }
 }

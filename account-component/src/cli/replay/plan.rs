@@ -85,7 +85,7 @@ impl Plan {
         // Rising with the row, so that ids written together stand together in the index.
         let row = MessageId::from_uuid(Uuid::from_u64_pair((row as u64) << 16, 0));
         let identity = StreamName::new(format!("replay-{}+{}", transaction.account_id, transaction.id))?;
-        let id = derived_id(row, &identity, part as usize);
+        let id = derived_id(row, "replay", "", &identity, part as usize);
         self.messages.push((stream, NewMessage::from_variant(&command)?.with_id(id)));
         Ok(())
     }

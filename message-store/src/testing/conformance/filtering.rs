@@ -39,7 +39,8 @@ pub async fn a_filter_by_correlation_compares_categories(subject: &impl Subject)
         ("D", Some("transfer")),
         ("E", Some("x-transfer")),
     ] {
-        let metadata = Metadata { correlation_stream_name: correlation.map(str::to_owned), ..Metadata::default() };
+        let mut metadata = Metadata::default();
+        metadata.correlation_stream_name = correlation.map(str::to_owned);
         let message = message(message_type).with_metadata(&metadata).unwrap();
         store.append_to(&stream("account-1"), ExpectedVersion::Any, vec![message]).await.unwrap();
     }

@@ -32,7 +32,7 @@ pub async fn what_was_written_is_read_back(subject: &impl Subject) {
         assert_eq!(read.stream.as_str(), name);
         assert_eq!(read.message_type, "Tÿpe");
         assert!(read.data.same_as(&written.data), "{:?} came back as {:?}", written.data, read.data);
-        assert_eq!(read.decode_metadata().unwrap(), metadata);
+        assert_eq!(read.decode_metadata(), metadata);
         assert_eq!((read.position, read.global_position), (place.position, place.global_position));
         assert!(read.time > jiff::Timestamp::UNIX_EPOCH);
     }
