@@ -6,7 +6,8 @@
 use message_store::command::Decider;
 use message_store::idempotence::Intent;
 
-use crate::{Account, Command, Event};
+use crate::messages::MAX_ID_BYTES;
+use crate::{Account, Command, Event, Reason};
 
 impl Decider for Account {
     type Command = Command;
@@ -18,13 +19,15 @@ impl Decider for Account {
             Command::Open { .. } if self.opened.is_some() => vec![],
             Command::Open { account_id, customer_id, time } => vec![Event::Opened { account_id, customer_id, time }],
 
-            Command::Deposit { deposit_id, account_id, amount, time } => vec![match self.refuses(amount) {
-                None => Event::Deposited { deposit_id, account_id, amount, time },
-                Some(reason) => Event::DepositRejected { deposit_id, account_id, amount, time, reason },
-            }],
+            Command::Deposit { deposit_id, account_id, amount, time } => {
+                vec![match refuses_id(&deposit_id).or(self.refuses(amount)) {
+                    None => Event::Deposited { deposit_id, account_id, amount, time },
+                    Some(reason) => Event::DepositRejected { deposit_id, account_id, amount, time, reason },
+                }]
+            }
 
             Command::Withdraw { withdrawal_id, account_id, amount, time } => {
-                vec![match self.refuses_withdrawal(amount) {
+                vec![match refuses_id(&withdrawal_id).or(self.refuses_withdrawal(amount)) {
                     None => Event::Withdrawn { withdrawal_id, account_id, amount, time },
                     Some(reason) => Event::WithdrawalRejected { withdrawal_id, account_id, amount, time, reason },
                 }]
@@ -42,7 +45,15 @@ impl Decider for Account {
             // Opening and closing twice is told by the account's state.
             Command::Open { .. } | Command::Close { .. } => return None,
         };
+        if refuses_id(id).is_some() {
+            return None;
+        }
         // A sender that tries again may well give another time: it means the same deposit.
         Some(Intent::new("accountTransaction", [operation, id]).ignoring(["time"]))
     }
+}
+
+/// An id that cannot tell one deposit from another names no intent: what it stands for is refused, by an event like every refusal.
+fn refuses_id(id: &str) -> Option<Reason> {
+    (id.is_empty() || id.len() > MAX_ID_BYTES).then_some(Reason::InvalidId)
 }

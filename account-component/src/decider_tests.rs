@@ -96,6 +96,36 @@ fn a_deposit_to_an_account_that_is_not_open_is_rejected() {
 }
 
 #[test]
+fn a_deposit_or_withdrawal_whose_id_is_empty_or_absurdly_long_is_rejected() {
+    for id in [String::new(), "x".repeat(256), "x".repeat(100_000)] {
+        let (account_id, amount, time, reason) = ("123", money("1.00"), at(MOVE), Reason::InvalidId);
+        given::<Account>([opened(), deposited("7.50")])
+            .when(Command::Deposit { deposit_id: id.clone(), account_id: account_id.into(), amount, time })
+            .then([Event::DepositRejected {
+                deposit_id: id.clone(),
+                account_id: account_id.into(),
+                amount,
+                time,
+                reason,
+            }]);
+        given::<Account>([opened(), deposited("7.50")])
+            .when(Command::Withdraw { withdrawal_id: id.clone(), account_id: account_id.into(), amount, time })
+            .then([Event::WithdrawalRejected {
+                withdrawal_id: id,
+                account_id: account_id.into(),
+                amount,
+                time,
+                reason,
+            }]);
+    }
+    let longest = "x".repeat(255);
+    let (deposit_id, account_id, amount, time) = (longest, "123".to_owned(), money("1.00"), at(MOVE));
+    given::<Account>([opened()])
+        .when(Command::Deposit { deposit_id: deposit_id.clone(), account_id: account_id.clone(), amount, time })
+        .then([Event::Deposited { deposit_id, account_id, amount, time }]);
+}
+
+#[test]
 fn money_is_withdrawn_down_to_the_last_hundredth() {
     given::<Account>([opened(), deposited("7.50")]).when(withdraw("7.50")).then([withdrawn("7.50")]);
 }

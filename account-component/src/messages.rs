@@ -54,7 +54,12 @@ pub enum Reason {
     AccountNotOpen,
     /// The account has been closed.
     AccountClosed,
+    /// The id of the deposit or withdrawal is empty, or longer than [`MAX_ID_BYTES`].
+    InvalidId,
 }
+
+/// The longest id of a deposit or a withdrawal.
+pub const MAX_ID_BYTES: usize = 255;
 
 impl Command {
     /// The account it concerns.

@@ -43,8 +43,19 @@ fn write(text: &str, out: &mut String) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// A number as sign, digits without outer zeros, and power of ten.
-fn number(text: &str) -> String {
+/// The most digits that a number is written out with.
+const WRITTEN_OUT: usize = 64;
+
+/// A number by its value: a sign, digits without outer zeros, and a power of ten.
+struct Number<'a> {
+    sign: &'a str,
+    /// Empty for zero.
+    digits: String,
+    exponent: i64,
+}
+
+/// `None` when the exponent does not fit: such a number equals only itself.
+fn parse(text: &str) -> Option<Number<'_>> {
     let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -53,21 +64,98 @@ fn number(text: &str) -> String {
     let dropped = digits.len() - significant.len();
     let significant = significant.trim_start_matches('0');
     if significant.is_empty() {
-        return "0".to_owned();
+        return Some(Number { sign: "", digits: String::new(), exponent: 0 });
     }
-    // An exponent that does not fit is kept as text: it equals only itself.
-    match exponent.parse::<i64>() {
-        Ok(exponent) => {
-            let shift = i64::try_from(dropped).unwrap_or(0) - i64::try_from(fraction.len()).unwrap_or(0);
-            format!("{sign}{significant}e{}", exponent.saturating_add(shift))
+    let shift = i64::try_from(dropped).ok()? - i64::try_from(fraction.len()).ok()?;
+    let exponent = exponent.parse::<i64>().ok()?.checked_add(shift)?;
+    Some(Number { sign, digits: significant.to_owned(), exponent })
+}
+
+/// One text for all texts of a number.
+fn number(text: &str) -> String {
+    match parse(text) {
+        Some(Number { digits, .. }) if digits.is_empty() => "0".to_owned(),
+        Some(Number { sign, digits, exponent }) => format!("{sign}{digits}e{exponent}"),
+        None => text.to_owned(),
+    }
+}
+
+/// One text for all texts of a number, as people write it, with every digit: `7`, `1.5`. Only what is very large or very small has an exponent.
+pub(crate) fn plain_number(text: &str) -> String {
+    let Some(Number { sign, digits, exponent }) = parse(text) else { return text.to_owned() };
+    let Ok(power) = usize::try_from(exponent.unsigned_abs()) else { return number(text) };
+    if digits.is_empty() || power + digits.len() > WRITTEN_OUT {
+        return number(text);
+    }
+    if exponent >= 0 {
+        return format!("{sign}{digits}{}", "0".repeat(power));
+    }
+    let padded = format!("{digits:0>width$}", width = power + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - power);
+    format!("{sign}{whole}.{fraction}")
+}
+
+/// The text with the last of equal keys alone, in every object, as `jsonb` keeps it.
+pub(crate) fn last_of_equal_keys(text: &str) -> serde_json::Result<String> {
+    let text = text.trim_ascii();
+    let mut out = String::with_capacity(text.len());
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+            out.push('{');
+            for (number, (key, value)) in members.iter().enumerate() {
+                if number > 0 {
+                    out.push(',');
+                }
+                out.push_str(&serde_json::to_string(key)?);
+                out.push(':');
+                out.push_str(&last_of_equal_keys(value.get())?);
+            }
+            out.push('}');
         }
-        Err(_) => text.to_owned(),
+        Some(b'[') => {
+            out.push('[');
+            for (number, element) in serde_json::from_str::<Vec<&RawValue>>(text)?.into_iter().enumerate() {
+                if number > 0 {
+                    out.push(',');
+                }
+                out.push_str(&last_of_equal_keys(element.get())?);
+            }
+            out.push(']');
+        }
+        _ => out.push_str(text),
     }
+    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::{canonical, last_of_equal_keys, plain_number};
+
+    #[test]
+    fn a_number_is_written_out_with_every_digit() {
+        for (text, plain) in [
+            ("7", "7"),
+            ("7.0", "7"),
+            ("7e0", "7"),
+            ("70E-1", "7"),
+            ("-1.50", "-1.5"),
+            ("0.07", "0.07"),
+            ("-0.0", "0"),
+            ("123456789012345678901617", "123456789012345678901617"),
+            ("0.1234567890123456789012345", "0.1234567890123456789012345"),
+            ("1e1000000000", "1e1000000000"),
+            ("1e99999999999999999999", "1e99999999999999999999"),
+        ] {
+            assert_eq!(plain_number(text), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_is_kept() {
+        let text = r#"{"a":1,"b":[{"c":1.50,"c":2.50}],"a":{"d":"x, y","d":null}}"#;
+        assert_eq!(last_of_equal_keys(text).unwrap(), r#"{"a":{"d":null},"b":[{"c":2.50}]}"#);
+    }
 
     #[test]
     fn texts_that_say_the_same_have_one_form() {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::canonical::canonical;
+use crate::canonical::{self, canonical};
 use crate::{Error, Result};
 
 /// How deeply arrays and objects may be nested. A deeper text could be stored but not decoded again.
@@ -27,14 +27,16 @@ impl Json {
     /// Nothing.
     pub const NULL: Self = Self(None);
 
-    /// Takes a JSON text as it is, after a check that it is one.
+    /// Takes a JSON text as it is, after a check that it is one. Of equal keys in an object the last is kept, on every store.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the text is not JSON, nests too deeply, or holds a character that cannot be stored.
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let raw: &RawValue = serde_json::from_str(&text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        check(raw.get())?;
+        if check(raw.get())?.has_equal_keys {
+            return last_of_equal_keys(raw.get());
+        }
         // The text itself, unless there is white space around it.
         let is_whole = raw.get().len() == text.len();
         Ok(Self::trusted(if is_whole { text.into() } else { raw.get().into() }))
@@ -46,12 +48,16 @@ impl Json {
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        check(&text)?;
+        if check(&text)?.has_equal_keys {
+            return last_of_equal_keys(&text);
+        }
         Ok(Self::trusted(text.into()))
     }
 
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
-        check(raw.get())?;
+        if check(raw.get())?.has_equal_keys {
+            return last_of_equal_keys(raw.get());
+        }
         Ok(Self::trusted(raw.into()))
     }
 
@@ -100,31 +106,79 @@ impl Json {
     }
 }
 
-/// One pass over a text that is known to be JSON: its depth, and characters no store can hold.
-fn check(text: &str) -> Result<()> {
+fn last_of_equal_keys(text: &str) -> Result<Json> {
+    let text = canonical::last_of_equal_keys(text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+    Ok(Json::trusted(text.into()))
+}
+
+/// What one pass over a text has found.
+struct Checked {
+    /// An object has one key twice.
+    has_equal_keys: bool,
+}
+
+/// An array or an object that is open.
+struct Open {
+    is_object: bool,
+    /// Where its keys begin among those of all that are open.
+    first_key: usize,
+}
+
+/// One pass over a text that is known to be JSON: its depth, characters no store can hold, and equal keys.
+fn check(text: &str) -> Result<Checked> {
     let bytes = text.as_bytes();
-    let (mut depth, mut at, mut in_string) = (0_usize, 0, false);
+    let (mut at, mut string, mut is_key) = (0, None, false);
+    let (mut open, mut keys): (Vec<Open>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut checked = Checked { has_equal_keys: false };
     while let Some(byte) = bytes.get(at) {
-        match (in_string, byte) {
-            (true, b'\\') => {
+        match (string, byte) {
+            (Some(_), b'\\') => {
                 at += 1;
                 if bytes.get(at) == Some(&b'u') {
                     at += check_escape(text, at + 1)?;
                 }
             }
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => {
-                depth += 1;
-                if depth > MAX_JSON_DEPTH {
-                    return Err(Error::TooLarge { what: "JSON depth".into(), actual: depth, limit: MAX_JSON_DEPTH });
+            (Some(begin), b'"') => {
+                if is_key {
+                    keys.extend(text.get(begin..=at));
                 }
+                string = None;
             }
-            (false, b'}' | b']') => depth -= 1,
-            _ => {}
+            (Some(_), _) => {}
+            (None, b'"') => string = Some(at),
+            (None, b'{' | b'[') => {
+                if open.len() == MAX_JSON_DEPTH {
+                    let actual = open.len() + 1;
+                    return Err(Error::TooLarge { what: "JSON depth".into(), actual, limit: MAX_JSON_DEPTH });
+                }
+                is_key = *byte == b'{';
+                open.push(Open { is_object: is_key, first_key: keys.len() });
+            }
+            (None, b'}' | b']') => {
+                if let Some(Open { first_key, .. }) = open.pop() {
+                    checked.has_equal_keys |= are_some_equal(keys.get_mut(first_key..).unwrap_or_default());
+                    keys.truncate(first_key);
+                }
+                is_key = false;
+            }
+            (None, b':') => is_key = false,
+            (None, b',') => is_key = open.last().is_some_and(|open| open.is_object),
+            (None, _) => {}
         }
         at += 1;
     }
-    Ok(())
+    Ok(checked)
+}
+
+/// Whether two of these keys, each in its quotes, are one.
+fn are_some_equal(keys: &mut [&str]) -> bool {
+    if keys.iter().any(|key| key.contains('\\')) {
+        let mut read: Vec<String> = keys.iter().filter_map(|key| serde_json::from_str(key).ok()).collect();
+        read.sort_unstable();
+        return read.windows(2).any(|pair| pair[0] == pair[1]);
+    }
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// Checks the escape whose digits begin at `at`; returns how many bytes past the `u` were used.
@@ -195,6 +249,20 @@ mod tests {
         }
         let deepest = format!("{}{}", "[".repeat(MAX_JSON_DEPTH), "]".repeat(MAX_JSON_DEPTH));
         assert!(Json::parse(deepest).unwrap().decode::<serde_json::Value>().is_ok());
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_is_kept_however_they_are_written() {
+        for (text, kept) in [
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
+            (r#"{"a":1,"\u0061":2}"#, r#"{"a":2}"#),
+            (r#"[{"x":{"k":"a","k":"k"}}]"#, r#"[{"x":{"k":"k"}}]"#),
+        ] {
+            assert_eq!(Json::parse(text).unwrap().as_str(), Some(kept));
+        }
+        for text in [r#"{"a":"a","b":{"a":["a","a"]}}"#, r#"[{"a":1},{"a":1}]"#, r#"{"a":{"b":1},"b":{"b":1}}"#] {
+            assert_eq!(Json::parse(text).unwrap().as_str(), Some(text));
+        }
     }
 
     #[test]

@@ -247,7 +247,7 @@ on_both_stores! {
     async fn the_start_up_sheet_says_what_is_read_by_whom_and_from_where(store) {
         let consumer = Consumer::new("account:command", member(&store, None)).concurrency(3).start(&store).await.unwrap();
         let sheet = consumer.sheet().to_string();
-        for said in ["account:command", "Account (Deposit, DepositOnce, Look)", "position 0", "account:command+position", "3 entities"] {
+        for said in ["account:command", "account (Deposit, DepositOnce, Look)", "position 0", "account:command+position", "3 entities"] {
             assert!(sheet.contains(said), "{sheet} should say {said}");
         }
         let not_a_category = Consumer::new("account-1", member(&store, None)).start(&store).await;

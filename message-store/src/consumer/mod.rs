@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dead_letters;
+mod names;
 mod partitions;
 mod position_store;
 mod running;

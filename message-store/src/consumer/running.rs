@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::consumer::names::NameInUse;
 use crate::consumer::{Sheet, Tally};
 use crate::{Error, GlobalPosition, Result};
 
@@ -19,6 +20,8 @@ pub struct Running {
     task: Option<JoinHandle<Result<()>>>,
     /// What delivers dead letters again.
     companion: Option<Box<Running>>,
+    /// Its handler's name is taken for as long as this is there.
+    name: Option<NameInUse>,
 }
 
 /// What the working task reads and reports to.
@@ -38,12 +41,26 @@ impl Running {
         let (progress, handled_through) = watch::channel(sheet.handled_through);
         let tally = Arc::new(Mutex::new(Tally::default()));
         let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
-        Self { sheet, stop, handled_through, tally, task: Some(tokio::spawn(work(reports))), companion: None }
+        Self {
+            sheet,
+            stop,
+            handled_through,
+            tally,
+            task: Some(tokio::spawn(work(reports))),
+            companion: None,
+            name: None,
+        }
     }
 
     /// With another one that ends when this one does, and the other way round.
     pub(super) fn beside(mut self, companion: Self) -> Self {
         self.companion = Some(Box::new(companion));
+        self
+    }
+
+    /// With the name of its handler, which no other handler has meanwhile.
+    pub(super) fn named(mut self, name: NameInUse) -> Self {
+        self.name = Some(name);
         self
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::command::Handler;
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, Shelf};
+use crate::consumer::names::NameInUse;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{Running, Sheet};
@@ -135,8 +136,15 @@ impl<H: Handler> Consumer<H> {
     /// Starts in the background: reads its position, takes it over, and logs its [`Sheet`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category that is none, or a group without an identifier; the store's errors.
+    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the same name handles the category
+    /// in this process; the store's errors.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
+        let category = Category::new(&self.category)?;
+        let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
+        Ok(self.start_unnamed(store).await?.named(name))
+    }
+
+    async fn start_unnamed(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
         let positions = self.take_over(store).await?;
         if self.on_failure == OnFailure::Stop {
             return self.launch(store, positions).await;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::{Category, Error, Json, Result, StreamName};
+use crate::idempotence::key::hex_digest;
+use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
 
 /// What several messages can have in common: a deposit's id, a webhook's event id, the number on a cheque.
 ///
@@ -42,9 +43,12 @@ impl Intent {
     /// The stream whose first message holds the reservation: `{category}-{entity}+{key}`. Its cardinal id is the entity, so
     /// that a consumer group keeps the messages of an entity together.
     ///
+    /// A key that makes the name longer than a stream name may be is shortened: `%H` and a hash of it stand in its place. (No other key has
+    /// that: within a part, `%` is escaped.)
+    ///
     /// # Errors
     /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`, and for an
-    /// invalid category; [`Error::TooLarge`] for a key that is too long.
+    /// invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
     pub fn stream(&self, entity: &str) -> Result<StreamName> {
         if entity.is_empty() || entity.contains('+') {
             return Err(Error::invalid("entity id", format!("{entity:?} is empty or has a `+`")));
@@ -53,8 +57,18 @@ impl Intent {
             let reason = format!("a part of its key in {} is empty; unlike messages would pass for one", self.category);
             return Err(Error::invalid("intent", reason));
         }
-        let key = self.parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("+");
-        Category::new(&self.category)?.stream(format_args!("{entity}+{key}"))
+        if self.parts.iter().any(|part| part.contains('\0')) {
+            return Err(Error::invalid(
+                "intent",
+                format!("a part of its key in {} holds a NUL character", self.category),
+            ));
+        }
+        let category = Category::new(&self.category)?;
+        let mut key = self.parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("+");
+        if category.as_str().len() + entity.len() + key.len() + 2 > MAX_STREAM_NAME_BYTES {
+            key = format!("%H{}", hex_digest(&key));
+        }
+        category.stream(format_args!("{entity}+{key}"))
     }
 
     /// Whether two messages say the same of this intent.
@@ -89,14 +103,29 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_and_one_that_is_too_long_are_refused() {
+    fn an_empty_key_and_an_entity_that_is_too_long_are_refused() {
         assert!(stream("1", &[""]).is_err());
         assert!(stream("1", &[]).is_err());
         assert!(stream("1", &["a\0"]).is_err());
         assert!(stream("1+2", &["x"]).is_err());
         assert!(stream("", &["x"]).is_err());
-        assert!(matches!(stream("1", &[&"x".repeat(256)]), Err(Error::TooLarge { .. })));
+        assert!(matches!(stream(&"1".repeat(250), &["x"]), Err(Error::TooLarge { .. })));
         assert!(Intent::new("re-served", ["x"]).stream("1").is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_still_told_apart() {
+        let long = "x".repeat(100_000);
+        let name = |parts: &[&str]| stream("1", parts).unwrap();
+        assert!(name(&[&long]).as_str().len() <= MAX_STREAM_NAME_BYTES);
+        assert_eq!(name(&[&long]), name(&[&long]));
+        assert_eq!(name(&[&long]).cardinal_id(), Some("1"));
+        for other in [&[&*format!("{long}y")][..], &["a", &long], &[&long, "a"], &[&long, &long]] {
+            assert_ne!(name(&[&long]), name(other));
+        }
+        let shortened = name(&[&long]);
+        let key = shortened.id().unwrap().split_once('+').unwrap().1;
+        assert_ne!(name(&[key]), shortened, "a key that is written as a shortened one is another key");
     }
 
     #[test]

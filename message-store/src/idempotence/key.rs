@@ -1,10 +1,12 @@
 //! Keys: what tells that two requests from outside are one.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::canonical::canonical;
+use crate::canonical::{canonical, plain_number};
 use crate::{Error, Json, Result};
 
 /// The longest key in bytes.
@@ -51,15 +53,16 @@ impl Key {
         Self::new(value.ok_or_else(|| Error::invalid("key", format!("there is no header {name}")))?)
     }
 
-    /// The text or number in a field, named by a JSON pointer (`/event/id`).
+    /// The text or number in a field, named by a JSON pointer (`/event/id`). A number keeps every digit; how it is written (`7`, `7.0`) does
+    /// not count.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such field, or it holds something else, and as [`Key::new`].
     pub fn from_field(data: &Json, pointer: &str) -> Result<Self> {
-        let value: serde_json::Value = data.decode()?;
-        match value.pointer(pointer) {
-            Some(serde_json::Value::String(text)) => Self::new(text),
-            Some(serde_json::Value::Number(number)) => Self::new(number.to_string()),
+        let value = at_pointer(data.text(), pointer).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        match value.as_ref().and_then(|value| value.bytes().next()) {
+            Some(b'"') => Self::new(Json::parse(value.unwrap_or_default())?.decode::<String>()?),
+            Some(b'-' | b'0'..=b'9') => Self::new(plain_number(&value.unwrap_or_default())),
             Some(_) => Err(Error::invalid("key", format!("the field {pointer} is neither a text nor a number"))),
             None => Err(Error::invalid("key", format!("there is no field {pointer}"))),
         }
@@ -86,15 +89,44 @@ impl fmt::Display for Key {
     }
 }
 
+/// The text of the value that a JSON pointer names, without a detour over a number type that would round it.
+fn at_pointer(text: &str, pointer: &str) -> serde_json::Result<Option<String>> {
+    let mut value: Box<RawValue> = serde_json::from_str(text)?;
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        return Ok(None);
+    }
+    for token in pointer.split('/').skip(1) {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        let next = match value.get().bytes().next() {
+            Some(b'{') => serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(value.get())?.remove(&name),
+            Some(b'[') => {
+                let elements: Vec<Box<RawValue>> = serde_json::from_str(value.get())?;
+                let is_index = name == "0" || !name.starts_with(['0', '+']);
+                name.parse().ok().filter(|_| is_index).and_then(|index: usize| elements.into_iter().nth(index))
+            }
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value.get().to_owned()))
+}
+
 /// The SHA-256 of the canonical form, in hexadecimal digits.
 pub(crate) fn fingerprint(data: &Json) -> Result<String> {
     let text = canonical(data.text()).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-    let digits = Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut digits, byte| {
+    Ok(hex_digest(&text))
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(super) fn hex_digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut digits, byte| {
         // Writing to a string cannot fail.
         let _ = write!(digits, "{byte:02x}");
         digits
-    });
-    Ok(digits)
+    })
 }
 
 #[cfg(test)]
@@ -118,6 +150,19 @@ mod tests {
         }
         assert_eq!(Key::from_header([("idempotency-key", "k")], "Idempotency-Key").unwrap().as_str(), "k");
         assert_eq!(Key::from_field(&body, "/n").unwrap().as_str(), "7");
+    }
+
+    #[test]
+    fn a_key_keeps_every_digit_of_a_number() {
+        let key = |text: &str| Key::from_field(&Json::parse(text).unwrap(), "/a/1/id").unwrap();
+        assert_ne!(
+            key(r#"{"a":[0,{"id":123456789012345678901617}]}"#),
+            key(r#"{"a":[0,{"id":123456789012345678901618}]}"#)
+        );
+        assert_ne!(key(r#"{"a":[0,{"id":0.10000000000000000001}]}"#), key(r#"{"a":[0,{"id":0.1}]}"#));
+        assert_eq!(key(r#"{"a":[0,{"id":7.0}]}"#), key(r#"{"a":[0,{"id":7}]}"#));
+        let content = |text: &str| Key::from_content(&Json::parse(text).unwrap()).unwrap();
+        assert_ne!(content(r#"{"id":123456789012345678901617}"#), content(r#"{"id":123456789012345678901618}"#));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A store whose faults are ordered in advance.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -12,13 +13,15 @@ use crate::{
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes appends fail, before anything is written or after it, and holds be lost.
+/// Wraps a store, and makes appends fail, before anything is written or after it, come second, and holds be lost.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
     refuse: AtomicU32,
     lose: AtomicU32,
     lose_holds: AtomicBool,
+    rivals: Mutex<VecDeque<Append>>,
+    histories: AtomicU64,
 }
 
 impl FaultyStore {
@@ -29,6 +32,8 @@ impl FaultyStore {
             refuse: AtomicU32::new(0),
             lose: AtomicU32::new(0),
             lose_holds: AtomicBool::new(false),
+            rivals: Mutex::default(),
+            histories: AtomicU64::new(0),
         })
     }
 
@@ -40,6 +45,16 @@ impl FaultyStore {
     /// The next appends, so many, are written, and the answer is lost.
     pub fn lose_answers(&self, appends: u32) {
         self.lose.store(appends, Ordering::SeqCst);
+    }
+
+    /// The next appends, one for each of these, come just after it: another writer was quicker.
+    pub fn come_second(&self, rivals: impl IntoIterator<Item = Append>) {
+        self.rivals.lock().unwrap_or_else(PoisonError::into_inner).extend(rivals);
+    }
+
+    /// The store has another history from now on, as after a failover that lost messages.
+    pub fn change_history(&self) {
+        self.histories.fetch_add(1, Ordering::SeqCst);
     }
 
     /// From now on a hold of a key is lost as soon as it is given.
@@ -71,14 +86,21 @@ impl MessageStore for FaultyStore {
     }
 
     fn history(&self) -> History {
-        self.inner.history()
+        History(self.inner.history().0 + self.histories.load(Ordering::SeqCst))
     }
 
     async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        let appended = self.inner.append_in(history, appends).await?;
+        if history != self.history() {
+            return Err(Error::HistoryChanged { store: self.describe() });
+        }
+        let rival = self.rivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some(rival) = rival {
+            self.inner.append(vec![rival]).await?;
+        }
+        let appended = self.inner.append(appends).await?;
         if take(&self.lose) {
             return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }

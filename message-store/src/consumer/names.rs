@@ -1,0 +1,100 @@
+//! The names of the handlers that run in this process.
+//!
+//! Problem: the ids of what a handler writes are derived from its name, so two handlers of one category that have one name take each other's
+//! places, and one of them writes nothing. Fix: the second one is refused when it is started. Consumers that share an identifier are one: members
+//! of a group, or the next owner of a position. (Of another process this one knows nothing; there, what stands under an id of ours with another
+//! type is an error.)
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::{Category, Error, Result, StoreId};
+
+type Key = (StoreId, Category, &'static str);
+
+#[derive(Debug, PartialEq)]
+struct Owner {
+    identifier: Option<String>,
+    handler: TypeId,
+}
+
+static NAMES: Mutex<Option<HashMap<Key, (Owner, usize)>>> = Mutex::new(None);
+
+/// A name is taken for as long as this lives.
+#[derive(Debug)]
+pub(super) struct NameInUse(Key);
+
+impl NameInUse {
+    pub(super) fn take<H: 'static>(
+        store: StoreId,
+        category: Category,
+        name: &'static str,
+        identifier: Option<String>,
+    ) -> Result<Self> {
+        let owner = Owner { identifier, handler: TypeId::of::<H>() };
+        let key = (store, category, name);
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.get_or_insert_default().get_mut(&key) {
+            Some((other, consumers)) if *other == owner => *consumers += 1,
+            Some((other, _)) => {
+                let identifier = other
+                    .identifier
+                    .as_ref()
+                    .map_or("without an identifier".to_owned(), |it| format!("with the identifier {it}"));
+                let reason = format!(
+                    "a consumer {identifier} handles {} in this process with another handler named {name:?}: what both write for a message would \
+                     have one id. Give each handler of a category a name of its own",
+                    key.1
+                );
+                return Err(Error::invalid("handler", reason));
+            }
+            None => {
+                names.get_or_insert_default().insert(key.clone(), (owner, 1));
+            }
+        }
+        Ok(Self(key))
+    }
+}
+
+impl Drop for NameInUse {
+    fn drop(&mut self) {
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names.get_or_insert_default();
+        if let Some((_, consumers)) = names.get_mut(&self.0) {
+            *consumers -= 1;
+            if *consumers == 0 {
+                names.remove(&self.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct First;
+    struct Second;
+
+    #[test]
+    fn a_name_belongs_to_one_handler_and_one_identifier_until_its_consumers_have_ended() {
+        let (store, category) = (StoreId::random(), Category::new("account:command").unwrap());
+        let take = |identifier: Option<&str>| {
+            NameInUse::take::<First>(store, category.clone(), "mail", identifier.map(str::to_owned))
+        };
+        let member = take(Some("a")).unwrap();
+        let other_member = take(Some("a")).unwrap();
+        assert!(take(Some("b")).is_err() && take(None).is_err(), "another consumer");
+        assert!(
+            NameInUse::take::<Second>(store, category.clone(), "mail", Some("a".into())).is_err(),
+            "another handler"
+        );
+        assert!(NameInUse::take::<Second>(store, category.clone(), "letters", Some("b".into())).is_ok());
+        assert!(NameInUse::take::<Second>(StoreId::random(), category.clone(), "mail", None).is_ok());
+        drop(member);
+        assert!(take(Some("b")).is_err());
+        drop(other_member);
+        assert!(take(Some("b")).is_ok());
+    }
+}
