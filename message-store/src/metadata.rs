@@ -86,6 +86,16 @@ impl Reader<'_> {
     }
 }
 
+/// What has a name of ours and another shape makes room for what we write, in one object.
+fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
+    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin"].contains(&key);
+    let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
+    if let (false, Ok(displaced)) = (ours.is_empty(), serde_json::to_string(&ours)) {
+        rest.insert(DISPLACED_KEY.to_owned(), Json::from_database(Some(displaced)));
+    }
+    rest
+}
+
 /// A part of what the database returned.
 fn json(raw: &RawValue) -> Json {
     Json::from_database(Some(raw.get().to_owned()))
@@ -122,7 +132,7 @@ impl Metadata {
                     metadata.handler = own.take("handler");
                     metadata.reserves = own.take("reserves");
                     metadata.origin = own.take("origin");
-                    metadata.own_other = own.rest();
+                    metadata.own_other = displace(own.rest());
                 }
                 Err(_) => {
                     reader.unread.push(OWN_KEY.to_owned());
@@ -184,6 +194,23 @@ impl Metadata {
         self.cause(here).is_some_and(|cause| cause == preceding.sequence(here) || cause == place_of(preceding, here))
     }
 
+    /// Whether a field of ours stands under this key, in the place of another's.
+    fn writes(&self, key: &str) -> bool {
+        match key {
+            "causationMessageStreamName" => self.causation_message_stream_name.is_some(),
+            "causationMessagePosition" => self.causation_message_position.is_some(),
+            "causationMessageGlobalPosition" => self.causation_message_global_position.is_some(),
+            "correlationStreamName" => self.correlation_stream_name.is_some(),
+            "replyStreamName" => self.reply_stream_name.is_some(),
+            "schemaVersion" => self.schema_version.is_some(),
+            "properties" => !self.properties.is_empty(),
+            "localProperties" => !self.local_properties.is_empty(),
+            "traceparent" => self.traceparent.is_some(),
+            "tracestate" => self.tracestate.is_some(),
+            _ => key == OWN_KEY,
+        }
+    }
+
     /// The fields that have a name we know and a shape that we do not: they count as absent, and stay as they are.
     pub fn unread(&self) -> &[String] {
         &self.unread
@@ -218,7 +245,8 @@ impl Serialize for Metadata {
         if !own.is_empty() {
             map.serialize_entry(OWN_KEY, &own)?;
         }
-        self.other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        let others = self.other.iter().filter(|(key, _)| !self.writes(key));
+        others.into_iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.end()
     }
 }

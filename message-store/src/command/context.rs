@@ -5,7 +5,7 @@
 //! which its author gives, and the ids of its messages are derived from it. Why it is right: whatever became of the first try, a write of the
 //! same name has the same ids, so it finds what stands or writes it, and never writes it beside the first.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::stamp::{Stamp, assert_written_by};
@@ -18,8 +18,17 @@ pub struct Context<'a> {
     store: &'a Arc<dyn MessageStore>,
     handler: &'a str,
     message: &'a Message,
-    /// The names of the writes that are under way or done.
-    writes: Mutex<HashSet<String>>,
+    /// How the writes stand, by their names.
+    writes: Mutex<HashMap<String, Stand>>,
+}
+
+/// How a write stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stand {
+    UnderWay,
+    Done,
+    /// Its answer was lost, or not waited for: it may have been written.
+    Unanswered,
 }
 
 impl<'a> Context<'a> {
@@ -36,15 +45,16 @@ impl<'a> Context<'a> {
     /// Writes messages to a stream, or to several in one step, once for the message being handled. The name tells this write from the handler's
     /// others; it is part of the ids of its messages, so give each write the same name at every delivery.
     ///
-    /// A write that failed, or whose answer was not waited for, is repeated under its name. [`Outcome::AlreadyProcessed`] says that an
-    /// earlier delivery has written it: what was written first stands, also where it says something else, such as a time; and the
-    /// handler goes on to its next write.
+    /// A write that failed, or whose answer was not waited for, is repeated under its name, in the same handling or at the next delivery.
+    /// [`Outcome::AlreadyProcessed`] says that an earlier delivery has written it: what was written first stands, also where it says
+    /// something else, such as a time; and the handler goes on to its next write.
     ///
     /// # Errors
     /// As [`MessageStore::append`]. [`Error::Invalid`] when this handling has done a write of this name, or has one under way.
     /// [`Error::IdConflict`] when fewer messages were written in its place before, messages of other types, or another handler's.
     pub async fn write(&self, name: &str, appends: impl Into<Vec<Append>> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
+        let is_second_try = write.before == Some(Stand::Unanswered);
         let sequence = self.message.sequence(self.store.store_id());
         let stamp = Stamp::new(self.message, &sequence, self.handler, name)?;
         let mut appends: Vec<Append> = appends.into();
@@ -53,25 +63,40 @@ impl<'a> Context<'a> {
             *messages = stamped.collect::<Vec<_>>();
         }
         let events = appends.iter().map(|append| append.messages.len()).sum();
-        let outcome = match self.store.append_settled(appends.clone()).await {
-            Ok(appended) if !appended.already_written => Outcome::Handled { events, late: false },
-            Ok(_) => self.written_before(&appends).await?.ok_or_else(|| vanished(&appends))?,
+        let result = match self.store.append_settled(appends.clone()).await {
+            Ok(appended) if !appended.already_written => Ok(Outcome::Handled { events, late: false }),
+            Ok(_) => self.written_before(&appends).await.and_then(|found| found.ok_or_else(|| vanished(&appends))),
             // Written before with other content, such as a time: what was written first stands.
-            Err(error @ Error::IdConflict { .. }) => self.written_before(&appends).await?.ok_or(error)?,
-            Err(error) => return Err(error),
+            Err(error @ Error::IdConflict { .. }) => {
+                self.written_before(&appends).await.and_then(|found| found.ok_or(error))
+            }
+            Err(error) => Err(error),
         };
-        write.is_done = true;
-        Ok(outcome)
+        write.after = match &result {
+            Ok(_) => Some(Stand::Done),
+            Err(Error::CommitUnknown { .. }) => Some(Stand::Unanswered),
+            // Nothing was written now; what was known before still holds.
+            Err(_) => write.before,
+        };
+        // What this handling may have written itself is no sign of an earlier one.
+        if is_second_try && result.is_ok() {
+            return Ok(Outcome::Handled { events, late: false });
+        }
+        result
     }
 
     fn begin<'w>(&'w self, name: &'w str) -> Result<Write<'w>> {
-        let is_new = self.writes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
-        if is_new {
-            return Ok(Write { writes: &self.writes, name, is_done: false });
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = writes.get(name).copied();
+        if matches!(before, Some(Stand::UnderWay | Stand::Done)) {
+            let reason = format!(
+                "this handling has a write named {name:?} already; give each write of a handler a name of its own"
+            );
+            return Err(Error::invalid("write", reason));
         }
-        let reason =
-            format!("this handling has a write named {name:?} already; give each write of a handler a name of its own");
-        Err(Error::invalid("write", reason))
+        writes.insert(name.to_owned(), Stand::UnderWay);
+        // Until the answer is there, nobody knows.
+        Ok(Write { writes: &self.writes, name, before, after: Some(Stand::Unanswered) })
     }
 
     /// Where the first of the messages stands, if all of them were written before, by this handler.
@@ -86,18 +111,21 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A write under way. Unless it is done, its name is free again when it is dropped.
+/// A write under way, until it is dropped.
 struct Write<'a> {
-    writes: &'a Mutex<HashSet<String>>,
+    writes: &'a Mutex<HashMap<String, Stand>>,
     name: &'a str,
-    is_done: bool,
+    before: Option<Stand>,
+    after: Option<Stand>,
 }
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
-        if !self.is_done {
-            self.writes.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
-        }
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.after {
+            Some(stand) => writes.insert(self.name.to_owned(), stand),
+            None => writes.remove(self.name),
+        };
     }
 }
 

@@ -1,0 +1,249 @@
+//! Decisions on what is remembered: a memory that is behind, or of another history, decides nothing for good. Each scenario is run again
+//! with its protection switched off, and must then fail.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use message_store::command::{Decide, Decider, PlantedBug};
+use message_store::entity::Projection;
+use message_store::idempotence::{Intent, Outcome};
+use message_store::testing::FaultyStore;
+use message_store::{
+    Append, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
+};
+use message_store_tests::accounts::messages_of;
+use message_store_tests::expire::AgeingStore;
+use message_store_tests::on_both_stores;
+use serde::{Deserialize, Serialize};
+
+type Store = Arc<dyn MessageStore>;
+
+/// Most of what is asked of a door leads to nothing in one of its states.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Command {
+    Knock,
+    Open,
+    Close,
+    /// Rings once for each visit; a second ring for one is noted when the door is open.
+    Ring {
+        visit: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Event {
+    Opened,
+    Closed,
+    Rung,
+    RungAgain,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Door {
+    is_open: bool,
+}
+
+impl Projection for Door {
+    const CATEGORY: &'static str = "door";
+    type Event = Event;
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Opened => self.is_open = true,
+            Event::Closed => self.is_open = false,
+            Event::Rung | Event::RungAgain => {}
+        }
+    }
+}
+
+impl Decider for Door {
+    type Command = Command;
+
+    fn decide(&self, command: &Command) -> Vec<Event> {
+        match command {
+            Command::Open if !self.is_open => vec![Event::Opened],
+            Command::Close if self.is_open => vec![Event::Closed],
+            Command::Ring { .. } => vec![Event::Rung],
+            Command::Open | Command::Close | Command::Knock => vec![],
+        }
+    }
+
+    fn decide_repeat(&self, _: &Command, _: &Outcome) -> Vec<Event> {
+        if self.is_open { vec![Event::RungAgain] } else { vec![] }
+    }
+
+    fn intent(command: &Command) -> Option<Intent> {
+        match command {
+            Command::Ring { visit } => Some(Intent::new("doorVisit", [visit.clone()])),
+            _ => None,
+        }
+    }
+}
+
+fn runtime(store: &Store, bug: Option<PlantedBug>) -> Decide<Door> {
+    let decide = Decide::new(store);
+    match bug {
+        Some(bug) => decide.plant(bug),
+        None => decide,
+    }
+}
+
+fn stream() -> StreamName {
+    StreamName::new("door-1").unwrap()
+}
+
+async fn send(store: &Store, command: &Command) -> Message {
+    let message = NewMessage::from_variant(command).unwrap();
+    let id = message.id;
+    store.append_to(&StreamName::new("door:command-1").unwrap(), ExpectedVersion::Any, vec![message]).await.unwrap();
+    store.message(id).await.unwrap().unwrap()
+}
+
+async fn events(store: &Store) -> Vec<Event> {
+    messages_of(store, "door").await.iter().map(|message| message.decode_variant().unwrap().unwrap()).collect()
+}
+
+/// One process remembers a closed door, another one opens it, the first one is to close it.
+async fn close(store: &Store, bug: Option<PlantedBug>) -> Outcome {
+    let (behind, other) = (runtime(store, bug), runtime(store, None));
+    let knock = send(store, &Command::Knock).await;
+    assert_eq!(behind.handle(&knock).await.unwrap(), Outcome::Ignored);
+    let open = send(store, &Command::Open).await;
+    let _ = other.handle(&open).await.unwrap();
+    let close = send(store, &Command::Close).await;
+    behind.handle(&close).await.unwrap()
+}
+
+/// The same with a late command.
+async fn close_late(store: &Store, bug: Option<PlantedBug>) -> Outcome {
+    let (behind, other) = (runtime(store, bug), runtime(store, None));
+    let close = send(store, &Command::Close).await;
+    for command in [Command::Open, Command::Close] {
+        let _ = behind.handle(&send(store, &command).await).await.unwrap();
+    }
+    let _ = other.handle(&send(store, &Command::Open).await).await.unwrap();
+    behind.handle(&close).await.unwrap()
+}
+
+/// The same with another command of an intent.
+async fn ring_again(store: &Store, bug: Option<PlantedBug>) -> Vec<Event> {
+    let (behind, other) = (runtime(store, bug), runtime(store, None));
+    let ring = || Command::Ring { visit: "v1".into() };
+    let first = send(store, &ring()).await;
+    let _ = behind.handle(&first).await.unwrap();
+    let _ = other.handle(&send(store, &Command::Open).await).await.unwrap();
+    let again = send(store, &ring()).await;
+    assert_eq!(behind.handle(&again).await.unwrap(), Outcome::Duplicate { original: first.reference() });
+    events(store).await
+}
+
+/// The door was opened and closed; the last event is lost in a failover, and another stands in its place.
+async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
+    let store = connect(&ageing.url()).await.unwrap();
+    let faulty = FaultyStore::new(&store);
+    let decide = runtime(&(faulty.clone() as Store), None);
+    for command in [Command::Open, Command::Close] {
+        let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+    }
+    let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
+    ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
+    let other = NewMessage::from_variant(&Event::Rung).unwrap();
+    store.append_to(&stream(), ExpectedVersion::Any, vec![other]).await.unwrap();
+    if is_noticed {
+        faulty.change_history();
+    }
+    // On what is remembered, the door is closed, and is opened.
+    let _ = decide.handle(&send(&store, &Command::Open).await).await.unwrap();
+    events(&store).await
+}
+
+on_both_stores! {
+    async fn a_command_that_would_lead_to_nothing_on_a_memory_that_is_behind_is_carried_out(store) {
+        assert!(matches!(close(&store, None).await, Outcome::Handled { .. }));
+        assert_eq!(events(&store).await, [Event::Opened, Event::Closed]);
+    }
+
+    async fn twin_with_a_decision_on_what_is_remembered_the_command_is_lost(store) {
+        assert_eq!(close(&store, Some(PlantedBug::RememberedNothing)).await, Outcome::Ignored);
+        assert_eq!(events(&store).await, [Event::Opened]);
+    }
+
+    async fn a_late_command_that_would_lead_to_nothing_on_a_memory_that_is_behind_is_carried_out(store) {
+        assert!(matches!(close_late(&store, None).await, Outcome::Handled { late: true, .. }));
+        assert_eq!(events(&store).await.last(), Some(&Event::Closed));
+    }
+
+    async fn twin_with_a_decision_on_what_is_remembered_the_late_command_is_lost(store) {
+        assert_eq!(close_late(&store, Some(PlantedBug::RememberedNothing)).await, Outcome::Ignored);
+    }
+
+    async fn a_repeat_of_an_intent_is_decided_on_the_entity_as_it_is(store) {
+        assert_eq!(ring_again(&store, None).await, [Event::Rung, Event::Opened, Event::RungAgain]);
+    }
+
+    async fn a_command_that_leads_to_nothing_on_the_entity_as_it_is_is_ignored(store) {
+        let (behind, other) = (runtime(&store, None), runtime(&store, None));
+        let _ = behind.handle(&send(&store, &Command::Open).await).await.unwrap();
+        let _ = other.handle(&send(&store, &Command::Ring { visit: "v".into() }).await).await.unwrap();
+        assert_eq!(behind.handle(&send(&store, &Command::Open).await).await.unwrap(), Outcome::Ignored);
+    }
+
+    async fn a_command_that_another_process_has_carried_out_is_processed_and_not_ignored(store) {
+        let (behind, other) = (runtime(&store, None), runtime(&store, None));
+        let _ = behind.handle(&send(&store, &Command::Open).await).await.unwrap();
+        let close = send(&store, &Command::Close).await;
+        let _ = other.handle(&close).await.unwrap();
+        // Behind: the door is open, and would be closed again.
+        assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+    }
+
+    async fn an_append_of_what_was_remembered_under_another_history_is_refused(store) {
+        let faulty = FaultyStore::new(&store);
+        let before = faulty.history();
+        faulty.change_history();
+        let append = Append::to(stream()).message(NewMessage::from_variant(&Event::Rung).unwrap());
+        let refused = faulty.append_in(before, vec![append]).await;
+        assert!(matches!(&refused, Err(error @ Error::HistoryChanged { .. }) if error.is_transient()), "{refused:?}");
+        assert!(events(&store).await.is_empty());
+    }
+}
+
+macro_rules! on_both_ageing_stores {
+    ($(async fn $name:ident($ageing:ident) $body:block)*) => {
+        $(async fn $name($ageing: AgeingStore) $body)*
+        mod ageing_on_postgres { use super::AgeingStore; $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { super::$name(AgeingStore::postgres().await).await; }
+        )* }
+        mod ageing_on_sqlite { use super::AgeingStore; $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { super::$name(AgeingStore::sqlite()).await; }
+        )* }
+    };
+}
+
+on_both_ageing_stores! {
+    async fn after_a_failover_that_lost_messages_nothing_is_decided_on_what_is_gone(ageing) {
+        assert_eq!(after_a_failover(ageing, true).await, [Event::Opened, Event::Rung], "the door is open");
+    }
+
+    async fn twin_of_a_failover_that_is_not_noticed_an_open_door_is_opened(ageing) {
+        assert_eq!(after_a_failover(ageing, false).await, [Event::Opened, Event::Rung, Event::Opened]);
+    }
+
+    async fn an_entity_whose_stream_is_shorter_than_what_is_remembered_is_read_anew(ageing) {
+        let store = connect(&ageing.url()).await.unwrap();
+        let decide = runtime(&store, None);
+        for command in [Command::Open, Command::Close] {
+            let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+        }
+        let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
+        ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
+        // Remembered closed, at position 1; open, at position 0.
+        let ring = send(&store, &Command::Ring { visit: "v".into() }).await;
+        assert!(matches!(decide.handle(&ring).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(decide.handle(&send(&store, &Command::Close).await).await.unwrap(), Outcome::Handled { .. }));
+        assert_eq!(events(&store).await, [Event::Opened, Event::Rung, Event::Closed]);
+    }
+}

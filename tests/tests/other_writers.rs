@@ -1,0 +1,197 @@
+//! Messages that others have written: in other shapes, with our own names in them, at places that mean something else here, and by a second
+//! consumer of the same intents.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use message_store::command::PlantedBug;
+use message_store::consumer::Consumer;
+use message_store::idempotence::{Intent, Outcome, RESERVED, reserve};
+use message_store::{
+    Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamName,
+    Transfer,
+};
+use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, send, sqlite};
+use message_store_tests::on_both_stores;
+
+type Store = Arc<dyn MessageStore>;
+
+/// Metadata of applications and of tools in other languages.
+const METADATA: [&str; 16] = [
+    r#"{"origin":"web"}"#,
+    r#"{"origin":null,"sequence":null}"#,
+    r#"{"sequence":12}"#,
+    r#"{"sequence":{"category":"a"}}"#,
+    r#"{"properties":null}"#,
+    r#"{"properties":[1,2]}"#,
+    r#"{"localProperties":"none"}"#,
+    r#"{"schemaVersion":2}"#,
+    r#"{"causationMessageStreamName":7}"#,
+    r#"{"causationMessageStreamName":"account:command-1","causationMessageGlobalPosition":"3"}"#,
+    r#"{"correlationStreamName":{"a":1},"replyStreamName":1.5}"#,
+    r#"{"traceparent":0,"tracestate":[]}"#,
+    r#"{"messageStore":"ours"}"#,
+    r#"{"messageStore":{"sequence":1,"handler":{},"origin":"x"}}"#,
+    "[1,2,3]",
+    "\"a text\"",
+];
+
+async fn deposit(store: &Store, deposit_id: &str, amount: u64, time: &str) -> Message {
+    let command = Command::DepositOnce { deposit_id: deposit_id.into(), amount, time: time.into() };
+    send(store, "account:command", "1", &command).await
+}
+
+fn intent(deposit_id: &str) -> Intent {
+    Intent::new("accountTransaction", ["deposit", deposit_id]).ignoring(["time"])
+}
+
+/// An intent is reserved in the old store, and its reservation and event are copied. In the new store another message with the intent, that says
+/// something else, stands just where the first one stood in the old one.
+async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outcome, u64) {
+    for _ in 0..40 {
+        send(old, "elsewhere", "1", &Command::Look).await;
+    }
+    let first = deposit(old, "d1", 10, "noon").await;
+    let _ = member(old, None).handle(&first).await.unwrap();
+    for category in ["account", "accountTransaction"] {
+        if names_its_store {
+            Transfer::new(&**old, &**new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+            continue;
+        }
+        for message in messages_of(old, category).await {
+            let text = message.metadata.text().replace("messageStore", "another");
+            let copy = NewMessage {
+                metadata: Json::parse(text).unwrap(),
+                ..NewMessage::new(message.message_type, message.data)
+            };
+            new.append(vec![Append::to(message.stream).message(copy.with_id(message.id))]).await.unwrap();
+        }
+    }
+    while new.given_out().await.unwrap().next() < first.global_position {
+        send(new, "elsewhere", "1", &Command::Look).await;
+    }
+    let second = deposit(new, "d1", 10, "later").await;
+    assert_eq!(
+        (second.global_position, &second.stream, second.position),
+        (first.global_position, &first.stream, first.position)
+    );
+    let outcome = member(new, None).handle(&second).await.unwrap();
+    (outcome, balance(new, "1").await)
+}
+
+/// Eventide's first hop has reserved an intent; a runtime of one hop is given the command, and a second hop the copy, in either order.
+async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<PlantedBug>) -> u64 {
+    let command = deposit(store, "d1", 10, "noon").await;
+    let _ = reserve(&**store, &intent("d1"), "1", &command).await.unwrap();
+    let copy = messages_of(store, "accountTransaction").await.remove(0);
+    assert_eq!(copy.message_type, command.message_type);
+    let mut deliveries = vec![command.clone(), copy.clone()];
+    if second_hop_first {
+        deliveries.reverse();
+    }
+    for message in deliveries.iter().chain(&[command, copy]) {
+        let _ = member(store, bug).handle(message).await.unwrap();
+    }
+    balance(store, "1").await
+}
+
+on_both_stores! {
+    async fn metadata_of_others_stops_no_consumer_and_no_entity_and_is_carried(store) {
+        let mut last = None;
+        for (number, metadata) in METADATA.iter().enumerate() {
+            let metadata = Json::parse(*metadata).unwrap();
+            let deposited = NewMessage { metadata: metadata.clone(), ..NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()) };
+            let account = StreamName::new(format!("account-{number}")).unwrap();
+            store.append(vec![Append::to(account).message(deposited)]).await.unwrap();
+            let command = NewMessage { metadata, ..NewMessage::from_variant(&Command::Deposit { amount: 1 }).unwrap() };
+            let commands = StreamName::new(format!("account:command-{number}")).unwrap();
+            store.append_to(&commands, ExpectedVersion::Any, vec![command]).await.unwrap();
+            last = store.last_message(&commands, None).await.unwrap();
+        }
+        let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        consumer.wait_for(last.unwrap().global_position).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().of("handled"), METADATA.len() as u64);
+        let mut unread = 0;
+        for number in 0..METADATA.len() {
+            let account = member(&store, None).entities().fetch(&number.to_string()).await.unwrap();
+            assert_eq!(account.state.balance, 101, "{}", METADATA[number]);
+            unread += account.unread_metadata;
+        }
+        assert!(unread > 0, "it is counted");
+
+        let new = sqlite().await;
+        Transfer::new(&*store, &*new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+        for (copy, was) in messages_of(&new, "account:command").await.iter().zip(METADATA) {
+            let (was, is): (serde_json::Value, serde_json::Value) = (serde_json::from_str(was).unwrap(), copy.metadata.decode().unwrap());
+            match &was {
+                serde_json::Value::Object(fields) => {
+                    let theirs = fields.iter().filter(|(key, value)| !value.is_null() && *key != "messageStore");
+                    theirs.for_each(|(key, value)| assert_eq!(&is[key], value, "{was} became {is}"));
+                }
+                _ => assert_eq!(is["messageStore"]["displaced"], was),
+            }
+            assert!(copy.decode_metadata().origin.is_some());
+        }
+    }
+
+    async fn a_stamp_as_an_earlier_version_wrote_it_keeps_its_meaning(store) {
+        let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
+        let sequence = Json::encode(&command.sequence(store.store_id())).unwrap();
+        let metadata = Json::parse(format!(r#"{{"sequence":{}}}"#, sequence.text())).unwrap();
+        let theirs = NewMessage { metadata, ..NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap()) };
+        store.append(vec![Append::to(StreamName::new("account-1").unwrap()).message(theirs)]).await.unwrap();
+        let outcome = member(&store, None).handle(&command).await.unwrap();
+        assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
+    }
+
+    async fn in_one_hop_no_consumer_of_the_reservations_finds_a_command(store) {
+        let command = deposit(&store, "d1", 10, "noon").await;
+        let _ = member(&store, None).handle(&command).await.unwrap();
+        let reserved = messages_of(&store, "accountTransaction").await;
+        assert_eq!((reserved.len(), reserved[0].message_type.as_str()), (1, RESERVED));
+        assert_eq!(member(&store, None).handle(&reserved[0]).await.unwrap(), Outcome::Unhandled);
+        assert_eq!(balance(&store, "1").await, 10);
+        // And a repeat is told by it as by a copy.
+        let again = deposit(&store, "d1", 10, "later").await;
+        assert_eq!(member(&store, None).handle(&again).await.unwrap(), Outcome::Duplicate { original: command.reference() });
+        let other = deposit(&store, "d1", 11, "later").await;
+        assert_eq!(member(&store, None).handle(&other).await.unwrap(), Outcome::Conflict { original: command.reference() });
+        assert_eq!(reserve(&*store, &intent("d1"), "1", &command).await.unwrap(), Outcome::Redelivered { original: command.reference() });
+    }
+
+    async fn one_hop_beside_a_second_hop_carries_an_intent_out_once(store) {
+        assert_eq!(two_hops_beside_one(&store, false, None).await, 10);
+    }
+
+    async fn one_hop_after_a_second_hop_carries_an_intent_out_once(store) {
+        assert_eq!(two_hops_beside_one(&store, true, None).await, 10);
+    }
+
+    async fn twin_with_the_copy_ignored_one_hop_beside_a_second_hop_carries_an_intent_out_twice(store) {
+        assert_eq!(two_hops_beside_one(&store, false, Some(PlantedBug::CopyIgnored)).await, 20);
+    }
+}
+
+mod a_move {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn on_postgres_positions_of_two_stores_are_never_compared() {
+        let (outcome, balance) = a_coincidence(&postgres().await, &postgres().await, true).await;
+        assert!(matches!(outcome, Outcome::Duplicate { .. }), "{outcome}");
+        assert_eq!(balance, 10);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn on_sqlite_positions_of_two_stores_are_never_compared() {
+        let (outcome, balance) = a_coincidence(&sqlite().await, &sqlite().await, true).await;
+        assert!(matches!(outcome, Outcome::Duplicate { .. }), "{outcome}");
+        assert_eq!(balance, 10);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn twin_when_nothing_names_the_store_a_coincidence_is_taken_for_the_message_itself() {
+        let (outcome, _) = a_coincidence(&sqlite().await, &sqlite().await, false).await;
+        assert!(!matches!(outcome, Outcome::Duplicate { .. }), "{outcome}");
+    }
+}
