@@ -9,7 +9,6 @@
 //! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `V2__append.sql`. It holds on
 //! the primary, and for statements that begin after the horizon was taken.
 
-use deadpool_postgres::Object;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -17,6 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::connection::Connection;
 use super::failure::backend;
 use super::get;
 use crate::{
@@ -37,7 +37,7 @@ const NOW: &str = "SELECT clock_timestamp()";
 const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
 
 pub(super) async fn stream(
-    client: &Object,
+    client: &Connection,
     stream: &StreamName,
     read: &StreamRead,
     limits: &Limits,
@@ -46,22 +46,22 @@ pub(super) async fn stream(
     let from = read.from.map_or(first, Position::get);
     let (rows, bytes) = (limits.rows(read.limit), limits.bytes());
     let rows = query(client, sql, &[&stream.as_str(), &from, &rows, &bytes]).await?;
-    rows.iter().map(message_in).collect()
+    messages_in(client, &rows)
 }
 
-pub(super) async fn category(client: &Object, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) async fn category(client: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
     batch(client, CATEGORY, &category.as_str(), read, limits).await
 }
 
 /// In a statement of its own before the read: see `V2__append.sql` for why that is right.
-pub(super) async fn all(client: &Object, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) async fn all(client: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
     let row = query(client, HORIZON, &[]).await?;
     let horizon: i64 = row.first().map(|row| get(row, 0)).transpose()?.unwrap_or(0);
     batch(client, ALL, &horizon, read, limits).await
 }
 
 async fn batch(
-    client: &Object,
+    client: &Connection,
     [plain, filtered]: [&'static str; 2],
     scope: &(dyn ToSql + Sync),
     read: &Read,
@@ -71,7 +71,7 @@ async fn batch(
     let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
     if *filter == Filter::default() {
         let rows = query(client, plain, &[scope, &from, &rows, &bytes]).await?;
-        let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
+        let messages = messages_in(client, &rows)?;
         let last = messages.last().map(|message| message.global_position);
         return Ok(Batch::of(messages, last, read));
     }
@@ -82,6 +82,7 @@ async fn batch(
     let rows = query(client, filtered, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
 
     let last = rows.last().map(|row| get(row, 4)).transpose()?.map(GlobalPosition::new);
+    client.saw(last);
     let mut passing = Vec::with_capacity(rows.len());
     for row in &rows {
         if get(row, 8)? {
@@ -91,12 +92,16 @@ async fn batch(
     Ok(Batch::of(passing, last, read))
 }
 
-pub(super) async fn last(client: &Object, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+pub(super) async fn last(
+    client: &Connection,
+    stream: &StreamName,
+    message_type: Option<&str>,
+) -> Result<Option<Message>> {
     let rows = query(client, LAST, &[&stream.as_str(), &message_type]).await?;
-    rows.first().map(message_in).transpose()
+    Ok(messages_in(client, &rows)?.pop())
 }
 
-pub(super) async fn version(client: &Object, stream: &StreamName) -> Result<Version> {
+pub(super) async fn version(client: &Connection, stream: &StreamName) -> Result<Version> {
     version_in(query(client, VERSION, &[&stream.as_str()]).await?.first())
 }
 
@@ -112,23 +117,30 @@ pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
     get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
 }
 
-pub(super) async fn given_out(client: &Object) -> Result<GlobalPosition> {
+pub(super) async fn given_out(client: &Connection) -> Result<GlobalPosition> {
     let rows = query(client, GIVEN_OUT, &[]).await?;
     let position: Option<i64> = rows.first().map(|row| get(row, 0)).transpose()?;
     Ok(GlobalPosition::new(position.unwrap_or_default()))
 }
 
-pub(super) async fn now(client: &Object) -> Result<Timestamp> {
+pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
     let row = client.query_one(NOW, &[]).await.map_err(backend("reading the database's clock"))?;
     get(&row, 0)
 }
 
-async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
     let statement = client.prepare_cached(sql).await.map_err(backend("reading messages"))?;
     client.query(&statement, parameters).await.map_err(backend("reading messages"))
 }
 
-pub(super) fn message_in(row: &Row) -> Result<Message> {
+/// What these rows hold, and how far this process has seen by now.
+pub(super) fn messages_in(client: &Connection, rows: &[Row]) -> Result<Vec<Message>> {
+    let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
+    client.saw(messages.iter().map(|message| message.global_position).max());
+    Ok(messages)
+}
+
+fn message_in(row: &Row) -> Result<Message> {
     let time: DateTime = get(row, 7)?;
     let time =
         time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;
