@@ -43,10 +43,13 @@ pub(super) async fn stream(
     limits: &Limits,
 ) -> Result<Vec<Message>> {
     let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
-    let from = read.from.map_or(first, Position::get);
-    let (rows, bytes) = (limits.rows(read.limit), limits.bytes());
-    let rows = query(client, sql, &[&stream.as_str(), &from, &rows, &bytes]).await?;
-    messages_in(client, &rows)
+    let next = |row: &Row| {
+        let position: i64 = get(row, 3)?;
+        Ok(if read.backwards { position - 1 } else { position + 1 })
+    };
+    let parts =
+        Parts { sql, scope: &stream.as_str(), filter: &[], rows: limits.rows(read.limit), bytes: limits.bytes() };
+    Ok(parts.read(client, read.from.map_or(first, Position::get), next).await?.0)
 }
 
 pub(super) async fn category(client: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
@@ -67,29 +70,15 @@ async fn batch(
     read: &Read,
     limits: &Limits,
 ) -> Result<Batch> {
-    let filter = &read.filter;
-    let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
-    if *filter == Filter::default() {
-        let rows = query(client, plain, &[scope, &from, &rows, &bytes]).await?;
-        let messages = messages_in(client, &rows)?;
-        let last = messages.last().map(|message| message.global_position);
-        return Ok(Batch::of(messages, last, read));
-    }
-    let correlation = filter.correlation.as_ref().map(Category::as_str);
-    let member = filter.member.map(|member| i64::from(member.number()));
-    let size = filter.member.map(|member| i64::from(member.size()));
-    let types = (!filter.message_types.is_empty()).then_some(&filter.message_types);
-    let rows = query(client, filtered, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
-
-    let last = rows.last().map(|row| get(row, 4)).transpose()?.map(GlobalPosition::new);
-    client.saw(last);
-    let mut passing = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if get(row, 8)? {
-            passing.push(message_in(row)?);
-        }
-    }
-    Ok(Batch::of(passing, last, read))
+    let Filter { correlation, member, message_types } = &read.filter;
+    let correlation = correlation.as_ref().map(Category::as_str);
+    let (member, size) = (member.map(|it| i64::from(it.number())), member.map(|it| i64::from(it.size())));
+    let types = (!message_types.is_empty()).then_some(message_types);
+    let filter: &[&(dyn ToSql + Sync)] = &[&correlation, &member, &size, &types];
+    let (sql, filter) = if read.filter.is_empty() { (plain, &[][..]) } else { (filtered, filter) };
+    let parts = Parts { sql, scope, filter, rows: limits.rows(read.look_at()), bytes: limits.bytes() };
+    let (messages, last) = parts.read(client, read.from.get(), |row| Ok(get::<i64>(row, 4)? + 1)).await?;
+    Ok(Batch::of(messages, last, read))
 }
 
 pub(super) async fn last(
@@ -126,6 +115,70 @@ pub(super) async fn given_out(client: &Connection) -> Result<GlobalPosition> {
 pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
     let row = client.query_one(NOW, &[]).await.map_err(backend("reading the database's clock"))?;
     get(&row, 0)
+}
+
+/// A read of as many bytes as a batch may have.
+///
+/// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a megabyte each.
+/// Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see `sql/read_category.sql`). What comes is
+/// counted here, and when it is less than was asked for, the next part follows. Mostly the first part is all: rows that are not compressed
+/// weigh what they are.
+struct Parts<'a> {
+    sql: &'static str,
+    scope: &'a (dyn ToSql + Sync),
+    filter: &'a [&'a (dyn ToSql + Sync)],
+    rows: i64,
+    bytes: i64,
+}
+
+impl Parts<'_> {
+    /// The messages, and the global position of the last one that was looked at.
+    async fn read(
+        self,
+        client: &Connection,
+        mut from: i64,
+        next: impl Fn(&Row) -> Result<i64>,
+    ) -> Result<(Vec<Message>, Option<GlobalPosition>)> {
+        let Self { sql, scope, filter, mut rows, bytes } = self;
+        let (mut messages, mut last, mut left, mut allowance) = (Vec::new(), None, bytes, bytes.max(1));
+        loop {
+            let place: [&(dyn ToSql + Sync); 4] = [scope, &from, &rows, &allowance];
+            let part = query(client, sql, &[&place[..], filter].concat()).await?;
+            let Some(end) = part.last() else { break };
+            let before = left;
+            for row in &part {
+                if filter.is_empty() || get(row, 9)? {
+                    left -= bytes_in(row)?;
+                    messages.push(message_in(row)?);
+                    if left <= 0 {
+                        last = messages.last().map(|message| message.global_position);
+                        client.saw(last);
+                        return Ok((messages, last));
+                    }
+                }
+            }
+            last = Some(GlobalPosition::new(get(end, 4)?));
+            if filter.is_empty() {
+                rows -= i64::try_from(part.len()).unwrap_or(i64::MAX);
+            }
+            let weight: i64 = get(end, 8)?;
+            if weight < allowance || rows <= 0 {
+                break;
+            }
+            from = next(end)?;
+            // As heavy as what is left will be, if it is like what came.
+            let expected = left.saturating_mul(weight / (before - left).max(1)).max(left);
+            allowance = expected.min(allowance.saturating_mul(4));
+        }
+        client.saw(messages.iter().map(|message| message.global_position).max());
+        Ok((messages, last))
+    }
+}
+
+/// The bytes of a row's data and metadata.
+fn bytes_in(row: &Row) -> Result<i64> {
+    let length = |column| Ok::<_, Error>(get::<Option<&str>>(row, column)?.map_or(0, str::len));
+    Ok(i64::try_from(length(5)? + length(6)?).unwrap_or(i64::MAX))
 }
 
 async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
