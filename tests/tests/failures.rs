@@ -153,7 +153,7 @@ async fn a_lock_time_out_is_told_apart() {
     assert_said_once(&error, "canceling statement due to lock timeout");
 }
 
-const APPENDS: usize = 32;
+const APPENDS: i64 = 32;
 
 /// How often the server was asked to carry out 32 appends that all take too long.
 async fn attempts(bug: Option<PlantedBug>) -> i64 {
@@ -180,11 +180,11 @@ async fn attempts(bug: Option<PlantedBug>) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_batch_that_took_too_long_is_not_halved() {
     let attempts = attempts(None).await;
-    assert!(attempts < APPENDS as i64 / 2, "{attempts}");
+    assert!(attempts < APPENDS / 2, "{attempts}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_time_outs_are_halved_each_append_takes_too_long_by_itself() {
     let attempts = attempts(Some(PlantedBug::TimeOutsAreHalved)).await;
-    assert!(attempts > APPENDS as i64, "{attempts}");
+    assert!(attempts > APPENDS, "{attempts}");
 }

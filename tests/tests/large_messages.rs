@@ -200,7 +200,7 @@ async fn large_messages(text: impl Fn() -> String) -> (TestDatabase, Client) {
     let database = TestDatabase::create().await;
     let store = PostgresOptions::from_url(database.url()).unwrap().open().await.unwrap();
     let stream = StreamName::new("large-1").unwrap();
-    let messages = (0..200).map(|_| NewMessage::new("B", Json::parse(&format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
+    let messages = (0..200).map(|_| NewMessage::new("B", Json::parse(format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
     store.append(vec![Append::to(stream).messages(messages)]).await.unwrap();
     let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     tokio::spawn(connection);

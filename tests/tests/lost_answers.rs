@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
 use message_store::testing::FaultyStore;
-use message_store::{Append, Appended, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName};
+use message_store::{
+    Append, Appended, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName, StreamRead,
+};
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::on_both_stores;
 use message_store_tests::postgres::TestDatabase;
@@ -14,7 +16,7 @@ const MARK: &str = "cut-the-answer";
 
 /// The proxy loses the first answer to this.
 fn marked() -> Vec<Append> {
-    let data = Json::parse(&format!(r#"{{"mark":"{MARK}"}}"#)).unwrap();
+    let data = Json::parse(format!(r#"{{"mark":"{MARK}"}}"#)).unwrap();
     vec![Append::to(StreamName::new("account-1").unwrap()).message(NewMessage::new("Deposited", data))]
 }
 
@@ -78,7 +80,7 @@ async fn what_this_process_has_read_is_written_before_although_an_answer_was_los
     let scene = Scene::after(&[], None).await;
     let append = marked();
     PostgresStore::open(scene.database.url()).await.unwrap().append(append.clone()).await.unwrap();
-    assert_eq!(scene.store.read_stream(&append[0].stream, Default::default()).await.unwrap().len(), 1);
+    assert_eq!(scene.store.read_stream(&append[0].stream, StreamRead::default()).await.unwrap().len(), 1);
     assert!(scene.store.append(append).await.unwrap().already_written);
     assert_eq!(scene.proxy.cuts(), 1);
 }

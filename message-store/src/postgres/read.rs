@@ -148,8 +148,9 @@ impl Parts<'_> {
             let before = left;
             for row in &part {
                 if filter.is_empty() || get(row, 9)? {
-                    left -= bytes_in(row)?;
-                    messages.push(message_in(row)?);
+                    let message = message_in(row)?;
+                    left -= bytes_in(&message);
+                    messages.push(message);
                     if left <= 0 {
                         last = messages.last().map(|message| message.global_position);
                         client.saw(last);
@@ -175,10 +176,9 @@ impl Parts<'_> {
     }
 }
 
-/// The bytes of a row's data and metadata.
-fn bytes_in(row: &Row) -> Result<i64> {
-    let length = |column| Ok::<_, Error>(get::<Option<&str>>(row, column)?.map_or(0, str::len));
-    Ok(i64::try_from(length(5)? + length(6)?).unwrap_or(i64::MAX))
+fn bytes_in(message: &Message) -> i64 {
+    let length = |json: &Json| json.as_str().map_or(0, str::len);
+    i64::try_from(length(&message.data) + length(&message.metadata)).unwrap_or(i64::MAX)
 }
 
 async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {

@@ -7,8 +7,8 @@ WITH looked_at AS (
     SELECT *, sum(own_weight) OVER (ROWS UNBOUNDED PRECEDING) AS weight
     FROM (
       SELECT *, CASE
-        WHEN passes THEN coalesce(least(pg_column_size(data), 8388608) * CASE WHEN pg_column_compression(data) IS NULL THEN 1 ELSE 100 END, 0)
-          + coalesce(least(pg_column_size(metadata), 8388608) * CASE WHEN pg_column_compression(metadata) IS NULL THEN 1 ELSE 100 END, 0)
+        WHEN passes THEN least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
+          * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END
         ELSE 0
       END AS own_weight
       FROM (

@@ -6,8 +6,8 @@ FROM (
   SELECT *, sum(own_weight) OVER (ROWS UNBOUNDED PRECEDING) AS weight
   FROM (
     SELECT id, stream_name, type, position, global_position, data, metadata, time,
-      coalesce(least(pg_column_size(data), 8388608) * CASE WHEN pg_column_compression(data) IS NULL THEN 1 ELSE 100 END, 0)
-        + coalesce(least(pg_column_size(metadata), 8388608) * CASE WHEN pg_column_compression(metadata) IS NULL THEN 1 ELSE 100 END, 0) AS own_weight
+      least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
+        * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
     FROM message_store.messages
     WHERE stream_name = $1 AND position <= $2
     ORDER BY position DESC
