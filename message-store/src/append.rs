@@ -62,7 +62,11 @@ impl From<Append> for Vec<Append> {
 pub struct Appended {
     /// One place per message, in the order in which the messages were given.
     pub written: Vec<Written>,
-    /// The same messages had been written before: these are their first places, and nothing was written now.
+    /// The same messages had been written before this call: these are their first places, and nothing was written now.
+    ///
+    /// What this call wrote is written now, however often the store had to ask for a lost answer. Such a call takes messages for its own
+    /// unless they stand at or below the highest global position that this process had seen when the call began. So it takes for its own
+    /// what another process wrote under the same ids in the meantime; both are told that they wrote it.
     pub already_written: bool,
 }
 

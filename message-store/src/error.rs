@@ -207,6 +207,19 @@ impl Error {
         Self::Backend { context: context.into(), transient, cause: cause.into() }
     }
 
+    /// The same, for one more caller: the cause is kept as text.
+    pub(crate) fn shared(&self) -> Self {
+        match self {
+            Self::CommitUnknown { cause } => Self::CommitUnknown { cause: chain(&**cause).into() },
+            Self::HistoryChanged { store } => Self::HistoryChanged { store: store.clone() },
+            Self::TimedOut { context, cause } => {
+                Self::TimedOut { context: context.clone(), cause: chain(&**cause).into() }
+            }
+            Self::Backend { context, transient, cause } => Self::backend(context, *transient, chain(&**cause)),
+            other => Self::backend("a call that others share", other.is_transient(), other.to_string()),
+        }
+    }
+
     pub(crate) fn handler(message: &Message, cause: Source) -> Self {
         Self::Handler {
             message_type: message.message_type.clone(),

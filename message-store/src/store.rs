@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
-    Append, Appended, Batch, Category, ExpectedVersion, GlobalPosition, Json, Limits, Message, MessageId, NewMessage,
-    Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, ExpectedVersion, GlobalPosition, Json, Limits, Message, MessageId,
+    NewMessage, Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// Counts the histories that a handle has seen of its store.
@@ -127,14 +127,31 @@ pub trait MessageStoreExt: MessageStore {
         self.append(vec![Append { stream: stream.clone(), expected: expected.into(), messages }]).await
     }
 
-    /// Appends, and when the answer is lost, appends the same again: the ids settle it.
+    /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds written is
+    /// written now: the first has written it.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second answer is lost as well.
+    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say what became of
+    /// the first: its answer is lost as well, it cannot be sent, or the store has another history by then.
     async fn append_settled(&self, appends: Vec<Append>) -> Result<Appended> {
-        match self.append(appends.clone()).await {
-            Err(crate::Error::CommitUnknown { .. }) => self.append(appends).await,
-            result => result,
+        let history = self.history();
+        let lost = match self.append_in(history, appends.clone()).await {
+            Err(lost @ Error::CommitUnknown { .. }) => lost,
+            result => return result,
+        };
+        match self.append_in(history, appends).await {
+            Ok(appended) => Ok(Appended { already_written: false, ..appended }),
+            // Had the first been written, the second would have found it so.
+            Err(
+                refused @ (Error::WrongExpectedVersion { .. }
+                | Error::IdConflict { .. }
+                | Error::Invalid { .. }
+                | Error::TooLarge { .. }),
+            ) => Err(refused),
+            Err(error) => {
+                tracing::debug!(%error, "an append whose answer was lost could not be settled");
+                Err(lost)
+            }
         }
     }
 

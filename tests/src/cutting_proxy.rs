@@ -1,8 +1,8 @@
 //! A proxy that can swallow a server's answer: what a lost connection looks like from the client's side.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[derive(Debug)]
 pub struct CuttingProxy {
     address: SocketAddr,
+    server: Arc<Mutex<String>>,
     cuts: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
 }
@@ -23,6 +24,8 @@ impl CuttingProxy {
     pub async fn start(server: String, mark: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let server = Arc::new(Mutex::new(server));
+        let towards = Arc::clone(&server);
         let cuts = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&cuts);
         let refuses = Arc::new(AtomicBool::new(false));
@@ -32,16 +35,34 @@ impl CuttingProxy {
                 if refusing.load(Ordering::SeqCst) {
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(&server).await else { continue };
+                let server = towards.lock().unwrap().clone();
+                let Ok(server) = TcpStream::connect(server).await else { continue };
                 tokio::spawn(pass(client, server, mark, Arc::clone(&counter)));
             }
         });
-        Self { address, cuts, refuses }
+        Self { address, server, cuts, refuses }
     }
 
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL of a database, through the proxy.
+    ///
+    /// # Panics
+    /// When the URL names no port.
+    pub fn url(&self, url: &str) -> String {
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        url.replace(&format!(":{}/", config.get_ports()[0]), &format!(":{}/", self.address.port()))
+    }
+
+    /// Sends everybody who connects from now on to another server.
+    ///
+    /// # Panics
+    /// When another thread has panicked.
+    pub fn lead_to(&self, server: String) {
+        *self.server.lock().unwrap() = server;
     }
 
     /// Hangs up on everybody who connects from now on.

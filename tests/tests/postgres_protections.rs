@@ -3,10 +3,7 @@
 
 use message_store::postgres::PostgresStore;
 use message_store::testing::conformance::order::count_skipped;
-use message_store::{
-    Append, Error, ExpectedVersion, Json, MessageStore as _, MessageStoreExt as _, NewMessage, StreamName,
-};
-use message_store_tests::cutting_proxy::CuttingProxy;
+use message_store::{Error, ExpectedVersion, Json, MessageStore as _, MessageStoreExt as _, NewMessage, StreamName};
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::subjects::Postgres;
 
@@ -36,25 +33,6 @@ async fn twin_without_the_published_bounds_a_reader_of_all_messages_skips_messag
     let no_bounds = "CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void \
                      LANGUAGE sql AS $$ SELECT $$";
     assert!(is_skip_noticed(no_bounds).await);
-}
-
-/// The server committed, and its answer is cut off on the wire.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_commit_whose_answer_is_cut_off_is_settled_by_the_store() {
-    let database = TestDatabase::create().await;
-    let config: tokio_postgres::Config = database.url().parse().unwrap();
-    let port = config.get_ports()[0];
-    let proxy = CuttingProxy::start(format!("127.0.0.1:{port}"), "cut-the-answer").await;
-    let through_proxy = database.url().replace(&format!(":{port}/"), &format!(":{}/", proxy.address().port()));
-    let store = PostgresStore::open(&through_proxy).await.unwrap();
-    let stream = StreamName::new("account-1").unwrap();
-    let data = Json::parse(r#"{"mark":"cut-the-answer"}"#).unwrap();
-    let append = vec![Append::to(stream.clone()).message(NewMessage::new("Deposited", data))];
-    let settled = store.append(append.clone()).await.unwrap();
-    assert_eq!(proxy.cuts(), 1);
-    assert!(settled.already_written, "it was sent again, and had been committed");
-    assert_eq!(store.append(append).await.unwrap(), settled);
-    assert_eq!(store.version(&stream).await.unwrap().get(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,7 +8,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
-use super::failure::{is_bad_data, is_transient, is_unanswered};
+use super::failure::{self, Meaning, is_unanswered};
 use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
 
 pub(super) const APPEND: &str = include_str!("sql/append.sql");
@@ -186,10 +186,11 @@ pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error
     if is_unanswered(&error) {
         return Error::CommitUnknown { cause: error.into() };
     }
-    if let Some(db_error) = error.as_db_error().filter(|error| is_bad_data(error)) {
+    if let Some(db_error) = error.as_db_error()
+        && failure::meaning(db_error.code()) == Meaning::BadData
+    {
         return Error::invalid("message", db_error.message());
     }
-    let transient = error.code().is_some_and(is_transient);
     let stream = appends.first().map_or("nothing", |append| append.stream.as_str());
-    Error::backend(format!("appending to {stream}"), transient, error)
+    failure::failed(format!("appending to {stream}; nothing was written"), error)
 }

@@ -8,15 +8,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Notify;
 use tokio_postgres::config::Config;
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use crate::StreamName;
+use super::connection::Pool;
+use super::failure::{backend, failed};
+use super::history::Histories;
 use crate::wake_up::Bells;
+use crate::{Result, StreamName};
 
 const CHANNEL: &str = "message_store";
 /// Pause between two notifications, in which categories gather.
@@ -29,6 +31,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 pub(super) struct Listener {
     config: Config,
     bells: Arc<Bells>,
+    histories: Arc<Histories>,
     outbox: Option<Arc<Outbox>>,
     tasks: Mutex<Tasks>,
 }
@@ -46,11 +49,11 @@ struct Tasks {
 }
 
 impl Listener {
-    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>, tells: bool) -> Self {
+    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>, histories: Arc<Histories>, tells: bool) -> Self {
         let outbox = tells.then(Arc::<Outbox>::default);
         let teller = outbox.clone().map(|outbox| tokio::spawn(tell(outbox, pool)).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: teller.into_iter().collect() });
-        Self { config, bells, outbox, tasks }
+        Self { config, bells, histories, outbox, tasks }
     }
 
     /// Tells other processes of messages in these streams, soon.
@@ -69,7 +72,8 @@ impl Listener {
     pub(super) fn listen(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
-            let task = tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.bells)));
+            let task =
+                tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.bells), Arc::clone(&self.histories)));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -97,30 +101,37 @@ async fn tell(outbox: Arc<Outbox>, pool: Pool) {
     }
 }
 
-async fn notify(pool: &Pool, categories: &[String]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     // Nothing is lost with it, so it need not wait for the disk.
     const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, category) \
          FROM unnest($2::text[]) AS category";
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(NOTIFY).await?;
-    client.query(&statement, &[&CHANNEL, &categories]).await?;
-    Ok(())
+    let context = "notifying of appends";
+    pool.with(async |connection| {
+        let statement = connection.prepare_cached(NOTIFY).await.map_err(backend(context))?;
+        connection.query(&statement, &[&CHANNEL, &categories]).await.map_err(backend(context)).map(drop)
+    })
+    .await
 }
 
-async fn hear(config: Config, bells: Weak<Bells>) {
+async fn hear(config: Config, bells: Weak<Bells>, histories: Arc<Histories>) {
     while let Some(bells) = bells.upgrade() {
-        if let Err(error) = hear_until_lost(&config, &bells).await {
+        if let Err(error) = hear_until_lost(&config, &bells, &histories).await {
             tracing::debug!(%error, "the wake-up connection was lost; readers poll");
         }
         tokio::time::sleep(RECONNECT).await;
     }
 }
 
-async fn hear_until_lost(config: &Config, bells: &Bells) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = config.connect(NoTls).await?;
+async fn hear_until_lost(config: &Config, bells: &Bells, histories: &Histories) -> Result<()> {
+    let context = "listening for appends";
+    let (client, mut connection) = config.connect(NoTls).await.map_err(backend(context))?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let listen = format!("LISTEN {CHANNEL}");
-    let mut subscribed = std::pin::pin!(client.batch_execute(&listen));
+    let mut subscribed = std::pin::pin!(async {
+        client.batch_execute(&listen).await.map_err(backend(context))?;
+        // An idle store learns of another history here.
+        histories.verify(&client).await
+    });
     let mut waiting = true;
     loop {
         tokio::select! {
@@ -133,7 +144,7 @@ async fn hear_until_lost(config: &Config, bells: &Bells) -> Result<(), tokio_pos
             message = messages.next() => match message {
                 Some(Ok(AsyncMessage::Notification(notification))) => bells.ring(notification.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => return Err(failed(context, error)),
                 None => return Ok(()),
             },
         }

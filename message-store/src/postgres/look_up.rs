@@ -1,16 +1,17 @@
 //! Looking up messages by their ids: callers of one process that ask at the same time share a query.
 //!
-//! Who delivers a backlog again asks for nearly every message whether it was handled: one by one, each would cost a round trip.
+//! Who delivers a backlog again asks for nearly every message whether it was handled: one by one, each would cost a round trip. A query
+//! whose callers have all gone is cancelled, so that nobody waits behind it.
 
 use std::collections::HashMap;
 
-use deadpool_postgres::Pool;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::failure::{backend, pool_failure};
-use super::read::message_in;
+use super::connection::{Connection, Pool};
+use super::failure::backend;
+use super::read::messages_in;
 use crate::{Error, Message, MessageId, Result};
 
 const MESSAGES: &str = include_str!("sql/messages.sql");
@@ -31,9 +32,9 @@ struct Question {
 }
 
 impl LookUp {
-    pub(super) fn start(pool: Pool, place: String) -> Self {
+    pub(super) fn start(pool: Pool) -> Self {
         let (sender, questions) = mpsc::channel(QUEUE);
-        tokio::spawn(run(pool, place, questions));
+        tokio::spawn(run(pool, questions));
         Self(sender)
     }
 
@@ -45,7 +46,7 @@ impl LookUp {
     }
 }
 
-async fn run(pool: Pool, place: String, mut questions: mpsc::Receiver<Question>) {
+async fn run(pool: Pool, mut questions: mpsc::Receiver<Question>) {
     let mut under_way = FuturesUnordered::new();
     let mut is_open = true;
     loop {
@@ -56,7 +57,7 @@ async fn run(pool: Pool, place: String, mut questions: mpsc::Receiver<Question>)
             count = questions.recv_many(&mut group, GROUP), if is_open && under_way.len() < UNDER_WAY => {
                 is_open = count > 0;
                 if is_open {
-                    under_way.push(answer(&pool, &place, group));
+                    under_way.push(answer(&pool, group));
                 }
             }
             else => return,
@@ -64,26 +65,30 @@ async fn run(pool: Pool, place: String, mut questions: mpsc::Receiver<Question>)
     }
 }
 
-async fn answer(pool: &Pool, place: &str, group: Vec<Question>) {
-    match look_up(pool, place, &group).await {
-        Ok(found) => {
-            for Question { id, answer } in group {
-                let _ = answer.send(Ok(found.get(&id).cloned()));
-            }
-        }
-        Err(error) => {
-            let (text, transient) = (error.to_string(), error.is_transient());
-            for Question { answer, .. } in group {
-                let _ = answer.send(Err(Error::backend("looking up a message", transient, text.clone())));
-            }
-        }
+async fn answer(pool: &Pool, group: Vec<Question>) {
+    let (ids, mut answers): (Vec<MessageId>, Vec<_>) = group.into_iter().map(|it| (it.id, it.answer)).unzip();
+    let found = tokio::select! {
+        biased;
+        found = pool.with(async |connection| look_up(connection, &ids).await) => found,
+        () = all_gone(&mut answers) => return,
+    };
+    for (id, answer) in ids.iter().zip(answers) {
+        let _ = answer.send(match &found {
+            Ok(found) => Ok(found.get(id).cloned()),
+            Err(error) => Err(error.shared()),
+        });
     }
 }
 
-async fn look_up(pool: &Pool, place: &str, group: &[Question]) -> Result<HashMap<MessageId, Message>> {
-    let client = pool.get().await.map_err(|error| pool_failure(place, error))?;
-    let ids: Vec<Uuid> = group.iter().map(|question| question.id.as_uuid()).collect();
-    let statement = client.prepare_cached(MESSAGES).await.map_err(backend("looking up messages"))?;
-    let rows = client.query(&statement, &[&ids]).await.map_err(backend("looking up messages"))?;
-    rows.iter().map(|row| message_in(row).map(|message| (message.id, message))).collect()
+async fn all_gone(answers: &mut [oneshot::Sender<Result<Option<Message>>>]) {
+    for answer in answers {
+        answer.closed().await;
+    }
+}
+
+async fn look_up(connection: &Connection, ids: &[MessageId]) -> Result<HashMap<MessageId, Message>> {
+    let ids: Vec<Uuid> = ids.iter().map(MessageId::as_uuid).collect();
+    let statement = connection.prepare_cached(MESSAGES).await.map_err(backend("looking up messages"))?;
+    let rows = connection.query(&statement, &[&ids]).await.map_err(backend("looking up messages"))?;
+    Ok(messages_in(connection, &rows)?.into_iter().map(|message| (message.id, message)).collect())
 }

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use deadpool_postgres::{Object, Transaction};
+use tokio_postgres::{Statement, Transaction};
 use uuid::Uuid;
 
 use super::append::{RACES, meaning};
+use super::connection::Connection;
 use super::failure::is_race;
 use super::get;
 use super::read::{VERSION, version_in};
@@ -20,7 +21,7 @@ const STORED: &str = "SELECT id, stream_name, type, data::text, position, global
 const WRITE: &str = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb, $5::text::jsonb)";
 const PLACE: &str = "SELECT position, global_position FROM message_store.messages WHERE id = $1";
 
-pub(super) async fn append(client: &mut Object, appends: &[Append]) -> Result<Appended> {
+pub(super) async fn append(client: &mut Connection, appends: &[Append]) -> Result<Appended> {
     let mut race = 0;
     loop {
         match attempt(client, appends).await {
@@ -49,28 +50,29 @@ impl From<tokio_postgres::Error> for Failed {
     }
 }
 
-async fn attempt(client: &mut Object, appends: &[Append]) -> Result<Appended, Failed> {
+async fn attempt(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
+    let (lock, stored_before) = (client.prepare_cached(LOCK).await?, client.prepare_cached(STORED).await?);
+    let (version, write) = (client.prepare_cached(VERSION).await?, client.prepare_cached(WRITE).await?);
+    let place = client.prepare_cached(PLACE).await?;
     let transaction = client.transaction().await?;
     let categories: BTreeMap<i64, &str> = appends
         .iter()
         .map(|append| (crate::hash::hash_64(append.stream.category_str()), append.stream.as_str()))
         .collect();
     for stream in categories.values() {
-        transaction.execute(&transaction.prepare_cached(LOCK).await?, &[stream]).await?;
+        transaction.execute(&lock, &[stream]).await?;
     }
-    if let Some(written) = written_before(appends, &stored(&transaction, appends).await?)? {
+    if let Some(written) = written_before(appends, &stored(&transaction, &stored_before, appends).await?)? {
         return Ok(Appended { written, already_written: true });
     }
     for Append { stream, expected, .. } in appends {
-        let statement = transaction.prepare_cached(VERSION).await?;
-        let actual = version_in(transaction.query(&statement, &[&stream.as_str()]).await?.first())?;
+        let actual = version_in(transaction.query(&version, &[&stream.as_str()]).await?.first())?;
         if !expected.allows(actual) {
             let (stream, expected) = (stream.clone(), *expected);
             return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
         }
     }
     let mut written = Vec::new();
-    let (write, place) = (transaction.prepare_cached(WRITE).await?, transaction.prepare_cached(PLACE).await?);
     for append in appends {
         for message in &append.messages {
             let (id, data, metadata) = (message.id.as_uuid(), message.data.as_str(), message.metadata.as_str());
@@ -86,10 +88,14 @@ async fn attempt(client: &mut Object, appends: &[Append]) -> Result<Appended, Fa
     Ok(Appended { written, already_written: false })
 }
 
-async fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
+async fn stored(
+    transaction: &Transaction<'_>,
+    statement: &Statement,
+    appends: &[Append],
+) -> Result<HashMap<MessageId, Stored>, Failed> {
     let ids: Vec<Uuid> =
         appends.iter().flat_map(|append| &append.messages).map(|message| message.id.as_uuid()).collect();
-    let rows = transaction.query(&transaction.prepare_cached(STORED).await?, &[&ids]).await?;
+    let rows = transaction.query(statement, &[&ids]).await?;
     let mut stored = HashMap::new();
     for row in &rows {
         let written =

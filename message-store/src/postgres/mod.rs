@@ -2,8 +2,10 @@
 
 mod append;
 mod check;
+mod connection;
 mod failure;
 mod group_commit;
+mod history;
 mod hold;
 mod installation;
 mod listen;
@@ -12,26 +14,28 @@ mod message_db;
 mod migrate;
 mod once;
 mod options;
+mod planted_bug;
 mod read;
 mod session;
 mod view;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, MessageStore, Read,
-    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
-use failure::{backend, pool_failure};
+use connection::{Connection, Pool};
+use failure::backend;
 use group_commit::GroupCommit;
+use history::Histories;
 use listen::Listener;
 use look_up::LookUp;
 use session::Session;
@@ -39,6 +43,10 @@ use session::Session;
 pub use check::{Check, Finding, check};
 pub use installation::Installation;
 pub use options::PostgresOptions;
+#[cfg(feature = "testing")]
+pub use planted_bug::PlantedBug;
+#[cfg(not(feature = "testing"))]
+pub(crate) use planted_bug::PlantedBug;
 pub use tokio_postgres::Transaction;
 pub use view::View;
 
@@ -57,13 +65,13 @@ pub struct PostgresStore {
     limits: Limits,
     /// The functions are Message DB's own.
     is_message_db: bool,
-    store_id: RwLock<StoreId>,
+    histories: Arc<Histories>,
     bells: Arc<Bells>,
     listener: Listener,
     group_commit: GroupCommit,
     look_up: LookUp,
     holds: Holds,
-    hold_session: Session,
+    hold_session: Arc<Session>,
 }
 
 /// Makes or upgrades the schema in the database that a URL names. Where Message DB has installed its own, it is left as it is, or,
@@ -84,10 +92,6 @@ impl PostgresStore {
     /// [`Error::Invalid`] for a URL that cannot be read; [`Error::Backend`] as [`PostgresOptions::open`].
     pub async fn open(url: &str) -> Result<Self> {
         PostgresOptions::from_url(url)?.open().await
-    }
-
-    async fn connection(&self) -> Result<Object> {
-        self.pool.get().await.map_err(|error| pool_failure(&self.place, error))
     }
 
     /// Rings for readers here and in other processes.
@@ -125,7 +129,7 @@ fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, column: usize) -
 #[async_trait]
 impl MessageStore for PostgresStore {
     fn store_id(&self) -> StoreId {
-        *self.store_id.read().unwrap_or_else(PoisonError::into_inner)
+        self.histories.store_id()
     }
 
     fn limits(&self) -> &Limits {
@@ -137,45 +141,60 @@ impl MessageStore for PostgresStore {
     }
 
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        self.append_in(self.history(), appends).await
+    }
+
+    fn history(&self) -> History {
+        self.histories.current()
+    }
+
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         crate::append::validate(&appends, &self.limits)?;
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
         let appended = if self.is_message_db {
-            message_db::append(&mut self.connection().await?, &appends).await?
+            self.pool
+                .with(async |connection| {
+                    if connection.history() != history {
+                        return Err(Error::HistoryChanged { store: self.place.clone() });
+                    }
+                    message_db::append(connection, &appends).await
+                })
+                .await?
         } else {
-            self.group_commit.append(appends).await?
+            self.group_commit.append(history, appends).await?
         };
         self.ring(&streams);
         Ok(appended)
     }
 
     async fn given_out(&self) -> Result<GlobalPosition> {
-        read::given_out(&self.connection().await?).await
+        self.pool.with(async |connection| read::given_out(connection).await).await
     }
 
     async fn now(&self) -> Result<Timestamp> {
-        read::now(&self.connection().await?).await
+        self.pool.with(async |connection| read::now(connection).await).await
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
-        read::stream(&self.connection().await?, stream, &read, &self.limits).await
+        self.pool.with(async |connection| read::stream(connection, stream, &read, &self.limits).await).await
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
-        read::category(&self.connection().await?, category, &read, &self.limits).await
+        self.pool.with(async |connection| read::category(connection, category, &read, &self.limits).await).await
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
         // Its writers publish no bound of what they are about to write.
         self.assert_ours("reading all messages")?;
-        read::all(&self.connection().await?, &read, &self.limits).await
+        self.pool.with(async |connection| read::all(connection, &read, &self.limits).await).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
-        read::last(&self.connection().await?, stream, message_type).await
+        self.pool.with(async |connection| read::last(connection, stream, message_type).await).await
     }
 
     async fn version(&self, stream: &StreamName) -> Result<Version> {
-        read::version(&self.connection().await?, stream).await
+        self.pool.with(async |connection| read::version(connection, stream).await).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
@@ -194,9 +213,8 @@ impl MessageStore for PostgresStore {
         if !appends.is_empty() {
             crate::append::validate(&appends, &self.limits)?;
         }
-        let mut connection = self.connection().await?;
-        let seen = once::append_once(&mut connection, claim, &appends, &result).await?;
-        drop(connection);
+        let seen =
+            self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
         if seen.is_none() {
             let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
             self.ring(&streams);
@@ -206,12 +224,12 @@ impl MessageStore for PostgresStore {
 
     async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
         self.assert_ours("de-duplication")?;
-        once::seen(&self.connection().await?, claim).await
+        self.pool.with(async |connection| once::seen(connection, claim).await).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
         self.assert_ours("de-duplication")?;
-        once::sweep(&self.connection().await?, batch).await
+        self.pool.with(async |connection| once::sweep(connection, batch).await).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
@@ -222,10 +240,12 @@ impl MessageStore for PostgresStore {
     async fn rotate_store_id(&self) -> Result<StoreId> {
         self.assert_ours("rotating the identity")?;
         let id = StoreId::random();
-        let client = self.connection().await?;
         let sql = "UPDATE message_store.store_identity SET store_id = $1";
-        client.execute(sql, &[&id.as_uuid()]).await.map_err(backend("rotating the store's identity"))?;
-        *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
+        let rotate = async |connection: &mut Connection| {
+            connection.execute(sql, &[&id.as_uuid()]).await.map_err(backend("rotating the store's identity"))
+        };
+        self.pool.with(rotate).await?;
+        self.histories.rotated(id);
         Ok(id)
     }
 }

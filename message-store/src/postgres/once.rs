@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::append::{APPEND, RACES, meaning};
+use super::connection::Connection;
 use super::failure::{backend, is_race};
 use super::{append, get};
 use crate::idempotence::{Claim, Seen};
@@ -16,7 +16,7 @@ const SEEN: &str = "SELECT first_seen_at, first_fingerprint, first_result FROM m
 const TAKE: &str = "SELECT message_store.take_key($1, $2, $3::float8 * interval '1 second', $4, $5)";
 const SWEEP: &str = "SELECT message_store.sweep($1)";
 
-pub(super) async fn seen(client: &Object, claim: &Claim) -> Result<Option<Seen>> {
+pub(super) async fn seen(client: &Connection, claim: &Claim) -> Result<Option<Seen>> {
     let statement = client.prepare_cached(SEEN).await.map_err(backend("looking for a key"))?;
     let window = claim.window;
     let row = client
@@ -27,7 +27,7 @@ pub(super) async fn seen(client: &Object, claim: &Claim) -> Result<Option<Seen>>
 }
 
 pub(super) async fn append_once(
-    client: &mut Object,
+    client: &mut Connection,
     claim: &Claim,
     appends: &[Append],
     result: &Json,
@@ -52,24 +52,23 @@ pub(super) async fn append_once(
 
 /// Whether the key was free; if so, it is taken and the messages are written, unless they are refused.
 async fn attempt(
-    client: &mut Object,
+    client: &mut Connection,
     claim: &Claim,
     appends: &[Append],
     result: &Json,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
+    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(APPEND).await?);
     let transaction = client.transaction().await?;
-    let statement = transaction.prepare_cached(TAKE).await?;
     let lifetime = seconds(claim.window.lifetime);
     let row = transaction
-        .query_one(&statement, &[&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()])
+        .query_one(&take, &[&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()])
         .await?;
     if !row.try_get::<_, bool>(0)? {
         transaction.rollback().await?;
         return Ok(Ok(false));
     }
     if !appends.is_empty() {
-        let statement = transaction.prepare_cached(APPEND).await?;
-        let sent = append::send(transaction.client(), &statement, [appends], |_| None).await?;
+        let sent = append::send(transaction.client(), &append, [appends], |_| None).await?;
         if let Some(Err(refused)) = sent.into_iter().find(Result::is_err) {
             transaction.rollback().await?;
             return Ok(Err(refused));
@@ -79,7 +78,7 @@ async fn attempt(
     Ok(Ok(true))
 }
 
-pub(super) async fn sweep(client: &Object, batch: u32) -> Result<u64> {
+pub(super) async fn sweep(client: &Connection, batch: u32) -> Result<u64> {
     let statement = client.prepare_cached(SWEEP).await.map_err(backend("sweeping keys"))?;
     let batch = i32::try_from(batch).unwrap_or(i32::MAX);
     let row = client.query_one(&statement, &[&batch]).await.map_err(backend("sweeping keys"))?;

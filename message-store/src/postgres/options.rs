@@ -1,18 +1,20 @@
 //! How a store is opened.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::task::AbortHandle;
 use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
+use super::connection::{Connector, Pool};
 use super::group_commit::{GroupCommit, SHORT_WAIT};
+use super::history::Histories;
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::session::Session;
-use super::{PostgresStore, failure, migrate, read};
+use super::{PlantedBug, PostgresStore, failure, migrate, read};
 use crate::idempotence::Holds;
 use crate::wake_up::Bells;
 use crate::{Error, Limits, Result};
@@ -33,6 +35,7 @@ pub struct PostgresOptions {
     pool_size: usize,
     limits: Limits,
     notifies: bool,
+    bug: Option<PlantedBug>,
 }
 
 impl PostgresOptions {
@@ -51,7 +54,7 @@ impl PostgresOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true };
+        let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true, bug: None };
         // A version is checked against what has been committed: nothing less, and no stale snapshot.
         options.set("default_transaction_isolation", "read committed");
         // Workers cost more to start than a batch costs to read.
@@ -77,6 +80,13 @@ impl PostgresOptions {
         self
     }
 
+    /// Without one of its protections.
+    #[cfg(feature = "testing")]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.bug = Some(bug);
+        self
+    }
+
     /// Opens the store. Where there is none yet, or an older version of ours, its schema is made or upgraded; Message DB's own is used as it is.
     ///
     /// # Errors
@@ -88,29 +98,34 @@ impl PostgresOptions {
         let store_id =
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;
+        let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.bug));
+        histories.verify(&client).await?;
         drop(client);
         if is_message_db {
             tracing::warn!(store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `migrate --adopt`");
             // Its functions call each other without naming the schema.
             self.set("search_path", "message_store,public");
         }
-        let pool = self.pool(self.pool_size, Some(POOL_WAIT))?;
+        let connector = Connector::new(self.clone(), &histories);
+        let pool = Pool::new(connector.clone(), self.pool_size, Some(POOL_WAIT));
         let bells = Arc::new(Bells::default());
-        let listener = Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), self.notifies);
-        let (limits, store_id) = (self.limits, RwLock::new(store_id));
-        let patient = self.clone().for_appends();
+        let listener =
+            Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), Arc::clone(&histories), self.notifies);
+        let limits = self.limits;
+        let patient = self.for_appends();
         let mut hasty = patient.clone();
         hasty.set("lock_timeout", SHORT_WAIT);
-        let [patient, hasty] = [patient.pool(PATIENT, None)?, hasty.pool(HASTY, None)?];
-        let group_commit = GroupCommit::new(patient, hasty, place.clone());
-        let look_up = LookUp::start(pool.clone(), place.clone());
-        let (holds, hold_session) = (Holds::default(), Session::new(self));
+        let pool_for_appends = |options, size| Pool::new(Connector::new(options, &histories), size, None);
+        let (patient, hasty) = (pool_for_appends(patient, PATIENT), pool_for_appends(hasty, HASTY));
+        let group_commit = GroupCommit::new(patient, hasty, place.clone(), Arc::clone(&histories));
+        let look_up = LookUp::start(pool.clone());
+        let (holds, hold_session) = (Holds::default(), Arc::new(Session::new(connector)));
         Ok(PostgresStore {
             pool,
             place,
             limits,
             is_message_db,
-            store_id,
+            histories,
             bells,
             listener,
             group_commit,
@@ -120,26 +135,22 @@ impl PostgresOptions {
         })
     }
 
-    fn pool(&self, size: usize, wait: Option<Duration>) -> Result<Pool> {
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.config.clone(), NoTls, manager_config);
-        let pool = Pool::builder(manager).max_size(size).wait_timeout(wait).runtime(Runtime::Tokio1).build();
-        pool.map_err(|error| Error::backend("making a connection pool", false, error))
-    }
-
     /// A connection of its own. It ends when it is dropped.
     pub(super) async fn connect(&self) -> Result<Client> {
+        Ok(self.connect_driven().await?.0)
+    }
+
+    /// A connection of its own, and the task that drives it, which ends once the connection was dropped and everything on it is answered.
+    pub(super) async fn connect_driven(&self) -> Result<(Client, AbortHandle)> {
+        let connected = self.config.connect(NoTls).await;
         let context = || format!("connecting to {}", self.place());
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| {
-            let transient = error.as_db_error().is_none_or(|error| failure::is_transient(error.code()));
-            Error::backend(context(), transient, error)
-        })?;
-        tokio::spawn(async move {
+        let (client, connection) = connected.map_err(|error| failure::failed(context(), error))?;
+        let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+                tracing::debug!(error = crate::chain(&error), "a connection ended");
             }
         });
-        Ok(client)
+        Ok((client, driver.abort_handle()))
     }
 
     /// Host, port and database; no user, no password.

@@ -9,7 +9,6 @@
 //! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `V2__append.sql`. It holds on
 //! the primary, and for statements that begin after the horizon was taken.
 
-use deadpool_postgres::Object;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -17,6 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::connection::Connection;
 use super::failure::backend;
 use super::get;
 use crate::{
@@ -37,66 +37,60 @@ const NOW: &str = "SELECT clock_timestamp()";
 const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
 
 pub(super) async fn stream(
-    client: &Object,
+    client: &Connection,
     stream: &StreamName,
     read: &StreamRead,
     limits: &Limits,
 ) -> Result<Vec<Message>> {
     let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
-    let from = read.from.map_or(first, Position::get);
-    let (rows, bytes) = (limits.rows(read.limit), limits.bytes());
-    let rows = query(client, sql, &[&stream.as_str(), &from, &rows, &bytes]).await?;
-    rows.iter().map(message_in).collect()
+    let next = |row: &Row| {
+        let position: i64 = get(row, 3)?;
+        Ok(if read.backwards { position - 1 } else { position + 1 })
+    };
+    let parts =
+        Parts { sql, scope: &stream.as_str(), filter: &[], rows: limits.rows(read.limit), bytes: limits.bytes() };
+    Ok(parts.read(client, read.from.map_or(first, Position::get), next).await?.0)
 }
 
-pub(super) async fn category(client: &Object, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) async fn category(client: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
     batch(client, CATEGORY, &category.as_str(), read, limits).await
 }
 
 /// In a statement of its own before the read: see `V2__append.sql` for why that is right.
-pub(super) async fn all(client: &Object, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) async fn all(client: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
     let row = query(client, HORIZON, &[]).await?;
     let horizon: i64 = row.first().map(|row| get(row, 0)).transpose()?.unwrap_or(0);
     batch(client, ALL, &horizon, read, limits).await
 }
 
 async fn batch(
-    client: &Object,
+    client: &Connection,
     [plain, filtered]: [&'static str; 2],
     scope: &(dyn ToSql + Sync),
     read: &Read,
     limits: &Limits,
 ) -> Result<Batch> {
-    let filter = &read.filter;
-    let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
-    if *filter == Filter::default() {
-        let rows = query(client, plain, &[scope, &from, &rows, &bytes]).await?;
-        let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
-        let last = messages.last().map(|message| message.global_position);
-        return Ok(Batch::of(messages, last, read));
-    }
-    let correlation = filter.correlation.as_ref().map(Category::as_str);
-    let member = filter.member.map(|member| i64::from(member.number()));
-    let size = filter.member.map(|member| i64::from(member.size()));
-    let types = (!filter.message_types.is_empty()).then_some(&filter.message_types);
-    let rows = query(client, filtered, &[scope, &from, &rows, &bytes, &correlation, &member, &size, &types]).await?;
-
-    let last = rows.last().map(|row| get(row, 4)).transpose()?.map(GlobalPosition::new);
-    let mut passing = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if get(row, 8)? {
-            passing.push(message_in(row)?);
-        }
-    }
-    Ok(Batch::of(passing, last, read))
+    let Filter { correlation, member, message_types } = &read.filter;
+    let correlation = correlation.as_ref().map(Category::as_str);
+    let (member, size) = (member.map(|it| i64::from(it.number())), member.map(|it| i64::from(it.size())));
+    let types = (!message_types.is_empty()).then_some(message_types);
+    let filter: &[&(dyn ToSql + Sync)] = &[&correlation, &member, &size, &types];
+    let (sql, filter) = if read.filter.is_empty() { (plain, &[][..]) } else { (filtered, filter) };
+    let parts = Parts { sql, scope, filter, rows: limits.rows(read.look_at()), bytes: limits.bytes() };
+    let (messages, last) = parts.read(client, read.from.get(), |row| Ok(get::<i64>(row, 4)? + 1)).await?;
+    Ok(Batch::of(messages, last, read))
 }
 
-pub(super) async fn last(client: &Object, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+pub(super) async fn last(
+    client: &Connection,
+    stream: &StreamName,
+    message_type: Option<&str>,
+) -> Result<Option<Message>> {
     let rows = query(client, LAST, &[&stream.as_str(), &message_type]).await?;
-    rows.first().map(message_in).transpose()
+    Ok(messages_in(client, &rows)?.pop())
 }
 
-pub(super) async fn version(client: &Object, stream: &StreamName) -> Result<Version> {
+pub(super) async fn version(client: &Connection, stream: &StreamName) -> Result<Version> {
     version_in(query(client, VERSION, &[&stream.as_str()]).await?.first())
 }
 
@@ -112,23 +106,94 @@ pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
     get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
 }
 
-pub(super) async fn given_out(client: &Object) -> Result<GlobalPosition> {
+pub(super) async fn given_out(client: &Connection) -> Result<GlobalPosition> {
     let rows = query(client, GIVEN_OUT, &[]).await?;
     let position: Option<i64> = rows.first().map(|row| get(row, 0)).transpose()?;
     Ok(GlobalPosition::new(position.unwrap_or_default()))
 }
 
-pub(super) async fn now(client: &Object) -> Result<Timestamp> {
+pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
     let row = client.query_one(NOW, &[]).await.map_err(backend("reading the database's clock"))?;
     get(&row, 0)
 }
 
-async fn query(client: &Object, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+/// A read of as many bytes as a batch may have.
+///
+/// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a megabyte each.
+/// Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see `sql/read_category.sql`). What comes is
+/// counted here, and when it is less than was asked for, the next part follows. Mostly the first part is all: rows that are not compressed
+/// weigh what they are.
+struct Parts<'a> {
+    sql: &'static str,
+    scope: &'a (dyn ToSql + Sync),
+    filter: &'a [&'a (dyn ToSql + Sync)],
+    rows: i64,
+    bytes: i64,
+}
+
+impl Parts<'_> {
+    /// The messages, and the global position of the last one that was looked at.
+    async fn read(
+        self,
+        client: &Connection,
+        mut from: i64,
+        next: impl Fn(&Row) -> Result<i64>,
+    ) -> Result<(Vec<Message>, Option<GlobalPosition>)> {
+        let Self { sql, scope, filter, mut rows, bytes } = self;
+        let (mut messages, mut last, mut left, mut allowance) = (Vec::new(), None, bytes, bytes.max(1));
+        loop {
+            let place: [&(dyn ToSql + Sync); 4] = [scope, &from, &rows, &allowance];
+            let part = query(client, sql, &[&place[..], filter].concat()).await?;
+            let Some(end) = part.last() else { break };
+            let before = left;
+            for row in &part {
+                if filter.is_empty() || get(row, 9)? {
+                    let message = message_in(row)?;
+                    left -= bytes_in(&message);
+                    messages.push(message);
+                    if left <= 0 {
+                        last = messages.last().map(|message| message.global_position);
+                        client.saw(last);
+                        return Ok((messages, last));
+                    }
+                }
+            }
+            last = Some(GlobalPosition::new(get(end, 4)?));
+            if filter.is_empty() {
+                rows -= i64::try_from(part.len()).unwrap_or(i64::MAX);
+            }
+            let weight: i64 = get(end, 8)?;
+            if weight < allowance || rows <= 0 {
+                break;
+            }
+            from = next(end)?;
+            // As heavy as what is left will be, if it is like what came.
+            let expected = left.saturating_mul(weight / (before - left).max(1)).max(left);
+            allowance = expected.min(allowance.saturating_mul(4));
+        }
+        client.saw(messages.iter().map(|message| message.global_position).max());
+        Ok((messages, last))
+    }
+}
+
+fn bytes_in(message: &Message) -> i64 {
+    let length = |json: &Json| json.as_str().map_or(0, str::len);
+    i64::try_from(length(&message.data) + length(&message.metadata)).unwrap_or(i64::MAX)
+}
+
+async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
     let statement = client.prepare_cached(sql).await.map_err(backend("reading messages"))?;
     client.query(&statement, parameters).await.map_err(backend("reading messages"))
 }
 
-pub(super) fn message_in(row: &Row) -> Result<Message> {
+/// What these rows hold, and how far this process has seen by now.
+pub(super) fn messages_in(client: &Connection, rows: &[Row]) -> Result<Vec<Message>> {
+    let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
+    client.saw(messages.iter().map(|message| message.global_position).max());
+    Ok(messages)
+}
+
+fn message_in(row: &Row) -> Result<Message> {
     let time: DateTime = get(row, 7)?;
     let time =
         time.to_zoned(TimeZone::UTC).map_err(|error| Error::backend("reading a message's time", false, error))?;

@@ -41,7 +41,10 @@ impl PostgresStore {
         let context = "updating a view";
         let mut applied = 0;
         loop {
-            let row = self.connection().await?.query_one(BEGIN, &[&view.name()]).await.map_err(backend(context))?;
+            let row = self
+                .pool
+                .with(async |connection| connection.query_one(BEGIN, &[&view.name()]).await.map_err(backend(context)))
+                .await?;
             let from: i64 = get(&row, 0)?;
             let read = Read::from(GlobalPosition::new(from).next());
             // Before a connection is taken for the transaction: nobody holds one while waiting for another.
@@ -49,11 +52,13 @@ impl PostgresStore {
             if batch.is_at_end(&read) {
                 return Ok(applied);
             }
-            let mut connection = self.connection().await?;
+            let mut connection = self.pool.get().await?;
             let transaction = connection.transaction().await.map_err(backend(context))?;
             let row = transaction.query_one(LOCK, &[&view.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
                 // Another process was quicker.
+                transaction.rollback().await.map_err(backend(context))?;
+                connection.give_back();
                 continue;
             }
             for message in &batch.messages {
@@ -62,6 +67,7 @@ impl PostgresStore {
             let position = batch.looked_through.get();
             transaction.execute(SAVE, &[&view.name(), &position]).await.map_err(backend(context))?;
             transaction.commit().await.map_err(backend(context))?;
+            connection.give_back();
             applied += batch.messages.len();
         }
     }

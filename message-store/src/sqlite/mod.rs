@@ -1,5 +1,6 @@
 //! The SQLite store: a file, or memory. One thread writes, several read beside it.
 
+mod failure;
 mod hold;
 mod migrate;
 mod once;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
@@ -26,6 +27,7 @@ use crate::{
 pub use rusqlite::Transaction;
 pub use view::View;
 
+use failure::backend;
 use readers::Readers;
 use writer::Writer;
 
@@ -109,7 +111,7 @@ impl Place {
             Self::Memory => Connection::open_in_memory().map_err(backend("opening a SQLite store in memory"))?,
             Self::File(path) => Connection::open(path).map_err(|error| {
                 let context = format!("opening the SQLite file {}", path.display());
-                Error::backend(context, is_transient(&error), error)
+                failure::failed(context, error)
             })?,
         };
         connection.busy_timeout(BUSY_WAIT).map_err(backend("configuring the SQLite connection"))?;
@@ -117,7 +119,7 @@ impl Place {
         let begun = Instant::now();
         loop {
             match configure(&connection) {
-                Err(error) if is_transient(&error) && begun.elapsed() < BUSY_WAIT => {
+                Err(error) if failure::is_busy(&error) && begun.elapsed() < BUSY_WAIT => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 result => return result.map(|()| connection).map_err(backend("configuring the SQLite connection")),
@@ -138,14 +140,6 @@ fn open_to_read(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(backend("opening the SQLite file to read"))?;
     connection.busy_timeout(BUSY_WAIT).map_err(backend("opening the SQLite file to read"))?;
     Ok(connection)
-}
-
-fn backend(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Error::backend(context, is_transient(&error), error)
-}
-
-fn is_transient(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull))
 }
 
 /// Runs `work` where it may block.

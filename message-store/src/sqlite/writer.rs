@@ -13,7 +13,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{is_transient, once, read};
+use super::failure::{failed, is_io};
+use super::{once, read};
 use crate::append::{Stored, written_before};
 use crate::idempotence::{Claim, Seen};
 use crate::wake_up::Bells;
@@ -125,6 +126,7 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, bells: &Be
 
 /// One result for each job of the group.
 fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
+    let mut is_committing = false;
     let mut attempt = || -> rusqlite::Result<Vec<Result<Reply>>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(group.len());
@@ -135,15 +137,23 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
                 Err(Failed::Database(error)) => return Err(error),
             });
         }
+        is_committing = true;
         transaction.commit()?;
         Ok(results)
     };
-    attempt().unwrap_or_else(|error| group.iter().map(|_| Err(group_failed(&error))).collect())
+    attempt().unwrap_or_else(|error| {
+        let error = group_failed(error, is_committing);
+        group.iter().map(|_| Err(error.shared())).collect()
+    })
 }
 
-/// The transaction was rolled back, with all that was in it.
-fn group_failed(error: &rusqlite::Error) -> Error {
-    Error::backend("committing to the SQLite store; nothing was written", is_transient(error), error.to_string())
+/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, nobody knows what the
+/// disk has kept of it.
+fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
+    if is_committing && is_io(&error) {
+        return Error::CommitUnknown { cause: error.into() };
+    }
+    failed("committing to the SQLite store; nothing was written", error)
 }
 
 pub(super) enum Failed {

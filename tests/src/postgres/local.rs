@@ -61,10 +61,7 @@ impl LocalServer {
     pub async fn start(purpose: Purpose) -> Result<Self> {
         let programs = find_programs()?;
         let account = account_to_become()?;
-        let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
-        if let Some(Account { user, group }) = account {
-            chown(folder.path(), Some(user), Some(group))?;
-        }
+        let folder = new_folder(account)?;
         let data = folder.path().join("data");
         let output = command(programs.join("initdb"), account)
             .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
@@ -73,6 +70,42 @@ impl LocalServer {
             .context("initdb could not be started")?;
         ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
 
+        Self::run(programs, account, folder, purpose).await
+    }
+
+    /// Makes a standby of this one as it is now, and starts it. It is told of nothing that is written from now on.
+    ///
+    /// # Errors
+    /// As [`LocalServer::start`].
+    pub async fn standby_of_now(&self) -> Result<Self> {
+        let folder = new_folder(self.account)?;
+        let data = folder.path().join("data");
+        let output = command(self.programs.join("pg_basebackup"), self.account)
+            .args(["-d", &self.url, "-X", "stream", "-c", "fast", "-D"])
+            .arg(&data)
+            .output()
+            .context("pg_basebackup could not be started")?;
+        ensure!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        std::fs::File::create(data.join("standby.signal"))?;
+        Self::run(self.programs.clone(), self.account, folder, Purpose::Tests).await
+    }
+
+    /// Makes a standby the primary.
+    ///
+    /// # Errors
+    /// When it does not become one.
+    pub fn promote(&self) -> Result<()> {
+        let output = command(self.programs.join("pg_ctl"), self.account)
+            .args(["promote", "-w", "-D"])
+            .arg(self.folder.path().join("data"))
+            .output()?;
+        ensure!(output.status.success(), "pg_ctl promote failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    /// On the cluster in this folder.
+    async fn run(programs: PathBuf, account: Option<Account>, folder: TempDir, purpose: Purpose) -> Result<Self> {
+        let data = folder.path().join("data");
         let log = folder.path().join("log");
         let mut last_failure = None;
         for _ in 0..5 {
@@ -133,6 +166,14 @@ impl LocalServer {
         self.server.wait()?;
         self.folder.close().context("the cluster's folder could not be removed")
     }
+}
+
+fn new_folder(account: Option<Account>) -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
+    if let Some(Account { user, group }) = account {
+        chown(folder.path(), Some(user), Some(group))?;
+    }
+    Ok(folder)
 }
 
 fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {

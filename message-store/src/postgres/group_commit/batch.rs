@@ -2,63 +2,101 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::Object;
+use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
+use super::super::PlantedBug;
 use super::super::append::{self, APPEND, RACES, meaning};
-use super::super::failure::{is_race, is_transient, is_unanswered};
-use super::{Job, Lanes, Route, tell};
-use crate::{Appended, Error, Result};
+use super::super::connection::Connection;
+use super::super::failure::{self, Meaning, is_race, is_unanswered};
+use super::{Job, Lanes, Route, Work, tell};
+use crate::{Appended, Error, History, Result};
+
+type Results = Vec<Result<Appended>>;
 
 impl Lanes {
-    /// Answers every job of a batch.
-    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Object, batch: Vec<Job>) {
+    /// Answers every job of a batch. Dropped, it cancels what it has sent.
+    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Connection, batch: Vec<Job>) {
         let mut connection = Some(connection);
         let mut batches = vec![batch];
-        while let Some(mut batch) = batches.pop().filter(|batch| !batch.is_empty()) {
-            match self.attempt(route, &mut connection, &batch).await {
-                Ok(results) => {
+        while let Some(batch) = batches.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let (work, mut answers): (Vec<Work>, Vec<_>) = batch.into_iter().map(|job| (job.work, job.answer)).unzip();
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.attempt(route, &mut connection, &work) => outcome,
+                () = all_gone(&mut answers), if !self.histories.has(PlantedBug::AbandonedBatchesGoOn) => {
+                    connection = None;
+                    continue;
+                }
+            };
+            let mut batch: Vec<Job> =
+                work.into_iter().zip(answers).map(|(work, answer)| Job { work, answer }).collect();
+            match outcome {
+                Ok((history, results)) => {
                     for (job, result) in batch.into_iter().zip(results) {
-                        self.remember(&job.appends, &result);
+                        self.remember(history, &job.work.appends, &result);
                         // A caller that has gone away does not want the answer; its append stands.
                         let _ = job.answer.send(result);
                     }
                 }
                 Err(Failed::Locked) => self.give_own_lane(batch),
+                Err(Failed::OtherHistory(history)) => {
+                    let (of_this, others): (Vec<_>, Vec<_>) =
+                        batch.into_iter().partition(|job| job.work.history == history);
+                    tell(others, &Error::HistoryChanged { store: self.place.clone() });
+                    batches.push(of_this);
+                }
                 Err(Failed::Refused(_)) if batch.len() > 1 => {
                     let half = batch.split_off(batch.len() / 2);
                     batches.extend([half, batch]);
                 }
                 Err(Failed::Refused(error)) => {
                     if let Some(job) = batch.pop() {
-                        let error = meaning(error, &job.appends);
+                        let error = meaning(error, &job.work.appends);
                         let _ = job.answer.send(Err(error));
                     }
                 }
-                Err(Failed::All(error)) => tell(batch, error),
+                Err(Failed::All(error)) => tell(batch, &error),
             }
+        }
+        if let Some(connection) = connection {
+            connection.give_back();
         }
     }
 
     async fn attempt(
         &self,
         route: &Route,
-        connection: &mut Option<Object>,
-        batch: &[Job],
-    ) -> Result<Vec<Result<Appended>>, Failed> {
-        let mut races = 0;
+        connection: &mut Option<Connection>,
+        batch: &[Work],
+    ) -> Result<(History, Results), Failed> {
+        let (mut races, mut losses) = (0, 0);
         loop {
-            let current = match connection.take() {
+            let current = match connection.take().filter(Connection::is_current) {
                 Some(current) => current,
-                // The one before was lost, and with it nothing of this batch.
-                None => self.pool(route).get().await.map_err(|error| Failed::All(Box::new(self.unsent(error))))?,
+                None => self.pool(route).get().await.map_err(Failed::All)?,
             };
+            let history = current.history();
+            if batch.iter().any(|work| work.history != history) {
+                *connection = Some(current);
+                return Err(Failed::OtherHistory(history));
+            }
             let error = match self.send_batch(connection.insert(current), batch).await {
-                Ok(results) => return Ok(results),
-                Err(error) => error,
+                Ok(results) => return Ok((history, results)),
+                Err(Unsuccessful::Unsent(error)) if is_unanswered(&error) && losses == 0 => {
+                    (*connection, losses) = (None, 1);
+                    continue;
+                }
+                Err(Unsuccessful::Unsent(error)) => {
+                    return Err(Failed::All(failure::failed("preparing an append; nothing was sent", error)));
+                }
+                Err(Unsuccessful::Sent(error)) => error,
             };
             if is_unanswered(&error) {
-                // Given back first: nobody holds a connection while waiting for another.
+                // Closed first: nobody holds a connection while waiting for another.
                 *connection = None;
                 return self.send_again(route, connection, batch, &error).await;
             }
@@ -67,10 +105,18 @@ impl Lanes {
                 Some(db_error) if route.is_shared() && *db_error.code() == SqlState::LOCK_NOT_AVAILABLE => {
                     return Err(Failed::Locked);
                 }
-                Some(db_error) if is_transient(db_error.code()) => return Err(Failed::passing(&error)),
+                Some(db_error) if self.is_of_all(failure::meaning(db_error.code())) => {
+                    return Err(Failed::All(failure::failed("appending; nothing was written", error)));
+                }
                 _ => return Err(Failed::Refused(error)),
             }
         }
+    }
+
+    /// Whether no single append is to blame.
+    fn is_of_all(&self, meaning: Meaning) -> bool {
+        meaning == Meaning::Passing
+            || (meaning == Meaning::TimedOut && !self.histories.has(PlantedBug::TimeOutsAreHalved))
     }
 
     /// After the connection was lost: what was written answers with its first places. Whatever else comes of it, nobody knows
@@ -78,42 +124,64 @@ impl Lanes {
     async fn send_again(
         &self,
         route: &Route,
-        connection: &mut Option<Object>,
-        batch: &[Job],
+        connection: &mut Option<Connection>,
+        batch: &[Work],
         lost: &tokio_postgres::Error,
-    ) -> Result<Vec<Result<Appended>>, Failed> {
-        let another = self.pool(route).get().await.map_err(|_| Failed::unanswered(lost))?;
-        self.send_batch(connection.insert(another), batch).await.map_err(|_| Failed::unanswered(lost))
+    ) -> Result<(History, Results), Failed> {
+        let unknown = || Failed::All(Error::CommitUnknown { cause: crate::chain(lost).into() });
+        let another = self.pool(route).get().await.map_err(|_| unknown())?;
+        let another = connection.insert(another);
+        let history = another.history();
+        if batch.iter().any(|work| work.history != history) {
+            return Err(unknown());
+        }
+        let mut results = self.send_batch(another, batch).await.map_err(|_| unknown())?;
+        if !self.histories.has(PlantedBug::LostAnswersCountAsBefore) {
+            for (work, result) in batch.iter().zip(&mut results) {
+                count_as_written_now(work, result);
+            }
+        }
+        Ok((history, results))
     }
 
-    async fn send_batch(
-        &self,
-        connection: &Object,
-        batch: &[Job],
-    ) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
-        let statement = connection.prepare_cached(APPEND).await?;
-        let appends = batch.iter().map(|job| &job.appends[..]);
-        append::send(connection, &statement, appends, |stream| self.known.get(stream)).await
+    async fn send_batch(&self, connection: &Connection, batch: &[Work]) -> Result<Results, Unsuccessful> {
+        let statement = connection.prepare_cached(APPEND).await.map_err(Unsuccessful::Unsent)?;
+        let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
+        let sent = append::send(connection, &statement, appends, |stream| self.known(history, stream)).await;
+        let results = sent.map_err(Unsuccessful::Sent)?;
+        let written = results.iter().flatten().flat_map(|appended| &appended.written);
+        connection.saw(written.map(|written| written.global_position).max());
+        Ok(results)
     }
+}
+
+/// What stands above all that was seen before the call was written by the call itself, the first time it was sent.
+fn count_as_written_now(work: &Work, result: &mut Result<Appended>) {
+    if let Ok(appended) = result {
+        appended.already_written &= appended.written.iter().any(|written| written.global_position <= work.seen);
+    }
+}
+
+/// Until no caller waits for an answer any more.
+async fn all_gone(answers: &mut [oneshot::Sender<Result<Appended>>]) {
+    for answer in answers {
+        answer.closed().await;
+    }
+}
+
+enum Unsuccessful {
+    /// Nothing of the batch was sent.
+    Unsent(tokio_postgres::Error),
+    Sent(tokio_postgres::Error),
 }
 
 enum Failed {
     /// Somebody has had a category for long. Nothing was written.
     Locked,
+    /// Some of it was decided in another history than this one, that the connection belongs to. Nothing was sent.
+    OtherHistory(History),
     /// For something that one append may be to blame for. Nothing was written.
     Refused(tokio_postgres::Error),
     /// For something that none of them is to blame for.
-    All(Box<dyn Fn() -> Error + Send>),
-}
-
-impl Failed {
-    fn passing(error: &tokio_postgres::Error) -> Self {
-        let text = error.to_string();
-        Self::All(Box::new(move || Error::backend("appending; nothing was written", true, text.clone())))
-    }
-
-    fn unanswered(error: &tokio_postgres::Error) -> Self {
-        let text = error.to_string();
-        Self::All(Box::new(move || Error::CommitUnknown { cause: text.clone().into() }))
-    }
+    All(Error),
 }

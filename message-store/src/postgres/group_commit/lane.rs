@@ -56,12 +56,13 @@ impl Lane {
                         Ok(connection) => {
                             let batch = next_batch(&mut waiting);
                             if self.route.is_shared() && is_hot(&batch) {
+                                connection.give_back();
                                 self.lanes.give_own_lane(batch);
                             } else {
                                 under_way.push(self.lanes.settle(&self.route, connection, batch));
                             }
                         }
-                        Err(error) => tell(waiting.drain(..), self.lanes.unsent(error)),
+                        Err(error) => tell(waiting.drain(..), &error),
                     }
                 }
                 () = tokio::time::sleep(IDLE), if is_idle && is_open => {
@@ -78,8 +79,8 @@ impl Lane {
 /// Whether a batch is worth a lane of its own: large, and of one category.
 fn is_hot(batch: &[Job]) -> bool {
     batch.len() >= WORTH_SENDING && {
-        let first = categories(&batch[0].appends);
-        batch.iter().all(|job| categories(&job.appends) == first)
+        let first = categories(&batch[0].work.appends);
+        batch.iter().all(|job| categories(&job.work.appends) == first)
     }
 }
 
@@ -92,7 +93,7 @@ fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
             waiting.pop_front();
             continue;
         }
-        let messages = || job.appends.iter().flat_map(|append| &append.messages);
+        let messages = || job.work.appends.iter().flat_map(|append| &append.messages);
         bytes += messages().map(crate::NewMessage::size).sum::<usize>();
         let fits = batch.len() < BATCH && bytes <= BATCH_BYTES;
         if !batch.is_empty() && (!fits || messages().any(|message| ids.contains(&message.id))) {

@@ -6,8 +6,12 @@
 //!
 //! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so. When a
 //! batch fails as a whole, for something that one of its appends may be to blame for, its halves are tried, down to the one.
-//! When the connection is lost, the batch is sent once more: the ids of its messages say what had been written. And a caller
-//! that goes away takes nothing with it but its own append, if that has not been sent.
+//! When the connection is lost, the batch is sent once more: the ids of its messages say what had been written. A batch that took too
+//! long is not tried in halves, each of which would take as long: all of its callers are told.
+//!
+//! A caller that goes away takes nothing with it but its own append, if that has not been sent. A batch that is under way goes on as long
+//! as one of its callers waits; once all have gone, and at once for an append that was sent alone, it is cancelled, so that it keeps no
+//! connection. What such a caller sent may stand all the same.
 //!
 //! Appends of several categories go together as well, in a few lanes, as long as none has to wait for somebody's lock on its
 //! category. One that does for long leaves them, and its category has a lane of its own until it has been quiet: whoever is slow
@@ -21,12 +25,12 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deadpool_postgres::{Pool, PoolError};
 use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
-use super::failure::pool_failure;
-use crate::{Append, Appended, Error, Position, Result, StreamName};
+use super::connection::Pool;
+use super::history::Histories;
+use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
 
 /// How long a shared batch waits for a lock (the connections' `lock_timeout`, in milliseconds).
@@ -50,8 +54,9 @@ struct Lanes {
     patient: Pool,
     hasty: Pool,
     place: String,
-    /// Positions that streams are known to have: they spare the server a look at what lies before.
-    known: Cache<StreamName, Position>,
+    histories: Arc<Histories>,
+    /// Positions that streams are known to have, and in which history: they spare the server a look at what lies before.
+    known: Cache<StreamName, (History, Position)>,
 }
 
 /// Which lane.
@@ -65,26 +70,37 @@ enum Route {
 
 #[derive(Debug)]
 struct Job {
-    appends: Vec<Append>,
+    work: Work,
     answer: oneshot::Sender<Result<Appended>>,
 }
 
+/// What is to be appended.
+#[derive(Debug)]
+struct Work {
+    appends: Vec<Append>,
+    /// In which it was decided.
+    history: History,
+    /// The highest global position that this process had seen when it was asked: what stands above was not written before.
+    seen: GlobalPosition,
+}
+
 impl GroupCommit {
-    pub(super) fn new(patient: Pool, hasty: Pool, place: String) -> Self {
+    pub(super) fn new(patient: Pool, hasty: Pool, place: String, histories: Arc<Histories>) -> Self {
         let (senders, callers, known) = (Mutex::default(), AtomicUsize::new(0), Cache::new(KNOWN));
-        Self(Arc::new(Lanes { senders, callers, patient, hasty, place, known }))
+        Self(Arc::new(Lanes { senders, callers, patient, hasty, place, histories, known }))
     }
 
-    pub(super) async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+    /// Appends what was decided in this history.
+    pub(super) async fn append(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { appends, answer };
+        let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer };
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
             // There is nobody to share with: the way by a lane would only take longer.
-            let route = Route::Own(categories(&job.appends));
+            let route = Route::Own(categories(&job.work.appends));
             match self.0.patient.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
-                Err(error) => tell([job], self.0.unsent(error)),
+                Err(error) => tell([job], &error),
             }
         } else {
             self.0.send(job, false).await;
@@ -121,7 +137,7 @@ impl Drop for Caller<'_> {
 impl Lanes {
     /// Queues a job: in its own lane, if there is one, or if it is to have one.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
-        let own = Route::Own(categories(&job.appends));
+        let own = Route::Own(categories(&job.work.appends));
         // A lane may end just when it is given something.
         while let Err(mpsc::error::SendError(refused)) = self.lane(&own, to_own).send(job).await {
             job = refused;
@@ -153,23 +169,21 @@ impl Lanes {
         });
     }
 
-    fn remember(&self, appends: &[Append], result: &Result<Appended>) {
+    /// What a connection of this history answered.
+    fn remember(&self, history: History, appends: &[Append], result: &Result<Appended>) {
         if let ([append], Ok(Appended { written, .. })) = (appends, result)
             && let Some(last) = written.last()
         {
-            self.known.insert(append.stream.clone(), last.position);
+            self.known.insert(append.stream.clone(), (history, last.position));
         }
+    }
+
+    fn known(&self, history: History, stream: &StreamName) -> Option<Position> {
+        self.known.get(stream).filter(|known| known.0 == history).map(|known| known.1)
     }
 
     fn pool(&self, route: &Route) -> &Pool {
         if route.is_shared() { &self.hasty } else { &self.patient }
-    }
-
-    /// There is no connection, for any of those who wait for one.
-    fn unsent(&self, error: PoolError) -> impl Fn() -> Error + use<> {
-        let (text, failure) = (error.to_string(), pool_failure(&self.place, error));
-        let context = format!("connecting to {}; nothing was sent", self.place);
-        move || Error::backend(&context, failure.is_transient(), text.clone())
     }
 }
 
@@ -196,8 +210,8 @@ fn categories(appends: &[Append]) -> String {
 }
 
 /// The same for each. A caller that has gone away is not told.
-fn tell(jobs: impl IntoIterator<Item = Job>, error: impl Fn() -> Error) {
+fn tell(jobs: impl IntoIterator<Item = Job>, error: &Error) {
     for job in jobs {
-        let _ = job.answer.send(Err(error()));
+        let _ = job.answer.send(Err(error.shared()));
     }
 }

@@ -1,17 +1,17 @@
--- A category in the order of global positions. At most $3 rows, and no row after $4 bytes are passed.
--- (Why the category is a range: see get_category_messages.)
-SELECT id, stream_name, type, position, global_position, data, metadata, time
+-- A category in the order of global positions. At most $3 rows, and none after a weight of $4 is passed.
+-- (A weight is a bound of what a row costs to read, without reading it: its stored size, times 100 where it is compressed. The rows keep
+-- the order of the innermost query. Why the category is a range: see get_category_messages.)
+SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time, weight
 FROM (
-  SELECT *, sum(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))
-    OVER (ORDER BY category, global_position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+  SELECT *, sum(own_weight) OVER (ROWS UNBOUNDED PRECEDING) AS weight
   FROM (
-    SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time,
-      message_store.category(stream_name) AS category
+    SELECT id, stream_name, type, position, global_position, data, metadata, time,
+      least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
+        * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
     FROM message_store.messages
     WHERE (message_store.category(stream_name), global_position) >= ($1, $2) AND message_store.category(stream_name) <= $1
     ORDER BY message_store.category(stream_name), global_position
     LIMIT $3
   ) AS rows
-) AS measured
-WHERE coalesce(bytes_before, 0) < $4
-ORDER BY category, global_position
+) AS weighed
+WHERE weight - own_weight < $4

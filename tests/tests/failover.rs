@@ -1,0 +1,207 @@
+//! A failover that loses messages: what was decided on them is not written.
+//!
+//! The servers are private clusters: they need PostgreSQL's programs on this machine.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
+use message_store::{
+    Append, Error, History, Json, MessageStore, MessageStoreExt as _, NewMessage, Position, StreamName, StreamRead,
+    Version,
+};
+use message_store_tests::cutting_proxy::CuttingProxy;
+use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase};
+use tokio_postgres::NoTls;
+
+/// How long to wait for what must come.
+const COMES: Duration = Duration::from_mins(2);
+
+fn account() -> StreamName {
+    StreamName::new("account-1").unwrap()
+}
+
+fn deposits(count: usize, version: Version) -> Vec<Append> {
+    let messages = (0..count).map(|_| NewMessage::new("Deposited", Json::NULL));
+    vec![Append::to(account()).expecting(version).messages(messages)]
+}
+
+fn address(url: &str) -> String {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    format!("127.0.0.1:{}", config.get_ports()[0])
+}
+
+/// A store that reaches its server by a proxy.
+struct Scene {
+    store: PostgresStore,
+    proxy: CuttingProxy,
+    /// What it sees of its history before the failover.
+    before: History,
+}
+
+impl Scene {
+    /// The store writes three messages, and then two more, that the standby lacks. The standby takes over, and another process writes two
+    /// others in their places. So the stream has the version that this process remembers.
+    async fn after_a_failover(servers: &mut Vec<LocalServer>, bug: Option<PlantedBug>) -> Self {
+        let primary = LocalServer::start(Purpose::Tests).await.unwrap();
+        let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
+        let mut options = PostgresOptions::from_url(&proxy.url(primary.url())).unwrap();
+        if let Some(bug) = bug {
+            options = options.plant(bug);
+        }
+        let store = options.open().await.unwrap();
+        store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
+        let standby = primary.standby_of_now().await.unwrap();
+        let before = store.history();
+        store.append_in(before, deposits(2, Version::at(Position::new(2)))).await.unwrap();
+
+        primary.stop().unwrap();
+        standby.promote().unwrap();
+        proxy.lead_to(address(standby.url()));
+        let elsewhere = PostgresStore::open(standby.url()).await.unwrap();
+        elsewhere.append(deposits(2, Version::at(Position::new(2)))).await.unwrap();
+        servers.push(standby);
+        Self { store, proxy, before }
+    }
+
+    /// What becomes of an append that was decided before the failover.
+    async fn append_of_before(&self) -> Result<(), Error> {
+        self.store.append_in(self.before, deposits(1, Version::at(Position::new(4)))).await.map(drop)
+    }
+}
+
+/// The servers are stopped however the test ends.
+async fn with_servers<T>(test: impl AsyncFnOnce(&mut Vec<LocalServer>) -> T) -> T {
+    let mut servers = Vec::new();
+    let result = AssertUnwindSafe(test(&mut servers)).catch_unwind().await;
+    for server in servers {
+        server.stop().unwrap();
+    }
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_decided_before_a_failover_that_lost_messages_is_not_written() {
+    with_servers(async |servers| {
+        let scene = Scene::after_a_failover(servers, None).await;
+        let refused = scene.append_of_before().await;
+        assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+        assert_ne!(scene.store.history(), scene.before);
+        assert_eq!(scene.store.version(&account()).await.unwrap().get(), 4);
+        // What is decided now is written, behind what is there.
+        let written = scene.store.append(deposits(1, Version::at(Position::new(4)))).await.unwrap();
+        assert_eq!(written.written[0].position.get(), 5);
+        assert_eq!(scene.proxy.cuts(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_history_is_ignored_what_was_decided_on_lost_messages_is_written() {
+    with_servers(async |servers| {
+        let scene = Scene::after_a_failover(servers, Some(PlantedBug::HistoryIgnored)).await;
+        scene.append_of_before().await.unwrap();
+    })
+    .await;
+}
+
+/// A store, whose connections are ended after this SQL.
+async fn after(sql: &str) -> (TestDatabase, PostgresStore) {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
+    store.read_stream(&account(), StreamRead::default()).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    end_connections(&client).await;
+    (database, store)
+}
+
+async fn end_connections(client: &tokio_postgres::Client) {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND application_name = 'message-store'";
+    let all_ended = async { while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {} };
+    tokio::time::timeout(COMES, all_ended).await.unwrap();
+}
+
+/// Reads until a new connection has answered.
+async fn read(store: &PostgresStore) {
+    let reading = async { while store.version(&account()).await.is_err() {} };
+    tokio::time::timeout(COMES, reading).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_were_lost_and_made_again_change_no_history() {
+    let (_database, store) = after("SELECT 1").await;
+    read(&store).await;
+    assert_eq!(store.history(), History::default());
+    store.append_in(History::default(), deposits(1, Version::at(Position::new(2)))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_identity_of_the_store_is_another_history() {
+    let (database, store) = after("UPDATE message_store.store_identity SET store_id = gen_random_uuid()").await;
+    let before = store.store_id();
+    read(&store).await;
+    assert_ne!(store.history(), History::default());
+    assert_ne!(store.store_id(), before);
+    assert_eq!(store.store_id(), PostgresStore::open(database.url()).await.unwrap().store_id());
+    // It is noticed once.
+    let after = store.history();
+    store.append_in(after, deposits(1, Version::at(Position::new(2)))).await.unwrap();
+    assert_eq!(store.history(), after);
+}
+
+/// As a restore of a dump does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn positions_that_are_given_out_again_are_another_history() {
+    let sql = "TRUNCATE message_store.messages; ALTER SEQUENCE message_store.messages_global_position_seq RESTART";
+    let (_database, store) = after(sql).await;
+    let refused = async {
+        loop {
+            match store.append_in(History::default(), deposits(1, Version::NO_STREAM)).await {
+                Err(Error::HistoryChanged { .. }) => return,
+                Err(error) => assert!(error.is_transient(), "{error}"),
+                Ok(written) => panic!("{written:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(COMES, refused).await.unwrap();
+    let written = store.append_to(&account(), Version::NO_STREAM, vec![NewMessage::new("Deposited", Json::NULL)]).await;
+    assert_eq!(written.unwrap().written[0].global_position.get(), 1);
+    assert_eq!(store.history(), History(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rotating_the_identity_begins_another_history() {
+    let database = TestDatabase::create().await;
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
+    store.rotate_store_id().await.unwrap();
+    let refused = store.append_in(History::default(), deposits(1, Version::at(Position::new(2)))).await;
+    assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+    store.append(deposits(1, Version::at(Position::new(2)))).await.unwrap();
+    assert_eq!(store.history(), History(1));
+}
+
+/// A role that may read the messages, and not what tells histories apart, is served all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_role_that_may_not_ask_for_the_history_is_served() {
+    let database = TestDatabase::create().await;
+    let role = format!("reader_{}", std::process::id());
+    database
+        .execute(&format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA message_store TO {role}; \
+             GRANT SELECT ON message_store.messages, message_store.store_identity, message_store.schema_history TO {role}; \
+             REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"
+        ))
+        .await;
+    let store = PostgresStore::open(&format!("{}?options=-c%20role%3D{role}", database.url())).await.unwrap();
+    assert_eq!(store.version(&account()).await.unwrap(), Version::NO_STREAM);
+    assert_eq!(store.history(), History::default());
+    drop(store);
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}

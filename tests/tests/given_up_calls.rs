@@ -1,0 +1,317 @@
+//! Callers that give up half way: nobody waits behind what they have left on a connection.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use message_store::idempotence::{Claim, Key, Window};
+use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, Transaction, View};
+use message_store::{
+    Append, Category, Json, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
+};
+use message_store_tests::postgres::TestDatabase;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+/// How long to wait for what must come.
+const COMES: Duration = Duration::from_mins(2);
+/// How long to wait for what cannot come.
+const NEVER_COMES: Duration = Duration::from_secs(1);
+/// More than there are connections for anything.
+const CALLERS: usize = 20;
+
+/// Statements of the store that wait for a lock.
+const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                     AND application_name = 'message-store' AND wait_event_type = 'Lock'";
+/// Those that have waited for longer than a batch does that categories share.
+const WAITS_FOR_LONG: &str = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database() \
+                              AND application_name = 'message-store' AND waitstart < clock_timestamp() - interval '200 ms'";
+
+/// A store, and a foreign session that locks what the store needs for as long as it likes.
+struct Scene {
+    database: TestDatabase,
+    store: Arc<PostgresStore>,
+    bug: Option<PlantedBug>,
+    foreign: Client,
+}
+
+impl Scene {
+    /// The foreign session holds what this SQL locks.
+    async fn locking(sql: &str, pool_size: usize, bug: Option<PlantedBug>) -> Self {
+        let database = TestDatabase::create().await;
+        let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(pool_size).notifications(false);
+        if let Some(bug) = bug {
+            options = options.plant(bug);
+        }
+        let store = Arc::new(options.open().await.unwrap());
+        store.append(vec![append("other-1")]).await.unwrap();
+        let foreign = connect(&database).await;
+        foreign.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
+        Self { database, store, bug, foreign }
+    }
+
+    async fn locking_a_category(pool_size: usize, bug: Option<PlantedBug>) -> Self {
+        Self::locking("SELECT message_store.acquire_lock('slow-1')", pool_size, bug).await
+    }
+
+    async fn unlock(&self) {
+        self.foreign.batch_execute("ROLLBACK").await.unwrap();
+    }
+
+    /// Until so many statements of the store wait for a lock; whether that came.
+    async fn until_waiting(&self, within: Duration, is_enough: impl Fn(i64) -> bool) -> bool {
+        self.until(within, WAITS, is_enough).await
+    }
+
+    async fn until(&self, within: Duration, sql: &str, is_enough: impl Fn(i64) -> bool) -> bool {
+        let observer = connect(&self.database).await;
+        let until = async {
+            while !is_enough(observer.query_one(sql, &[]).await.unwrap().get(0)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(within, until).await.is_ok()
+    }
+
+    /// Many callers, one after the other, whose statement waits for a lock, and who give up then.
+    async fn give_up(&self, call: impl Fn(usize) -> JoinHandle<()>) {
+        for number in 0..CALLERS {
+            let caller = call(number);
+            assert!(self.until_waiting(COMES, |waiting| waiting > 0).await, "caller {number} waits for no lock");
+            caller.abort();
+            assert!(caller.await.unwrap_err().is_cancelled());
+            if self.bug.is_none() {
+                assert!(self.until_waiting(COMES, |waiting| waiting == 0).await, "what caller {number} left goes on");
+            }
+        }
+    }
+
+    /// Whether an append to another category, reads, look-ups and a key with its messages go through.
+    async fn others_go_through(&self) -> bool {
+        let others = async {
+            self.store.append(vec![append("other-2")]).await.unwrap();
+            join_all((0..20).map(|number| self.store.append(vec![append(&format!("more{number}-1"))])))
+                .await
+                .into_iter()
+                .for_each(|appended| drop(appended.unwrap()));
+            let read = self.store.read_category(&category("other"), Read::default()).await.unwrap();
+            assert!(self.store.message(read.messages[0].id).await.unwrap().is_some());
+            assert_eq!(
+                self.store.append_once(&claim("other"), vec![append("other-3")], Json::NULL).await.unwrap(),
+                None
+            );
+        };
+        self.within(others).await
+    }
+
+    async fn within(&self, work: impl Future<Output = ()>) -> bool {
+        let within = if self.bug.is_some() { NEVER_COMES } else { COMES };
+        tokio::time::timeout(within, work).await.is_ok()
+    }
+}
+
+async fn connect(database: &TestDatabase) -> Client {
+    let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn append(stream: &str) -> Append {
+    Append::to(StreamName::new(stream).unwrap()).message(NewMessage::new("Deposited", Json::NULL))
+}
+
+fn category(name: &str) -> Category {
+    Category::new(name).unwrap()
+}
+
+fn claim(key: &str) -> Claim {
+    Claim {
+        scope: "tests".to_owned(),
+        key: Key::new(key).unwrap(),
+        fingerprint: String::new(),
+        window: Window::default(),
+    }
+}
+
+async fn appends(bug: Option<PlantedBug>) -> bool {
+    let scene = Scene::locking_a_category(1, bug).await;
+    let call = |number| {
+        let store = Arc::clone(&scene.store);
+        tokio::spawn(async move { drop(store.append(vec![append(&format!("slow-{number}"))]).await) })
+    };
+    scene.give_up(call).await;
+    scene.others_go_through().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn appends_that_were_given_up_keep_no_other_waiting() {
+    assert!(appends(None).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_connections_stay_appends_wait_behind_those_that_were_given_up() {
+    assert!(!appends(Some(PlantedBug::AbandonedConnectionsStay)).await);
+}
+
+async fn keys(pool_size: usize, bug: Option<PlantedBug>) -> bool {
+    let scene = Scene::locking_a_category(pool_size, bug).await;
+    let call = |number| {
+        let store = Arc::clone(&scene.store);
+        let claim = claim(&format!("slow {number}"));
+        tokio::spawn(async move { drop(store.append_once(&claim, vec![append("slow-1")], Json::NULL).await) })
+    };
+    scene.give_up(call).await;
+    scene.others_go_through().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keys_that_were_given_up_keep_no_other_waiting_for_the_only_connection() {
+    assert!(keys(1, None).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keys_that_were_given_up_keep_no_other_waiting_for_one_of_two_connections() {
+    assert!(keys(2, None).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_connections_stay_others_wait_behind_keys_that_were_given_up() {
+    assert!(!keys(2, Some(PlantedBug::AbandonedConnectionsStay)).await);
+}
+
+/// What needs the table of messages waits; the table of keys is free.
+async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
+    let scene = Scene::locking("LOCK TABLE message_store.messages IN ACCESS EXCLUSIVE MODE", 2, bug).await;
+    let call = |_| {
+        let store = Arc::clone(&scene.store);
+        tokio::spawn(async move {
+            if looks_up {
+                drop(store.message(MessageId::random()).await);
+            } else {
+                drop(store.read_category(&category("other"), Read::default()).await);
+            }
+        })
+    };
+    scene.give_up(call).await;
+    scene.within(async { assert!(scene.store.seen(&claim("other")).await.unwrap().is_none()) }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_were_given_up_keep_no_other_waiting() {
+    assert!(reads(None, false).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_connections_stay_others_wait_behind_reads_that_were_given_up() {
+    assert!(!reads(Some(PlantedBug::AbandonedConnectionsStay), false).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn look_ups_that_were_given_up_keep_no_other_waiting() {
+    assert!(reads(None, true).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_connections_stay_others_wait_behind_look_ups_that_were_given_up() {
+    assert!(!reads(Some(PlantedBug::AbandonedConnectionsStay), true).await);
+}
+
+struct Totals;
+
+#[async_trait]
+impl View for Totals {
+    fn name(&self) -> &'static str {
+        "totals"
+    }
+
+    async fn apply(&self, transaction: &Transaction<'_>, _: &Message) -> Result<(), Source> {
+        transaction.execute("SELECT message_store.acquire_lock('slow-1')", &[]).await?;
+        Ok(())
+    }
+}
+
+async fn views(bug: Option<PlantedBug>) -> bool {
+    let scene = Scene::locking_a_category(2, bug).await;
+    let call = |_| {
+        let store = Arc::clone(&scene.store);
+        tokio::spawn(async move { drop(store.update_view(&Totals, &category("other")).await) })
+    };
+    scene.give_up(call).await;
+    scene.others_go_through().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn updates_of_a_view_that_were_given_up_keep_no_other_waiting() {
+    assert!(views(None).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_connections_stay_others_wait_behind_updates_that_were_given_up() {
+    assert!(!views(Some(PlantedBug::AbandonedConnectionsStay)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_batch_goes_on_when_one_of_its_callers_gives_up() {
+    let scene = Scene::locking_a_category(1, None).await;
+    let send = |number: usize| {
+        let store = Arc::clone(&scene.store);
+        tokio::spawn(async move { store.append(vec![append(&format!("slow-{number}"))]).await })
+    };
+    // One alone, and behind it some that share a batch.
+    let alone = send(0);
+    assert!(scene.until_waiting(COMES, |waiting| waiting == 1).await);
+    let mut sharing: Vec<_> = (1..10).map(send).collect();
+    assert!(scene.until(COMES, WAITS_FOR_LONG, |waiting| waiting >= 2).await);
+    let gone = sharing.remove(4);
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    scene.unlock().await;
+    for caller in sharing.into_iter().chain([alone]) {
+        assert!(!caller.await.unwrap().unwrap().already_written);
+    }
+}
+
+/// Whether the server still works for a batch that nobody waits for.
+async fn is_abandoned_batch_cancelled(bug: Option<PlantedBug>) -> bool {
+    let scene = Scene::locking_a_category(1, bug).await;
+    let callers: Vec<_> = (0..10)
+        .map(|number| {
+            let store = Arc::clone(&scene.store);
+            tokio::spawn(async move { store.append(vec![append(&format!("slow-{number}"))]).await })
+        })
+        .collect();
+    // One that was alone, and the batch of the rest, once it has a lane of its own.
+    assert!(scene.until(COMES, WAITS_FOR_LONG, |waiting| waiting >= 2).await);
+    callers.iter().for_each(JoinHandle::abort);
+    for caller in callers {
+        assert!(caller.await.unwrap_err().is_cancelled());
+    }
+    scene.until_waiting(if bug.is_some() { NEVER_COMES } else { COMES }, |waiting| waiting == 0).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_batch_is_cancelled_when_all_of_its_callers_give_up() {
+    assert!(is_abandoned_batch_cancelled(None).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_abandoned_batches_go_on_the_server_works_for_nobody() {
+    assert!(!is_abandoned_batch_cancelled(Some(PlantedBug::AbandonedBatchesGoOn)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_wait_for_a_held_key_that_was_given_up_keeps_no_other_waiting() {
+    let scene = Scene::locking_a_category(1, None).await;
+    let elsewhere = PostgresStore::open(scene.database.url()).await.unwrap();
+    let held = elsewhere.hold(&claim("held"), true).await.unwrap().unwrap();
+    let claimed = claim("held");
+    for _ in 0..CALLERS {
+        let waiting = scene.store.hold(&claimed, true);
+        assert!(tokio::time::timeout(Duration::from_millis(5), waiting).await.is_err());
+    }
+    assert!(scene.store.hold(&claim("free"), true).await.unwrap().is_some());
+    drop(held);
+    assert!(scene.within(async { drop(scene.store.hold(&claim("held"), true).await.unwrap().unwrap()) }).await);
+}
