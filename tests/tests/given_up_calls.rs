@@ -183,7 +183,7 @@ async fn twin_where_abandoned_connections_stay_others_wait_behind_keys_that_were
 
 /// What needs the table of messages waits; the table of keys is free.
 async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
-    let scene = Scene::locking("LOCK TABLE message_store.messages IN ACCESS EXCLUSIVE MODE", 2, bug).await;
+    let scene = Scene::locking("LOCK TABLE message_store.messages IN ACCESS EXCLUSIVE MODE", 1, bug).await;
     let call = |_| {
         let store = Arc::clone(&scene.store);
         tokio::spawn(async move {

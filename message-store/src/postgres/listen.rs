@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio_postgres::config::Config;
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use super::connection::Pool;
 use super::failure::{backend, failed};
 use super::history::Histories;
+use super::pool::Pool;
 use crate::wake_up::Bells;
 use crate::{Result, StreamName};
 

@@ -9,8 +9,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::connection::{Connection, Pool};
+use super::connection::Connection;
 use super::failure::backend;
+use super::pool::Pool;
 use super::read::messages_in;
 use crate::{Error, Message, MessageId, Result};
 

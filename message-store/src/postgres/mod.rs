@@ -15,6 +15,7 @@ mod migrate;
 mod once;
 mod options;
 mod planted_bug;
+mod pool;
 mod read;
 mod session;
 mod view;
@@ -32,12 +33,13 @@ use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
-use connection::{Connection, Pool};
+use connection::Connection;
 use failure::backend;
 use group_commit::GroupCommit;
 use history::Histories;
 use listen::Listener;
 use look_up::LookUp;
+use pool::Pool;
 use session::Session;
 
 pub use check::{Check, Finding, check};

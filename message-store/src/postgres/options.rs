@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
 use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
-use super::connection::{Connector, Pool};
 use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::history::Histories;
 use super::installation::{Installation, message_db_store_id};
 use super::listen::Listener;
 use super::look_up::LookUp;
+use super::pool::Pool;
 use super::session::Session;
 use super::{PlantedBug, PostgresStore, failure, migrate, read};
 use crate::idempotence::Holds;
@@ -26,6 +25,8 @@ const POOL_SIZE: usize = 16;
 /// Connections that do nothing but append: those that wait for locks, and those that hardly do.
 const PATIENT: usize = 8;
 const HASTY: usize = 4;
+/// Connections that hold keys: one at a time, and those that were given up while keys are still held by them.
+const HOLDING: usize = 4;
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone, Debug)]
@@ -106,8 +107,8 @@ impl PostgresOptions {
             // Its functions call each other without naming the schema.
             self.set("search_path", "message_store,public");
         }
-        let connector = Connector::new(self.clone(), &histories);
-        let pool = Pool::new(connector.clone(), self.pool_size, Some(POOL_WAIT));
+        let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
+        let hold_session = Arc::new(Session::new(Pool::new(self.clone(), &histories, HOLDING, None)?));
         let bells = Arc::new(Bells::default());
         let listener =
             Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), Arc::clone(&histories), self.notifies);
@@ -115,11 +116,11 @@ impl PostgresOptions {
         let patient = self.for_appends();
         let mut hasty = patient.clone();
         hasty.set("lock_timeout", SHORT_WAIT);
-        let pool_for_appends = |options, size| Pool::new(Connector::new(options, &histories), size, None);
-        let (patient, hasty) = (pool_for_appends(patient, PATIENT), pool_for_appends(hasty, HASTY));
+        let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);
+        let (patient, hasty) = (pool_for_appends(patient, PATIENT)?, pool_for_appends(hasty, HASTY)?);
         let group_commit = GroupCommit::new(patient, hasty, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
-        let (holds, hold_session) = (Holds::default(), Arc::new(Session::new(connector)));
+        let holds = Holds::default();
         Ok(PostgresStore {
             pool,
             place,
@@ -135,22 +136,21 @@ impl PostgresOptions {
         })
     }
 
-    /// A connection of its own. It ends when it is dropped.
-    pub(super) async fn connect(&self) -> Result<Client> {
-        Ok(self.connect_driven().await?.0)
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
-    /// A connection of its own, and the task that drives it, which ends once the connection was dropped and everything on it is answered.
-    pub(super) async fn connect_driven(&self) -> Result<(Client, AbortHandle)> {
+    /// A connection of its own. It ends when it is dropped.
+    pub(super) async fn connect(&self) -> Result<Client> {
         let connected = self.config.connect(NoTls).await;
         let context = || format!("connecting to {}", self.place());
         let (client, connection) = connected.map_err(|error| failure::failed(context(), error))?;
-        let driver = tokio::spawn(async move {
+        tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = crate::chain(&error), "a connection ended");
             }
         });
-        Ok((client, driver.abort_handle()))
+        Ok(client)
     }
 
     /// Host, port and database; no user, no password.

@@ -1,29 +1,30 @@
-//! A connection apart from the pool: made when it is needed, and again when it was lost.
+//! A connection that callers share: made when it is needed, and again when it was lost.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::connection::{Connection, Connector};
+use super::connection::Connection;
+use super::pool::Pool;
 use crate::Result;
 
 /// Those who share its connection are served in the order in which they ask.
 #[derive(Debug)]
 pub(super) struct Session {
-    connector: Connector,
+    pool: Pool,
     connection: Mutex<Option<Arc<Connection>>>,
 }
 
 impl Session {
-    pub(super) fn new(connector: Connector) -> Self {
-        Self { connector, connection: Mutex::default() }
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool, connection: Mutex::default() }
     }
 
     pub(super) async fn connection(&self) -> Result<Arc<Connection>> {
         let mut connection = self.connection.lock().await;
         match &*connection {
             Some(connection) if !connection.is_closed() => Ok(Arc::clone(connection)),
-            _ => Ok(Arc::clone(connection.insert(Arc::new(self.connector.connect().await?)))),
+            _ => Ok(Arc::clone(connection.insert(Arc::new(self.pool.get().await?)))),
         }
     }
 

@@ -28,8 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::Pool;
 use super::history::Histories;
+use super::pool::Pool;
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
 

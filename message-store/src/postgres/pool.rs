@@ -1,0 +1,135 @@
+//! The pools that lend connections.
+//!
+//! Problem: what was prepared, asked and remembered over a connection belongs to one history of the store (see [`super::history`]), and a pool
+//! that outlives a failover mixes connections to both. Fix: a pool lends connections of one history; when another one begins, a new
+//! pool takes its place. Why it is right: each connection is verified before it is lent for the first time, and a server cannot
+//! change its history without losing its connections.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use tokio::time::timeout;
+use tokio_postgres::NoTls;
+
+use super::connection::Connection;
+use super::history::Histories;
+use super::{PostgresOptions, failure};
+use crate::{Error, History, Result};
+
+/// How long the server may take to accept a connection, and to say which history it has.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+/// How many histories may begin while a caller waits for one connection.
+const CHANGES: u32 = 10;
+
+/// Lends connections, and makes them as they are needed.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: PostgresOptions,
+    histories: Arc<Histories>,
+    size: usize,
+    /// How long a caller waits for a free connection; for ever, if `None`.
+    wait: Option<Duration>,
+    current: Mutex<OfHistory>,
+}
+
+#[derive(Clone, Debug)]
+struct OfHistory {
+    history: History,
+    connections: deadpool_postgres::Pool,
+}
+
+impl Pool {
+    /// Lends at most `size` connections at a time.
+    pub(super) fn new(
+        options: PostgresOptions,
+        histories: &Arc<Histories>,
+        size: usize,
+        wait: Option<Duration>,
+    ) -> Result<Self> {
+        let history = histories.current();
+        let connections = make(&options, size, wait)?;
+        let current = Mutex::new(OfHistory { history, connections });
+        Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, current })))
+    }
+
+    /// A connection of the current history. The caller gives it back ([`Connection::give_back`]).
+    pub(super) async fn get(&self) -> Result<Connection> {
+        for _ in 0..CHANGES {
+            let OfHistory { history, connections } = self.0.current()?;
+            let object = match connections.get().await {
+                Ok(object) => object,
+                // Another history began, and this pool was closed.
+                Err(PoolError::Closed) if self.0.histories.current() != history => continue,
+                Err(error) => return Err(self.0.failed(error)),
+            };
+            let is_new = Object::metrics(&object).recycled.is_none();
+            let connection = Connection::lent(object, history, &self.0.histories);
+            if is_new {
+                self.0.verify(&connection).await?;
+            }
+            if connection.is_current() || !is_new {
+                return Ok(connection);
+            }
+        }
+        Err(Error::HistoryChanged { store: self.0.options.place() })
+    }
+
+    /// Works on a connection, and gives it back.
+    pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        let mut connection = self.get().await?;
+        let result = work(&mut connection).await;
+        connection.give_back();
+        result
+    }
+}
+
+impl Shared {
+    /// The pool of the current history. That of an earlier one is closed: who waits there comes here.
+    fn current(&self) -> Result<OfHistory> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = self.histories.current();
+        if current.history != history {
+            let connections = make(&self.options, self.size, self.wait)?;
+            let before = std::mem::replace(&mut *current, OfHistory { history, connections });
+            before.connections.close();
+        }
+        Ok(current.clone())
+    }
+
+    async fn verify(&self, connection: &Connection) -> Result<History> {
+        timeout(CONNECT_WITHIN, self.histories.verify(connection)).await.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    fn silent(&self) -> Error {
+        let context = format!("connecting to {}", self.options.place());
+        Error::backend(context, true, format!("no answer within {} s", CONNECT_WITHIN.as_secs()))
+    }
+
+    fn failed(&self, error: PoolError) -> Error {
+        let place = self.options.place();
+        match error {
+            PoolError::Backend(error) => failure::failed(format!("connecting to {place}"), error),
+            PoolError::Timeout(TimeoutType::Wait) => {
+                Error::backend(format!("waiting for a free connection to {place}"), true, error)
+            }
+            PoolError::Timeout(_) => self.silent(),
+            _ => Error::backend(format!("connecting to {place}"), false, error),
+        }
+    }
+}
+
+fn make(options: &PostgresOptions, size: usize, wait: Option<Duration>) -> Result<deadpool_postgres::Pool> {
+    let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(options.config().clone(), NoTls, fast);
+    let pool = deadpool_postgres::Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(wait)
+        .create_timeout(Some(CONNECT_WITHIN))
+        .runtime(Runtime::Tokio1)
+        .build();
+    pool.map_err(|error| Error::backend("making a connection pool", false, error))
+}
