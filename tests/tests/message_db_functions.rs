@@ -375,7 +375,7 @@ async fn the_role_writes_through_functions_alone() {
         ("SELECT last_value FROM message_store.messages_global_position_seq", true),
         ("SELECT message_store.write_message(gen_random_uuid()::varchar, 'a-1', 'T', '{}')", true),
         (
-            "SELECT message_store.append_messages('{b-1}', '{NULL}', '{1}', '{1}', '{-1}', '{0}', '{1}', '{1}', '{0}', ARRAY[gen_random_uuid()], '{T}', '{null}', '{null}'::jsonb[])",
+            "SELECT message_store.append_messages('{b-1}', '{NULL}', '{1}', '{1}', '{-1}', '{1}', ARRAY[gen_random_uuid()], '{T}', '{null}', '{null}'::jsonb[])",
             true,
         ),
         ("SELECT message_store.horizon()", true),

@@ -13,7 +13,9 @@ mod migrate;
 mod once;
 mod options;
 mod read;
+mod schema;
 mod session;
+mod state;
 mod view;
 
 use std::fmt;
@@ -34,6 +36,7 @@ use failure::{backend, pool_failure};
 use group_commit::GroupCommit;
 use listen::Listener;
 use look_up::LookUp;
+use migrate::Scope;
 use session::Session;
 
 pub use check::{Check, Finding, check};
@@ -74,7 +77,8 @@ pub struct PostgresStore {
 /// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
 /// be made. Nothing is changed then.
 pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
-    migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, adopt).await
+    let scope = if adopt { Scope::Adopt } else { Scope::Ours };
+    migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, scope).await
 }
 
 impl PostgresStore {
@@ -167,7 +171,7 @@ impl MessageStore for PostgresStore {
     async fn read_all(&self, read: Read) -> Result<Batch> {
         // Its writers publish no bound of what they are about to write.
         self.assert_ours("reading all messages")?;
-        read::all(&self.connection().await?, &read, &self.limits).await
+        read::all(&self.connection().await?, &self.place, &read, &self.limits).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
