@@ -16,7 +16,7 @@ DECLARE
   lock_key bigint;
 BEGIN
   IF cardinality(stream_names) = 1 THEN
-    PERFORM pg_advisory_xact_lock(message_store.hash_64(message_store.category(stream_names[1])));
+    lock_key := message_store.acquire_lock(stream_names[1]);
     RETURN;
   END IF;
   FOR lock_key IN
@@ -52,19 +52,21 @@ CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
 DECLARE
-  next_position bigint := message_store.next_global_position();
-  bound bigint := nullif(current_setting('message_store.lower_bound', true), '');
+  bound bigint := pg_sequence_last_value('message_store.messages_global_position_seq') + 1;
+  published text := current_setting('message_store.lower_bound', true);
 BEGIN
-  IF bound BETWEEN 0 AND next_position THEN
-    NULL;
-  ELSE
-    bound := next_position;
-    PERFORM set_config('message_store.lower_bound', bound::text, true);
+  IF bound IS NULL THEN
+    bound := message_store.next_global_position();
   END IF;
-  PERFORM pg_advisory_xact_lock_shared(
-    (1580899584 | ((bound >> 32) & 255))::int,
-    ((bound & 4294967295) - 2147483648)::int
-  );
+  IF published <> '' AND published::bigint BETWEEN 0 AND bound THEN
+    bound := published;
+  ELSE
+    published := set_config('message_store.lower_bound', bound::text, true);
+  END IF;
+  -- (IF is quicker than PERFORM: an expression is no query.)
+  IF pg_advisory_xact_lock_shared(1580899584 | (bound >> 32)::int & 255, ((bound & 4294967295) - 2147483648)::int) IS NULL THEN
+    NULL;
+  END IF;
 END $$;
 
 -- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has two numbers, and the
@@ -135,7 +137,6 @@ DECLARE
   current_versions bigint[];
   first_global_positions bigint[];
   message_streams int[];
-  message int := 0;
   stream int;
   version bigint;
   is_refused boolean := false;
@@ -156,25 +157,24 @@ BEGIN
     ORDER BY s.number
   );
 
-  -- Each message stands right after the one before it in its stream, whatever the caller asks for.
+  -- Each message stands right after the one before it in its stream, whatever the caller asks for. (No expected version: NULL.)
+  IF (1 <= ALL (part_sizes)) IS NOT TRUE THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part has no messages';
+  END IF;
   current_versions := versions;
   FOR part IN 1 .. cardinality(part_streams) LOOP
     stream := part_streams[part];
     version := current_versions[stream];
-    IF version IS NULL OR part_sizes[part] IS NULL OR part_sizes[part] < 1 THEN
-      RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('Part %s has no stream or no messages', part);
-    END IF;
-    is_refused := is_refused OR part_expected_versions[part] IS DISTINCT FROM version AND part_expected_versions[part] IS NOT NULL;
+    is_refused := is_refused OR part_expected_versions[part] <> version;
     FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
-      message := message + 1;
-      message_streams[message] := stream;
-      positions[message] := next_position;
+      positions := positions || next_position;
+      message_streams := message_streams || stream;
     END LOOP;
     current_versions[stream] := version + part_sizes[part];
   END LOOP;
-  IF message IS DISTINCT FROM cardinality(ids) THEN
+  IF cardinality(positions) IS DISTINCT FROM cardinality(ids) THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-      MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), message);
+      MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), cardinality(positions));
   END IF;
 
   IF is_refused OR EXISTS (SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id) THEN
@@ -185,7 +185,9 @@ BEGIN
   END IF;
 
   -- Global positions are drawn in the order of the messages.
-  PERFORM message_store.publish_lower_bound();
+  IF message_store.publish_lower_bound() IS NULL THEN
+    NULL;
+  END IF;
   global_positions := ARRAY(
     SELECT CASE
       WHEN m.first IS NOT NULL THEN m.first
