@@ -144,8 +144,8 @@ async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
     for sql in ["CREATE ROLE owner LOGIN", "CREATE DATABASE owned OWNER owner"] {
         admin.batch_execute(sql).await.unwrap();
     }
-    let as_owner = server.url().replace("postgres@", "owner@").replace("/postgres", "/owned");
-    let as_admin = server.url().replace("/postgres", "/owned");
+    let as_admin = server.url().rsplit_once('/').map(|(head, _)| format!("{head}/owned")).unwrap();
+    let as_owner = as_admin.replace("postgres@", "owner@");
 
     let warnings = Warnings::default();
     let guard = warnings.collect();

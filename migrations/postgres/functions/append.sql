@@ -64,7 +64,7 @@ BEGIN
     published := set_config('message_store.lower_bound', bound::text, true);
   END IF;
   -- (IF is quicker than PERFORM: an expression is no query.)
-  IF pg_advisory_xact_lock_shared(1580899584 | (bound >> 32)::int & 255, ((bound & 4294967295) - 2147483648)::int) IS NULL THEN
+  IF pg_advisory_xact_lock_shared(1580899584 | ((bound >> 32) & 255)::int, ((bound & 4294967295) - 2147483648)::int) IS NULL THEN
     NULL;
   END IF;
 END $$;
