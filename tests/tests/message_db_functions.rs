@@ -426,3 +426,23 @@ async fn a_version_conflict_is_one_under_every_isolation_level() {
         call(&ours, "ROLLBACK").await;
     }
 }
+
+/// The server itself refuses it, before the function can say more: the guide says so.
+#[tokio::test]
+async fn a_version_conflict_of_two_serializable_transactions_after_a_read_is_a_serialization_failure() {
+    let database = TestDatabase::create().await;
+    let (ours, theirs) = (connect(database.url(), None).await, connect(database.url(), None).await);
+    let write = |expected: &str| {
+        format!(
+            "SELECT message_store.write_message(gen_random_uuid()::varchar, 'account-1', 'A', '{{}}', NULL, {expected})"
+        )
+    };
+    call(&ours, &write("-1")).await;
+    for client in [&ours, &theirs] {
+        call(client, "SET default_transaction_isolation = 'serializable'").await;
+    }
+    call(&ours, "BEGIN").await;
+    call(&ours, "SELECT count(*) FROM message_store.get_stream_messages('account-1')").await;
+    assert_eq!(call(&theirs, &write("0")).await, "1");
+    assert!(call(&ours, &write("0")).await.starts_with("40001"));
+}

@@ -237,13 +237,14 @@ BEGIN
       LIMIT row_limit;
     RETURN;
   ELSIF get_category_messages.condition IS NULL THEN
-    -- A query of its own: so the index tells which rows are correlated.
+    -- A query of its own, so that the index tells which rows are correlated. With ANY the order stays one that messages_category alone
+    -- yields, and a row in it costs less to pass over than with the range.
     RETURN QUERY
       SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
         m.data::varchar, m.metadata::varchar, m.time
       FROM message_store.messages m
-      WHERE (message_store.category(m.stream_name), m.global_position) >= (get_category_messages.category, first)
-        AND message_store.category(m.stream_name) <= get_category_messages.category
+      WHERE message_store.category(m.stream_name) = ANY (ARRAY[get_category_messages.category])
+        AND m.global_position >= first
         AND message_store.category(m.metadata ->> 'correlationStreamName') = get_category_messages.correlation
         AND (size IS NULL OR mod(abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
       ORDER BY message_store.category(m.stream_name), m.global_position
