@@ -106,6 +106,8 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("F7", figures::growth::f7(&bench));
     figure!("F8", figures::commands::f8(&bench));
     figure!("F9", figures::sqlite::f9(&bench));
+    figure!("F10", figures::message_db::f10(&bench));
+    figure!("F11", figures::message_db::f11(&bench));
     figure!("Memory", figures::commands::memory(&bench));
     figure!("P", figures::peers::peers(&bench));
     figure!("R", figures::readers_safety::safety(&bench));

@@ -9,6 +9,7 @@ pub mod message_db;
 pub mod payment_api;
 pub mod postgres;
 pub mod subjects;
+pub mod warnings;
 
 /// The guide's chapters, so that their snippets are compiled and run.
 #[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]

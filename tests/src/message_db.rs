@@ -10,8 +10,11 @@ use crate::postgres::TestDatabase;
 /// The folder `database` of a Message DB package, to test with the original instead of our likeness of it.
 pub const MESSAGE_DB: &str = "MESSAGE_STORE_TEST_MESSAGE_DB";
 
+/// A folder with a folder of each release (`1.2.0/database`), likewise.
+pub const MESSAGE_DB_VERSIONS: &str = "MESSAGE_STORE_TEST_MESSAGE_DB_VERSIONS";
+
 /// The original's files, in the order in which it installs them.
-const FILES: [&str; 28] = [
+const FILES: [&str; 31] = [
     "schema/message-store.sql",
     "extensions/pgcrypto.sql",
     "tables/messages.sql",
@@ -40,7 +43,16 @@ const FILES: [&str; 28] = [
     "roles/message-store.sql",
     "privileges/schema.sql",
     "privileges/table.sql",
+    "privileges/sequence.sql",
+    "privileges/functions.sql",
+    "privileges/views.sql",
 ];
+
+/// Releases whose schemas differ: in the order of columns, and in the arguments of `get_last_stream_message`.
+pub const VERSIONS: [&str; 6] = ["1.1.6", "1.2.0", "1.2.3", "1.2.4", "1.2.6", "1.3.0"];
+
+/// The newest of them.
+pub const NEWEST: &str = "1.3.0";
 
 /// A database with Message DB's own schema: the original where [`MESSAGE_DB`] names it, else our likeness.
 ///
@@ -53,20 +65,85 @@ pub async fn message_db() -> TestDatabase {
     database
 }
 
+/// A database with the schema of a release: the original where [`MESSAGE_DB_VERSIONS`] names a folder that has it, else our likeness.
+///
+/// # Panics
+/// When it cannot be made.
+pub async fn message_db_of(version: &str) -> TestDatabase {
+    let database = TestDatabase::create_empty().await;
+    let original =
+        std::env::var_os(MESSAGE_DB_VERSIONS).map(|folder| Path::new(&folder).join(version).join("database"));
+    let client = connect(database.url(), None).await;
+    let installed = match original.filter(|folder| folder.is_dir()) {
+        Some(folder) => carry_out(&client, &folder, &FILES).await,
+        None => install_likeness(&client, version).await,
+    };
+    installed.unwrap_or_else(|error| panic!("{error:#}"));
+    database
+}
+
 /// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or our likeness.
 ///
 /// # Errors
 /// When a file cannot be read or carried out; the text names it.
 pub async fn install(url: &str, folder: Option<&Path>) -> Result<()> {
     let client = connect(url, None).await;
-    let Some(folder) = folder else {
-        return client.batch_execute(include_str!("message_db.sql")).await.context("our likeness of Message DB");
+    match folder {
+        Some(folder) => carry_out(&client, folder, &FILES).await,
+        None => install_likeness(&client, NEWEST).await,
+    }
+}
+
+/// Runs Message DB's scripts for functions and privileges over what is there.
+///
+/// # Panics
+/// When they cannot be carried out.
+pub async fn install_over(url: &str) {
+    let client = connect(url, None).await;
+    let installed = match std::env::var_os(MESSAGE_DB) {
+        Some(folder) => {
+            let files =
+                FILES.into_iter().filter(|file| file.starts_with("functions/") || file.starts_with("privileges/"));
+            carry_out(&client, Path::new(&folder), &files.collect::<Vec<_>>()).await
+        }
+        None => run(&client, &[FUNCTIONS, LAST_MESSAGE, PRIVILEGES], NEWEST).await,
     };
+    installed.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+async fn carry_out(client: &Client, folder: &Path, files: &[&str]) -> Result<()> {
     client.batch_execute("SET search_path = message_store, public").await?;
-    for file in FILES.iter().chain(&["privileges/sequence.sql", "privileges/functions.sql", "privileges/views.sql"]) {
+    for file in files {
         let path = folder.join(file);
         let sql = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         client.batch_execute(&sql).await.with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+const TYPE: &str = include_str!("message_db_sql/type.sql");
+const FUNCTIONS: &str = include_str!("message_db_sql/functions.sql");
+const LAST_MESSAGE: &str = include_str!("message_db_sql/last_message.sql");
+const INDEXES_AND_VIEWS: &str = include_str!("message_db_sql/indexes_and_views.sql");
+const PRIVILEGES: &str = include_str!("message_db_sql/privileges.sql");
+
+async fn install_likeness(client: &Client, version: &str) -> Result<()> {
+    let table = match version {
+        "1.1.6" | "1.2.0" | "1.2.3" => include_str!("message_db_sql/table_before_1_2_4.sql"),
+        _ => include_str!("message_db_sql/table.sql"),
+    };
+    let last_message = match version {
+        NEWEST => LAST_MESSAGE,
+        _ => include_str!("message_db_sql/last_message_before_1_3.sql"),
+    };
+    let scripts = ["CREATE SCHEMA message_store", table, TYPE, FUNCTIONS, last_message, INDEXES_AND_VIEWS, PRIVILEGES];
+    run(client, &scripts, version).await
+}
+
+async fn run(client: &Client, scripts: &[&str], version: &str) -> Result<()> {
+    client.batch_execute("SET search_path = message_store, public").await?;
+    for script in scripts {
+        client.batch_execute(&script.replace("{version}", version)).await.context("our likeness of Message DB")?;
     }
     Ok(())
 }

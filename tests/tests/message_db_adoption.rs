@@ -2,15 +2,16 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use message_store::consumer::Consumer;
 use message_store::postgres::{Installation, PostgresStore, check, migrate};
 use message_store::{Error, MessageStore, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
-use message_store_tests::message_db::{self, message_db, write_message};
+use message_store_tests::message_db::{self, VERSIONS, message_db, message_db_of, write_message};
 use message_store_tests::postgres::TestDatabase;
+use message_store_tests::warnings::Warnings;
 use tokio_postgres::Client;
 
 /// Everything that a client can see of the messages.
@@ -46,6 +47,187 @@ async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
     assert!(said.contains("ok       table messages"), "{said}");
 }
 
+/// Old clients that write, each to a stream of its own, without a pause.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    written: [Arc<AtomicUsize>; 4],
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Writers {
+    /// They are at work: each has written.
+    async fn start(url: &str) -> Self {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), <[Arc<AtomicUsize>; 4]>::default());
+        let task = |(number, count): (usize, &Arc<AtomicUsize>)| {
+            let (url, stop, count) = (url.to_owned(), Arc::clone(&stop), Arc::clone(count));
+            tokio::spawn(async move {
+                let client = message_db::connect(&url, Some("message_store")).await;
+                while !stop.load(Ordering::SeqCst) {
+                    let position = write_message(&client, &format!("old-{number}"), "{}").await.unwrap();
+                    let before = count.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(usize::try_from(position).unwrap(), before, "no gap and no position twice");
+                }
+            })
+        };
+        let tasks = written.iter().enumerate().map(task).collect();
+        let writers = Self { stop, written, tasks };
+        writers.write_more(1).await;
+        writers
+    }
+
+    /// Until each of them has written so many messages more.
+    async fn write_more(&self, messages: usize) {
+        for written in &self.written {
+            let before = written.load(Ordering::SeqCst);
+            while written.load(Ordering::SeqCst) < before + messages {
+                assert!(!self.tasks.iter().any(tokio::task::JoinHandle::is_finished), "a writer failed");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// How many messages they have written.
+    async fn stop(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.written.iter().map(|written| written.load(Ordering::SeqCst)).sum()
+    }
+}
+
+/// Adopts while a transaction is open that has done this, and old clients write. Whether they could write on before it ended.
+async fn adopt_beside(holding: &str) {
+    let database = message_db().await;
+    let holder = message_db::connect(database.url(), None).await;
+    holder.batch_execute(&format!("SET search_path = message_store, public; BEGIN; {holding}")).await.unwrap();
+    let writers = Writers::start(database.url()).await;
+    let adopting = tokio::spawn({
+        let url = database.url().to_owned();
+        async move { migrate(&url, true).await }
+    });
+    // Long enough for the adoption to have met whatever is in its way: each of these is at least a round trip and a commit.
+    writers.write_more(300).await;
+    assert!(!adopting.is_finished(), "it waits for the open transaction to end, for its last step at least");
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(adopting.await.unwrap().unwrap(), Installation::MessageDb);
+    writers.write_more(20).await;
+    writers.stop().await;
+    let report = check(database.url()).await.unwrap();
+    assert!(report.findings.iter().all(|finding| finding.problem.is_none() || finding.what == "fsync"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_adoption_beside_an_open_write_stalls_no_writer() {
+    adopt_beside("SELECT message_store.write_message(gen_random_uuid()::varchar, 'open-1', 'T', '{}')").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_adoption_beside_a_report_on_a_view_stalls_no_writer() {
+    adopt_beside("SELECT * FROM message_store.stream_summary").await;
+}
+
+/// A change of one of its functions that is not committed: the adoption cannot replace it, gives up, and tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_adoption_beside_a_change_of_a_function_tries_again() {
+    adopt_beside("ALTER FUNCTION message_store.hash_64 COST 200").await;
+}
+
+/// What an adoption did: an index that stands is asked for once more, and the lock for it is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_a_lock_on_the_table_that_is_waited_for_stalls_every_writer() {
+    let database = message_db().await;
+    let (holder, adopting) =
+        (message_db::connect(database.url(), None).await, message_db::connect(database.url(), None).await);
+    holder
+        .batch_execute("SET search_path = message_store, public; BEGIN; SELECT write_message(gen_random_uuid()::varchar, 'open-1', 'T', '{}')")
+        .await
+        .unwrap();
+    let waiting = tokio::spawn(async move {
+        adopting.batch_execute("CREATE UNIQUE INDEX IF NOT EXISTS messages_id ON message_store.messages (id)").await
+    });
+    let watching = message_db::connect(database.url(), None).await;
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'message_store.messages'::regclass";
+    while watching.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let writer = message_db::connect(database.url(), Some("message_store")).await;
+    writer.batch_execute("SET lock_timeout = '20ms'").await.unwrap();
+    let stalled = write_message(&writer, "account-1", "{}").await.unwrap_err();
+    assert_eq!(stalled.code().unwrap().code(), "55P03", "{stalled}");
+    holder.batch_execute("COMMIT").await.unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
+/// A function that another transaction has changed: the adoption says which transaction, and tries again.
+#[tokio::test]
+async fn an_adoption_names_the_transaction_that_is_in_its_way() {
+    let database = message_db().await;
+    let holder = message_db::connect(database.url(), None).await;
+    holder
+        .batch_execute("SET application_name = 'a long report'; BEGIN; ALTER FUNCTION message_store.hash_64 COST 200")
+        .await
+        .unwrap();
+    let pid: i32 = holder.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let warnings = Warnings::default();
+    let guard = warnings.collect();
+    let release = async {
+        while warnings.so_far().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (adopted, ()) = tokio::join!(migrate(database.url(), true), release);
+    drop(guard);
+    adopted.unwrap();
+    let said = warnings.so_far().concat();
+    for part in [format!("process {pid}"), "a long report".to_owned(), "since 2".to_owned()] {
+        assert!(said.contains(&part), "{said} should say {part}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_release_since_1_1_6_is_adopted_and_its_clients_go_on() {
+    for version in VERSIONS {
+        let database = message_db_of(version).await;
+        let client = message_db::connect(database.url(), Some("message_store")).await;
+        write_message(&client, "account-1", r#"{"amount": 1}"#).await.unwrap();
+        let before = dump(&client).await;
+        migrate(database.url(), true).await.unwrap();
+        assert_eq!(dump(&client).await, before, "{version}");
+        assert_eq!(write_message(&client, "account-1", "{}").await.unwrap(), 1, "{version}");
+        for (call, expected) in [
+            ("SELECT count(*) FROM get_stream_messages('account-1', 0, -1)", 2),
+            ("SELECT count(*) FROM get_category_messages('account')", 2),
+            ("SELECT position FROM get_last_stream_message('account-1')", 1),
+            ("SELECT count(*) FROM get_last_stream_message('account-1', 'Another')", 0),
+            ("SELECT stream_version('account-1')", 1),
+        ] {
+            let row = client.query_one(call, &[]).await.unwrap_or_else(|error| panic!("{version}: {call}: {error:?}"));
+            assert_eq!(row.get::<_, i64>(0), expected, "{version}: {call}");
+        }
+        let report = check(database.url()).await.unwrap();
+        let wrong = report.findings.iter().filter(|finding| finding.problem.is_some() && finding.what != "fsync");
+        assert_eq!(wrong.count(), 0, "{version}: {report}");
+    }
+}
+
+/// The function of one argument, left beside ours.
+#[tokio::test]
+async fn twin_an_old_function_that_stays_makes_calls_ambiguous_and_is_found() {
+    let database = message_db_of("1.2.6").await;
+    let client = message_db::connect(database.url(), None).await;
+    let sql = "SELECT pg_get_functiondef('message_store.get_last_stream_message(varchar)'::regprocedure)";
+    let old: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    migrate(database.url(), true).await.unwrap();
+    client.batch_execute(&old).await.unwrap();
+    let error =
+        client.query("SELECT * FROM message_store.get_last_stream_message('account-1')", &[]).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42725", "{error}");
+    let report = check(database.url()).await.unwrap().to_string();
+    assert!(report.contains("get_last_stream_message(character varying) stands beside it"), "{report}");
+}
+
 fn as_role(url: &str) -> String {
     format!("{url}?options=-c%20role%3Dmessage_store")
 }
@@ -61,30 +243,11 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     }
     let before = dump(&old).await;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let writing: Vec<_> = (0..4)
-        .map(|number| {
-            let (url, stop) = (database.url().to_owned(), Arc::clone(&stop));
-            tokio::spawn(async move {
-                let client = message_db::connect(&url, Some("message_store")).await;
-                let mut written = 0_usize;
-                while !stop.load(Ordering::SeqCst) || written < 20 {
-                    let position = write_message(&client, &format!("old-{number}"), "{}").await.unwrap();
-                    assert_eq!(usize::try_from(position).unwrap(), written, "no gap and no position twice");
-                    written += 1;
-                }
-                written
-            })
-        })
-        .collect();
+    let writers = Writers::start(database.url()).await;
     let adopted = migrate(database.url(), true).await.unwrap();
     assert_eq!(adopted, Installation::MessageDb);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    stop.store(true, Ordering::SeqCst);
-    let mut foreign = 0;
-    for writing in writing {
-        foreign += writing.await.unwrap();
-    }
+    writers.write_more(20).await;
+    let foreign = writers.stop().await;
 
     let after = dump(&old).await;
     assert_eq!(after[..before.len()], before, "ids, positions, contents and times stay");

@@ -375,7 +375,7 @@ async fn the_role_writes_through_functions_alone() {
         ("SELECT last_value FROM message_store.messages_global_position_seq", true),
         ("SELECT message_store.write_message(gen_random_uuid()::varchar, 'a-1', 'T', '{}')", true),
         (
-            "SELECT message_store.append_messages('{b-1}', '{NULL}', '{1}', '{1}', '{-1}', '{0}', '{1}', '{1}', '{0}', ARRAY[gen_random_uuid()], '{T}', '{null}', '{null}'::jsonb[])",
+            "SELECT message_store.append_messages('{b-1}', '{NULL}', '{1}', '{1}', '{-1}', '{1}', ARRAY[gen_random_uuid()], '{T}', '{null}', '{null}'::jsonb[])",
             true,
         ),
         ("SELECT message_store.horizon()", true),
@@ -425,4 +425,24 @@ async fn a_version_conflict_is_one_under_every_isolation_level() {
         assert!(answer.starts_with(expected), "{level}: {answer}");
         call(&ours, "ROLLBACK").await;
     }
+}
+
+/// The server itself refuses it, before the function can say more: the guide says so.
+#[tokio::test]
+async fn a_version_conflict_of_two_serializable_transactions_after_a_read_is_a_serialization_failure() {
+    let database = TestDatabase::create().await;
+    let (ours, theirs) = (connect(database.url(), None).await, connect(database.url(), None).await);
+    let write = |expected: &str| {
+        format!(
+            "SELECT message_store.write_message(gen_random_uuid()::varchar, 'account-1', 'A', '{{}}', NULL, {expected})"
+        )
+    };
+    call(&ours, &write("-1")).await;
+    for client in [&ours, &theirs] {
+        call(client, "SET default_transaction_isolation = 'serializable'").await;
+    }
+    call(&ours, "BEGIN").await;
+    call(&ours, "SELECT count(*) FROM message_store.get_stream_messages('account-1')").await;
+    assert_eq!(call(&theirs, &write("0")).await, "1");
+    assert!(call(&ours, &write("0")).await.starts_with("40001"));
 }

@@ -109,6 +109,41 @@ async fn a_view_on_postgres_sees_each_message_once_whatever_fails_and_whoever_up
     assert_eq!(balance().await, Some((50, 4)));
 }
 
+/// The row of a position, as it was last written: its transaction and its place.
+async fn version_of_the_position(client: &tokio_postgres::Client) -> Vec<String> {
+    let rows = client.query("SELECT xmin::text || ctid::text FROM message_store.view_positions", &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_update_of_a_view_on_postgres_that_finds_nothing_new_writes_nothing() {
+    let database = TestDatabase::create().await;
+    database.execute(TABLE).await;
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    let client = message_db::connect(database.url(), None).await;
+    let view = Balances::default();
+    assert_eq!(store.update_view(&view, &account()).await.unwrap(), 0);
+    assert!(version_of_the_position(&client).await.is_empty());
+    deposit(&store, 2).await;
+    assert_eq!(store.update_view(&view, &account()).await.unwrap(), 2);
+    let before = version_of_the_position(&client).await;
+    assert_eq!(store.update_view(&view, &account()).await.unwrap(), 0);
+    assert_eq!(version_of_the_position(&client).await, before);
+}
+
+/// The statement that an update began with before, which also writes what stands already.
+#[tokio::test]
+async fn twin_an_upsert_of_the_position_that_stands_writes_it_again() {
+    let database = TestDatabase::create().await;
+    let client = message_db::connect(database.url(), None).await;
+    let upsert = "INSERT INTO message_store.view_positions AS p (view, global_position) VALUES ('balances', 0) \
+                  ON CONFLICT (view) DO UPDATE SET global_position = p.global_position";
+    client.batch_execute(upsert).await.unwrap();
+    let before = version_of_the_position(&client).await;
+    client.batch_execute(upsert).await.unwrap();
+    assert_ne!(version_of_the_position(&client).await, before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_view_on_sqlite_sees_each_message_once_whatever_fails_and_whoever_updates_it() {
     let folder = tempfile::tempdir().unwrap();

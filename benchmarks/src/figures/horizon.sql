@@ -1,5 +1,5 @@
 -- The other way to keep readers of a category safe: writers take no lock on it, but publish a lower bound of what they will
--- draw, marked with the category; readers stop below the lowest bound of theirs.
+-- draw, marked with the category; readers stop below the lowest bound of theirs. (The mark of a later version keeps these functions in place.)
 
 CREATE FUNCTION message_store.publish_category_bound(category text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -13,12 +13,14 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions 1000
 BEGIN
   PERFORM message_store.publish_category_bound(c.name)
   FROM (SELECT DISTINCT message_store.category(stream_name) FROM unnest(stream_names) AS stream_name) AS c (name);
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.acquire_lock(stream_name varchar) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions 1000
 BEGIN
   PERFORM message_store.publish_category_bound(message_store.category(stream_name));
   RETURN 0;

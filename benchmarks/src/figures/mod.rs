@@ -3,6 +3,7 @@
 pub mod appends;
 pub mod commands;
 pub mod growth;
+pub mod message_db;
 pub mod peers;
 pub mod readers_safety;
 pub mod reads;

@@ -25,10 +25,7 @@ struct Arguments<'a> {
     append_parts: Vec<i32>,
     part_streams: Vec<i32>,
     part_expected_versions: Vec<Option<i64>>,
-    part_before: Vec<i32>,
     part_sizes: Vec<i32>,
-    message_streams: Vec<i32>,
-    message_before: Vec<i32>,
     ids: Vec<Uuid>,
     types: Vec<&'a str>,
     data: Vec<Option<Jsonb<'a>>>,
@@ -65,29 +62,24 @@ impl<'a> Arguments<'a> {
         known: impl Fn(&StreamName) -> Option<Position>,
     ) -> Self {
         let mut arguments = Self::default();
-        // The number of each stream, and how many messages it has been given so far.
-        let mut streams: HashMap<&str, (i32, i32)> = HashMap::new();
+        let mut numbers: HashMap<&str, i32> = HashMap::new();
         for appends in batch {
             arguments.append_parts.push(number(appends.len()));
             for Append { stream, expected, messages } in appends {
-                let (stream_number, before) = streams.entry(stream.as_str()).or_insert_with(|| {
+                let stream_number = numbers.entry(stream.as_str()).or_insert_with(|| {
                     arguments.stream_names.push(stream.as_str());
                     let expected = expected.number().filter(|expected| *expected >= 0);
                     arguments.known_positions.push(expected.or_else(|| known(stream).map(Position::get)));
-                    (number(arguments.stream_names.len()), 0)
+                    number(arguments.stream_names.len())
                 });
                 arguments.part_streams.push(*stream_number);
                 arguments.part_expected_versions.push(expected.number());
-                arguments.part_before.push(*before);
                 arguments.part_sizes.push(number(messages.len()));
                 for message in messages {
-                    arguments.message_streams.push(*stream_number);
-                    arguments.message_before.push(*before);
                     arguments.ids.push(message.id.as_uuid());
                     arguments.types.push(&message.message_type);
                     arguments.data.push(message.data.as_str().map(Jsonb));
                     arguments.metadata.push(message.metadata.as_str().map(Jsonb));
-                    *before += 1;
                 }
             }
         }
@@ -95,17 +87,14 @@ impl<'a> Arguments<'a> {
     }
 
     /// In the order of the function's parameters.
-    fn list(&self) -> [&(dyn ToSql + Sync); 13] {
+    fn list(&self) -> [&(dyn ToSql + Sync); 10] {
         [
             &self.stream_names,
             &self.known_positions,
             &self.append_parts,
             &self.part_streams,
             &self.part_expected_versions,
-            &self.part_before,
             &self.part_sizes,
-            &self.message_streams,
-            &self.message_before,
             &self.ids,
             &self.types,
             &self.data,

@@ -6,34 +6,9 @@ use tokio_postgres::Client;
 
 use super::failure::backend;
 use super::installation::{Installation, differences};
-use super::migrate::role_may_insert;
+use super::state::{Seen, roles_that_insert, sequence_problem, state};
 use super::{PostgresOptions, get};
 use crate::Result;
-
-/// The functions that Message DB's clients call.
-const MESSAGE_DB_FUNCTIONS: [&str; 12] = [
-    "acquire_lock(varchar)",
-    "cardinal_id(varchar)",
-    "category(varchar)",
-    "get_category_messages(varchar, bigint, bigint, varchar, bigint, bigint, varchar)",
-    "get_last_stream_message(varchar, varchar)",
-    "get_stream_messages(varchar, bigint, bigint, varchar)",
-    "hash_64(varchar)",
-    "id(varchar)",
-    "is_category(varchar)",
-    "message_store_version()",
-    "stream_version(varchar)",
-    "write_message(varchar, varchar, varchar, jsonb, jsonb, bigint)",
-];
-
-/// What we add to them, and what is not to be had without.
-const OUR_FUNCTIONS: [(&str, &str); 2] = [
-    (
-        "append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], uuid[], text[], jsonb[], jsonb[])",
-        "an append takes a round trip a message",
-    ),
-    ("horizon()", "all messages cannot be read"),
-];
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,24 +81,22 @@ pub async fn check(url: &str) -> Result<Check> {
     if installation != Installation::Nothing {
         let differences = differences(&client).await?;
         note("table messages".to_owned(), (!differences.is_empty()).then(|| differences.join("; ")));
-        for function in MESSAGE_DB_FUNCTIONS {
-            let problem = (!exists(&client, function).await?).then(|| "it is missing".to_owned());
-            note(format!("function {function}"), problem);
+        // Message DB's functions are what they are; what it lacks, the store does without.
+        let is_ours = installation != Installation::MessageDb;
+        for Seen { what, problem, is_missing, .. } in state(&client).await? {
+            if is_ours || is_missing {
+                note(what, problem);
+            }
         }
-        for (function, cost) in OUR_FUNCTIONS {
-            let problem = (!exists(&client, function).await?).then(|| format!("it is missing: {cost}"));
-            note(format!("function {function}"), problem);
-        }
-        let may_insert = role_may_insert(&client).await?;
-        let problem =
-            may_insert.then(|| "it may INSERT into the table, past the lock and the version check".to_owned());
-        note("role message_store".to_owned(), problem);
+        note("sequence of global positions".to_owned(), sequence_problem(&client).await?);
+        let inserting = roles_that_insert(&client).await?;
+        let problem = format!(
+            "{} may INSERT into the table, past the lock and the version check; revoke it with `migrate`",
+            inserting.join(", ")
+        );
+        note("rights on the table".to_owned(), (!inserting.is_empty()).then_some(problem));
     }
     Ok(Check { place: options.place(), installation, findings })
-}
-
-async fn exists(client: &Client, function: &str) -> Result<bool> {
-    one(client, "SELECT to_regprocedure('message_store.' || $1) IS NOT NULL", function).await
 }
 
 async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str, text: &str) -> Result<T> {

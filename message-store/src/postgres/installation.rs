@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::failure::backend;
 use super::get;
-use super::migrate::{applied_version, newest_version};
+use super::schema::{applied_version, newest_version};
 use crate::{Error, Result, StoreId};
 
 const INSTALLATION: &str = include_str!("sql/installation.sql");

@@ -1,114 +1,157 @@
-//! Making and upgrading the schema.
+//! Making and upgrading the schema, and putting right what is not as it should be.
 //!
-//! Problem: refinery takes no lock, and two processes that migrate an empty database at once both fail. Fix: an advisory
-//! lock on the migrating connection. It is not taken, and no right to create anything is needed, when the schema is current.
+//! Problems: two processes that migrate an empty database at once both fail; and a statement that waits for a lock on the table
+//! makes every writer wait behind it. Fixes: an advisory lock on the migrating connection, which is taken only when there is something
+//! to do; and a short `lock_timeout`: all is undone, the transactions in the way are named, and it is tried again.
 
 use std::time::{Duration, Instant};
 
-use refinery::embed_migrations;
 use tokio_postgres::Client;
+use tokio_postgres::error::{DbError, SqlState};
 
 use super::failure::backend;
-use super::installation::{Installation, assert_message_db, message_db_store_id};
+use super::installation::{Installation, assert_message_db};
+use super::schema::{self, Failed, newest_version};
+use super::state::{Seen, roles_that_insert, state};
 use crate::{Error, Result};
 
-embed_migrations!("migrations/postgres");
-
-const HISTORY: &str = "message_store.schema_history";
-/// The bytes of `msg_migr`: nobody else's by chance.
+/// The bytes of `msg_migr`: no other client's by chance.
 const LOCK: i64 = 0x6d73_675f_6d69_6772;
+/// How long a statement waits for a lock.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long it is tried; and how long the last step of an adoption waits for transactions that began before it.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
+const HOLDERS: &str = include_str!("sql/holders.sql");
 const TRANSACTIONS_UNDER_WAY: &str = include_str!("sql/transactions_under_way.sql");
-const ROLE_MAY_INSERT: &str = include_str!("sql/role_may_insert.sql");
-const REVOKE_DIRECT_WRITES: &str = include_str!("sql/revoke_direct_writes.sql");
-/// How long to wait for transactions that began before the adoption, before the last step of it is left to another time.
-const PATIENCE: Duration = Duration::from_mins(1);
+const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 
-/// The version of the schema that this library makes.
-pub(super) fn newest_version() -> i32 {
-    let versions = migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    versions.unwrap_or_default()
+/// What may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// What an open needs: our own schema, made or put right. It waits for no other transaction to end.
+    Open,
+    /// That, and direct writes to our own schema are revoked.
+    Ours,
+    /// Message DB's own schema as well.
+    Adopt,
 }
 
-/// The version of the schema that is there.
-pub(super) async fn applied_version(client: &Client) -> Result<Option<i32>> {
-    let sql = format!("SELECT max(version) FROM {HISTORY}");
-    let row = client.query_one(&sql, &[]).await.map_err(backend("reading the schema's version"))?;
-    super::get(&row, 0)
-}
-
-/// Makes or upgrades the schema, unless it is current. Message DB's own is upgraded only when it is to be adopted; what was found is
-/// returned.
-pub(super) async fn migrate(client: &mut Client, adopt: bool) -> Result<Installation> {
+/// Makes, upgrades or puts right the schema, unless it is as it should be. Message DB's own is upgraded only when it is to be adopted;
+/// what was found is returned.
+pub(super) async fn migrate(client: &mut Client, scope: Scope) -> Result<Installation> {
     let found = Installation::find(client).await?;
-    let is_done = found.is_current() && (!adopt || !role_may_insert(client).await?);
-    if is_done || (found == Installation::MessageDb && !adopt) {
+    if found == Installation::MessageDb && scope != Scope::Adopt {
         return Ok(found);
     }
-    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(backend("waiting for the migration lock"))?;
-    let migrated = match migrate_locked(client).await {
-        Ok(()) if adopt => revoke_direct_writes(client).await,
-        migrated => migrated,
-    };
-    client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
-    migrated.map(|()| found)
+    let wrong = problems(client, found).await?;
+    let revokes = scope != Scope::Open && !roles_that_insert(client).await?.is_empty();
+    if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || revokes {
+        client
+            .execute("SELECT pg_advisory_lock($1)", &[&LOCK])
+            .await
+            .map_err(backend("waiting for the migration lock"))?;
+        let migrated = match migrate_locked(client).await {
+            Ok(()) if scope != Scope::Open => revoke_inserts(client).await,
+            migrated => migrated,
+        };
+        let unlock = "SELECT pg_advisory_unlock($1)";
+        client.execute(unlock, &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
+        migrated?;
+    } else if scope == Scope::Open && !wrong.iter().any(|seen| seen.is_serious) {
+        return Ok(found);
+    }
+    for Seen { what, problem, is_serious, .. } in problems(client, Installation::find(client).await?).await? {
+        let problem = problem.unwrap_or_default();
+        if is_serious {
+            let text = format!("{what}: {problem}; the schema's owner puts it right with `migrate`");
+            return Err(Error::backend("checking the schema message_store", false, text));
+        }
+        tracing::warn!("{what}: {problem}");
+    }
+    Ok(found)
+}
+
+/// What is wrong with a schema of ours.
+async fn problems(client: &Client, found: Installation) -> Result<Vec<Seen>> {
+    if !found.is_current() {
+        return Ok(Vec::new());
+    }
+    Ok(state(client).await?.into_iter().filter(|seen| seen.problem.is_some()).collect())
 }
 
 async fn migrate_locked(client: &mut Client) -> Result<()> {
-    // Somebody else may have done it while we waited.
+    // Another process may have done it while we waited.
     let found = Installation::find(client).await?;
-    if found.is_current() {
+    if found.is_current() && !problems(client, found).await?.iter().any(|seen| seen.is_mendable) {
         return Ok(());
     }
     if found == Installation::MessageDb {
         assert_message_db(client).await?;
     }
-    let schema = "CREATE SCHEMA IF NOT EXISTS message_store";
-    client.batch_execute(schema).await.map_err(backend("creating the schema message_store"))?;
-
-    // All of them in one transaction. The history's table is made before it, and must not outlive a failure.
-    let mut runner = migrations::runner().set_grouped(true);
-    runner.set_migration_table_name(HISTORY);
-    if let Err(error) = runner.run_async(client).await {
-        if found == Installation::MessageDb {
-            let undo = format!("DROP TABLE IF EXISTS {HISTORY}");
-            client.batch_execute(&undo).await.map_err(backend("undoing a failed migration"))?;
+    let context = "making the schema message_store; nothing was changed";
+    let began = Instant::now();
+    loop {
+        let error = match attempt(client, found).await {
+            Ok(()) => break,
+            Err(Failed::Other(error)) => return Err(error),
+            Err(Failed::Server(error)) => error,
+        };
+        if !error.as_db_error().is_some_and(is_in_the_way) {
+            return Err(backend(context)(error));
         }
-        return Err(Error::backend("making the schema message_store; nothing was changed", false, error));
-    }
-    if found == Installation::MessageDb {
-        // Positions keep their meaning: the store is who it was.
-        let id = message_db_store_id(client).await?;
-        let sql = "UPDATE message_store.store_identity SET store_id = $1";
-        client.execute(sql, &[&id.as_uuid()]).await.map_err(backend("keeping the store's identity"))?;
+        let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
+        let holders =
+            super::get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
+        if began.elapsed() > GIVE_UP_AFTER {
+            let text = format!("{error}. These hold locks in the schema: {holders}");
+            return Err(Error::backend(context, true, text));
+        }
+        tracing::warn!(%error, %holders, "the schema message_store is locked; it is tried again");
+        tokio::time::sleep(PAUSE).await;
     }
     tracing::info!(from = %found, to = newest_version(), "the schema message_store is current");
     Ok(())
 }
 
-/// Whether Message DB's role may write past its functions.
-pub(super) async fn role_may_insert(client: &Client) -> Result<bool> {
-    super::get(&client.query_one(ROLE_MAY_INSERT, &[]).await.map_err(backend("reading privileges"))?, 0)
+async fn attempt(client: &mut Client, found: Installation) -> Result<(), Failed> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(LOCK_TIMEOUT).await?;
+    schema::make(&transaction, found).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Whether another transaction holds what this one needs, or has changed the same function or role.
+fn is_in_the_way(error: &DbError) -> bool {
+    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(error.code())
+        || error.message() == "tuple concurrently updated"
 }
 
 /// The last step of an adoption. A call of Message DB's own `write_message` that began before its function was replaced still
 /// needs the right to INSERT: so the right is revoked when every transaction of that time has ended.
-async fn revoke_direct_writes(client: &Client) -> Result<()> {
-    if !role_may_insert(client).await? {
+async fn revoke_inserts(client: &Client) -> Result<()> {
+    let roles = roles_that_insert(client).await?;
+    if roles.is_empty() {
         return Ok(());
     }
     let began = Instant::now();
     let old = transactions_under_way(client).await?;
     while transactions_under_way(client).await?.iter().any(|transaction| old.contains(transaction)) {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > GIVE_UP_AFTER {
             tracing::warn!(
-                "a transaction that began before the adoption is still open: adopt again to revoke the role's INSERT"
+                "a transaction that began before the adoption is still open: migrate again to revoke the right to INSERT"
             );
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    client.batch_execute(REVOKE_DIRECT_WRITES).await.map_err(backend("revoking the role's direct writes"))
+    for role in roles {
+        let sql = REVOKE_INSERTS.replace("{role}", &role);
+        client.batch_execute(&sql).await.map_err(backend("revoking direct writes"))?;
+    }
+    Ok(())
 }
 
 async fn transactions_under_way(client: &Client) -> Result<Vec<String>> {

@@ -17,7 +17,9 @@ mod options;
 mod planted_bug;
 mod pool;
 mod read;
+mod schema;
 mod session;
+mod state;
 mod view;
 
 use std::fmt;
@@ -39,6 +41,7 @@ use group_commit::GroupCommit;
 use history::Histories;
 use listen::Listener;
 use look_up::LookUp;
+use migrate::Scope;
 use pool::Pool;
 use session::Session;
 
@@ -84,7 +87,8 @@ pub struct PostgresStore {
 /// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
 /// be made. Nothing is changed then.
 pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
-    migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, adopt).await
+    let scope = if adopt { Scope::Adopt } else { Scope::Ours };
+    migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, scope).await
 }
 
 impl PostgresStore {
@@ -188,7 +192,7 @@ impl MessageStore for PostgresStore {
     async fn read_all(&self, read: Read) -> Result<Batch> {
         // Its writers publish no bound of what they are about to write.
         self.assert_ours("reading all messages")?;
-        self.pool.with(async |connection| read::all(connection, &read, &self.limits).await).await
+        self.pool.with(async |connection| read::all(connection, &self.place, &read, &self.limits).await).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {

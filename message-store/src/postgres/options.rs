@@ -95,7 +95,7 @@ impl PostgresOptions {
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect().await?;
-        let is_message_db = migrate::migrate(&mut client, false).await? == Installation::MessageDb;
+        let is_message_db = migrate::migrate(&mut client, migrate::Scope::Open).await? == Installation::MessageDb;
         let store_id =
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;

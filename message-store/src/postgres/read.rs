@@ -6,12 +6,13 @@
 //! order of its positions, and every snapshot of the database holds a beginning of the category, without gaps but those that stay. A
 //! reader needs nothing for that: it holds for any SELECT, under every isolation level, on a standby, in a dump.
 //!
-//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `V2__append.sql`. It holds on
+//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `functions/append.sql`. It holds on
 //! the primary, and for statements that begin after the horizon was taken.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -56,11 +57,17 @@ pub(super) async fn category(client: &Connection, category: &Category, read: &Re
     batch(client, CATEGORY, &category.as_str(), read, limits).await
 }
 
-/// In a statement of its own before the read: see `V2__append.sql` for why that is right.
-pub(super) async fn all(client: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
-    let row = query(client, HORIZON, &[]).await?;
-    let horizon: i64 = row.first().map(|row| get(row, 0)).transpose()?.unwrap_or(0);
-    batch(client, ALL, &horizon, read, limits).await
+/// In a statement of its own before the read: see `functions/append.sql` for why that is right.
+pub(super) async fn all(client: &Connection, place: &str, read: &Read, limits: &Limits) -> Result<Batch> {
+    let statement = client.prepare_cached(HORIZON).await.map_err(backend("reading messages"))?;
+    let row = client.query_one(&statement, &[]).await.map_err(|error| {
+        if error.code() != Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+            return backend("reading messages")(error);
+        }
+        let what = "reading all messages on a standby, which does not know which positions are still being written; read them on the primary";
+        Error::Unsupported { store: place.to_owned(), what: what.to_owned() }
+    })?;
+    batch(client, ALL, &get::<i64>(&row, 0)?, read, limits).await
 }
 
 async fn batch(

@@ -26,8 +26,9 @@ pub trait View: Send + Sync {
     async fn apply(&self, transaction: &Transaction<'_>, message: &Message) -> Result<(), Source>;
 }
 
-const BEGIN: &str = "INSERT INTO message_store.view_positions AS p (view, global_position) VALUES ($1, 0) \
-                     ON CONFLICT (view) DO UPDATE SET global_position = p.global_position RETURNING global_position";
+const FROM: &str = "SELECT global_position FROM message_store.view_positions WHERE view = $1";
+const BEGIN: &str =
+    "INSERT INTO message_store.view_positions (view, global_position) VALUES ($1, 0) ON CONFLICT (view) DO NOTHING";
 const LOCK: &str = "SELECT global_position FROM message_store.view_positions WHERE view = $1 FOR UPDATE";
 const SAVE: &str = "UPDATE message_store.view_positions SET global_position = $2 WHERE view = $1";
 
@@ -43,9 +44,9 @@ impl PostgresStore {
         loop {
             let row = self
                 .pool
-                .with(async |connection| connection.query_one(BEGIN, &[&view.name()]).await.map_err(backend(context)))
+                .with(async |connection| connection.query_opt(FROM, &[&view.name()]).await.map_err(backend(context)))
                 .await?;
-            let from: i64 = get(&row, 0)?;
+            let from: i64 = row.map(|row| get(&row, 0)).transpose()?.unwrap_or_default();
             let read = Read::from(GlobalPosition::new(from).next());
             // Before a connection is taken for the transaction: nobody holds one while waiting for another.
             let batch = self.read_category(category, read.clone()).await?;
@@ -54,6 +55,7 @@ impl PostgresStore {
             }
             let mut connection = self.pool.get().await?;
             let transaction = connection.transaction().await.map_err(backend(context))?;
+            transaction.execute(BEGIN, &[&view.name()]).await.map_err(backend(context))?;
             let row = transaction.query_one(LOCK, &[&view.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
                 // Another process was quicker.

@@ -81,14 +81,19 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     Ok(format!("{head}/{}", tail.replacen(old, name, 1)))
 }
 
-/// The name of the template, made by whoever comes first. It is named after the migrations, so that others never meet it.
+/// The name of the template, which the first caller makes. It is named after the schema's files, so that others never meet it.
 async fn template(server: &str) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/postgres");
-    let mut files: Vec<_> = std::fs::read_dir(migrations)?.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
-    files.sort();
-    for file in files {
-        std::fs::read(file)?.hash(&mut hasher);
+    for folder in ["../migrations/postgres", "../migrations/postgres/functions", "../message-store/src/postgres/sql"] {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))? {
+            files.push(entry?.path());
+        }
+        files.retain(|file| file.is_file());
+        files.sort();
+        for file in files {
+            std::fs::read(file)?.hash(&mut hasher);
+        }
     }
     let name = format!("message_store_template_{:016x}", hasher.finish());
 

@@ -26,6 +26,8 @@ pub struct LocalServer {
 pub enum Purpose {
     /// To be quick, and thrown away.
     Tests,
+    /// With the settings that a server has by itself, but that it need not wait for the disk.
+    Defaults,
     /// As in production: what is committed is on disk.
     Measuring,
 }
@@ -34,6 +36,7 @@ impl Purpose {
     fn settings(self) -> Vec<&'static str> {
         match self {
             Self::Tests => vec!["fsync=off", "max_connections=400"],
+            Self::Defaults => vec!["fsync=off"],
             // No checkpoint falls into one round and spares another.
             Self::Measuring => vec![
                 "max_connections=400",
@@ -61,7 +64,7 @@ impl LocalServer {
     pub async fn start(purpose: Purpose) -> Result<Self> {
         let programs = find_programs()?;
         let account = account_to_become()?;
-        let folder = new_folder(account)?;
+        let folder = folder_for(account)?;
         let data = folder.path().join("data");
         let output = command(programs.join("initdb"), account)
             .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
@@ -70,24 +73,38 @@ impl LocalServer {
             .context("initdb could not be started")?;
         ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
 
-        Self::run(programs, account, folder, purpose).await
+        Self::launch(programs, account, folder, &purpose.settings()).await
+    }
+
+    /// A hot standby of this server, on this machine as well.
+    ///
+    /// # Errors
+    /// When the copy cannot be made, or the server does not start.
+    pub async fn standby(&self, purpose: Purpose) -> Result<Self> {
+        let folder = self.copy(&["--write-recovery-conf"])?;
+        Self::launch(self.programs.clone(), self.account, folder, &purpose.settings()).await
     }
 
     /// Makes a standby of this one as it is now, and starts it. It is told of nothing that is written from now on.
     ///
     /// # Errors
-    /// As [`LocalServer::start`].
+    /// As [`LocalServer::standby`].
     pub async fn standby_of_now(&self) -> Result<Self> {
-        let folder = new_folder(self.account)?;
-        let data = folder.path().join("data");
+        let folder = self.copy(&[])?;
+        std::fs::File::create(folder.path().join("data/standby.signal"))?;
+        Self::launch(self.programs.clone(), self.account, folder, &Purpose::Tests.settings()).await
+    }
+
+    fn copy(&self, arguments: &[&str]) -> Result<TempDir> {
+        let folder = folder_for(self.account)?;
         let output = command(self.programs.join("pg_basebackup"), self.account)
-            .args(["-d", &self.url, "-X", "stream", "-c", "fast", "-D"])
-            .arg(&data)
+            .args(arguments)
+            .args(["--wal-method=stream", "--checkpoint=fast", "--dbname", &self.url, "--pgdata"])
+            .arg(folder.path().join("data"))
             .output()
             .context("pg_basebackup could not be started")?;
         ensure!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-        std::fs::File::create(data.join("standby.signal"))?;
-        Self::run(self.programs.clone(), self.account, folder, Purpose::Tests).await
+        Ok(folder)
     }
 
     /// Makes a standby the primary.
@@ -103,20 +120,19 @@ impl LocalServer {
         Ok(())
     }
 
-    /// On the cluster in this folder.
-    async fn run(programs: PathBuf, account: Option<Account>, folder: TempDir, purpose: Purpose) -> Result<Self> {
-        let data = folder.path().join("data");
-        let log = folder.path().join("log");
+    /// Starts a server of the data in the folder.
+    async fn launch(programs: PathBuf, account: Option<Account>, folder: TempDir, settings: &[&str]) -> Result<Self> {
+        let (data, log) = (folder.path().join("data"), folder.path().join("log"));
         let mut last_failure = None;
         for _ in 0..5 {
-            // Free now; should somebody take it before the server does, another is tried.
+            // Free now; if it is taken before the server starts, another is tried.
             let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
             let mut server = command(programs.join("postgres"), account)
                 .arg("-D")
                 .arg(&data)
                 .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
                 .arg(folder.path())
-                .args(purpose.settings().into_iter().flat_map(|setting| ["-c", setting]))
+                .args(settings.iter().flat_map(|setting| ["-c", *setting]))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(std::fs::File::create(&log)?)
@@ -168,7 +184,7 @@ impl LocalServer {
     }
 }
 
-fn new_folder(account: Option<Account>) -> Result<TempDir> {
+fn folder_for(account: Option<Account>) -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
     if let Some(Account { user, group }) = account {
         chown(folder.path(), Some(user), Some(group))?;

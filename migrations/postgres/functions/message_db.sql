@@ -5,40 +5,40 @@
 
 DO $$
 BEGIN
-  CREATE TYPE message_store.message AS (
-    id varchar,
-    stream_name varchar,
-    type varchar,
-    position bigint,
-    global_position bigint,
-    data varchar,
-    metadata varchar,
-    time timestamp
-  );
-EXCEPTION WHEN duplicate_object THEN
-  NULL;
+  IF to_regtype('message_store.message') IS NULL THEN
+    CREATE TYPE message_store.message AS (
+      id varchar,
+      stream_name varchar,
+      type varchar,
+      position bigint,
+      global_position bigint,
+      data varchar,
+      metadata varchar,
+      time timestamp
+    );
+  END IF;
 END $$;
 
+-- Before 1.3.0 it had one argument. Beside ours, a call with one argument would be ambiguous.
+DROP FUNCTION IF EXISTS message_store.get_last_stream_message(varchar);
+
 CREATE OR REPLACE FUNCTION message_store.message_store_version() RETURNS varchar
-LANGUAGE sql VOLATILE
-RETURN '1.3.0';
+LANGUAGE sql VOLATILE AS $$
+-- message-store functions {version}
+SELECT '1.3.0'::varchar;
+$$;
 
--- Whether one of these settings of Message DB is on: then functions say what they were asked.
-CREATE FUNCTION message_store.is_on(VARIADIC settings text[]) RETURNS boolean
-LANGUAGE sql STABLE
-RETURN (SELECT coalesce(bool_or(current_setting('message_store.' || setting, true) = 'on'), false) FROM unnest(settings) AS setting);
+-- Whether this setting of Message DB is on, or the one for all: then functions say what they were asked.
+CREATE OR REPLACE FUNCTION message_store.is_on(setting text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+-- message-store functions {version}
+SELECT coalesce(current_setting('message_store.debug', true) = 'on', false)
+  OR coalesce(current_setting('message_store.' || setting, true) = 'on', false);
+$$;
 
--- Whether a condition may be pasted into a query. The owner allows it (UPDATE message_store.sql_condition SET allowed = true),
--- and then a session has to ask for it, as with Message DB. A session's setting alone is no security boundary.
-CREATE TABLE message_store.sql_condition (
-  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-  allowed boolean NOT NULL DEFAULT false
-);
-
-INSERT INTO message_store.sql_condition DEFAULT VALUES;
-
-CREATE FUNCTION message_store.assert_sql_condition() RETURNS void
+CREATE OR REPLACE FUNCTION message_store.assert_sql_condition() RETURNS void
 LANGUAGE plpgsql STABLE AS $$
+-- message-store functions {version}
 BEGIN
   IF NOT (SELECT allowed FROM message_store.sql_condition)
     OR coalesce(current_setting('message_store.sql_condition', true), 'off') = 'off'
@@ -47,19 +47,27 @@ BEGIN
   END IF;
 END $$;
 
--- The lock of the stream's category, until the transaction ends.
+-- The lock of the stream's category, until the transaction ends. (IF is quicker than PERFORM: an expression is no query. And functions of one
+-- query are in plpgsql, which keeps the plan: one in SQL is planned anew in each transaction, unless the planner can put it in
+-- the place of the call.)
 CREATE OR REPLACE FUNCTION message_store.acquire_lock(stream_name varchar) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 DECLARE
   lock_key bigint := message_store.hash_64(message_store.category(stream_name));
 BEGIN
-  PERFORM pg_advisory_xact_lock(lock_key);
+  IF pg_advisory_xact_lock(lock_key) IS NULL THEN
+    NULL;
+  END IF;
   RETURN lock_key;
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint
-LANGUAGE sql VOLATILE
-RETURN (SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = stream_version.stream_name);
+LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
+BEGIN
+  RETURN (SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = stream_version.stream_name);
+END $$;
 
 CREATE OR REPLACE FUNCTION message_store.write_message(
   id varchar,
@@ -70,23 +78,31 @@ CREATE OR REPLACE FUNCTION message_store.write_message(
   expected_version bigint DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
 #variable_conflict use_column
 DECLARE
+  lock_key bigint;
   current_version bigint;
 BEGIN
-  IF message_store.is_on('debug_write', 'debug') THEN
+  IF message_store.is_on('debug_write') THEN
     RAISE NOTICE '» write_message %', jsonb_build_object('id', write_message.id, 'stream_name', write_message.stream_name,
       'type', write_message.type, 'data', write_message.data, 'metadata', write_message.metadata,
       'expected_version', write_message.expected_version);
   END IF;
 
-  PERFORM message_store.acquire_lock(write_message.stream_name);
-  current_version := coalesce(message_store.stream_version(write_message.stream_name), -1);
+  lock_key := message_store.acquire_lock(write_message.stream_name);
+  current_version := coalesce(
+    (SELECT m.position FROM message_store.messages m WHERE m.stream_name = write_message.stream_name
+      ORDER BY m.position DESC LIMIT 1),
+    -1
+  );
   IF write_message.expected_version <> current_version THEN
     RAISE EXCEPTION 'Wrong expected version: % (Stream: %, Stream Version: %)',
       write_message.expected_version, write_message.stream_name, current_version;
   END IF;
-  PERFORM message_store.publish_lower_bound();
+  IF message_store.publish_lower_bound() IS NULL THEN
+    NULL;
+  END IF;
 
   IF current_setting('transaction_isolation') = 'read committed' THEN
     INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata)
@@ -126,13 +142,14 @@ CREATE OR REPLACE FUNCTION message_store.get_stream_messages(
   condition varchar DEFAULT NULL
 ) RETURNS SETOF message_store.message
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 #variable_conflict use_column
 DECLARE
   first bigint := coalesce(get_stream_messages.position, 0);
   -- No limit at all is -1.
   row_limit bigint := nullif(coalesce(get_stream_messages.batch_size, 1000), -1);
 BEGIN
-  IF message_store.is_on('debug_get', 'debug') THEN
+  IF message_store.is_on('debug_get') THEN
     RAISE NOTICE '» get_stream_messages %', jsonb_build_object('stream_name', get_stream_messages.stream_name,
       'position', first, 'batch_size', get_stream_messages.batch_size, 'condition', get_stream_messages.condition);
   END IF;
@@ -173,6 +190,7 @@ CREATE OR REPLACE FUNCTION message_store.get_category_messages(
   condition varchar DEFAULT NULL
 ) RETURNS SETOF message_store.message
 LANGUAGE plpgsql VOLATILE SET max_parallel_workers_per_gather = 0 AS $$
+-- message-store functions {version}
 #variable_conflict use_column
 DECLARE
   first bigint := coalesce(get_category_messages.position, 1);
@@ -182,7 +200,7 @@ DECLARE
   group_text text := format('(Consumer Group Member: %s, Consumer Group Size: %s)',
     coalesce(member::text, '<NULL>'), coalesce(size::text, '<NULL>'));
 BEGIN
-  IF message_store.is_on('debug_get', 'debug') THEN
+  IF message_store.is_on('debug_get') THEN
     RAISE NOTICE '» get_category_messages %', jsonb_build_object('category', get_category_messages.category,
       'position', first, 'batch_size', get_category_messages.batch_size, 'correlation', get_category_messages.correlation,
       'consumer_group_member', member, 'consumer_group_size', size, 'condition', get_category_messages.condition);
@@ -207,15 +225,27 @@ BEGIN
   -- Message DB's bound: a larger size is out of range.
   size := size::smallint;
 
-  IF get_category_messages.condition IS NULL THEN
+  IF get_category_messages.condition IS NULL AND get_category_messages.correlation IS NULL THEN
     RETURN QUERY
       SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
         m.data::varchar, m.metadata::varchar, m.time
       FROM message_store.messages m
       WHERE (message_store.category(m.stream_name), m.global_position) >= (get_category_messages.category, first)
         AND message_store.category(m.stream_name) <= get_category_messages.category
-        AND (get_category_messages.correlation IS NULL
-          OR message_store.category(m.metadata ->> 'correlationStreamName') = get_category_messages.correlation)
+        AND (size IS NULL OR mod(abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
+      ORDER BY message_store.category(m.stream_name), m.global_position
+      LIMIT row_limit;
+    RETURN;
+  ELSIF get_category_messages.condition IS NULL THEN
+    -- A query of its own, so that the index tells which rows are correlated. With ANY the order stays one that messages_category alone
+    -- yields, and a row in it costs less to pass over than with the range.
+    RETURN QUERY
+      SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
+        m.data::varchar, m.metadata::varchar, m.time
+      FROM message_store.messages m
+      WHERE message_store.category(m.stream_name) = ANY (ARRAY[get_category_messages.category])
+        AND m.global_position >= first
+        AND message_store.category(m.metadata ->> 'correlationStreamName') = get_category_messages.correlation
         AND (size IS NULL OR mod(abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
       ORDER BY message_store.category(m.stream_name), m.global_position
       LIMIT row_limit;
@@ -237,9 +267,10 @@ CREATE OR REPLACE FUNCTION message_store.get_last_stream_message(
   type varchar DEFAULT NULL
 ) RETURNS SETOF message_store.message
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 #variable_conflict use_column
 BEGIN
-  IF message_store.is_on('debug_get', 'debug') THEN
+  IF message_store.is_on('debug_get') THEN
     RAISE NOTICE '» get_last_message %',
       jsonb_build_object('stream_name', get_last_stream_message.stream_name, 'type', get_last_stream_message.type);
   END IF;

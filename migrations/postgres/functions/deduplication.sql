@@ -1,25 +1,10 @@
--- De-duplication with a window: keys of what came from outside, with what was answered.
---
--- Key, messages and answer are written in one transaction, or none is: there is no state in between that a crash could leave
--- behind. Whether a key has expired is asked by the statement that takes it, by this database's clock; sweeping is nothing
--- but garbage collection.
-
-CREATE TABLE message_store.deduplication (
-  scope text NOT NULL,
-  key text NOT NULL,
-  seen_at timestamptz NOT NULL,
-  expires_at timestamptz NOT NULL,
-  fingerprint text NOT NULL,
-  result jsonb,
-  PRIMARY KEY (scope, key)
-);
-
-CREATE INDEX deduplication_expires_at ON message_store.deduplication (expires_at);
+-- De-duplication with a window: the functions that take, find and remove keys. The roles that write need no right on the table.
 
 -- The key's holder, unless it has expired; with is_sliding, its window begins anew.
-CREATE FUNCTION message_store.seen(seen_scope text, seen_key text, lifetime interval, is_sliding boolean)
+CREATE OR REPLACE FUNCTION message_store.seen(seen_scope text, seen_key text, lifetime interval, is_sliding boolean)
 RETURNS TABLE (first_seen_at timestamptz, first_fingerprint text, first_result text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
 BEGIN
   IF is_sliding THEN
     UPDATE message_store.deduplication d SET expires_at = clock_timestamp() + lifetime
@@ -31,10 +16,11 @@ BEGIN
     WHERE d.scope = seen_scope AND d.key = seen_key AND d.expires_at > clock_timestamp();
 END $$;
 
--- Takes the key, if it is free or has expired. Whoever comes while another transaction takes it waits for that to end.
-CREATE FUNCTION message_store.take_key(taken_scope text, taken_key text, lifetime interval, taken_fingerprint text, result_text text)
+-- Takes the key, if it is free or has expired. A call waits for another transaction that is taking the key.
+CREATE OR REPLACE FUNCTION message_store.take_key(taken_scope text, taken_key text, lifetime interval, taken_fingerprint text, result_text text)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
 BEGIN
   INSERT INTO message_store.deduplication AS d (scope, key, seen_at, expires_at, fingerprint, result)
   VALUES (taken_scope, taken_key, clock_timestamp(), clock_timestamp() + lifetime, taken_fingerprint, result_text::jsonb)
@@ -46,8 +32,9 @@ END $$;
 
 -- Removes expired keys, so many at a time: what others are working on is passed over, and no key is removed that has been
 -- taken again.
-CREATE FUNCTION message_store.sweep(batch_size int) RETURNS bigint
+CREATE OR REPLACE FUNCTION message_store.sweep(batch_size int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
 DECLARE
   swept bigint;
 BEGIN
@@ -61,11 +48,4 @@ BEGIN
   )) AND expires_at <= clock_timestamp();
   GET DIAGNOSTICS swept = ROW_COUNT;
   RETURN swept;
-END $$;
-
-DO $$
-BEGIN
-  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'message_store') THEN
-    GRANT EXECUTE ON FUNCTION message_store.seen, message_store.take_key, message_store.sweep TO message_store;
-  END IF;
 END $$;

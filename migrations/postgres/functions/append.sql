@@ -9,11 +9,16 @@
 -- stands, and the reader stops below it, or the writer has ended, and a later statement sees what it wrote.
 
 -- Takes the locks of the categories of some streams, always in the same order, so that two appends never wait for each other.
-CREATE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void
+CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 DECLARE
   lock_key bigint;
 BEGIN
+  IF cardinality(stream_names) = 1 THEN
+    lock_key := message_store.acquire_lock(stream_names[1]);
+    RETURN;
+  END IF;
   FOR lock_key IN
     SELECT DISTINCT message_store.hash_64(categories.name)
     FROM (SELECT DISTINCT message_store.category(stream_name) FROM unnest(stream_names) AS stream_name) AS categories (name)
@@ -23,60 +28,98 @@ BEGIN
   END LOOP;
 END $$;
 
--- Advisory locks with two numbers are a space of their own, apart from Message DB's. A bound is 52 bits wide: the first
--- number is a mark of ours and the high 20 bits, the second the low 32.
-CREATE FUNCTION message_store.publish_lower_bound() RETURNS void
+-- The global position that is drawn next.
+CREATE OR REPLACE FUNCTION message_store.next_global_position() RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-  bound bigint;
+-- message-store functions {version}
 BEGIN
-  SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END INTO bound
-  FROM message_store.messages_global_position_seq;
-  PERFORM pg_advisory_xact_lock_shared(
-    (x'35500000'::int | (bound >> 32)::int),
-    ('x' || lpad(to_hex(bound & 4294967295), 8, '0'))::bit(32)::int
+  RETURN coalesce(
+    pg_sequence_last_value('message_store.messages_global_position_seq') + 1,
+    -- Nothing has been drawn yet.
+    (SELECT last_value FROM message_store.messages_global_position_seq)
   );
 END $$;
 
--- The first global position that is not safe to read yet.
-CREATE FUNCTION message_store.horizon() RETURNS bigint
+-- Publishes a lower bound of what this transaction will draw, once: all of its later writes draw higher positions.
+--
+-- The bound is kept in a setting that ends with the transaction. ROLLBACK TO SAVEPOINT takes back the setting and the lock alike, if
+-- they are younger than the savepoint. The setting decides nothing by itself, since any client can make it: the lock is taken
+-- again at each call (which is free while it is held), and a bound above what is drawn next is replaced.
+--
+-- The lock's first number is a mark of ours with the bound's bits 32 to 39, the second one its bits 0 to 31. The reader finds the rest
+-- from the position that is drawn next, which would have to be 2^40 positions later to mislead it.
+CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
+DECLARE
+  bound bigint := pg_sequence_last_value('message_store.messages_global_position_seq') + 1;
+  published text := current_setting('message_store.lower_bound', true);
+BEGIN
+  IF bound IS NULL THEN
+    bound := message_store.next_global_position();
+  END IF;
+  IF published <> '' AND published::bigint BETWEEN 0 AND bound THEN
+    bound := published;
+  ELSE
+    published := set_config('message_store.lower_bound', bound::text, true);
+  END IF;
+  -- (IF is quicker than PERFORM: an expression is no query.)
+  IF pg_advisory_xact_lock_shared(1580899584 | ((bound >> 32) & 255)::int, ((bound & 4294967295) - 2147483648)::int) IS NULL THEN
+    NULL;
+  END IF;
+END $$;
+
+-- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has two numbers, and the
+-- first one's upper 24 bits are our mark (1580899584 >> 8).
+CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 DECLARE
   next_position bigint;
-  lowest_bound bigint;
+  later_position bigint;
+  bounds bigint[];
 BEGIN
-  SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END INTO next_position
-  FROM message_store.messages_global_position_seq;
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'feature_not_supported',
+      MESSAGE = 'all messages cannot be read on a standby: it does not know which positions are still being written',
+      HINT = 'Read all messages on the primary. Categories and streams can be read here.';
+  END IF;
 
-  SELECT min(((classid::bigint & x'fffff'::bigint) << 32) | objid::bigint) INTO lowest_bound
+  next_position := message_store.next_global_position();
+
+  SELECT array_agg(((classid::bigint & 255) << 32) | ((objid::bigint + 2147483648) & 4294967295)) INTO bounds
   FROM pg_locks
-  WHERE locktype = 'advisory' AND granted AND objsubid = 2
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (classid::bigint >> 20) = x'355'::bigint;
+  WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND mode = 'ShareLock' AND classid::bigint >> 8 = 6175389
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+  IF bounds IS NULL THEN
+    RETURN next_position;
+  END IF;
 
-  RETURN least(next_position, lowest_bound);
+  -- No bound is above this one, so the upper bits of each follow from it.
+  later_position := message_store.next_global_position();
+  RETURN (
+    SELECT least(next_position, later_position - max((later_position - bound) & 1099511627775)) FROM unnest(bounds) AS bound
+  );
 END $$;
 
 -- Appends that share a transaction, each with its own answer: one that is refused writes nothing and leaves the others alone.
 --
 -- An append has parts, one for each of its streams; a part has messages. Appends come in order, and with them their parts and
--- messages. A position that the caller knows a stream to have (or NULL) spares looking at
--- what lies before it. Numbers of streams count from 1; "before" is how many messages of the same stream stand in front in the batch.
--- No message id comes twice.
+-- messages: append_parts is how many parts each append has, part_sizes how many messages each part has. Streams are given by
+-- their number in stream_names, from 1. A position that the caller knows a stream to have (or NULL) spares looking at what lies
+-- before it. No message id comes twice.
 --
 -- Returns, for each message, its position and global position (NULL where its append is refused). For each append, why it is
 -- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken; and whether it
 -- was written before, so that its places are its first ones. These two are NULL when all is as usual.
-CREATE FUNCTION message_store.append_messages(
+CREATE OR REPLACE FUNCTION message_store.append_messages(
   stream_names text[],
   known_positions bigint[],
   append_parts int[],
   part_streams int[],
   part_expected_versions bigint[],
-  part_before int[],
   part_sizes int[],
-  message_streams int[],
-  message_before int[],
   ids uuid[],
   types text[],
   data jsonb[],
@@ -87,11 +130,20 @@ CREATE FUNCTION message_store.append_messages(
   OUT written_before boolean[]
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
 DECLARE
+  written_at timestamp;
   versions bigint[];
+  current_versions bigint[];
   first_global_positions bigint[];
+  message_streams int[];
+  stream int;
+  version bigint;
+  is_refused boolean := false;
 BEGIN
   PERFORM message_store.lock_categories(stream_names);
+  -- After the wait for the locks: a lease counts from here.
+  written_at := clock_timestamp() AT TIME ZONE 'utc';
 
   versions := ARRAY(
     -- (Not max(): the plan for it may be to read the whole stream.)
@@ -105,27 +157,37 @@ BEGIN
     ORDER BY s.number
   );
 
-  IF EXISTS (
-      SELECT FROM unnest(part_streams, part_expected_versions, part_before) AS p (stream, expected, before)
-      WHERE p.expected <> versions[p.stream] + p.before
-    ) OR EXISTS (
-      SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id
-    )
-  THEN
+  -- Each message stands right after the one before it in its stream, whatever the caller asks for. (No expected version: NULL.)
+  IF (1 <= ALL (part_sizes)) IS NOT TRUE THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part has no messages';
+  END IF;
+  current_versions := versions;
+  FOR part IN 1 .. cardinality(part_streams) LOOP
+    stream := part_streams[part];
+    version := current_versions[stream];
+    is_refused := is_refused OR part_expected_versions[part] <> version;
+    FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
+      positions := positions || next_position;
+      message_streams := message_streams || stream;
+    END LOOP;
+    current_versions[stream] := version + part_sizes[part];
+  END LOOP;
+  IF cardinality(positions) IS DISTINCT FROM cardinality(ids) THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+      MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), cardinality(positions));
+  END IF;
+
+  IF is_refused OR EXISTS (SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id) THEN
     SELECT d.positions, d.global_positions, d.refusals, d.written_before
     INTO positions, first_global_positions, refusals, written_before
     FROM message_store.decide_appends(stream_names, versions, append_parts, part_streams, part_expected_versions, part_sizes,
       ids, types, append_messages.data) AS d;
-  ELSE
-    positions := ARRAY(
-      SELECT versions[m.stream] + m.before + 1
-      FROM unnest(message_streams, message_before) WITH ORDINALITY AS m (stream, before, number)
-      ORDER BY m.number
-    );
   END IF;
 
   -- Global positions are drawn in the order of the messages.
-  PERFORM message_store.publish_lower_bound();
+  IF message_store.publish_lower_bound() IS NULL THEN
+    NULL;
+  END IF;
   global_positions := ARRAY(
     SELECT CASE
       WHEN m.first IS NOT NULL THEN m.first
@@ -134,8 +196,8 @@ BEGIN
     FROM unnest(positions, first_global_positions) AS m (position, first)
   );
 
-  INSERT INTO message_store.messages (id, stream_name, position, global_position, type, data, metadata)
-  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data, n.metadata
+  INSERT INTO message_store.messages (id, stream_name, position, global_position, type, data, metadata, time)
+  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data, n.metadata, written_at
   FROM unnest(ids, message_streams, positions, global_positions, types, append_messages.data, append_messages.metadata, first_global_positions)
     AS n (id, stream, position, global_position, type, data, metadata, first)
   WHERE n.position IS NOT NULL AND n.first IS NULL;
@@ -143,7 +205,7 @@ END $$;
 
 -- Which appends of a batch may be written, one after the other, when some may not. Global positions are those of messages that
 -- were written before.
-CREATE FUNCTION message_store.decide_appends(
+CREATE OR REPLACE FUNCTION message_store.decide_appends(
   stream_names text[],
   versions bigint[],
   append_parts int[],
@@ -159,6 +221,7 @@ CREATE FUNCTION message_store.decide_appends(
   OUT written_before boolean[]
 )
 LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
 DECLARE
   part int := 1;
   last_part int;

@@ -1,0 +1,78 @@
+//! F10 and F11: Message DB's functions, as its clients call them: ours beside the original.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::bench::Bench;
+use crate::databases::{connect, fill};
+use crate::references::write_message;
+use crate::report::{Goal, Line};
+use crate::rounds::{Sample, Side, histogram, interleave, milliseconds};
+
+pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let (ours, theirs) = (bench.databases.ours("f10").await?, bench.databases.message_db("f10_message_db").await?);
+    let mut lines = Vec::new();
+    for connections in [1, 8] {
+        let sides = [
+            Side::new(format!("ours, {connections} connections"), || write_message(&ours, connections, 1, effort.time)),
+            Side::new(format!("theirs, {connections} connections"), || {
+                write_message(&theirs, connections, 1, effort.time)
+            }),
+        ];
+        let samples = interleave(effort, &sides).await?;
+        lines.push(Line {
+            figure: "F10".into(),
+            what: format!("write_message, {connections} connections, 1 category"),
+            ours: samples[0].per_second,
+            reference: "Message DB's write_message".into(),
+            theirs: Some(samples[1].per_second),
+            unit: "/s",
+            goal: Some(Goal::AtLeast(1.0)),
+            errors: samples.iter().map(|sample| sample.errors).sum(),
+            note: format!("The reference is {}.", bench.databases.message_db_is()),
+        });
+    }
+    Ok(lines)
+}
+
+/// Reads of a category by a correlation that no message has.
+async fn read_by_correlation(url: &str, time: Duration) -> Result<Sample> {
+    let client = connect(url).await?;
+    client.batch_execute("SET search_path = message_store, public").await?;
+    let sql = "SELECT count(*) FROM message_store.get_category_messages('account0', correlation => 'absent')";
+    let statement = client.prepare(sql).await?;
+    let (begun, mut times) = (Instant::now(), histogram()?);
+    while times.is_empty() || begun.elapsed() < time {
+        let started = Instant::now();
+        let found: i64 = client.query_one(&statement, &[]).await?.try_get(0)?;
+        ensure!(found == 0, "nothing is correlated with it");
+        times.saturating_record(started.elapsed().as_micros() as u64);
+    }
+    Ok(Sample { p50: milliseconds(&times, 0.5), p99: milliseconds(&times, 0.99), ..Sample::default() })
+}
+
+pub async fn f11(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let rows = if effort.is_quick { 200_000 } else { 2_000_000 };
+    let (ours, theirs) = (bench.databases.ours("f11").await?, bench.databases.message_db("f11_message_db").await?);
+    fill(&ours, rows).await?;
+    fill(&theirs, rows).await?;
+    let sides = [
+        Side::new("ours", || read_by_correlation(&ours, effort.time)),
+        Side::new("theirs", || read_by_correlation(&theirs, effort.time)),
+    ];
+    let samples = interleave(effort, &sides).await?;
+    Ok(vec![Line {
+        figure: "F11".into(),
+        what: format!("get_category_messages by a correlation that none of {rows} rows has, p50"),
+        ours: samples[0].p50,
+        reference: "Message DB's get_category_messages".into(),
+        theirs: Some(samples[1].p50),
+        unit: "ms",
+        goal: Some(Goal::AtMost(1.0)),
+        errors: 0,
+        note: String::new(),
+    }])
+}

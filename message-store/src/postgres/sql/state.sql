@@ -1,0 +1,108 @@
+-- What is as it should be and what is not, of the functions, the roles and their rights: what was looked at, what is wrong with it
+-- (or NULL), whether the store works wrongly by it, whether this user may mend it, and whether it is a function that is not there.
+-- $1 is the version of our functions.
+WITH expected (signature, is_definer, is_for_writers) AS (
+  VALUES
+    ('acquire_lock(varchar)', false, false),
+    ('append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], jsonb[])', true, true),
+    ('assert_sql_condition()', false, false),
+    ('cardinal_id(varchar)', false, false),
+    ('category(varchar)', false, false),
+    ('decide_appends(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[])', false, true),
+    ('get_category_messages(varchar, bigint, bigint, varchar, bigint, bigint, varchar)', false, false),
+    ('get_last_stream_message(varchar, varchar)', false, false),
+    ('get_stream_messages(varchar, bigint, bigint, varchar)', false, false),
+    ('hash_64(varchar)', false, false),
+    ('horizon()', false, false),
+    ('id(varchar)', false, false),
+    ('is_category(varchar)', false, false),
+    ('is_on(text)', false, false),
+    ('lock_categories(text[])', false, true),
+    ('message_store_version()', false, false),
+    ('next_global_position()', false, false),
+    ('publish_lower_bound()', false, true),
+    ('seen(text, text, interval, boolean)', true, true),
+    ('stream_version(varchar)', false, false),
+    ('sweep(integer)', true, true),
+    ('take_key(text, text, interval, text, text)', true, true),
+    ('write_message(varchar, varchar, varchar, jsonb, jsonb, bigint)', true, true)
+),
+own AS (
+  SELECT c.relowner AS owner, (r.rolsuper OR r.rolcreaterole) AS makes_roles,
+    pg_has_role(c.relowner, 'USAGE') AND NOT pg_is_in_recovery() AS may_mend
+  FROM pg_class c, pg_roles r
+  WHERE c.oid = to_regclass('message_store.messages') AND r.rolname = current_user
+),
+functions AS (
+  SELECT e.signature, split_part(e.signature, '(', 1) AS name, e.is_definer, e.is_for_writers, p.*,
+    substring(p.prosrc FROM '-- message-store functions ([0-9]+)')::int AS version
+  FROM expected e
+  LEFT JOIN pg_proc p ON p.oid = to_regprocedure('message_store.' || e.signature)
+),
+writers AS (
+  SELECT a.grantee AS oid
+  FROM functions f, aclexplode(f.proacl) AS a
+  WHERE f.name = 'write_message' AND a.privilege_type = 'EXECUTE' AND a.grantee NOT IN (0, f.proowner)
+),
+findings (what, problem, is_serious, is_mendable, is_missing) AS (
+  SELECT 'function ' || f.signature,
+    CASE
+      WHEN f.oid IS NULL THEN 'it is missing'
+      WHEN f.version IS NULL THEN 'it is not ours: something has replaced it'
+      WHEN f.version < $1::int THEN format('it is of version %s, and %s is out', f.version, $1::int)
+      WHEN f.proowner <> o.owner THEN format('it belongs to %s, and the table to %s', pg_get_userbyid(f.proowner), pg_get_userbyid(o.owner))
+      WHEN f.prosecdef <> f.is_definer
+        THEN format('it runs with the rights of its %s, not of its %s', CASE WHEN f.prosecdef THEN 'owner' ELSE 'caller' END, CASE WHEN f.prosecdef THEN 'caller' ELSE 'owner' END)
+      WHEN f.is_definer AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false) THEN 'it resolves names by its caller''s search_path'
+      WHEN f.is_for_writers AND (f.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(f.proacl) AS a WHERE a.grantee = 0))
+        THEN 'every role may call it'
+    END,
+    true,
+    o.may_mend AND (f.oid IS NULL OR pg_has_role(f.proowner, 'USAGE')),
+    f.oid IS NULL
+  FROM functions f, own o
+  UNION ALL
+  SELECT 'function ' || f.name, format('%s stands beside it, and a call may mean either', p.oid::regprocedure), true,
+    o.may_mend AND p.oid IS NOT DISTINCT FROM to_regprocedure('message_store.get_last_stream_message(varchar)'),
+    false
+  FROM functions f
+  JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = to_regnamespace('message_store') AND p.oid IS DISTINCT FROM f.oid
+  CROSS JOIN own o
+  WHERE f.oid IS NOT NULL
+  UNION ALL
+  SELECT 'role message_store',
+    CASE WHEN m.oid IS NULL THEN 'it is not there, and Message DB''s clients log in as it: a user that may create roles makes it with `migrate`'
+      ELSE 'it lacks ' || (
+        SELECT string_agg(l.name, ', ')
+        FROM (
+          SELECT 'USAGE of the schema' WHERE NOT has_schema_privilege(m.oid, to_regnamespace('message_store')::oid, 'USAGE')
+          UNION ALL
+          SELECT 'EXECUTE of ' || f.name FROM functions f WHERE NOT has_function_privilege(m.oid, f.oid, 'EXECUTE')
+          UNION ALL
+          SELECT t.privilege || ' on ' || t.name
+          FROM (
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,view_positions}'::text[])
+            UNION ALL
+            SELECT unnest('{INSERT,UPDATE}'::text[]), 'view_positions'
+          ) AS t (privilege, name)
+          WHERE NOT has_table_privilege(m.oid, to_regclass('message_store.' || t.name)::oid, t.privilege)
+        ) AS l (name)
+      )
+    END,
+    false,
+    o.may_mend AND (m.oid IS NOT NULL OR o.makes_roles),
+    false
+  FROM own o
+  LEFT JOIN pg_roles m ON m.rolname = 'message_store'
+  UNION ALL
+  SELECT 'role ' || pg_get_userbyid(w.oid), 'it may write by write_message, and not by ' || string_agg(f.name, ', ' ORDER BY f.name), false,
+    o.may_mend, false
+  FROM writers w, functions f, own o
+  WHERE f.is_for_writers AND NOT has_function_privilege(w.oid, f.oid, 'EXECUTE') AND pg_get_userbyid(w.oid) <> 'message_store'
+  GROUP BY w.oid, o.may_mend
+  UNION ALL
+  SELECT 'view ' || v.name, 'it is missing', false, o.may_mend, false
+  FROM unnest('{stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary}'::text[]) AS v (name), own o
+  WHERE to_regclass('message_store.' || v.name) IS NULL
+)
+SELECT what, problem, is_serious, is_mendable, is_missing FROM findings

@@ -1,0 +1,17 @@
+-- De-duplication with a window: keys of what came from outside, with what was answered.
+--
+-- Key, messages and answer are written in one transaction, or none is: there is no state in between that a crash could leave
+-- behind. Whether a key has expired is asked by the statement that takes it, by this database's clock; sweeping is nothing
+-- but garbage collection.
+
+CREATE TABLE message_store.deduplication (
+  scope text NOT NULL,
+  key text NOT NULL,
+  seen_at timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL,
+  fingerprint text NOT NULL,
+  result jsonb,
+  PRIMARY KEY (scope, key)
+);
+
+CREATE INDEX deduplication_expires_at ON message_store.deduplication (expires_at);

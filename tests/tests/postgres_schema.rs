@@ -1,0 +1,173 @@
+//! A schema that something else has changed: `check` finds it, and `migrate` and an open put it right.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use message_store::postgres::{Check, PostgresStore, check, migrate};
+use message_store::{Error, MessageStore as _, Read};
+use message_store_tests::message_db::{self, connect, write_message};
+use message_store_tests::postgres::TestDatabase;
+use tokio_postgres::Client;
+
+/// What is wrong. (The server of the tests runs with fsync off.)
+fn problems(report: &Check) -> Vec<String> {
+    let wrong = report.findings.iter().filter(|finding| finding.problem.is_some() && finding.what != "fsync");
+    wrong.map(|finding| format!("{}: {}", finding.what, finding.problem.as_deref().unwrap_or_default())).collect()
+}
+
+async fn found(database: &TestDatabase) -> Vec<String> {
+    problems(&check(database.url()).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_new_store_has_exactly_the_functions_that_are_looked_for() {
+    let database = TestDatabase::create().await;
+    let sql = "SELECT 'function ' || p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = 'message_store'::regnamespace";
+    let client = connect(database.url(), None).await;
+    let there = client.query(sql, &[]).await.unwrap().len();
+    let report = check(database.url()).await.unwrap();
+    let looked_for = report.findings.iter().filter(|finding| finding.what.starts_with("function ")).count();
+    assert_eq!((looked_for, problems(&report)), (there, vec![]));
+}
+
+#[tokio::test]
+async fn each_change_is_found_by_its_name_and_put_right() {
+    for (change, finding) in [
+        ("DROP FUNCTION message_store.sweep", "function sweep(integer): it is missing"),
+        (
+            "CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint LANGUAGE sql AS 'SELECT 7::bigint'",
+            "function stream_version(varchar): it is not ours",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION message_store.is_category(stream_name varchar) RETURNS boolean LANGUAGE sql AS 'SELECT true -- message-store functions 0'",
+            "function is_category(varchar): it is of version 0",
+        ),
+        (
+            "ALTER FUNCTION message_store.write_message SECURITY INVOKER",
+            "with the rights of its caller, not of its owner",
+        ),
+        ("ALTER FUNCTION message_store.take_key RESET ALL", "it resolves names by its caller's search_path"),
+        ("ALTER FUNCTION message_store.seen OWNER TO pg_database_owner", "it belongs to pg_database_owner"),
+        ("GRANT EXECUTE ON FUNCTION message_store.sweep TO PUBLIC", "function sweep(integer): every role may call it"),
+        ("REVOKE USAGE ON SCHEMA message_store FROM message_store", "role message_store: it lacks USAGE of the schema"),
+        (
+            "REVOKE EXECUTE ON FUNCTION message_store.append_messages FROM message_store",
+            "it lacks EXECUTE of append_messages",
+        ),
+        ("REVOKE SELECT ON message_store.messages FROM message_store", "it lacks SELECT on messages"),
+        ("REVOKE UPDATE ON message_store.view_positions FROM message_store", "it lacks UPDATE on view_positions"),
+        ("GRANT INSERT ON message_store.messages TO message_store", "message_store may INSERT into the table"),
+        ("DROP VIEW message_store.type_summary", "view type_summary: it is missing"),
+        (
+            "CREATE FUNCTION message_store.get_last_stream_message(stream_name varchar) RETURNS SETOF message_store.message LANGUAGE sql AS 'SELECT NULL::message_store.message'",
+            "message_store.get_last_stream_message(character varying) stands beside it",
+        ),
+    ] {
+        let database = TestDatabase::create().await;
+        database.execute(change).await;
+        let before = found(&database).await;
+        assert!(before.iter().any(|problem| problem.contains(finding)), "{change}: {before:?}");
+        migrate(database.url(), false).await.unwrap();
+        assert_eq!(found(&database).await, Vec::<String>::new(), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_puts_a_replaced_function_right_and_leaves_one_of_a_later_version() {
+    let database = TestDatabase::create().await;
+    let replace = |mark: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS $$ SELECT 0::bigint {mark} $$"
+        )
+    };
+    let client = connect(database.url(), None).await;
+    write_message(&client, "account-1", "{}").await.unwrap();
+    for (mark, seen) in [("", 1), ("/* -- message-store functions 1000 */", 0)] {
+        database.execute(&replace(mark)).await;
+        let store = PostgresStore::open(database.url()).await.unwrap();
+        assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), seen, "{mark}");
+    }
+}
+
+/// An open by a role that may not replace it refuses: the store would break its promises.
+#[tokio::test]
+async fn an_open_that_may_not_put_a_function_right_is_refused_and_names_it() {
+    let database = TestDatabase::create().await;
+    database
+        .execute("CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'")
+        .await;
+    let as_role = format!("{}?options=-c%20role%3Dmessage_store", database.url());
+    let error = PostgresStore::open(&as_role).await.unwrap_err();
+    assert!(matches!(error, Error::Backend { .. }), "{error}");
+    assert!(error.to_string().contains("function horizon()") && error.to_string().contains("migrate"), "{error}");
+}
+
+#[tokio::test]
+async fn message_dbs_own_scripts_over_ours_are_put_right() {
+    let database = TestDatabase::create().await;
+    let client = connect(database.url(), Some("message_store")).await;
+    write_message(&client, "account-1", "{}").await.unwrap();
+    message_db::install_over(database.url()).await;
+    let before = found(&database).await;
+    assert!(before.iter().any(|problem| problem.contains("write_message(")), "{before:?}");
+
+    // By an open alone, writes are safe again; the right to INSERT is revoked by `migrate`.
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    write_message(&client, "account-1", "{}").await.unwrap();
+    assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), 2);
+    migrate(database.url(), false).await.unwrap();
+    assert_eq!(found(&database).await, Vec::<String>::new());
+}
+
+/// The mark of a function stands in its text: a comment on it would stay when another script replaces it.
+#[tokio::test]
+async fn twin_a_mark_in_a_comment_would_survive_the_replacement() {
+    let database = TestDatabase::create().await;
+    database.execute("COMMENT ON FUNCTION message_store.horizon() IS 'message-store functions 1'").await;
+    database
+        .execute("CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'")
+        .await;
+    let client = connect(database.url(), None).await;
+    let sql = "SELECT obj_description('message_store.horizon()'::regprocedure)";
+    assert_eq!(
+        client.query_one(sql, &[]).await.unwrap().get::<_, &str>(0),
+        "message-store functions 1",
+        "the comment lies"
+    );
+    assert!(found(&database).await[0].contains("horizon(): it is not ours"));
+}
+
+#[tokio::test]
+async fn a_sequence_that_is_behind_the_table_or_draws_in_advance_is_found() {
+    for (change, finding) in [
+        ("SELECT setval('message_store.messages_global_position_seq', 1)", "it stands at 1, and the table at 3"),
+        (
+            "ALTER SEQUENCE message_store.messages_global_position_seq CACHE 20",
+            "each session draws 20 positions in advance",
+        ),
+        ("ALTER SEQUENCE message_store.messages_global_position_seq INCREMENT 2", "it does not count up by one"),
+    ] {
+        let database = TestDatabase::create().await;
+        let client = connect(database.url(), None).await;
+        for _ in 0..3 {
+            write_message(&client, "account-1", "{}").await.unwrap();
+        }
+        assert_eq!(found(&database).await, Vec::<String>::new());
+        database.execute(change).await;
+        let before = found(&database).await;
+        assert!(before.iter().any(|problem| problem.contains(finding)), "{change}: {before:?}");
+    }
+}
+
+/// What an open asks when all is well: it takes no lock, and changes nothing.
+#[tokio::test]
+async fn an_open_of_a_store_that_is_well_writes_nothing() {
+    let database = TestDatabase::create().await;
+    let client = connect(database.url(), None).await;
+    let newest = async |client: &Client| -> i64 {
+        let sql = "SELECT max(xmin::text::bigint) FROM (SELECT xmin FROM pg_proc UNION ALL SELECT xmin FROM pg_class UNION ALL \
+                   SELECT xmin FROM message_store.schema_history) AS rows";
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let before = newest(&client).await;
+    drop(PostgresStore::open(database.url()).await.unwrap());
+    assert_eq!(newest(&client).await, before);
+}
