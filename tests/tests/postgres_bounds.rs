@@ -277,7 +277,7 @@ async fn the_time_of_an_append_is_when_it_had_its_categories() {
     assert!(is_time_after_the_wait(false).await);
 }
 
-/// Message DB's write_message keeps its own: when the transaction began.
+/// Message DB's `write_message` keeps its own: when the transaction began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_the_time_of_a_transactions_beginning_is_before_the_wait() {
     assert!(!is_time_after_the_wait(true).await);
