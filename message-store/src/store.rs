@@ -43,7 +43,9 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// [`WrongExpectedVersion`](crate::Error::WrongExpectedVersion), [`IdConflict`](crate::Error::IdConflict),
     /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid): nothing was written.
     /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
-    /// [`Backend`](crate::Error::Backend): nothing was written.
+    /// [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
+    ///
+    /// A caller that gives up, by dropping the future, does not learn whether its messages were written: appending them again tells.
     async fn append(&self, appends: Vec<Append>) -> Result<Appended>;
 
     /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new identity. What was

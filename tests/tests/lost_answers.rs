@@ -67,12 +67,23 @@ async fn twin_where_lost_answers_count_as_before_a_first_append_is_told_that_it_
     assert!(first_append_with_a_lost_answer(Some(PlantedBug::LostAnswersCountAsBefore)).await.already_written);
 }
 
+/// Written by an earlier process, and again with a lost answer.
+async fn repeated_append_with_a_lost_answer(bug: Option<PlantedBug>) -> Appended {
+    let append = marked();
+    let scene = Scene::after(&append, bug).await;
+    let again = scene.store.append(append).await.unwrap();
+    assert_eq!(scene.proxy.cuts(), 1);
+    again
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_an_earlier_process_wrote_is_written_before_although_an_answer_was_lost() {
-    let append = marked();
-    let scene = Scene::after(&append, None).await;
-    assert!(scene.store.append(append).await.unwrap().already_written);
-    assert_eq!(scene.proxy.cuts(), 1);
+    assert!(repeated_append_with_a_lost_answer(None).await.already_written);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_lost_answers_count_as_now_a_repeated_append_is_told_that_it_was_first() {
+    assert!(!repeated_append_with_a_lost_answer(Some(PlantedBug::LostAnswersCountAsNow)).await.already_written);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -22,9 +22,9 @@ use crate::{Error, Limits, Result};
 const POOL_WAIT: Duration = Duration::from_secs(30);
 /// Connections, unless said otherwise.
 const POOL_SIZE: usize = 16;
-/// Connections that do nothing but append: those that wait for locks, and those that hardly do.
-const PATIENT: usize = 8;
-const HASTY: usize = 4;
+/// Connections that do nothing but append: those that wait for a lock as long as it takes, and those that give up soon.
+const LONG_WAIT: usize = 8;
+const BRIEF_WAIT: usize = 4;
 /// Connections that hold keys: one at a time, and those that were given up while keys are still held by them.
 const HOLDING: usize = 4;
 
@@ -113,12 +113,13 @@ impl PostgresOptions {
         let listener =
             Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), Arc::clone(&histories), self.notifies);
         let limits = self.limits;
-        let patient = self.for_appends();
-        let mut hasty = patient.clone();
-        hasty.set("lock_timeout", SHORT_WAIT);
+        let long_wait = self.for_appends();
+        let mut short_wait = long_wait.clone();
+        short_wait.set("lock_timeout", SHORT_WAIT);
         let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);
-        let (patient, hasty) = (pool_for_appends(patient, PATIENT)?, pool_for_appends(hasty, HASTY)?);
-        let group_commit = GroupCommit::new(patient, hasty, place.clone(), Arc::clone(&histories));
+        let (long_wait, short_wait) =
+            (pool_for_appends(long_wait, LONG_WAIT)?, pool_for_appends(short_wait, BRIEF_WAIT)?);
+        let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
         let holds = Holds::default();
         Ok(PostgresStore {

@@ -13,6 +13,8 @@ pub enum PlantedBug {
     HistoryIgnored,
     /// What a lost answer had written counts as written before.
     LostAnswersCountAsBefore,
+    /// What a lost answer had written counts as written now, whoever wrote it.
+    LostAnswersCountAsNow,
     /// A batch that took too long is halved, and its halves are tried.
     TimeOutsAreHalved,
 }

@@ -1,6 +1,6 @@
 //! The PostgreSQL that tests run on.
 //!
-//! Tests never start a server themselves. The program `postgres-for-tests` finds or starts one, says which way it took, and stops
+//! Tests do not start this server themselves. The program `postgres-for-tests` finds or starts one, says which way it took, and stops
 //! what it started when its parent ends, however that ends. A test process that was not started below one starts one.
 
 mod database;

@@ -10,7 +10,7 @@ use super::super::append::{self, APPEND, RACES, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::{Job, Lanes, Route, Work, tell};
-use crate::{Appended, Error, History, Result};
+use crate::{Appended, Error, GlobalPosition, History, Result};
 
 type Results = Vec<Result<Appended>>;
 
@@ -138,7 +138,12 @@ impl Lanes {
         let mut results = self.send_batch(another, batch).await.map_err(|_| unknown())?;
         if !self.histories.has(PlantedBug::LostAnswersCountAsBefore) {
             for (work, result) in batch.iter().zip(&mut results) {
-                count_as_written_now(work, result);
+                let seen = if self.histories.has(PlantedBug::LostAnswersCountAsNow) {
+                    GlobalPosition::ZERO
+                } else {
+                    work.seen
+                };
+                count_as_written_now(seen, result);
             }
         }
         Ok((history, results))
@@ -156,9 +161,9 @@ impl Lanes {
 }
 
 /// What stands above all that was seen before the call was written by the call itself, the first time it was sent.
-fn count_as_written_now(work: &Work, result: &mut Result<Appended>) {
+fn count_as_written_now(seen: GlobalPosition, result: &mut Result<Appended>) {
     if let Ok(appended) = result {
-        appended.already_written &= appended.written.iter().any(|written| written.global_position <= work.seen);
+        appended.already_written &= appended.written.iter().any(|written| written.global_position <= seen);
     }
 }
 

@@ -50,9 +50,9 @@ struct Lanes {
     senders: Mutex<HashMap<Route, mpsc::Sender<Job>>>,
     /// Those who append just now.
     callers: AtomicUsize,
-    /// Connections that wait for locks, and such that hardly do.
-    patient: Pool,
-    hasty: Pool,
+    /// Connections that wait for a lock as long as it takes, and those that wait for it no longer than [`SHORT_WAIT`].
+    long_wait: Pool,
+    short_wait: Pool,
     place: String,
     histories: Arc<Histories>,
     /// Positions that streams are known to have, and in which history: they spare the server a look at what lies before.
@@ -85,9 +85,9 @@ struct Work {
 }
 
 impl GroupCommit {
-    pub(super) fn new(patient: Pool, hasty: Pool, place: String, histories: Arc<Histories>) -> Self {
+    pub(super) fn new(long_wait: Pool, short_wait: Pool, place: String, histories: Arc<Histories>) -> Self {
         let (senders, callers, known) = (Mutex::default(), AtomicUsize::new(0), Cache::new(KNOWN));
-        Self(Arc::new(Lanes { senders, callers, patient, hasty, place, histories, known }))
+        Self(Arc::new(Lanes { senders, callers, long_wait, short_wait, place, histories, known }))
     }
 
     /// Appends what was decided in this history.
@@ -98,7 +98,7 @@ impl GroupCommit {
         if caller.is_alone {
             // There is nobody to share with: the way by a lane would only take longer.
             let route = Route::Own(categories(&job.work.appends));
-            match self.0.patient.get().await {
+            match self.0.long_wait.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
                 Err(error) => tell([job], &error),
             }
@@ -183,7 +183,7 @@ impl Lanes {
     }
 
     fn pool(&self, route: &Route) -> &Pool {
-        if route.is_shared() { &self.hasty } else { &self.patient }
+        if route.is_shared() { &self.short_wait } else { &self.long_wait }
     }
 }
 
