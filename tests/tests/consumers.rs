@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use message_store::command::{Context, Handler};
-use message_store::consumer::Consumer;
+use message_store::consumer::{Consumer, PlantedBug};
 use message_store::idempotence::Outcome;
 use message_store::testing::FaultyStore;
 use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName};
@@ -83,7 +83,100 @@ async fn eight_accounts(store: &Arc<dyn MessageStore>) {
     }
 }
 
+fn planted<H: Handler>(consumer: Consumer<H>, bug: Option<PlantedBug>) -> Consumer<H> {
+    match bug {
+        Some(bug) => consumer.plant(bug),
+        None => consumer,
+    }
+}
+
+/// The answers to so many saves in a row are lost: at the take-over, while it runs, at the stop.
+async fn with_lost_answers_to_saves(
+    store: &Arc<dyn MessageStore>,
+    in_a_row: u32,
+    bug: Option<PlantedBug>,
+) -> message_store::Result<()> {
+    let faulty = FaultyStore::new(store);
+    let shared: Arc<dyn MessageStore> = faulty.clone();
+    let probe = Arc::new(Probe::default());
+    let consumer = || {
+        let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+        planted(consumer.save_after(1, Duration::from_hours(1)), bug)
+    };
+    faulty.lose_answers(in_a_row);
+    let mut running = consumer().start(&shared).await?;
+    assert_eq!(faulty.answers_to_lose(), 0);
+
+    faulty.lose_answers(in_a_row);
+    while faulty.answers_to_lose() > 0 {
+        send_deposits(store, "account:command", "1", 1).await;
+        running.wait_for(last_position(store).await).await?;
+    }
+    faulty.lose_answers(in_a_row);
+    let _ = running.stop().await?;
+    assert_eq!(faulty.answers_to_lose(), 0);
+
+    let positions = StreamName::new("account:command+position").unwrap();
+    let last = store.last_message(&positions, None).await.unwrap().unwrap();
+    let said: serde_json::Value = last.decode_data().unwrap();
+    assert_eq!(said, serde_json::json!({ "position": last_position(store).await, "stopped": true }));
+    Ok(())
+}
+
+/// Polls every 5 s, saves every second, and gets no wake-up. On one thread, with a clock that goes on by itself while nothing else does.
+/// Whether it sees within an hour what comes after a while.
+async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
+    let store = message_store_tests::accounts::sqlite().await;
+    let faulty = FaultyStore::new(&store);
+    faulty.lose_wake_ups();
+    let silent: Arc<dyn MessageStore> = faulty;
+    let probe = Arc::new(Probe::default());
+    let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).poll_interval(Duration::from_secs(5));
+    let mut consumer = planted(consumer, bug).start(&silent).await.unwrap();
+    tokio::time::pause();
+    // Long enough that the pauses between its looks have grown to the whole interval.
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    send_deposits(&store, "account:command", "1", 1).await;
+    let last = last_position(&store).await;
+    tokio::time::timeout(Duration::from_hours(1), consumer.wait_for(last)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_poll_interval_that_is_longer_than_the_save_interval_is_kept() {
+    assert!(keeps_its_poll_interval(None).await);
+}
+
+#[tokio::test]
+async fn twin_when_the_save_timer_begins_the_wait_anew_the_consumer_never_looks() {
+    assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
+}
+
 on_both_stores! {
+    async fn a_message_is_seen_without_a_wake_up_however_often_the_position_is_saved(store) {
+        let faulty = FaultyStore::new(&store);
+        faulty.lose_wake_ups();
+        let silent: Arc<dyn MessageStore> = faulty;
+        let probe = Arc::new(Probe::default());
+        let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+        let mut consumer = consumer.save_after(1_000, Duration::from_millis(1)).start(&silent).await.unwrap();
+        for _ in 0..3 {
+            send_deposits(&store, "account:command", "1", 1).await;
+            let seen = tokio::time::timeout(Duration::from_mins(1), consumer.wait_for(last_position(&store).await)).await;
+            seen.expect("it never looks").unwrap();
+        }
+    }
+
+    async fn a_save_whose_answer_is_lost_several_times_does_not_conflict_with_itself(store) {
+        for in_a_row in 1..=4 {
+            with_lost_answers_to_saves(&store, in_a_row, None).await.unwrap();
+        }
+    }
+
+    async fn twin_when_each_save_has_an_id_of_its_own_it_is_taken_for_another_consumers(store) {
+        let error = with_lost_answers_to_saves(&store, 2, Some(PlantedBug::NewIdAtEachSave)).await.unwrap_err();
+        assert!(matches!(error, Error::PositionTaken { .. }), "{error}");
+    }
+
     async fn messages_of_an_entity_come_in_order_while_other_entities_go_on(store) {
         eight_accounts(&store).await;
         let probe = Arc::new(Probe { held: Some(("3", Semaphore::new(0))), ..Probe::default() });
@@ -223,12 +316,11 @@ on_both_stores! {
                 let mail = StreamName::new("mail:command-1")?;
                 // The time makes every attempt another text.
                 let text = Json::encode(&std::time::SystemTime::now())?;
-                for _ in 0..2 {
-                    let message = NewMessage::new("Send", text.clone());
-                    let outcome = context.write(Append::to(mail.clone()).message(message)).await?;
-                    if matches!(outcome, Outcome::AlreadyProcessed { .. }) { return Ok(outcome); }
-                }
-                Ok(Outcome::Handled { events: 2, late: false })
+                let message = || Append::to(mail.clone()).message(NewMessage::new("Send", text.clone()));
+                let first = context.write(message()).await?;
+                // Whatever became of the first message, the second one is written too.
+                let second = context.write(message()).await?;
+                Ok(if first.original().is_some() { first } else { second })
             }
         }
 

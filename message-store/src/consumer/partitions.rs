@@ -18,6 +18,7 @@ pub(super) struct Partitions {
     ready: VecDeque<Message>,
     not_done: BTreeSet<GlobalPosition>,
     read_through: GlobalPosition,
+    handed_out_through: GlobalPosition,
 }
 
 /// Messages without an entity id are kept in order by category: they share one partition.
@@ -33,6 +34,7 @@ impl Partitions {
             ready: VecDeque::new(),
             not_done: BTreeSet::new(),
             read_through: handled_through,
+            handed_out_through: handled_through,
         }
     }
 
@@ -52,7 +54,9 @@ impl Partitions {
 
     /// The next message that may be handled, if there is one.
     pub(super) fn next(&mut self) -> Option<Message> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        Some(next)
     }
 
     /// A message that was handed out is done.
@@ -75,6 +79,11 @@ impl Partitions {
     /// Everything up to here was read.
     pub(super) fn read_through(&self) -> GlobalPosition {
         self.read_through
+    }
+
+    /// No message above this was handed out.
+    pub(super) fn handed_out_through(&self) -> GlobalPosition {
+        self.handed_out_through
     }
 
     /// Everything up to here is done.

@@ -8,10 +8,8 @@ use crate::command::Handler;
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, Shelf};
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
-use crate::consumer::{Running, Sheet};
-use crate::{
-    Category, DEFAULT_BATCH, Error, Filter, GlobalPosition, GroupMember, MessageStore, Read, Result, StreamName,
-};
+use crate::consumer::{PlantedBug, Running, Sheet};
+use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
@@ -41,6 +39,7 @@ pub(super) struct Pace {
     pub(super) poll_interval: Duration,
     pub(super) save_after: (u64, Duration),
     pub(super) retries: u32,
+    pub(super) planted: Option<PlantedBug>,
 }
 
 impl Default for Pace {
@@ -51,6 +50,7 @@ impl Default for Pace {
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
             retries: 5,
+            planted: None,
         }
     }
 }
@@ -119,6 +119,13 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
+    /// Switches a protection off.
+    #[cfg(feature = "testing")]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.pace.planted = Some(bug);
+        self
+    }
+
     /// What to do with a message that cannot be handled (stop).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -147,7 +154,7 @@ impl<H: Handler> Consumer<H> {
         // What may have been under way when the last one was broken off.
         let under_way =
             usize::try_from(self.pace.save_after.0).unwrap_or(usize::MAX).saturating_add(2 * self.pace.batch);
-        let suspects = AtomicUsize::new(if positions.was_broken_off() { under_way } else { 0 });
+        let suspects = AtomicUsize::new(if positions.found().stopped { 0 } else { under_way });
         let (policy, deliveries) = (self.on_failure, self.deliveries);
         let (handler, settings) = self.split();
         let shelf = Arc::new(Shelf::new(handler, letters, policy, deliveries).await?);
@@ -179,9 +186,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
-        let stream = self.position_stream()?;
-        let positions = PositionStore::take_over(store, stream.clone()).await?;
-        assert_not_behind(store, &Category::new(&self.category)?, &stream, positions.saved()).await?;
+        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace).await?;
+        positions.assert_store_is_not_behind(positions.saved()).await?;
         Ok(positions)
     }
 
@@ -193,7 +199,7 @@ impl<H: Handler> Consumer<H> {
             handler: self.handler.name(),
             message_types: self.handler.message_types(),
             handled_through: positions.saved(),
-            position_stream: self.position_stream()?,
+            position_stream: positions.stream().clone(),
             correlation: self.correlation.clone(),
             member: self.member,
             concurrency: self.pace.concurrency,
@@ -234,21 +240,4 @@ impl Consumer<()> {
         let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries } = self;
         Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries }
     }
-}
-
-/// A consumer stands at a message of its category, or before one: so there is one, unless the store has lost it.
-async fn assert_not_behind(
-    store: &Arc<dyn MessageStore>,
-    category: &Category,
-    consumer: &StreamName,
-    handled: GlobalPosition,
-) -> Result<()> {
-    if handled == GlobalPosition::ZERO {
-        return Ok(());
-    }
-    let batch = store.read_category(category, Read::from(handled).limit(1)).await?;
-    if batch.messages.is_empty() {
-        return Err(Error::StoreBehind { consumer: consumer.clone(), handled, store: store.describe() });
-    }
-    Ok(())
 }

@@ -3,24 +3,19 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use std::future::pending;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::command::Handler;
+use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
 use crate::consumer::partitions::Partitions;
-use crate::consumer::position_store::PositionStore;
+use crate::consumer::pause::Pause;
+use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::running::Reports;
 use crate::consumer::settings::Pace;
 use crate::idempotence::Outcome;
 use crate::{Batch, Category, Error, Filter, Message, MessageStore, Read, Result, WakeUp};
-
-/// The first pause before a message is tried again; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
 const SOONER: u32 = 16;
@@ -75,40 +70,47 @@ impl<H: Handler> Work<H> {
                 first_error.get_or_insert(error);
             }
         }
-        let saved = self.save().await;
+        // Nothing is under way any more, whatever ended the work.
+        let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
         match first_error {
             Some(error) => Err(error),
-            None => saved.and(self.positions.say_stopped().await),
+            None => saved,
         }
     }
 
     async fn work(&mut self) -> Result<()> {
         let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reading: Option<BoxFuture<'static, Result<Batch>>> = None;
+        // A task of its own: a read that nobody polls while the position is saved could keep the connection that the save waits for.
+        let mut reading = JoinSet::new();
         let mut at_end = false;
         let mut stop = self.reports.stop.clone();
+        // A deadline, which nothing that happens meanwhile postpones.
+        let mut look_at = Instant::now();
         loop {
             while self.handling.len() < self.pace.concurrency
                 && let Some(message) = self.partitions.next()
             {
                 self.hand_out(message);
             }
-            if reading.is_none() && !at_end && self.partitions.len() < self.pace.batch {
-                reading = Some(self.read());
+            if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
+                reading.spawn(self.read());
+            }
+            if self.has(PlantedBug::WaitBegunAnew) {
+                look_at = Instant::now() + self.next_look;
             }
             tokio::select! {
                 Some(done) = self.handling.join_next() => self.note(done)?,
-                batch = async { match &mut reading { Some(reading) => reading.await, None => pending().await } } => {
-                    reading = None;
-                    let batch = batch?;
+                Some(batch) = reading.join_next() => {
+                    let batch = batch.map_err(|error| Error::backend("a reading task", false, error))??;
                     at_end = batch.looked_through <= self.partitions.read_through();
                     // Where something has just come, more may follow.
                     self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
                     self.partitions.add(batch.messages, batch.looked_through);
                     self.reports.handled_through.send_replace(self.partitions.handled_through());
+                    look_at = Instant::now() + self.next_look;
                 }
-                () = self.source.wake_up.wait(self.next_look), if at_end => at_end = false,
+                () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
                 _ = timer.tick() => {}
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => return Ok(()),
             }
@@ -116,12 +118,16 @@ impl<H: Handler> Work<H> {
         }
     }
 
-    fn read(&self) -> BoxFuture<'static, Result<Batch>> {
+    fn has(&self, bug: PlantedBug) -> bool {
+        self.pace.planted == Some(bug)
+    }
+
+    fn read(&self) -> impl Future<Output = Result<Batch>> + Send + use<H> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
         let retries = self.pace.retries;
-        Box::pin(async move {
+        async move {
             let mut pause = Pause::new(retries);
             loop {
                 match store.read_category(&category, read.clone()).await {
@@ -129,7 +135,7 @@ impl<H: Handler> Work<H> {
                     result => return result,
                 }
             }
-        })
+        }
     }
 
     fn hand_out(&mut self, message: Message) {
@@ -163,13 +169,13 @@ impl<H: Handler> Work<H> {
     async fn save(&mut self) -> Result<()> {
         self.done_since_save = 0;
         self.last_save = Instant::now();
-        let mut pause = Pause::new(self.pace.retries);
-        loop {
-            match self.positions.save(self.partitions.handled_through()).await {
-                Err(error) if error.is_transient() && pause.again(&error).await => {}
-                result => return result,
-            }
-        }
+        self.positions.save(self.progress()).await
+    }
+
+    fn progress(&self) -> Progress {
+        let (position, highest) = (self.partitions.handled_through(), self.partitions.handed_out_through());
+        let handed_out_through = (highest > position).then_some(highest);
+        Progress { handed_out_through, ..Progress::at(position) }
     }
 }
 
@@ -189,29 +195,5 @@ async fn handle<H: Handler>(
         if !passing || !pause.again(&error).await {
             return Err(Error::handler(message, error));
         }
-    }
-}
-
-/// Growing pauses between attempts.
-struct Pause {
-    next: Duration,
-    left: u32,
-}
-
-impl Pause {
-    fn new(retries: u32) -> Self {
-        Self { next: FIRST_PAUSE, left: retries }
-    }
-
-    /// Waits, unless all attempts are used up.
-    async fn again(&mut self, error: &impl std::fmt::Display) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        self.left -= 1;
-        tracing::warn!(%error, pause = ?self.next, "trying again");
-        sleep(self.next).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-        true
     }
 }
