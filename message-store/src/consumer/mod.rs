@@ -10,6 +10,7 @@ mod position_store;
 mod running;
 mod settings;
 mod sheet;
+mod suspects;
 mod tally;
 mod work;
 

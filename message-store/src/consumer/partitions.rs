@@ -59,6 +59,19 @@ impl Partitions {
         Some(next)
     }
 
+    /// The lowest message that is not done, when none is handed out.
+    pub(super) fn next_in_order(&mut self) -> Option<Message> {
+        let lowest = self.ready.iter().enumerate().min_by_key(|(_, message)| message.global_position)?.0;
+        let next = self.ready.remove(lowest)?;
+        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        Some(next)
+    }
+
+    /// Whether a message may be handed out.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// A message that was handed out is done.
     pub(super) fn done(&mut self, message: &Message) {
         self.not_done.remove(&message.global_position);
@@ -124,6 +137,19 @@ mod tests {
         assert!(partitions.next().is_none(), "the second message of a waits for the first");
         partitions.done(&first);
         assert_eq!(partitions.next().unwrap().global_position.get(), 2);
+    }
+
+    #[test]
+    fn in_order_the_lowest_comes_first_whatever_its_entity() {
+        let mut partitions = Partitions::new(GlobalPosition::ZERO);
+        partitions.add(vec![message("a", 1), message("a", 2), message("b", 3)], GlobalPosition::new(3));
+        for expected in 1..=3 {
+            let next = partitions.next_in_order().unwrap();
+            assert_eq!(next.global_position.get(), expected);
+            partitions.done(&next);
+            assert_eq!(at(&partitions), expected);
+        }
+        assert!(!partitions.is_ready());
     }
 
     #[test]

@@ -9,4 +9,12 @@ pub enum PlantedBug {
     WaitBegunAnew,
     /// A save of the position that is tried again has another message id.
     NewIdAtEachSave,
+    /// Letters are not looked at before their messages are delivered.
+    LettersUnread,
+    /// What becomes of letters after the start is not learned.
+    LettersReadAtTheStart,
+    /// Every time-out passes with the store, and none is the message's.
+    EveryTimeOutPasses,
+    /// After a crash, messages that may have caused it are handed out together.
+    SuspectsTogether,
 }

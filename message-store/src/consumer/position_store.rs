@@ -128,6 +128,11 @@ impl PositionStore {
         self.saved.position
     }
 
+    /// Whether a message is noted as one that may end the process.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.saved.suspect.is_some()
+    }
+
     pub(super) fn stream(&self) -> &StreamName {
         &self.stream
     }

@@ -1,11 +1,10 @@
 //! What a consumer is to do, and its start.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::command::Handler;
-use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, Shelf};
+use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{PlantedBug, Running, Sheet};
@@ -18,7 +17,7 @@ use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, R
 ///
 /// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
 /// names the message; nothing is skipped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a consumer does nothing until it is started"]
 pub struct Consumer<H> {
     category: String,
@@ -133,7 +132,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// How often a message is delivered before it is set aside (3). Attempts that ended the process count as well, but for the first of
-    /// them: nobody suspected it, and nothing is written for a message that nobody suspects.
+    /// them: after a crash, the messages that may have been under way are handed out one at a time, and a message is blamed only for
+    /// crashes in which no other was under way.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries.max(1);
         self
@@ -145,26 +145,26 @@ impl<H: Handler> Consumer<H> {
     /// [`Error::Invalid`] for a category that is none, or a group without an identifier; the store's errors.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
         let positions = self.take_over(store).await?;
-        if self.on_failure == OnFailure::Stop {
-            return self.launch(store, positions).await;
-        }
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
-        let (letter_category, identifier) = (letters.category().to_owned(), self.identifier.clone());
-        let member = self.member;
-        // What may have been under way when the last one was broken off.
-        let under_way =
-            usize::try_from(self.pace.save_after.0).unwrap_or(usize::MAX).saturating_add(2 * self.pace.batch);
-        let suspects = AtomicUsize::new(if positions.found().stopped { 0 } else { under_way });
-        let (policy, deliveries) = (self.on_failure, self.deliveries);
-        let (handler, settings) = self.split();
-        let shelf = Arc::new(Shelf::new(handler, letters, policy, deliveries).await?);
+        let letter_category = letters.category().to_owned();
+        let (policy, member, pace) = (self.on_failure, self.member, self.pace);
+        let place = (positions.stream(), positions.saved());
+        let set_aside = Arc::new(SetAside::new(letters, policy, self.deliveries, member, pace, place).await?);
 
-        let redelivery =
-            Consumer { identifier, member, ..Consumer::new(letter_category, Redelivery(Arc::clone(&shelf))) };
+        let (handler, settings) = self.split();
+        let handler = Arc::new(handler);
+        let delivery = Parking { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
+        let delivery = settings.clone().with(delivery);
+        if policy == OnFailure::Stop {
+            return delivery.launch(store, positions, None).await;
+        }
+        let redelivery = Redelivery { handler, set_aside: Arc::clone(&set_aside) };
+        let pace = Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() };
+        let settings = Consumer { category: letter_category, correlation: None, pace, ..settings };
+        let redelivery = settings.with(redelivery);
         let letter_positions = redelivery.take_over(store).await?;
-        let companion = redelivery.launch(store, letter_positions).await?;
-        let parking = settings.with(Parking { shelf, suspects });
-        Ok(parking.launch(store, positions).await?.beside(companion))
+        let companion = redelivery.launch(store, letter_positions, None).await?;
+        Ok(delivery.launch(store, positions, Some(set_aside)).await?.beside(companion))
     }
 
     fn split(self) -> (H, Consumer<()>) {
@@ -191,7 +191,12 @@ impl<H: Handler> Consumer<H> {
         Ok(positions)
     }
 
-    async fn launch(self, store: &Arc<dyn MessageStore>, positions: PositionStore) -> Result<Running> {
+    async fn launch(
+        self,
+        store: &Arc<dyn MessageStore>,
+        positions: PositionStore,
+        set_aside: Option<Arc<SetAside>>,
+    ) -> Result<Running> {
         let category = Category::new(&self.category)?;
         let sheet = Sheet {
             category: category.clone(),
@@ -209,7 +214,7 @@ impl<H: Handler> Consumer<H> {
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(Running::spawn(sheet, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
-            Work::new(self.handler, self.pace, source, positions, reports).run()
+            Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
         }))
     }
 

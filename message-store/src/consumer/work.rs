@@ -3,17 +3,20 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::command::Handler;
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
+use crate::consumer::dead_letters::SetAside;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::running::Reports;
 use crate::consumer::settings::Pace;
+use crate::consumer::suspects::Suspects;
 use crate::idempotence::Outcome;
 use crate::{Batch, Category, Error, Filter, Message, MessageStore, Read, Result, WakeUp};
 
@@ -37,6 +40,10 @@ pub(super) struct Work<H> {
     positions: PositionStore,
     reports: Reports,
     partitions: Partitions,
+    /// Where messages are set aside; of a consumer that does so.
+    set_aside: Option<Arc<SetAside>>,
+    /// Until they are through, one message is handed out at a time.
+    suspects: Option<Suspects>,
     handling: JoinSet<Done>,
     /// How long to wait before looking again, without a wake-up.
     next_look: Duration,
@@ -45,8 +52,18 @@ pub(super) struct Work<H> {
 }
 
 impl<H: Handler> Work<H> {
-    pub(super) fn new(handler: H, pace: Pace, source: Source, positions: PositionStore, reports: Reports) -> Self {
+    pub(super) fn new(
+        handler: H,
+        pace: Pace,
+        source: Source,
+        positions: PositionStore,
+        set_aside: Option<Arc<SetAside>>,
+        reports: Reports,
+    ) -> Self {
         let partitions = Partitions::new(positions.saved());
+        // Before a save follows, so many messages more may have been handed out.
+        let more = pace.save_after.0.saturating_add(pace.concurrency as u64);
+        let suspects = set_aside.as_ref().and_then(|_| Suspects::after(positions.found(), more));
         Self {
             handler: Arc::new(handler),
             pace,
@@ -54,6 +71,8 @@ impl<H: Handler> Work<H> {
             positions,
             reports,
             partitions,
+            set_aside,
+            suspects,
             handling: JoinSet::new(),
             next_look: pace.poll_interval / SOONER,
             done_since_save: 0,
@@ -88,11 +107,13 @@ impl<H: Handler> Work<H> {
         // A deadline, which nothing that happens meanwhile postpones.
         let mut look_at = Instant::now();
         loop {
-            while self.handling.len() < self.pace.concurrency
+            while self.suspects.is_none()
+                && self.handling.len() < self.pace.concurrency
                 && let Some(message) = self.partitions.next()
             {
                 self.hand_out(message);
             }
+            let turn = self.turn_of_a_suspect();
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read());
             }
@@ -107,9 +128,14 @@ impl<H: Handler> Work<H> {
                     // Where something has just come, more may follow.
                     self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
                     self.partitions.add(batch.messages, batch.looked_through);
+                    if at_end && self.partitions.len() == 0 {
+                        // What comes from now on was not under way.
+                        self.suspects = None;
+                    }
                     self.reports.handled_through.send_replace(self.partitions.handled_through());
                     look_at = Instant::now() + self.next_look;
                 }
+                Some(turn) = turn => self.hand_out_suspect(turn).await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
                 _ = timer.tick() => {}
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => return Ok(()),
@@ -126,12 +152,20 @@ impl<H: Handler> Work<H> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
-        let retries = self.pace.retries;
+        let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
+        let handled_through = self.partitions.handled_through();
+        let read = async move || {
+            let batch = store.read_category(&category, read.clone()).await?;
+            if let Some(set_aside) = set_aside.as_ref().filter(|_| !batch.messages.is_empty()) {
+                set_aside.refresh(handled_through).await?;
+            }
+            Ok(batch)
+        };
         async move {
             let mut pause = Pause::new(retries);
             loop {
-                match store.read_category(&category, read.clone()).await {
-                    Err(error) if error.is_transient() && pause.again(&error).await => {}
+                match read().await {
+                    Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
                     result => return result,
                 }
             }
@@ -140,10 +174,53 @@ impl<H: Handler> Work<H> {
 
     fn hand_out(&mut self, message: Message) {
         let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        let set_aside = self.set_aside.clone();
         self.handling.spawn(async move {
+            let _shared = match &set_aside {
+                Some(set_aside) => Some(set_aside.under_way.read().await),
+                None => None,
+            };
             let outcome = handle(&*handler, &store, &message, retries).await;
             (message, outcome)
         });
+    }
+
+    /// Waits until nothing is under way, here or in the redelivery of letters; never, while no suspect is ready.
+    fn turn_of_a_suspect(&self) -> impl Future<Output = Option<Turn>> + use<H> {
+        let is_alone = self.handling.is_empty() || self.has(PlantedBug::SuspectsTogether);
+        let is_next = self.suspects.is_some() && is_alone && self.partitions.is_ready();
+        let under_way = self.set_aside.as_ref().filter(|_| is_next).map(|set_aside| Arc::clone(&set_aside.under_way));
+        let together = self.has(PlantedBug::SuspectsTogether);
+        async move {
+            match under_way {
+                Some(under_way) if together => Some(Turn::Shared(under_way.read_owned().await)),
+                Some(under_way) => Some(Turn::Alone(under_way.write_owned().await)),
+                None => None,
+            }
+        }
+    }
+
+    /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
+    async fn hand_out_suspect(&mut self, turn: Turn) -> Result<()> {
+        let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
+        let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
+        let crashes = suspects.crashes(message.id);
+        suspects.hand_out(&message);
+        let is_to_blame = crashes >= set_aside.deliveries();
+        if !is_to_blame {
+            self.positions.save(self.progress()).await?;
+        }
+        let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        self.handling.spawn(async move {
+            let _turn = turn;
+            let outcome = if is_to_blame {
+                blame(&set_aside, &message, crashes).await
+            } else {
+                handle(&*handler, &store, &message, retries).await
+            };
+            (message, outcome)
+        });
+        Ok(())
     }
 
     fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
@@ -151,6 +228,7 @@ impl<H: Handler> Work<H> {
         let outcome = outcome?;
         self.reports.tally.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
+        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
         self.done_since_save += 1;
         self.reports.handled_through.send_replace(self.partitions.handled_through());
         Ok(())
@@ -160,7 +238,10 @@ impl<H: Handler> Work<H> {
         let (messages, time) = self.pace.save_after;
         let since = self.last_save.elapsed();
         let idle = at_end && self.partitions.len() == 0 && since >= self.pace.poll_interval;
-        if idle || self.done_since_save >= messages || since >= time {
+        // What is noted of a message that is done would blame it for a crash that comes later.
+        let is_noted = self.suspects.as_ref().is_some_and(|suspects| suspects.noted().is_some());
+        let is_outdated = self.positions.has_suspect() && !is_noted && !self.partitions.is_ready();
+        if idle || is_outdated || self.done_since_save >= messages || since >= time {
             self.save().await?;
         }
         Ok(())
@@ -173,9 +254,28 @@ impl<H: Handler> Work<H> {
     }
 
     fn progress(&self) -> Progress {
-        let (position, highest) = (self.partitions.handled_through(), self.partitions.handed_out_through());
+        let position = self.partitions.handled_through();
+        let suspects = self.suspects.as_ref().map_or(position, Suspects::through);
+        let highest = self.partitions.handed_out_through().max(suspects);
         let handed_out_through = (highest > position).then_some(highest);
-        Progress { handed_out_through, ..Progress::at(position) }
+        let suspect = self.suspects.as_ref().and_then(Suspects::noted);
+        Progress { handed_out_through, suspect, ..Progress::at(position) }
+    }
+}
+
+/// The right to hand out a suspect.
+enum Turn {
+    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
+    Alone(OwnedRwLockWriteGuard<()>),
+    /// With a bug.
+    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
+    Shared(OwnedRwLockReadGuard<()>),
+}
+
+async fn blame(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
+    match set_aside.keep_back(message).await? {
+        Some(outcome) => Ok(outcome),
+        None => set_aside.set_aside(message, crashes, "the process ended during each attempt").await,
     }
 }
 
@@ -191,9 +291,12 @@ async fn handle<H: Handler>(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        let passing = error.downcast_ref::<Error>().is_some_and(Error::is_transient);
-        if !passing || !pause.again(&error).await {
-            return Err(Error::handler(message, error));
+        match error.downcast::<Error>() {
+            // What could be tried again was: it names the message.
+            Ok(error) if matches!(*error, Error::Handler { .. }) => return Err(*error),
+            Ok(error) if error.is_transient() && pause.again(&error).await => {}
+            Ok(error) => return Err(Error::handler(message, error)),
+            Err(error) => return Err(Error::handler(message, error)),
         }
     }
 }

@@ -24,7 +24,8 @@ pub struct FaultyStore {
     lose_holds: AtomicBool,
     lose_wake_ups: AtomicBool,
     is_away: AtomicBool,
-    times_out: Mutex<Option<StreamName>>,
+    times_out: Mutex<Vec<StreamName>>,
+    timed_out: AtomicU32,
     hold: AtomicU32,
     is_held: Notify,
     answers: Notify,
@@ -49,6 +50,7 @@ impl FaultyStore {
             lose_wake_ups: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
             times_out: Mutex::default(),
+            timed_out: AtomicU32::new(0),
             hold: AtomicU32::new(0),
             is_held: Notify::new(),
             answers: Notify::new(),
@@ -86,9 +88,14 @@ impl FaultyStore {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    /// From now on the database ends every append to this stream, if one is named, because it takes too long; nothing is written.
-    pub fn time_out_appends_to(&self, stream: Option<StreamName>) {
-        *lock(&self.times_out) = stream;
+    /// From now on the database ends every append to one of these streams because it takes too long; nothing is written.
+    pub fn time_out_appends_to(&self, streams: &[&str]) {
+        *lock(&self.times_out) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
+    }
+
+    /// How many appends have taken too long so far.
+    pub fn timed_out(&self) -> u32 {
+        self.timed_out.load(Ordering::SeqCst)
     }
 
     /// The next appends, so many, are written, and each is answered after [`FaultyStore::release_answer`].
@@ -119,8 +126,8 @@ impl FaultyStore {
     }
 
     fn assert_in_time(&self, appends: &[Append]) -> Result<()> {
-        let times_out = lock(&self.times_out);
-        if appends.iter().any(|append| Some(&append.stream) == times_out.as_ref()) {
+        if appends.iter().any(|append| lock(&self.times_out).contains(&append.stream)) {
+            self.timed_out.fetch_add(1, Ordering::SeqCst);
             return Err(Error::TimedOut { context: "a planted fault".to_owned(), cause: "it took too long".into() });
         }
         Ok(())
