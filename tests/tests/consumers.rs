@@ -11,8 +11,9 @@ use message_store::command::{Context, Handler};
 use message_store::consumer::{Consumer, PlantedBug};
 use message_store::idempotence::Outcome;
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName};
+use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 use tokio::sync::Semaphore;
 
@@ -151,7 +152,93 @@ async fn twin_when_the_save_timer_begins_the_wait_anew_the_consumer_never_looks(
     assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
 }
 
+/// A store of which an operator, or an accident, takes messages from outside.
+macro_rules! on_both_stores_from_outside {
+    ($($name:ident = $call:expr;)*) => {
+        mod from_outside_on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { ($call)(&AgeingStore::postgres().await).await; })*
+        }
+        mod from_outside_on_sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { ($call)(&AgeingStore::sqlite()).await; })*
+        }
+    };
+}
+
+on_both_stores_from_outside! {
+    a_consumer_starts_after_all_that_it_has_handled_was_deleted = async |outside: &AgeingStore| {
+        let store = connect(&outside.url()).await.unwrap();
+        send_deposits(&store, "account:command", "1", 5).await;
+        let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        let mut consumer = start().await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        outside.delete_messages("stream_name = 'account:command-1'").await;
+        let mut consumer = start().await;
+        send_deposits(&store, "account:command", "1", 1).await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().of("handled"), 1);
+    };
+
+    a_running_consumer_stops_when_its_store_is_restored_to_an_earlier_point = async |outside: &AgeingStore| {
+        let error = restored_under_a_running_consumer(outside, None).await.unwrap_err();
+        assert!(matches!(error, Error::StoreBehind { .. }), "{error}");
+    };
+
+    twin_when_nobody_asks_whether_the_store_is_behind_messages_are_passed_over = async |outside: &AgeingStore| {
+        let handled = restored_under_a_running_consumer(outside, Some(PlantedBug::PositionUnchecked)).await.unwrap();
+        assert_eq!(handled, 5, "not 6: one of the restored store was taken for one that was handled");
+    };
+}
+
+/// A consumer has handled five messages when the store is set back to the second; another is written, and a further consumer sees it. How
+/// many messages the first one has handled.
+async fn restored_under_a_running_consumer(
+    outside: &AgeingStore,
+    bug: Option<PlantedBug>,
+) -> message_store::Result<usize> {
+    let store = connect(&outside.url()).await.unwrap();
+    let probe = Arc::new(Probe::default());
+    let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+    let consumer = planted(consumer.save_after(1_000, Duration::from_millis(1)), bug);
+    let mut running = consumer.start(&store).await?;
+    let deposits = send_deposits(&store, "account:command", "1", 5).await;
+    running.wait_for(deposits[4].global_position).await?;
+    outside.restore(deposits[1].global_position).await;
+    if bug.is_none() {
+        running.wait_for(deposits[4].global_position.next()).await?;
+    }
+    let again = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+    assert!(again.global_position <= deposits[4].global_position);
+    let mut further =
+        Consumer::new("account:command", member(&store, None)).identifier("further").start(&store).await?;
+    further.wait_for(again.global_position).await?;
+    running.wait_for(again.global_position).await?;
+    let handled = probe.seen.lock().unwrap().len();
+    Ok(handled)
+}
+
 on_both_stores! {
+    async fn a_group_says_which_stream_none_of_its_members_reads(store) {
+        let start = async |member: GroupMember| {
+            let consumer = Consumer::new("account:command", Shared(Arc::default())).identifier("g");
+            consumer.group(member).start(&store).await.unwrap()
+        };
+        send_deposits(&store, "account:command", "1", 1).await;
+        let whole = GroupMember::new(0, 1).unwrap();
+        assert_eq!(start(whole).await.sheet().unread_stream, None);
+        let stream = StreamName::new("account:command").unwrap();
+        store.append(vec![Append::to(stream.clone()).message(NewMessage::new("Deposit", Json::NULL))]).await.unwrap();
+        let member = start(whole).await;
+        assert_eq!(member.sheet().unread_stream, Some(stream));
+        assert!(member.sheet().to_string().contains("unread       the messages of account:command:"));
+        let alone = Consumer::new("account:command", Shared(Arc::default())).start(&store).await.unwrap();
+        assert_eq!(alone.sheet().unread_stream, None, "a consumer without a group reads it");
+    }
+
     async fn a_message_is_seen_without_a_wake_up_however_often_the_position_is_saved(store) {
         let faulty = FaultyStore::new(&store);
         faulty.lose_wake_ups();

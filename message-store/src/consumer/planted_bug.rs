@@ -17,4 +17,6 @@ pub enum PlantedBug {
     EveryTimeOutPasses,
     /// After a crash, messages that may have caused it are handed out together.
     SuspectsTogether,
+    /// Whether the store ends before the position is not asked.
+    PositionUnchecked,
 }

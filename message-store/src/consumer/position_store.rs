@@ -128,6 +128,11 @@ impl PositionStore {
         self.saved.position
     }
 
+    /// Whether there is nothing to save.
+    pub(super) fn is_saved(&self, progress: Progress) -> bool {
+        self.pending.is_none() && progress == self.saved
+    }
+
     /// Whether a message is noted as one that may end the process.
     pub(super) fn has_suspect(&self) -> bool {
         self.saved.suspect.is_some()
@@ -214,7 +219,7 @@ impl PositionStore {
     /// What is handled was read from the store, which has given out its position: unless it has lost its latest messages. What was deleted
     /// since was given out all the same.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
-        if self.store.given_out().await? < handled {
+        if self.planted != Some(PlantedBug::PositionUnchecked) && self.store.given_out().await? < handled {
             let (consumer, store) = (self.stream.clone(), self.store.describe());
             return Err(Error::StoreBehind { consumer, handled, store });
         }

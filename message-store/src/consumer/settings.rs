@@ -75,7 +75,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Takes this member's share of the entities. A group needs an identifier. Its size may change: members of the new
+    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no member's: the [`Sheet`] names
+    /// the stream, and the start warns of it. A group needs an identifier. Its size may change: members of the new
     /// size start from the beginning, and what was handled is told apart.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
@@ -191,6 +192,13 @@ impl<H: Handler> Consumer<H> {
         Ok(positions)
     }
 
+    /// Members share the messages of a category by the cardinal id: without an id, a message is no member's.
+    async fn unread_stream(&self, store: &Arc<dyn MessageStore>) -> Result<Option<StreamName>> {
+        let stream = StreamName::new(&self.category)?;
+        let has_messages = self.member.is_some() && store.version(&stream).await?.position().is_some();
+        Ok(has_messages.then_some(stream))
+    }
+
     async fn launch(
         self,
         store: &Arc<dyn MessageStore>,
@@ -198,6 +206,10 @@ impl<H: Handler> Consumer<H> {
         set_aside: Option<Arc<SetAside>>,
     ) -> Result<Running> {
         let category = Category::new(&self.category)?;
+        let unread_stream = self.unread_stream(store).await?;
+        if let Some(stream) = &unread_stream {
+            tracing::warn!(%stream, "no member of the group reads these messages: their stream has no id");
+        }
         let sheet = Sheet {
             category: category.clone(),
             store: store.describe(),
@@ -207,6 +219,7 @@ impl<H: Handler> Consumer<H> {
             position_stream: positions.stream().clone(),
             correlation: self.correlation.clone(),
             member: self.member,
+            unread_stream,
             concurrency: self.pace.concurrency,
         };
         tracing::info!("{sheet}");

@@ -241,10 +241,26 @@ impl<H: Handler> Work<H> {
         // What is noted of a message that is done would blame it for a crash that comes later.
         let is_noted = self.suspects.as_ref().is_some_and(|suspects| suspects.noted().is_some());
         let is_outdated = self.positions.has_suspect() && !is_noted && !self.partitions.is_ready();
-        if idle || is_outdated || self.done_since_save >= messages || since >= time {
-            self.save().await?;
+        if !(idle || is_outdated || self.done_since_save >= messages || since >= time) {
+            return Ok(());
         }
-        Ok(())
+        if self.positions.is_saved(self.progress()) {
+            self.last_save = Instant::now();
+            return self.assert_store_is_not_behind().await;
+        }
+        self.save().await
+    }
+
+    /// A store that was restored to an earlier point would give out again what was read, and nobody would see it. Asked while nothing else
+    /// happens, as often as the position is saved otherwise; a save itself would find that its own stream is not where it was.
+    async fn assert_store_is_not_behind(&self) -> Result<()> {
+        match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "whether the store is behind is not known");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     async fn save(&mut self) -> Result<()> {
