@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use account_component::Money;
@@ -83,15 +83,26 @@ impl Ledger {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts, and kills it with signal 9 after it has got so far: some steps behind its start-up sheet.
-    fn kill(&self, store: &str, after: Duration) {
+    /// Starts, and kills it with signal 9 after it has got so far: some messages behind its start-up sheet.
+    fn kill(&self, store: &str, messages: i64) {
         let mut replay = self.command(store).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut sheet = BufReader::new(replay.stderr.take().unwrap()).lines();
         let started = sheet.any(|line| line.unwrap().contains("concurrency"));
         assert!(started, "the component did not start");
-        std::thread::sleep(after);
+        // A thread of its own, because a runtime cannot wait within another.
+        std::thread::scope(|scope| scope.spawn(|| wait_for_messages(store, messages, &mut replay)).join().unwrap());
         replay.kill().unwrap();
         replay.wait().unwrap();
+    }
+}
+
+/// Waits until so many messages more are written, or the process has ended.
+#[tokio::main(flavor = "current_thread")]
+async fn wait_for_messages(store: &str, messages: i64, replay: &mut Child) {
+    let store = message_store::connect(store).await.unwrap();
+    let begun = store.given_out().await.unwrap().get();
+    while replay.try_wait().unwrap().is_none() && store.given_out().await.unwrap().get() < begun + messages {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -111,7 +122,7 @@ fn ends_in_the_right_balances(ledger: &Ledger, store: &str, killed_store: &str) 
     assert_eq!((figure(&again, "deliveries"), figure(&again, "effects")), (0, 0), "{again}");
 
     for moment in 0..5 {
-        ledger.kill(killed_store, Duration::from_millis(moment * 97 % 400));
+        ledger.kill(killed_store, moment * 397);
     }
     ledger.replay(killed_store);
 }

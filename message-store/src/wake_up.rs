@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::{Category, StreamName};
 
@@ -19,15 +20,30 @@ use crate::{Category, StreamName};
 pub struct WakeUp(watch::Receiver<()>);
 
 impl WakeUp {
+    /// Of a store that is closed: it never rings.
+    #[cfg(feature = "testing")]
+    pub(crate) fn never() -> Self {
+        Bells::default().listen(None)
+    }
+
     /// Waits for a ring since this was made or last waited on, but not longer than `at_most`.
     pub async fn wait(&mut self, at_most: Duration) {
-        // Without a bell (the store is closed) there is still the poll interval.
-        let ring = async {
-            if self.0.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let ring = self.ring();
         let _ = tokio::time::timeout(at_most, ring).await;
+    }
+
+    /// As [`WakeUp::wait`], until a deadline. A caller that is interrupted while it waits goes on waiting with the same deadline: the
+    /// interruptions never postpone it.
+    pub async fn wait_until(&mut self, deadline: Instant) {
+        let ring = self.ring();
+        let _ = tokio::time::timeout_at(deadline, ring).await;
+    }
+
+    async fn ring(&mut self) {
+        // Without a bell (the store is closed) there is still the poll interval.
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -46,6 +46,26 @@ impl AgeingStore {
         }
     }
 
+    /// Deletes the messages that an SQL condition names.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn delete_messages(&self, condition: &str) {
+        let delete = |table: &str| format!("DELETE FROM {table} WHERE {condition}");
+        self.execute(&delete("message_store.messages"), &delete("messages")).await;
+    }
+
+    /// Restores the store to the point at which this position was the last.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn restore(&self, last: message_store::GlobalPosition) {
+        self.delete_messages(&format!("global_position > {last}")).await;
+        let postgres = format!("SELECT setval('message_store.messages_global_position_seq', {last})");
+        let sqlite = format!("UPDATE sqlite_sequence SET seq = {last} WHERE name = 'messages'");
+        self.execute(&postgres, &sqlite).await;
+    }
+
     /// So many milliseconds pass for the keys of a scope.
     ///
     /// # Panics

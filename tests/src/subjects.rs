@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::testing::conformance::Subject;
+use futures_util::future::BoxFuture;
+use message_store::testing::conformance::{Cannot, Subject};
 use message_store::{Append, MessageStore, connect};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
 
 use crate::postgres::TestDatabase;
@@ -48,11 +50,11 @@ impl Subject for Postgres {
         Arc::clone(&self.store)
     }
 
-    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
-        Some(connect(self.database.url()).await.unwrap())
+    async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot> {
+        Ok(connect(self.database.url()).await.unwrap())
     }
 
-    async fn append_slowly(&self, append: Append, hold: Duration, commit: bool) {
+    async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot> {
         let mut client = self.client().await;
         let transaction = client.transaction().await.unwrap();
         for message in append.messages {
@@ -61,12 +63,13 @@ impl Subject for Postgres {
             let stream = append.stream.as_str();
             transaction.execute(sql, &[&id, &stream, &message.message_type, &data]).await.unwrap();
         }
-        tokio::time::sleep(hold).await;
+        meanwhile.await;
         if commit {
             transaction.commit().await.unwrap();
         } else {
             transaction.rollback().await.unwrap();
         }
+        Ok(())
     }
 }
 
@@ -96,12 +99,13 @@ impl Subject for SqliteFile {
         Arc::clone(&self.store)
     }
 
-    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
-        Some(connect(&Self::url(&self.folder)).await.unwrap())
+    async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot> {
+        Ok(connect(&Self::url(&self.folder)).await.unwrap())
     }
 
-    async fn append_slowly(&self, append: Append, hold: Duration, commit: bool) {
+    async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot> {
         let path = self.folder.path().join("store.db");
+        let ((drawn, are_drawn), (go_on, may_go_on)) = (oneshot::channel(), oneshot::channel());
         let work = move || {
             let mut connection = rusqlite::Connection::open(path)?;
             connection.busy_timeout(Duration::from_mins(1))?;
@@ -119,14 +123,24 @@ impl Subject for SqliteFile {
                     ),
                 )?;
             }
-            std::thread::sleep(hold);
+            let _ = drawn.send(());
+            let _ = may_go_on.blocking_recv();
             if commit { transaction.commit() } else { transaction.rollback() }
         };
-        tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+        let working = tokio::task::spawn_blocking(work);
+        // It ends without a word when it cannot draw them: then its result says why.
+        if are_drawn.await.is_ok() {
+            meanwhile.await;
+        }
+        let _ = go_on.send(());
+        working.await.unwrap().unwrap();
+        Ok(())
     }
 }
 
-/// SQLite in memory: nobody else can open it.
+const ALONE: Cannot = Cannot("a store in memory has one connection, and no other process can open it");
+
+/// SQLite in memory.
 #[derive(Debug)]
 pub struct SqliteMemory {
     store: Arc<dyn MessageStore>,
@@ -145,13 +159,11 @@ impl Subject for SqliteMemory {
         Arc::clone(&self.store)
     }
 
-    async fn reopen(&self) -> Option<Arc<dyn MessageStore>> {
-        None
+    async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot> {
+        Err(ALONE)
     }
 
-    async fn append_slowly(&self, append: Append, _hold: Duration, commit: bool) {
-        if commit {
-            self.store.append(vec![append]).await.unwrap();
-        }
+    async fn append_slowly(&self, _append: Append, _meanwhile: BoxFuture<'_, ()>, _commit: bool) -> Result<(), Cannot> {
+        Err(ALONE)
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use message_store::command::{Context, Handler};
-use message_store::consumer::Consumer;
+use message_store::consumer::{Consumer, PlantedBug};
 use message_store::idempotence::Outcome;
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName};
+use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 use tokio::sync::Semaphore;
 
@@ -83,7 +84,186 @@ async fn eight_accounts(store: &Arc<dyn MessageStore>) {
     }
 }
 
+fn planted<H: Handler>(consumer: Consumer<H>, bug: Option<PlantedBug>) -> Consumer<H> {
+    match bug {
+        Some(bug) => consumer.plant(bug),
+        None => consumer,
+    }
+}
+
+/// The answers to so many saves in a row are lost: at the take-over, while it runs, at the stop.
+async fn with_lost_answers_to_saves(
+    store: &Arc<dyn MessageStore>,
+    in_a_row: u32,
+    bug: Option<PlantedBug>,
+) -> message_store::Result<()> {
+    let faulty = FaultyStore::new(store);
+    let shared: Arc<dyn MessageStore> = faulty.clone();
+    let probe = Arc::new(Probe::default());
+    let consumer = || {
+        let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+        planted(consumer.save_after(1, Duration::from_hours(1)), bug)
+    };
+    faulty.lose_answers(in_a_row);
+    let mut running = consumer().start(&shared).await?;
+    assert_eq!(faulty.answers_to_lose(), 0);
+
+    faulty.lose_answers(in_a_row);
+    while faulty.answers_to_lose() > 0 {
+        send_deposits(store, "account:command", "1", 1).await;
+        running.wait_for(last_position(store).await).await?;
+    }
+    faulty.lose_answers(in_a_row);
+    let _ = running.stop().await?;
+    assert_eq!(faulty.answers_to_lose(), 0);
+
+    let positions = StreamName::new("account:command+position").unwrap();
+    let last = store.last_message(&positions, None).await.unwrap().unwrap();
+    let said: serde_json::Value = last.decode_data().unwrap();
+    assert_eq!(said, serde_json::json!({ "position": last_position(store).await, "stopped": true }));
+    Ok(())
+}
+
+/// Polls every 5 s, saves every second, and gets no wake-up. On one thread, with a clock that goes on by itself while nothing else does.
+/// Whether it sees within an hour what comes after a while.
+async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
+    let store = message_store_tests::accounts::sqlite().await;
+    let faulty = FaultyStore::new(&store);
+    faulty.lose_wake_ups();
+    let silent: Arc<dyn MessageStore> = faulty;
+    let probe = Arc::new(Probe::default());
+    let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).poll_interval(Duration::from_secs(5));
+    let mut consumer = planted(consumer, bug).start(&silent).await.unwrap();
+    tokio::time::pause();
+    // Long enough that the pauses between its looks have grown to the whole interval.
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    send_deposits(&store, "account:command", "1", 1).await;
+    let last = last_position(&store).await;
+    tokio::time::timeout(Duration::from_hours(1), consumer.wait_for(last)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_poll_interval_that_is_longer_than_the_save_interval_is_kept() {
+    assert!(keeps_its_poll_interval(None).await);
+}
+
+#[tokio::test]
+async fn twin_when_the_save_timer_begins_the_wait_anew_the_consumer_never_looks() {
+    assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
+}
+
+/// A store of which an operator, or an accident, takes messages from outside.
+macro_rules! on_both_stores_from_outside {
+    ($($name:ident = $call:expr;)*) => {
+        mod from_outside_on_postgres {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { ($call)(&AgeingStore::postgres().await).await; })*
+        }
+        mod from_outside_on_sqlite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() { ($call)(&AgeingStore::sqlite()).await; })*
+        }
+    };
+}
+
+on_both_stores_from_outside! {
+    a_consumer_starts_after_all_that_it_has_handled_was_deleted = async |outside: &AgeingStore| {
+        let store = connect(&outside.url()).await.unwrap();
+        send_deposits(&store, "account:command", "1", 5).await;
+        let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        let mut consumer = start().await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        outside.delete_messages("stream_name = 'account:command-1'").await;
+        let mut consumer = start().await;
+        send_deposits(&store, "account:command", "1", 1).await;
+        consumer.wait_for(last_position(&store).await).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().of("handled"), 1);
+    };
+
+    a_running_consumer_stops_when_its_store_is_restored_to_an_earlier_point = async |outside: &AgeingStore| {
+        let error = restored_under_a_running_consumer(outside, None).await.unwrap_err();
+        assert!(matches!(error, Error::StoreBehind { .. }), "{error}");
+    };
+
+    twin_when_nobody_asks_whether_the_store_is_behind_messages_are_passed_over = async |outside: &AgeingStore| {
+        let handled = restored_under_a_running_consumer(outside, Some(PlantedBug::PositionUnchecked)).await.unwrap();
+        assert_eq!(handled, 5, "not 6: one of the restored store was taken for one that was handled");
+    };
+}
+
+/// A consumer has handled five messages when the store is set back to the second; another is written, and a further consumer sees it. How
+/// many messages the first one has handled.
+async fn restored_under_a_running_consumer(
+    outside: &AgeingStore,
+    bug: Option<PlantedBug>,
+) -> message_store::Result<usize> {
+    let store = connect(&outside.url()).await.unwrap();
+    let probe = Arc::new(Probe::default());
+    let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+    let consumer = planted(consumer.save_after(1_000, Duration::from_millis(1)), bug);
+    let mut running = consumer.start(&store).await?;
+    let deposits = send_deposits(&store, "account:command", "1", 5).await;
+    running.wait_for(deposits[4].global_position).await?;
+    outside.restore(deposits[1].global_position).await;
+    if bug.is_none() {
+        running.wait_for(deposits[4].global_position.next()).await?;
+    }
+    let again = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+    assert!(again.global_position <= deposits[4].global_position);
+    let mut further =
+        Consumer::new("account:command", member(&store, None)).identifier("further").start(&store).await?;
+    further.wait_for(again.global_position).await?;
+    running.wait_for(again.global_position).await?;
+    let handled = probe.seen.lock().unwrap().len();
+    Ok(handled)
+}
+
 on_both_stores! {
+    async fn a_group_says_which_stream_none_of_its_members_reads(store) {
+        let start = async |member: GroupMember| {
+            let consumer = Consumer::new("account:command", Shared(Arc::default())).identifier("g");
+            consumer.group(member).start(&store).await.unwrap()
+        };
+        send_deposits(&store, "account:command", "1", 1).await;
+        let whole = GroupMember::new(0, 1).unwrap();
+        assert_eq!(start(whole).await.sheet().unread_stream, None);
+        let stream = StreamName::new("account:command").unwrap();
+        store.append(vec![Append::to(stream.clone()).message(NewMessage::new("Deposit", Json::NULL))]).await.unwrap();
+        let member = start(whole).await;
+        assert_eq!(member.sheet().unread_stream, Some(stream));
+        assert!(member.sheet().to_string().contains("unread       the messages of account:command:"));
+        let alone = Consumer::new("account:command", Shared(Arc::default())).start(&store).await.unwrap();
+        assert_eq!(alone.sheet().unread_stream, None, "a consumer without a group reads it");
+    }
+
+    async fn a_message_is_seen_without_a_wake_up_however_often_the_position_is_saved(store) {
+        let faulty = FaultyStore::new(&store);
+        faulty.lose_wake_ups();
+        let silent: Arc<dyn MessageStore> = faulty;
+        let probe = Arc::new(Probe::default());
+        let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe)));
+        let mut consumer = consumer.save_after(1_000, Duration::from_millis(1)).start(&silent).await.unwrap();
+        for _ in 0..3 {
+            send_deposits(&store, "account:command", "1", 1).await;
+            let seen = tokio::time::timeout(Duration::from_mins(1), consumer.wait_for(last_position(&store).await)).await;
+            seen.expect("it never looks").unwrap();
+        }
+    }
+
+    async fn a_save_whose_answer_is_lost_several_times_does_not_conflict_with_itself(store) {
+        for in_a_row in 1..=4 {
+            with_lost_answers_to_saves(&store, in_a_row, None).await.unwrap();
+        }
+    }
+
+    async fn twin_when_each_save_has_an_id_of_its_own_it_is_taken_for_another_consumers(store) {
+        let error = with_lost_answers_to_saves(&store, 2, Some(PlantedBug::NewIdAtEachSave)).await.unwrap_err();
+        assert!(matches!(error, Error::PositionTaken { .. }), "{error}");
+    }
+
     async fn messages_of_an_entity_come_in_order_while_other_entities_go_on(store) {
         eight_accounts(&store).await;
         let probe = Arc::new(Probe { held: Some(("3", Semaphore::new(0))), ..Probe::default() });

@@ -414,10 +414,3 @@ async fn what_a_killed_process_leaves_of_a_hold_in_sqlite_holds_nothing_and_is_s
     Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
     assert_eq!(files(), Vec::<std::path::PathBuf>::new());
 }
-
-/// T29: the application's clock plays no part: the only times are the database's.
-#[test]
-fn t29_no_clock_of_the_application_is_asked() {
-    let source = include_str!("../../message-store/src/idempotence/once.rs");
-    assert!(!source.contains("::now()"));
-}

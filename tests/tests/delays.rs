@@ -2,29 +2,48 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use message_store::idempotence::{DelayBuffer, Delayed, Keep, Key};
+use message_store::idempotence::{DelayBuffer, DelayBug, Delayed, Keep, Key};
 use message_store::testing::FaultyStore;
 use message_store::{Append, Error, ExpectedVersion, Json, MessageStore, NewMessage, StreamName, Version};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 
-#[derive(Clone, Default)]
-struct Clock(Arc<AtomicI64>);
-
-impl Clock {
-    fn pass(&self, seconds: i64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
+/// A store whose clock a test can put forward, and a buffer in it of one minute.
+fn buffered(store: &Arc<dyn MessageStore>, keep: Keep) -> (Arc<FaultyStore>, DelayBuffer) {
+    let clock = FaultyStore::new(store);
+    let shared: Arc<dyn MessageStore> = clock.clone();
+    let buffer = DelayBuffer::new(&shared, "mail", Duration::from_mins(1), keep).unwrap();
+    (clock, buffer)
 }
 
-fn buffer(store: &Arc<dyn MessageStore>, clock: &Clock, keep: Keep) -> DelayBuffer {
-    let clock = clock.clone();
-    let buffer = DelayBuffer::new(store, "mail", Duration::from_mins(1), keep).unwrap();
-    buffer.clock(move || Timestamp::from_second(1_800_000_000 + clock.0.load(Ordering::SeqCst)).unwrap())
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Five requests for one key, five seconds apart, and one after the release. What is sent.
+async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Option<DelayBug>) -> Vec<String> {
+    let (clock, mut buffer) = buffered(store, Keep::First);
+    if let Some(bug) = bug {
+        buffer = buffer.plant(bug);
+    }
+    let key = Key::new("welcome ann").unwrap();
+    for number in 0..5 {
+        let expected = if number == 0 || bug.is_some() { Delayed::Waits } else { Delayed::Dropped };
+        assert_eq!(buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap(), expected);
+        clock.pass(seconds(5));
+    }
+    assert_eq!(buffer.release().await.unwrap(), 0, "25 of 60 seconds have passed");
+    clock.pass(seconds(60));
+    assert!(buffer.release().await.unwrap() >= 1);
+    assert_eq!(buffer.release().await.unwrap(), 0);
+    assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waits);
+    clock.pass(seconds(60));
+    assert_eq!(buffer.release().await.unwrap(), 1);
+    let mut sent = sent(store).await;
+    sent.sort();
+    sent
 }
 
 fn mail(text: &str) -> NewMessage {
@@ -41,58 +60,40 @@ async fn sent(store: &Arc<dyn MessageStore>) -> Vec<String> {
 
 on_both_stores! {
     async fn t49_five_requests_within_the_delay_are_one_release_and_a_later_one_is_another(store) {
-        let (clock, key) = (Clock::default(), Key::new("welcome ann").unwrap());
-        let buffer = buffer(&store, &clock, Keep::First);
-        for number in 0..5 {
-            let expected = if number == 0 { Delayed::Waits } else { Delayed::Dropped };
-            assert_eq!(buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap(), expected);
-            clock.pass(5);
-        }
-        assert_eq!(buffer.release().await.unwrap(), 0, "25 of 60 seconds have passed");
-        clock.pass(40);
-        assert_eq!(buffer.release().await.unwrap(), 1);
-        assert_eq!(buffer.release().await.unwrap(), 0);
-        assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waits);
-        clock.pass(60);
-        assert_eq!(buffer.release().await.unwrap(), 1);
-        assert_eq!(sent(&store).await, ["0", "later"]);
+        assert_eq!(five_requests_and_a_later_one(&store, None).await, ["0", "later"]);
     }
 
-    async fn twin_without_the_buffer_each_request_is_a_message(store) {
-        for number in 0..5 {
-            store.append(vec![Append::to(stream()).message(mail(&number.to_string()))]).await.unwrap();
-        }
-        assert_eq!(sent(&store).await.len(), 5);
+    async fn twin_when_keys_are_ignored_each_request_is_a_release(store) {
+        let sent = five_requests_and_a_later_one(&store, Some(DelayBug::KeysIgnored)).await;
+        assert_eq!(sent, ["0", "1", "2", "3", "4", "later"]);
     }
 
     async fn the_latest_can_take_the_place_of_the_first_and_does_not_wait_longer(store) {
-        let (clock, key) = (Clock::default(), Key::new("status").unwrap());
-        let buffer = buffer(&store, &clock, Keep::Latest);
+        let ((clock, buffer), key) = (buffered(&store, Keep::Latest), Key::new("status").unwrap());
         assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Waits);
-        clock.pass(50);
+        clock.pass(seconds(50));
         assert_eq!(buffer.put(&key, &stream(), &mail("new")).await.unwrap(), Delayed::Replaced);
         assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Waits);
-        clock.pass(10);
+        clock.pass(seconds(10));
         assert_eq!(buffer.release().await.unwrap(), 1);
         assert_eq!(sent(&store).await, ["new"]);
     }
 
     async fn t50_a_release_whose_answer_is_lost_or_that_two_processes_make_is_one_release(store) {
-        let (clock, key) = (Clock::default(), Key::new("k").unwrap());
-        let faulty = FaultyStore::new(&store);
+        let key = Key::new("k").unwrap();
+        let (faulty, one) = buffered(&store, Keep::First);
         let shared: Arc<dyn MessageStore> = faulty.clone();
-        let _ = buffer(&shared, &clock, Keep::First).put(&key, &stream(), &mail("once")).await.unwrap();
-        clock.pass(60);
+        let other = DelayBuffer::new(&shared, "mail", Duration::from_mins(1), Keep::First).unwrap();
+        let _ = one.put(&key, &stream(), &mail("once")).await.unwrap();
+        faulty.pass(seconds(61));
         faulty.lose_answers(1);
-        let (one, other) = (buffer(&shared, &clock, Keep::First), buffer(&store, &clock, Keep::First));
         let released = tokio::join!(one.release(), other.release());
         assert!(released.0.unwrap() + released.1.unwrap() >= 1);
         assert_eq!(sent(&store).await, ["once"]);
     }
 
     async fn requests_that_come_at_once_are_one(store) {
-        let clock = Clock::default();
-        let buffer = Arc::new(buffer(&store, &clock, Keep::First));
+        let buffer = Arc::new(buffered(&store, Keep::First).1);
         let requests: Vec<_> = (0..8).map(|_| {
             let buffer = Arc::clone(&buffer);
             tokio::spawn(async move { buffer.put(&Key::new("k").unwrap(), &stream(), &mail("x")).await.unwrap() })

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use message_store::idempotence::{CallError, External, Found, Guard, Guarded, Key};
+use message_store::idempotence::{CallError, External, Found, Guard, GuardBug, Guarded, Key};
+use message_store::testing::FaultyStore;
 use message_store::{Error, MessageStore, Source};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
@@ -16,19 +16,8 @@ use message_store_tests::payment_api::{Fate, Provider, http};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-/// Seconds that have passed for the guards of a test: leases end when it says so.
-#[derive(Clone, Default)]
-struct Clock(Arc<AtomicI64>);
-
-impl Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + self.0.load(Ordering::SeqCst)).unwrap()
-    }
-
-    fn leases_end(&self) {
-        self.0.fetch_add(3600, Ordering::SeqCst);
-    }
-}
+/// The lease of the tests' guards.
+const LEASE: Duration = Duration::from_mins(10);
 
 #[derive(Serialize, Clone, Debug)]
 struct Payout {
@@ -63,29 +52,33 @@ impl External for Payments {
     }
 }
 
-/// A provider, where it is to be reached, and the time that its guards go by.
+/// A provider, where it is to be reached, and a store with a clock that leases are counted by.
 struct World {
     provider: Arc<Provider>,
     address: SocketAddr,
-    clock: Clock,
+    clock: Arc<FaultyStore>,
+    bug: Option<GuardBug>,
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(store: &Arc<dyn MessageStore>) -> Self {
         let provider = Arc::new(Provider::default());
         let address = provider.serve().await;
-        Self { provider, address, clock: Clock::default() }
+        Self { provider, address, clock: FaultyStore::new(store), bug: None }
     }
 
-    fn guard(&self, store: &Arc<dyn MessageStore>) -> Guard<Payments> {
-        let clock = self.clock.clone();
-        let guard = Guard::new(store, "payout", Payments(self.address)).unwrap();
-        guard.lease(Duration::from_mins(10)).clock(move || clock.now())
+    fn leases_end(&self) {
+        self.clock.pass(LEASE);
+    }
+
+    fn guard(&self) -> Guard<Payments> {
+        let store: Arc<dyn MessageStore> = self.clock.clone();
+        planted(Guard::new(&store, "payout", Payments(self.address)).unwrap(), self.bug)
     }
 
     /// Runs a payout in a process that may end while it calls.
-    async fn run(&self, store: &Arc<dyn MessageStore>, to: &str) -> Option<Guarded<String>> {
-        let (guard, key, to) = (self.guard(store), Key::new(to).unwrap(), payout(to));
+    async fn run(&self, to: &str) -> Option<Guarded<String>> {
+        let (guard, key, to) = (self.guard(), Key::new(to).unwrap(), payout(to));
         let mut running = tokio::spawn(async move { guard.run(&key, &to).await.unwrap() });
         tokio::select! {
             guarded = &mut running => Some(guarded.unwrap()),
@@ -99,91 +92,140 @@ impl World {
     }
 }
 
+fn planted<X: External>(guard: Guard<X>, bug: Option<GuardBug>) -> Guard<X> {
+    let guard = guard.lease(LEASE);
+    match bug {
+        Some(bug) => guard.plant(bug),
+        None => guard,
+    }
+}
+
+/// Another side that takes its time, and counts who calls it at once.
+#[derive(Clone, Default)]
+struct Slow {
+    calls: Arc<AtomicUsize>,
+    at_once: Arc<AtomicUsize>,
+    most_at_once: Arc<AtomicUsize>,
+    begun: Arc<Notify>,
+    go_on: Arc<Notify>,
+    has_effect: bool,
+}
+
+#[async_trait]
+impl External for Slow {
+    type Request = Payout;
+    type Response = String;
+
+    async fn call(&self, _key: &Key, _request: &Payout) -> Result<String, CallError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        self.begun.notify_one();
+        self.go_on.notified().await;
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        Ok("paid".into())
+    }
+
+    async fn find(&self, _key: &Key, _request: &Payout) -> Result<Found<String>, Source> {
+        Ok(if self.has_effect { Found::Effect("found".into()) } else { Found::Nothing })
+    }
+}
+
+/// A runner whose append is written and answered only after its lease; meanwhile a second one takes over, and calls. How many call at once.
+async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore>, bug: Option<GuardBug>) -> usize {
+    let (clock, slow) = (FaultyStore::new(store), Slow::default());
+    let guard = || {
+        let store: Arc<dyn MessageStore> = clock.clone();
+        planted(Guard::new(&store, "slow", slow.clone()).unwrap(), bug)
+    };
+    let run = || {
+        let guard = guard();
+        tokio::spawn(async move { guard.run(&Key::new("k").unwrap(), &payout("ann")).await })
+    };
+    clock.hold_answers(1);
+    let first = run();
+    clock.answer_is_held().await;
+    clock.pass(LEASE);
+    let second = run();
+    slow.begun.notified().await;
+    clock.release_answer();
+    if bug.is_some() {
+        slow.begun.notified().await;
+    } else {
+        assert_eq!(first.await.unwrap().unwrap(), Guarded::InProgress);
+    }
+    slow.go_on.notify_one();
+    slow.go_on.notify_waiters();
+    if bug.is_none() {
+        assert!(matches!(second.await.unwrap().unwrap(), Guarded::Confirmed { earlier: false, .. }));
+    }
+    slow.most_at_once.load(Ordering::SeqCst)
+}
+
 fn payout(to: &str) -> Payout {
     Payout { to: to.into(), amount: 7 }
 }
 
 on_both_stores! {
     async fn a_call_is_made_once_and_its_answer_is_kept(store) {
-        let world = World::new().await;
+        let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         for earlier in [false, true, true] {
             let response = "receipt of ann".to_owned();
-            assert_eq!(world.run(&store, "ann").await, Some(Guarded::Confirmed { response, earlier }));
+            assert_eq!(world.run("ann").await, Some(Guarded::Confirmed { response, earlier }));
         }
         assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
-        let other = world.guard(&store).run(&Key::new("ann").unwrap(), &Payout { to: "ann".into(), amount: 8 }).await;
+        let other = world.guard().run(&Key::new("ann").unwrap(), &Payout { to: "ann".into(), amount: 8 }).await;
         assert_eq!(other.unwrap(), Guarded::Conflict);
     }
 
     async fn a_call_that_was_refused_is_tried_again(store) {
-        let world = World::new().await;
+        let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::Refused]);
-        assert_eq!(world.run(&store, "ann").await, Some(Guarded::Failed { reason: "insufficient funds".into() }));
-        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Confirmed { .. })));
+        assert_eq!(world.run("ann").await, Some(Guarded::Failed { reason: "insufficient funds".into() }));
+        assert!(matches!(world.run("ann").await, Some(Guarded::Confirmed { .. })));
         assert_eq!(provider.paid("ann"), 1);
     }
 
     async fn t41_a_call_that_paid_and_whose_caller_died_is_found_and_not_made_again(store) {
-        let world = World::new().await;
+        let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::CallerEndsAfter]);
         provider.set("bob", &[Fate::CallerEndsBefore]);
-        assert_eq!(world.run(&store, "ann").await, None);
-        assert_eq!(world.run(&store, "bob").await, None);
-        assert_eq!(world.run(&store, "ann").await, Some(Guarded::InProgress), "its lease has not ended");
-        world.clock.leases_end();
+        assert_eq!(world.run("ann").await, None);
+        assert_eq!(world.run("bob").await, None);
+        assert_eq!(world.run("ann").await, Some(Guarded::InProgress), "its lease has not ended");
+        world.leases_end();
         for to in ["ann", "bob"] {
-            assert!(matches!(world.run(&store, to).await, Some(Guarded::Confirmed { earlier: false, .. })));
+            assert!(matches!(world.run(to).await, Some(Guarded::Confirmed { earlier: false, .. })));
             assert_eq!(provider.paid(to), 1, "{to}");
         }
     }
 
     async fn t42_what_the_search_cannot_tell_is_not_called_again_but_reported(store) {
-        let world = World::new().await;
+        let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::PaidAndNoAnswer]);
         provider.is_blind.store(true, Ordering::SeqCst);
-        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Unknown { .. })));
+        assert!(matches!(world.run("ann").await, Some(Guarded::Unknown { .. })));
         for _ in 0..3 {
-            world.clock.leases_end();
-            let Some(Guarded::Unknown { reason }) = world.run(&store, "ann").await else { panic!() };
+            world.leases_end();
+            let Some(Guarded::Unknown { reason }) = world.run("ann").await else { panic!() };
             assert!(reason.contains("1000"), "{reason}");
         }
         assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
         provider.is_blind.store(false, Ordering::SeqCst);
-        world.clock.leases_end();
-        assert!(matches!(world.run(&store, "ann").await, Some(Guarded::Confirmed { .. })));
+        world.leases_end();
+        assert!(matches!(world.run("ann").await, Some(Guarded::Confirmed { .. })));
         assert_eq!(provider.calls(), 1, "found, not called");
     }
 
     async fn t43_a_runner_that_was_overtaken_is_told(store) {
-        #[derive(Clone, Default)]
-        struct Slow {
-            begun: Arc<Notify>,
-            go_on: Arc<Notify>,
-            clock: Clock,
-        }
-
-        #[async_trait]
-        impl External for Slow {
-            type Request = Payout;
-            type Response = String;
-            async fn call(&self, _key: &Key, _request: &Payout) -> Result<String, CallError> {
-                self.begun.notify_one();
-                self.go_on.notified().await;
-                Ok("late".into())
-            }
-            async fn find(&self, _key: &Key, _request: &Payout) -> Result<Found<String>, Source> {
-                Ok(Found::Effect("found".into()))
-            }
-        }
-
-        let slow = Slow::default();
+        let (clock, slow) = (FaultyStore::new(&store), Slow { has_effect: true, ..Slow::default() });
         let guard = || {
-            let clock = slow.clock.clone();
-            Guard::new(&store, "slow", slow.clone()).unwrap().lease(Duration::from_mins(10)).clock(move || clock.now())
+            let store: Arc<dyn MessageStore> = clock.clone();
+            planted(Guard::new(&store, "slow", slow.clone()).unwrap(), None)
         };
         let key = Key::new("k").unwrap();
         let first = tokio::spawn({
@@ -191,18 +233,58 @@ on_both_stores! {
             async move { guard.run(&key, &payout("ann")).await }
         });
         slow.begun.notified().await;
-        slow.clock.leases_end();
+        clock.pass(LEASE);
         let second = guard().run(&key, &payout("ann")).await.unwrap();
         assert_eq!(second, Guarded::Confirmed { response: "found".into(), earlier: false });
         slow.go_on.notify_one();
         assert!(matches!(first.await.unwrap(), Err(Error::WrongExpectedVersion { .. })), "it must not confirm");
     }
 
+    async fn a_runner_whose_append_was_answered_after_its_lease_does_not_call_beside_another(store) {
+        assert_eq!(an_append_that_is_answered_after_its_lease(&store, None).await, 1);
+    }
+
+    async fn twin_when_the_lease_is_not_asked_for_after_the_append_two_call_at_once(store) {
+        assert_eq!(an_append_that_is_answered_after_its_lease(&store, Some(GuardBug::LeaseUnchecked)).await, 2);
+    }
+
+    async fn a_runner_with_too_little_left_of_its_lease_prepares_its_call_again(store) {
+        let world = World::new(&store).await;
+        world.clock.hold_answers(1);
+        let running = { let guard = world.guard(); tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await }) };
+        world.clock.answer_is_held().await;
+        world.clock.pass(LEASE / 2);
+        world.clock.release_answer();
+        assert!(matches!(running.await.unwrap().unwrap(), Guarded::Confirmed { earlier: false, .. }));
+        assert_eq!(world.provider.calls(), 1);
+        let steps: Vec<String> =
+            messages_of(&store, "guard:payout").await.into_iter().map(|step| step.message_type).collect();
+        assert_eq!(steps, ["Prepared", "Prepared", "Confirmed"]);
+    }
+
+    async fn while_every_append_takes_longer_than_its_lease_allows_nothing_is_called(store) {
+        let world = World::new(&store).await;
+        world.clock.hold_answers(5);
+        let running = { let guard = world.guard(); tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await }) };
+        for _ in 0..5 {
+            world.clock.answer_is_held().await;
+            world.clock.pass(LEASE);
+            world.clock.release_answer();
+        }
+        let error = running.await.unwrap().unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("lease"), "{error}");
+        assert_eq!(world.provider.calls(), 0);
+        // Another time it finds that nothing was done, and calls.
+        world.leases_end();
+        assert!(matches!(world.run("ann").await, Some(Guarded::Confirmed { .. })));
+        assert_eq!(world.provider.paid("ann"), 1);
+    }
+
     async fn of_runners_that_begin_at_once_one_calls(store) {
-        let world = World::new().await;
+        let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         let running: Vec<_> = (0..16).map(|_| {
-            let guard = world.guard(&store);
+            let guard = world.guard();
             tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await.unwrap() })
         }).collect();
         for running in running {
@@ -224,7 +306,7 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
         Fate::Paid,
     ];
     let store = message_store_tests::accounts::sqlite().await;
-    let world = World::new().await;
+    let world = World::new(&store).await;
     let provider = Arc::clone(&world.provider);
     let names: Vec<String> = (0..1_000).map(|number| format!("payee{number}")).collect();
     for (number, name) in names.iter().enumerate() {
@@ -234,13 +316,13 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
     for _ in 0..10 {
         let mut still_open = Vec::new();
         for name in open {
-            match world.run(&store, &name).await {
+            match world.run(&name).await {
                 Some(Guarded::Confirmed { .. }) => {}
                 _ => still_open.push(name),
             }
         }
         open = still_open;
-        world.clock.leases_end();
+        world.leases_end();
     }
     assert!(open.is_empty(), "{} are open", open.len());
     for name in &names {
@@ -250,13 +332,23 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
     assert!(unknown.iter().any(|message| message.message_type == "Unknown"), "each doubt is on record");
 }
 
-/// The same without the guard's search: twin of the thousand.
-#[tokio::test]
+/// A provider that pays, and breaks the connection; its guard is asked again. How often it has paid.
+async fn paid_without_an_answer(bug: Option<GuardBug>) -> u64 {
+    let store = message_store_tests::accounts::sqlite().await;
+    let world = World { bug, ..World::new(&store).await };
+    world.provider.set("ann", &[Fate::CallerEndsAfter]);
+    while !matches!(world.run("ann").await, Some(Guarded::Confirmed { .. })) {
+        world.leases_end();
+    }
+    world.provider.paid("ann")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_guard_searches_before_it_calls_again() {
+    assert_eq!(paid_without_an_answer(None).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_without_a_search_before_the_next_call_a_payee_is_paid_twice() {
-    let world = World::new().await;
-    let provider = Arc::clone(&world.provider);
-    provider.set("ann", &[Fate::PaidAndNoAnswer]);
-    let payments = Payments(world.address);
-    while payments.call(&Key::new("ann").unwrap(), &payout("ann")).await.is_err() {}
-    assert_eq!(provider.paid("ann"), 2);
+    assert_eq!(paid_without_an_answer(Some(GuardBug::NoSearch)).await, 2);
 }

@@ -202,9 +202,10 @@ async fn restored_behind_its_consumer(ageing: AgeingStore) {
     let _ = consumer.stop().await.unwrap();
     start().await.unwrap().stop().await.unwrap();
 
-    // The commands are those of an earlier point; the position is not.
-    let lose = "DELETE FROM messages WHERE stream_name = 'account:command-1' AND position > 2";
-    ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
+    // The store is that of an earlier point; the position is not.
+    let position = NewMessage::new("Recorded", Json::parse(r#"{"position":1000000}"#).unwrap());
+    let positions = StreamName::new("account:command+position").unwrap();
+    store.append_to(&positions, ExpectedVersion::Any, vec![position]).await.unwrap();
     let error = start().await.err().unwrap();
     assert!(matches!(error, Error::StoreBehind { .. }), "{error}");
     assert!(error.to_string().contains("account:command+position"), "{error}");

@@ -4,7 +4,6 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use message_store::command::{Context, Decide, Decider, Handler};
@@ -13,7 +12,8 @@ use message_store::entity::Projection;
 use message_store::idempotence::{Intent, Outcome, Reservation, reserve};
 use message_store::testing::FaultyStore;
 use message_store::{
-    ExpectedVersion, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Source, StreamName,
+    ExpectedVersion, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
+    Source, StreamName,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, send, send_deposits};
 use message_store_tests::on_both_stores;
@@ -183,11 +183,13 @@ on_both_stores! {
                 let consumer = Consumer::new("account:command", member(&store, None)).identifier("g").group(group);
                 members.push(consumer.concurrency(4).batch(5).start(&store).await.unwrap());
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
             if size == 1 {
                 continue;
             }
-            for member in members {
+            // Long enough that each has handled what there is by now.
+            let last = messages_of(&store, "account:command").await.last().map(|message| message.global_position);
+            for mut member in members {
+                member.wait_for(last.unwrap_or(GlobalPosition::ZERO)).await.unwrap();
                 let _ = member.stop().await.unwrap();
             }
         }
@@ -298,16 +300,26 @@ mod on_every_subject {
         let intent = Intent::new("accountTransaction", ["deposit", "d1"]).ignoring(["time"]);
         let holder = messages.remove(0);
         let append = Reservation::new(&intent, "1", &holder).unwrap().append(&*store).unwrap();
-        // It holds the intent for a while, and rolls back while the others wait.
-        let giving_up = subject.append_slowly(append, Duration::from_millis(100), false);
+        // It holds the intent until the others have asked for it, and rolls back.
+        let (asked, mut all_asked) = tokio::sync::mpsc::channel(messages.len());
+        let (begin, begun) = tokio::sync::watch::channel(false);
+        let meanwhile = Box::pin(async move {
+            begin.send_replace(true);
+            for _ in 0..15 {
+                all_asked.recv().await.unwrap();
+            }
+        });
+        let giving_up = subject.append_slowly(append, meanwhile, false);
         let waiting = futures_util::future::join_all(messages.iter().map(|message| {
-            let (store, intent) = (store.clone(), intent.clone());
+            let (store, intent, asked, mut begun) = (store.clone(), intent.clone(), asked.clone(), begun.clone());
             async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                begun.wait_for(|begun| *begun).await.unwrap();
+                asked.send(()).await.unwrap();
                 reserve(&*store, &intent, "1", message).await.unwrap()
             }
         }));
-        let ((), outcomes) = tokio::join!(giving_up, waiting);
+        let (given_up, outcomes) = tokio::join!(giving_up, waiting);
+        given_up.unwrap();
         assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Reserved { .. })).count(), 1);
         assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Duplicate { .. })).count(), 14);
     }

@@ -194,7 +194,6 @@ on_both_stores! {
         let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         assert!(matches!(member(&store, None).handle(&deposit).await.unwrap(), Outcome::Handled { .. }));
         store.rotate_store_id().await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         let outcome = member(&store, None).handle(&deposit).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
         assert_eq!(balance(&store, "1").await, 1);

@@ -18,6 +18,7 @@ pub(super) struct Partitions {
     ready: VecDeque<Message>,
     not_done: BTreeSet<GlobalPosition>,
     read_through: GlobalPosition,
+    handed_out_through: GlobalPosition,
 }
 
 /// Messages without an entity id are kept in order by category: they share one partition.
@@ -33,6 +34,7 @@ impl Partitions {
             ready: VecDeque::new(),
             not_done: BTreeSet::new(),
             read_through: handled_through,
+            handed_out_through: handled_through,
         }
     }
 
@@ -52,7 +54,22 @@ impl Partitions {
 
     /// The next message that may be handled, if there is one.
     pub(super) fn next(&mut self) -> Option<Message> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        Some(next)
+    }
+
+    /// The lowest message that is not done, when none is handed out.
+    pub(super) fn next_in_order(&mut self) -> Option<Message> {
+        let lowest = self.ready.iter().enumerate().min_by_key(|(_, message)| message.global_position)?.0;
+        let next = self.ready.remove(lowest)?;
+        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        Some(next)
+    }
+
+    /// Whether a message may be handed out.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// A message that was handed out is done.
@@ -75,6 +92,11 @@ impl Partitions {
     /// Everything up to here was read.
     pub(super) fn read_through(&self) -> GlobalPosition {
         self.read_through
+    }
+
+    /// No message above this was handed out.
+    pub(super) fn handed_out_through(&self) -> GlobalPosition {
+        self.handed_out_through
     }
 
     /// Everything up to here is done.
@@ -115,6 +137,19 @@ mod tests {
         assert!(partitions.next().is_none(), "the second message of a waits for the first");
         partitions.done(&first);
         assert_eq!(partitions.next().unwrap().global_position.get(), 2);
+    }
+
+    #[test]
+    fn in_order_the_lowest_comes_first_whatever_its_entity() {
+        let mut partitions = Partitions::new(GlobalPosition::ZERO);
+        partitions.add(vec![message("a", 1), message("a", 2), message("b", 3)], GlobalPosition::new(3));
+        for expected in 1..=3 {
+            let next = partitions.next_in_order().unwrap();
+            assert_eq!(next.global_position.get(), expected);
+            partitions.done(&next);
+            assert_eq!(at(&partitions), expected);
+        }
+        assert!(!partitions.is_ready());
     }
 
     #[test]

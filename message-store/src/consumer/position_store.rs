@@ -1,16 +1,22 @@
 //! Where a consumer's position is kept: in the store itself, as Eventide does, in the stream
 //! `{category}+position[-identifier]`, whose last message says how far all is handled.
 //!
-//! Each save expects the version of the one before. So a position has one owner: whoever starts later takes it over, and the
+//! Each save expects the version of the one before. So a position has one owner: a consumer that starts later takes it over, and the
 //! earlier one learns of it at its next save, and stops.
+//!
+//! Problem: a save whose answer was lost may be written, and a second save at the same version would conflict with it: the consumer would
+//! take itself for another. Fix: a save that was not answered is kept, with its message id, and is appended again before anything else is
+//! saved. Why it is right: the store knows the id, and answers with the first place, whatever version was expected.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::consumer::PlantedBug;
+use crate::consumer::pause::Pause;
+use crate::consumer::settings::Pace;
 use crate::{
-    Append, Category, Error, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, Result, StreamName,
-    Version,
+    Append, Category, Error, GlobalPosition, MessageId, MessageStore, NewMessage, Result, StreamName, Version,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
@@ -18,12 +24,40 @@ const TAKE_OVERS: u32 = 10;
 
 #[derive(Serialize, Deserialize)]
 enum PositionMessage {
-    Recorded {
-        position: GlobalPosition,
-        /// The consumer has stopped in good order.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        stopped: bool,
-    },
+    Recorded(Progress),
+}
+
+/// How far a consumer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Progress {
+    /// Everything up to here is handled.
+    pub(super) position: GlobalPosition,
+    /// The highest position that was handed to the handler, where that is above `position`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) handed_out_through: Option<GlobalPosition>,
+    /// The message that is about to be handled, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) suspect: Option<Suspect>,
+    /// The consumer has stopped in good order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) stopped: bool,
+}
+
+impl Progress {
+    /// Up to here, and nothing beyond it.
+    pub(super) fn at(position: GlobalPosition) -> Self {
+        Self { position, handed_out_through: None, suspect: None, stopped: false }
+    }
+}
+
+/// A message that may end the process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Suspect {
+    pub(super) message_id: MessageId,
+    /// How often it was handed out with no other message under way; this time is counted.
+    pub(super) attempts: u32,
 }
 
 #[derive(Debug)]
@@ -31,8 +65,19 @@ pub(super) struct PositionStore {
     store: Arc<dyn MessageStore>,
     stream: StreamName,
     version: Version,
-    saved: GlobalPosition,
-    was_broken_off: bool,
+    /// What the consumer before this one saved last.
+    found: Progress,
+    saved: Progress,
+    /// A save that has not been answered.
+    pending: Option<Pending>,
+    retries: u32,
+    planted: Option<PlantedBug>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    message: NewMessage,
+    progress: Progress,
 }
 
 impl PositionStore {
@@ -46,68 +91,138 @@ impl PositionStore {
     }
 
     /// Reads the position, and takes it over: also from a consumer that is just saving it.
-    pub(super) async fn take_over(store: &Arc<dyn MessageStore>, stream: StreamName) -> Result<Self> {
+    pub(super) async fn take_over(store: &Arc<dyn MessageStore>, stream: StreamName, pace: &Pace) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            let mut positions = Self::read(store, &stream).await?;
-            match positions.record(positions.saved, false).await {
+            let mut positions = Self::read(store, &stream, pace).await?;
+            let taken = Progress { stopped: false, ..positions.found };
+            match positions.record(taken).await {
                 Err(Error::PositionTaken { .. }) if attempt < TAKE_OVERS => attempt += 1,
                 result => return result.map(|()| positions),
             }
         }
     }
 
-    async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName) -> Result<Self> {
-        let mut positions = Self {
-            store: Arc::clone(store),
-            stream: stream.clone(),
-            version: Version::NO_STREAM,
-            saved: GlobalPosition::ZERO,
-            was_broken_off: false,
-        };
+    async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace) -> Result<Self> {
+        // A consumer that has never run was not broken off.
+        let (mut version, mut found) =
+            (Version::NO_STREAM, Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) });
         if let Some(message) = store.last_message(stream, None).await? {
-            positions.version = Version::at(message.position);
-            if let Some(PositionMessage::Recorded { position, stopped }) = message.decode_variant()? {
-                positions.saved = position;
-                positions.was_broken_off = !stopped;
+            version = Version::at(message.position);
+            if let Some(PositionMessage::Recorded(progress)) = message.decode_variant()? {
+                found = progress;
             }
         }
-        Ok(positions)
+        let (store, stream) = (Arc::clone(store), stream.clone());
+        let (retries, planted) = (pace.retries, pace.planted);
+        Ok(Self { store, stream, version, found, saved: found, pending: None, retries, planted })
+    }
+
+    /// What the consumer before this one saved last; it was broken off unless it says that it has stopped.
+    pub(super) fn found(&self) -> &Progress {
+        &self.found
     }
 
     /// Everything up to here was handled, when it was last saved.
     pub(super) fn saved(&self) -> GlobalPosition {
-        self.saved
+        self.saved.position
     }
 
-    /// Whether the consumer before this one did not stop in good order.
-    pub(super) fn was_broken_off(&self) -> bool {
-        self.was_broken_off
+    /// Whether there is nothing to save.
+    pub(super) fn is_saved(&self, progress: Progress) -> bool {
+        self.pending.is_none() && progress == self.saved
     }
 
-    /// Says that the consumer stops in good order.
-    pub(super) async fn say_stopped(&mut self) -> Result<()> {
-        self.record(self.saved, true).await
+    /// Whether a message is noted as one that may end the process.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.saved.suspect.is_some()
     }
 
-    /// Saves a position, if it is another one.
-    pub(super) async fn save(&mut self, position: GlobalPosition) -> Result<()> {
-        if position == self.saved { Ok(()) } else { self.record(position, false).await }
+    pub(super) fn stream(&self) -> &StreamName {
+        &self.stream
     }
 
-    async fn record(&mut self, position: GlobalPosition, stopped: bool) -> Result<()> {
-        let message = NewMessage::from_variant(&PositionMessage::Recorded { position, stopped })?;
-        let append = Append::to(self.stream.clone()).expecting(self.version).message(message);
-        match self.store.append_settled(vec![append]).await {
+    /// Saves how far the consumer has come, if that has changed. Tries again as often as the consumer does.
+    pub(super) async fn save(&mut self, progress: Progress) -> Result<()> {
+        let mut pause = Pause::new(self.retries);
+        loop {
+            match self.save_once(progress).await {
+                Err(error) if error.is_transient() && pause.again(&error).await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn save_once(&mut self, progress: Progress) -> Result<()> {
+        self.settle().await?;
+        if progress == self.saved { Ok(()) } else { self.begin(progress).await }
+    }
+
+    /// Saves also what has not changed, and goes on until a lost answer is settled.
+    async fn record(&mut self, progress: Progress) -> Result<()> {
+        let mut recorded = self.begin(progress).await;
+        let mut pause = Pause::new(self.retries);
+        while self.pending.is_some()
+            && let Err(error) = &recorded
+            && error.is_transient()
+            && pause.again(error).await
+        {
+            recorded = self.settle().await;
+        }
+        recorded
+    }
+
+    async fn begin(&mut self, progress: Progress) -> Result<()> {
+        let message = NewMessage::from_variant(&PositionMessage::Recorded(progress))?;
+        self.append(Pending { message, progress }, false).await
+    }
+
+    /// Appends again what was not answered.
+    async fn settle(&mut self) -> Result<()> {
+        match self.pending.take() {
+            Some(mut pending) => {
+                if self.planted == Some(PlantedBug::NewIdAtEachSave) {
+                    pending.message.id = MessageId::random();
+                }
+                self.append(pending, true).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
+        let append = || Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
+        let mut result = self.store.append(vec![append()]).await;
+        let is_lost = matches!(result, Err(Error::CommitUnknown { .. }));
+        if is_lost {
+            result = self.store.append(vec![append()]).await;
+        }
+        match result {
             Ok(appended) => {
                 self.version = appended.written.last().map_or(self.version, |written| written.position.into());
-                self.saved = position;
+                self.saved = pending.progress;
                 Ok(())
             }
             Err(Error::WrongExpectedVersion { stream, expected, actual }) => {
+                self.assert_store_is_not_behind(self.saved.position).await?;
                 Err(Error::PositionTaken { consumer: stream, expected, actual })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if was_sent || is_lost {
+                    self.pending = Some(pending);
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// What is handled was read from the store, which has given out its position: unless it has lost its latest messages. What was deleted
+    /// since was given out all the same.
+    pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
+        if self.planted != Some(PlantedBug::PositionUnchecked) && self.store.given_out().await? < handled {
+            let (consumer, store) = (self.stream.clone(), self.store.describe());
+            return Err(Error::StoreBehind { consumer, handled, store });
+        }
+        Ok(())
     }
 }

@@ -1,18 +1,15 @@
 //! What a consumer is to do, and its start.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::command::Handler;
-use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, Shelf};
+use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
 use crate::consumer::names::NameInUse;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::work::{Source, Work};
-use crate::consumer::{Running, Sheet};
-use crate::{
-    Category, DEFAULT_BATCH, Error, Filter, GlobalPosition, GroupMember, MessageStore, Read, Result, StreamName,
-};
+use crate::consumer::{PlantedBug, Running, Sheet};
+use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
@@ -21,7 +18,7 @@ use crate::{
 ///
 /// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
 /// names the message; nothing is skipped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a consumer does nothing until it is started"]
 pub struct Consumer<H> {
     category: String,
@@ -42,6 +39,7 @@ pub(super) struct Pace {
     pub(super) poll_interval: Duration,
     pub(super) save_after: (u64, Duration),
     pub(super) retries: u32,
+    pub(super) planted: Option<PlantedBug>,
 }
 
 impl Default for Pace {
@@ -52,6 +50,7 @@ impl Default for Pace {
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
             retries: 5,
+            planted: None,
         }
     }
 }
@@ -77,7 +76,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Takes this member's share of the entities. A group needs an identifier. Its size may change: members of the new
+    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no member's: the [`Sheet`] names
+    /// the stream, and the start warns of it. A group needs an identifier. Its size may change: members of the new
     /// size start from the beginning, and what was handled is told apart.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
@@ -120,6 +120,13 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
+    /// Switches a protection off.
+    #[cfg(feature = "testing")]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.pace.planted = Some(bug);
+        self
+    }
+
     /// What to do with a message that cannot be handled (stop).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -127,7 +134,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// How often a message is delivered before it is set aside (3). Attempts that ended the process count as well, but for the first of
-    /// them: nobody suspected it, and nothing is written for a message that nobody suspects.
+    /// them: after a crash, the messages that may have been under way are handed out one at a time, and a message is blamed only for
+    /// crashes in which no other was under way.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries.max(1);
         self
@@ -146,26 +154,26 @@ impl<H: Handler> Consumer<H> {
 
     async fn start_unnamed(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
         let positions = self.take_over(store).await?;
-        if self.on_failure == OnFailure::Stop {
-            return self.launch(store, positions).await;
-        }
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
-        let (letter_category, identifier) = (letters.category().to_owned(), self.identifier.clone());
-        let member = self.member;
-        // What may have been under way when the last one was broken off.
-        let under_way =
-            usize::try_from(self.pace.save_after.0).unwrap_or(usize::MAX).saturating_add(2 * self.pace.batch);
-        let suspects = AtomicUsize::new(if positions.was_broken_off() { under_way } else { 0 });
-        let (policy, deliveries) = (self.on_failure, self.deliveries);
-        let (handler, settings) = self.split();
-        let shelf = Arc::new(Shelf::new(handler, letters, policy, deliveries).await?);
+        let letter_category = letters.category().to_owned();
+        let (policy, member, pace) = (self.on_failure, self.member, self.pace);
+        let place = (positions.stream(), positions.saved());
+        let set_aside = Arc::new(SetAside::new(letters, policy, self.deliveries, member, pace, place).await?);
 
-        let redelivery =
-            Consumer { identifier, member, ..Consumer::new(letter_category, Redelivery(Arc::clone(&shelf))) };
+        let (handler, settings) = self.split();
+        let handler = Arc::new(handler);
+        let delivery = Parking { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
+        let delivery = settings.clone().with(delivery);
+        if policy == OnFailure::Stop {
+            return delivery.launch(store, positions, None).await;
+        }
+        let redelivery = Redelivery { handler, set_aside: Arc::clone(&set_aside) };
+        let pace = Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() };
+        let settings = Consumer { category: letter_category, correlation: None, pace, ..settings };
+        let redelivery = settings.with(redelivery);
         let letter_positions = redelivery.take_over(store).await?;
-        let companion = redelivery.launch(store, letter_positions).await?;
-        let parking = settings.with(Parking { shelf, suspects });
-        Ok(parking.launch(store, positions).await?.beside(companion))
+        let companion = redelivery.launch(store, letter_positions, None).await?;
+        Ok(delivery.launch(store, positions, Some(set_aside)).await?.beside(companion))
     }
 
     fn split(self) -> (H, Consumer<()>) {
@@ -187,23 +195,39 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
-        let stream = self.position_stream()?;
-        let positions = PositionStore::take_over(store, stream.clone()).await?;
-        assert_not_behind(store, &Category::new(&self.category)?, &stream, positions.saved()).await?;
+        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace).await?;
+        positions.assert_store_is_not_behind(positions.saved()).await?;
         Ok(positions)
     }
 
-    async fn launch(self, store: &Arc<dyn MessageStore>, positions: PositionStore) -> Result<Running> {
+    /// Members share the messages of a category by the cardinal id: without an id, a message is no member's.
+    async fn unread_stream(&self, store: &Arc<dyn MessageStore>) -> Result<Option<StreamName>> {
+        let stream = StreamName::new(&self.category)?;
+        let has_messages = self.member.is_some() && store.version(&stream).await?.position().is_some();
+        Ok(has_messages.then_some(stream))
+    }
+
+    async fn launch(
+        self,
+        store: &Arc<dyn MessageStore>,
+        positions: PositionStore,
+        set_aside: Option<Arc<SetAside>>,
+    ) -> Result<Running> {
         let category = Category::new(&self.category)?;
+        let unread_stream = self.unread_stream(store).await?;
+        if let Some(stream) = &unread_stream {
+            tracing::warn!(%stream, "no member of the group reads these messages: their stream has no id");
+        }
         let sheet = Sheet {
             category: category.clone(),
             store: store.describe(),
             handler: self.handler.name(),
             message_types: self.handler.message_types(),
             handled_through: positions.saved(),
-            position_stream: self.position_stream()?,
+            position_stream: positions.stream().clone(),
             correlation: self.correlation.clone(),
             member: self.member,
+            unread_stream,
             concurrency: self.pace.concurrency,
         };
         tracing::info!("{sheet}");
@@ -211,7 +235,7 @@ impl<H: Handler> Consumer<H> {
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(Running::spawn(sheet, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
-            Work::new(self.handler, self.pace, source, positions, reports).run()
+            Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
         }))
     }
 
@@ -242,21 +266,4 @@ impl Consumer<()> {
         let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries } = self;
         Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries }
     }
-}
-
-/// A consumer stands at a message of its category, or before one: so there is one, unless the store has lost it.
-async fn assert_not_behind(
-    store: &Arc<dyn MessageStore>,
-    category: &Category,
-    consumer: &StreamName,
-    handled: GlobalPosition,
-) -> Result<()> {
-    if handled == GlobalPosition::ZERO {
-        return Ok(());
-    }
-    let batch = store.read_category(category, Read::from(handled).limit(1)).await?;
-    if batch.messages.is_empty() {
-        return Err(Error::StoreBehind { consumer: consumer.clone(), handled, store: store.describe() });
-    }
-    Ok(())
 }

@@ -24,6 +24,8 @@ pub struct Sheet {
     pub correlation: Option<Category>,
     /// Only this share of the entities.
     pub member: Option<GroupMember>,
+    /// The category's stream without an id, when it holds messages and a group reads the category: no member reads them.
+    pub unread_stream: Option<StreamName>,
     /// How many messages are handled at a time.
     pub concurrency: usize,
 }
@@ -39,6 +41,9 @@ impl fmt::Display for Sheet {
         }
         if let Some(member) = self.member {
             writeln!(f, "  group        member {} of {}", member.number(), member.size())?;
+        }
+        if let Some(stream) = &self.unread_stream {
+            writeln!(f, "  unread       the messages of {stream}: a stream without an id belongs to no member")?;
         }
         write!(f, "  concurrency  {} entities at a time, each in order", self.concurrency)
     }

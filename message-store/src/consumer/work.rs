@@ -3,24 +3,22 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use std::future::pending;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::command::Handler;
+use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
+use crate::consumer::dead_letters::SetAside;
 use crate::consumer::partitions::Partitions;
-use crate::consumer::position_store::PositionStore;
+use crate::consumer::pause::Pause;
+use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::running::Reports;
 use crate::consumer::settings::Pace;
+use crate::consumer::suspects::Suspects;
 use crate::idempotence::Outcome;
 use crate::{Batch, Category, Error, Filter, Message, MessageStore, Read, Result, WakeUp};
-
-/// The first pause before a message is tried again; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
 const SOONER: u32 = 16;
@@ -42,6 +40,10 @@ pub(super) struct Work<H> {
     positions: PositionStore,
     reports: Reports,
     partitions: Partitions,
+    /// Where messages are set aside; of a consumer that does so.
+    set_aside: Option<Arc<SetAside>>,
+    /// Until they are through, one message is handed out at a time.
+    suspects: Option<Suspects>,
     handling: JoinSet<Done>,
     /// How long to wait before looking again, without a wake-up.
     next_look: Duration,
@@ -50,8 +52,18 @@ pub(super) struct Work<H> {
 }
 
 impl<H: Handler> Work<H> {
-    pub(super) fn new(handler: H, pace: Pace, source: Source, positions: PositionStore, reports: Reports) -> Self {
+    pub(super) fn new(
+        handler: H,
+        pace: Pace,
+        source: Source,
+        positions: PositionStore,
+        set_aside: Option<Arc<SetAside>>,
+        reports: Reports,
+    ) -> Self {
         let partitions = Partitions::new(positions.saved());
+        // Before a save follows, so many messages more may have been handed out.
+        let more = pace.save_after.0.saturating_add(pace.concurrency as u64);
+        let suspects = set_aside.as_ref().and_then(|_| Suspects::after(positions.found(), more));
         Self {
             handler: Arc::new(handler),
             pace,
@@ -59,6 +71,8 @@ impl<H: Handler> Work<H> {
             positions,
             reports,
             partitions,
+            set_aside,
+            suspects,
             handling: JoinSet::new(),
             next_look: pace.poll_interval / SOONER,
             done_since_save: 0,
@@ -75,40 +89,54 @@ impl<H: Handler> Work<H> {
                 first_error.get_or_insert(error);
             }
         }
-        let saved = self.save().await;
+        // Nothing is under way any more, whatever ended the work.
+        let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
         match first_error {
             Some(error) => Err(error),
-            None => saved.and(self.positions.say_stopped().await),
+            None => saved,
         }
     }
 
     async fn work(&mut self) -> Result<()> {
         let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reading: Option<BoxFuture<'static, Result<Batch>>> = None;
+        // A task of its own: a read that nobody polls while the position is saved could keep the connection that the save waits for.
+        let mut reading = JoinSet::new();
         let mut at_end = false;
         let mut stop = self.reports.stop.clone();
+        // A deadline, which nothing that happens meanwhile postpones.
+        let mut look_at = Instant::now();
         loop {
-            while self.handling.len() < self.pace.concurrency
+            while self.suspects.is_none()
+                && self.handling.len() < self.pace.concurrency
                 && let Some(message) = self.partitions.next()
             {
                 self.hand_out(message);
             }
-            if reading.is_none() && !at_end && self.partitions.len() < self.pace.batch {
-                reading = Some(self.read());
+            let turn = self.turn_of_a_suspect();
+            if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
+                reading.spawn(self.read());
+            }
+            if self.has(PlantedBug::WaitBegunAnew) {
+                look_at = Instant::now() + self.next_look;
             }
             tokio::select! {
                 Some(done) = self.handling.join_next() => self.note(done)?,
-                batch = async { match &mut reading { Some(reading) => reading.await, None => pending().await } } => {
-                    reading = None;
-                    let batch = batch?;
+                Some(batch) = reading.join_next() => {
+                    let batch = batch.map_err(|error| Error::backend("a reading task", false, error))??;
                     at_end = batch.looked_through <= self.partitions.read_through();
                     // Where something has just come, more may follow.
                     self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
                     self.partitions.add(batch.messages, batch.looked_through);
+                    if at_end && self.partitions.len() == 0 {
+                        // What comes from now on was not under way.
+                        self.suspects = None;
+                    }
                     self.reports.handled_through.send_replace(self.partitions.handled_through());
+                    look_at = Instant::now() + self.next_look;
                 }
-                () = self.source.wake_up.wait(self.next_look), if at_end => at_end = false,
+                Some(turn) = turn => self.hand_out_suspect(turn).await?,
+                () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
                 _ = timer.tick() => {}
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => return Ok(()),
             }
@@ -116,28 +144,83 @@ impl<H: Handler> Work<H> {
         }
     }
 
-    fn read(&self) -> BoxFuture<'static, Result<Batch>> {
+    fn has(&self, bug: PlantedBug) -> bool {
+        self.pace.planted == Some(bug)
+    }
+
+    fn read(&self) -> impl Future<Output = Result<Batch>> + Send + use<H> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
-        let retries = self.pace.retries;
-        Box::pin(async move {
+        let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
+        let handled_through = self.partitions.handled_through();
+        let read = async move || {
+            let batch = store.read_category(&category, read.clone()).await?;
+            if let Some(set_aside) = set_aside.as_ref().filter(|_| !batch.messages.is_empty()) {
+                set_aside.refresh(handled_through).await?;
+            }
+            Ok(batch)
+        };
+        async move {
             let mut pause = Pause::new(retries);
             loop {
-                match store.read_category(&category, read.clone()).await {
-                    Err(error) if error.is_transient() && pause.again(&error).await => {}
+                match read().await {
+                    Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
                     result => return result,
                 }
             }
-        })
+        }
     }
 
     fn hand_out(&mut self, message: Message) {
         let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        let set_aside = self.set_aside.clone();
         self.handling.spawn(async move {
+            let _shared = match &set_aside {
+                Some(set_aside) => Some(set_aside.under_way.read().await),
+                None => None,
+            };
             let outcome = handle(&*handler, &store, &message, retries).await;
             (message, outcome)
         });
+    }
+
+    /// Waits until nothing is under way, here or in the redelivery of letters; never, while no suspect is ready.
+    fn turn_of_a_suspect(&self) -> impl Future<Output = Option<Turn>> + use<H> {
+        let is_alone = self.handling.is_empty() || self.has(PlantedBug::SuspectsTogether);
+        let is_next = self.suspects.is_some() && is_alone && self.partitions.is_ready();
+        let under_way = self.set_aside.as_ref().filter(|_| is_next).map(|set_aside| Arc::clone(&set_aside.under_way));
+        let together = self.has(PlantedBug::SuspectsTogether);
+        async move {
+            match under_way {
+                Some(under_way) if together => Some(Turn::Shared(under_way.read_owned().await)),
+                Some(under_way) => Some(Turn::Alone(under_way.write_owned().await)),
+                None => None,
+            }
+        }
+    }
+
+    /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
+    async fn hand_out_suspect(&mut self, turn: Turn) -> Result<()> {
+        let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
+        let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
+        let crashes = suspects.crashes(message.id);
+        suspects.hand_out(&message);
+        let is_to_blame = crashes >= set_aside.deliveries();
+        if !is_to_blame {
+            self.positions.save(self.progress()).await?;
+        }
+        let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        self.handling.spawn(async move {
+            let _turn = turn;
+            let outcome = if is_to_blame {
+                blame(&set_aside, &message, crashes).await
+            } else {
+                handle(&*handler, &store, &message, retries).await
+            };
+            (message, outcome)
+        });
+        Ok(())
     }
 
     fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
@@ -145,6 +228,7 @@ impl<H: Handler> Work<H> {
         let outcome = outcome?;
         self.reports.tally.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
+        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
         self.done_since_save += 1;
         self.reports.handled_through.send_replace(self.partitions.handled_through());
         Ok(())
@@ -154,22 +238,60 @@ impl<H: Handler> Work<H> {
         let (messages, time) = self.pace.save_after;
         let since = self.last_save.elapsed();
         let idle = at_end && self.partitions.len() == 0 && since >= self.pace.poll_interval;
-        if idle || self.done_since_save >= messages || since >= time {
-            self.save().await?;
+        // What is noted of a message that is done would blame it for a crash that comes later.
+        let is_noted = self.suspects.as_ref().is_some_and(|suspects| suspects.noted().is_some());
+        let is_outdated = self.positions.has_suspect() && !is_noted && !self.partitions.is_ready();
+        if !(idle || is_outdated || self.done_since_save >= messages || since >= time) {
+            return Ok(());
         }
-        Ok(())
+        if self.positions.is_saved(self.progress()) {
+            self.last_save = Instant::now();
+            return self.assert_store_is_not_behind().await;
+        }
+        self.save().await
+    }
+
+    /// A store that was restored to an earlier point would give out again what was read, and nobody would see it. Asked while nothing else
+    /// happens, as often as the position is saved otherwise; a save itself would find that its own stream is not where it was.
+    async fn assert_store_is_not_behind(&self) -> Result<()> {
+        match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "whether the store is behind is not known");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     async fn save(&mut self) -> Result<()> {
         self.done_since_save = 0;
         self.last_save = Instant::now();
-        let mut pause = Pause::new(self.pace.retries);
-        loop {
-            match self.positions.save(self.partitions.handled_through()).await {
-                Err(error) if error.is_transient() && pause.again(&error).await => {}
-                result => return result,
-            }
-        }
+        self.positions.save(self.progress()).await
+    }
+
+    fn progress(&self) -> Progress {
+        let position = self.partitions.handled_through();
+        let suspects = self.suspects.as_ref().map_or(position, Suspects::through);
+        let highest = self.partitions.handed_out_through().max(suspects);
+        let handed_out_through = (highest > position).then_some(highest);
+        let suspect = self.suspects.as_ref().and_then(Suspects::noted);
+        Progress { handed_out_through, suspect, ..Progress::at(position) }
+    }
+}
+
+/// The right to hand out a suspect.
+enum Turn {
+    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
+    Alone(OwnedRwLockWriteGuard<()>),
+    /// With a bug.
+    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
+    Shared(OwnedRwLockReadGuard<()>),
+}
+
+async fn blame(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
+    match set_aside.keep_back(message).await? {
+        Some(outcome) => Ok(outcome),
+        None => set_aside.set_aside(message, crashes, "the process ended during each attempt").await,
     }
 }
 
@@ -185,33 +307,12 @@ async fn handle<H: Handler>(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        let passing = error.downcast_ref::<Error>().is_some_and(Error::is_transient);
-        if !passing || !pause.again(&error).await {
-            return Err(Error::handler(message, error));
+        match error.downcast::<Error>() {
+            // What could be tried again was: it names the message.
+            Ok(error) if matches!(*error, Error::Handler { .. }) => return Err(*error),
+            Ok(error) if error.is_transient() && pause.again(&error).await => {}
+            Ok(error) => return Err(Error::handler(message, error)),
+            Err(error) => return Err(Error::handler(message, error)),
         }
-    }
-}
-
-/// Growing pauses between attempts.
-struct Pause {
-    next: Duration,
-    left: u32,
-}
-
-impl Pause {
-    fn new(retries: u32) -> Self {
-        Self { next: FIRST_PAUSE, left: retries }
-    }
-
-    /// Waits, unless all attempts are used up.
-    async fn again(&mut self, error: &impl std::fmt::Display) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        self.left -= 1;
-        tracing::warn!(%error, pause = ?self.next, "trying again");
-        sleep(self.next).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-        true
     }
 }

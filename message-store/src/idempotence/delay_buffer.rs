@@ -48,7 +48,16 @@ pub struct DelayBuffer {
     category: Category,
     delay: Duration,
     keep: Keep,
-    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    planted: Option<DelayBug>,
+}
+
+/// A protection of a [`DelayBuffer`] to be switched off. For tests of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
+pub enum DelayBug {
+    /// Each request waits by itself, whatever its key.
+    KeysIgnored,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,20 +76,20 @@ struct Last {
 }
 
 impl DelayBuffer {
-    /// A buffer with this name. A delay counts from the first request for a key.
+    /// A buffer with this name. A delay counts from the first request for a key, by the database's clock.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the name cannot be part of a category's name.
     pub fn new(store: &Arc<dyn MessageStore>, name: &str, delay: Duration, keep: Keep) -> Result<Self> {
         let category = Category::new(format!("delay:{name}"))?;
-        Ok(Self { store: Arc::clone(store), category, delay, keep, clock: Arc::new(Timestamp::now) })
+        Ok(Self { store: Arc::clone(store), category, delay, keep, planted: None })
     }
 
-    /// Asks this clock instead of the system's: for tests.
+    /// Switches a protection off.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        self.clock = Arc::new(clock);
+    pub fn plant(mut self, bug: DelayBug) -> Self {
+        self.planted = Some(bug);
         self
     }
 
@@ -89,7 +98,10 @@ impl DelayBuffer {
     /// # Errors
     /// The store's.
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
-        let place = self.category.stream(key)?;
+        let place = match self.planted {
+            Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::random())?,
+            None => self.category.stream(key)?,
+        };
         loop {
             let last = self.last(&place).await?;
             let version = last.as_ref().map_or(Version::NO_STREAM, |last| last.version);
@@ -98,7 +110,7 @@ impl DelayBuffer {
                     (due, Delayed::Replaced)
                 }
                 Some(Last { step: Step::Delayed { .. }, .. }) => return Ok(Delayed::Dropped),
-                Some(Last { step: Step::Released { .. }, .. }) | None => (self.due(), Delayed::Waits),
+                Some(Last { step: Step::Released { .. }, .. }) | None => (self.due().await?, Delayed::Waits),
             };
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
@@ -118,7 +130,7 @@ impl DelayBuffer {
     /// # Errors
     /// The store's.
     pub async fn release(&self) -> Result<usize> {
-        let now = (self.clock)();
+        let now = self.store.now().await?;
         let mut released = 0;
         for place in self.waiting(now).await? {
             loop {
@@ -174,9 +186,9 @@ impl DelayBuffer {
         Ok(Some(Last { step, id, global_position, version: Version::at(message.position) }))
     }
 
-    fn due(&self) -> Timestamp {
+    async fn due(&self) -> Result<Timestamp> {
         let delay = SignedDuration::try_from(self.delay).unwrap_or(SignedDuration::MAX);
-        (self.clock)().checked_add(delay).unwrap_or(Timestamp::MAX)
+        Ok(self.store.now().await?.checked_add(delay).unwrap_or(Timestamp::MAX))
     }
 }
 

@@ -4,7 +4,8 @@
 //! No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and after it how it ended; when nobody
 //! has said how it ended, ask the other side first, by the caller's own search. What the search cannot tell stays unknown,
 //! and is reported, not tried. Why it is right: every step is appended at the version that it follows, so of two that work on one
-//! call one goes on; a runner that was overtaken learns of it when it wants to say how its call ended.
+//! call one goes on; a runner that was overtaken learns of it when it wants to say how its call ended. And no two call at once: see
+//! [`super::lease`].
 //!
 //! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by whoever comes next:
 //! `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
@@ -14,15 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::idempotence::Key;
 use crate::idempotence::key::fingerprint;
+use crate::idempotence::lease::Lease;
 use crate::{
-    Append, Category, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, Result, Source, StreamName,
-    StreamRead, Version,
+    Append, Category, Error, Json, Message, MessageId, MessageStore, MessageStoreExt as _, NewMessage, Result, Source,
+    StreamName, Version,
 };
 
 /// The other side: how it is called, and how one finds out whether it was.
@@ -94,18 +95,52 @@ pub struct Guard<X> {
     store: Arc<dyn MessageStore>,
     category: Category,
     external: X,
-    lease: Duration,
-    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    lease: Lease,
+    planted: Option<GuardBug>,
 }
+
+/// A protection of a [`Guard`] to be switched off. For tests of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
+pub enum GuardBug {
+    /// After its append, a runner does not ask how much of its lease is left.
+    LeaseUnchecked,
+    /// A call of which nobody has said how it ended is made again, without a search.
+    NoSearch,
+}
+
+/// How often a runner prepares its call when too little of its lease is left after the append.
+const PREPARATIONS: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 enum Step {
-    Prepared { attempt: u32, request: String, until: Timestamp },
-    Reconciling { attempt: u32, request: String, until: Timestamp },
-    Confirmed { request: String, response: Json },
-    Failed { attempt: u32, request: String, reason: String },
-    Unknown { attempt: u32, request: String, reason: String },
+    /// The lease counts from the time of this message.
+    Prepared {
+        attempt: u32,
+        request: String,
+        lease: Lease,
+    },
+    Reconciling {
+        attempt: u32,
+        request: String,
+        lease: Lease,
+    },
+    Confirmed {
+        request: String,
+        response: Json,
+    },
+    Failed {
+        attempt: u32,
+        request: String,
+        reason: String,
+    },
+    Unknown {
+        attempt: u32,
+        request: String,
+        reason: String,
+    },
 }
 
 /// One call, and what follows from it alone.
@@ -124,23 +159,23 @@ impl<X: External> Guard<X> {
     /// [`Error::Invalid`] when the scope cannot be part of a category's name.
     pub fn new(store: &Arc<dyn MessageStore>, scope: &str, external: X) -> Result<Self> {
         let category = Category::new(format!("guard:{scope}"))?;
-        let clock = Arc::new(Timestamp::now);
-        Ok(Self { store: Arc::clone(store), category, external, lease: Duration::from_mins(1), clock })
+        let lease = Lease::new(Duration::from_mins(1));
+        Ok(Self { store: Arc::clone(store), category, external, lease, planted: None })
     }
 
-    /// How long a runner has for its call (60 s). A call is given half of it, and then counts as unanswered; only after all of it does another
-    /// runner search. It must exceed the differences between the runners' clocks.
+    /// How long a runner has for its call (60 s; to the millisecond, 49 days at most), counted from the moment that its claim stands, by the
+    /// database's clock. A call is given half of it, and then counts as unanswered; only after all of it does another runner search.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = Lease::new(lease);
         self
     }
 
-    /// Asks this clock instead of the system's: for tests.
+    /// Switches a protection off.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        self.clock = Arc::new(clock);
+    pub fn plant(mut self, bug: GuardBug) -> Self {
+        self.planted = Some(bug);
         self
     }
 
@@ -152,12 +187,12 @@ impl<X: External> Guard<X> {
     /// Calls, unless the call was made before; finds out, when nobody has said how it ended.
     ///
     /// # Errors
-    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: somebody has to look whether both
-    /// have called.
+    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to look whether both
+    /// have called. [`Error::Backend`], passing, when the store takes longer to append than the lease allows: nothing was called.
     pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
         let stream = self.category.stream(key)?;
         let asked = fingerprint(&Json::encode(request)?)?;
-        let last = self.store.read_stream(&stream, StreamRead::backwards().limit(1)).await?.into_iter().next();
+        let last = self.store.last_message(&stream, None).await?;
         let call = Call { key, request, stream, asked };
         let Some(last) = last else { return self.attempt(&call, Version::NO_STREAM, 1).await };
         let version = Version::at(last.position);
@@ -169,7 +204,9 @@ impl<X: External> Guard<X> {
             Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
             // It had no effect: tried again under the next number.
             Step::Failed { attempt, .. } => self.attempt(&call, version, attempt + 1).await,
-            Step::Prepared { until, .. } | Step::Reconciling { until, .. } if (self.clock)() < until => {
+            Step::Prepared { lease, .. } | Step::Reconciling { lease, .. }
+                if !lease.has_ended(last.time, self.store.now().await?) =>
+            {
                 Ok(Guarded::InProgress)
             }
             Step::Prepared { attempt, .. } | Step::Reconciling { attempt, .. } | Step::Unknown { attempt, .. } => {
@@ -179,9 +216,8 @@ impl<X: External> Guard<X> {
     }
 
     async fn attempt(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
-        let prepared = Step::Prepared { attempt, request: call.asked.clone(), until: self.until() };
-        let Some(version) = self.take(call, version, &prepared).await? else { return Ok(Guarded::InProgress) };
-        let called = tokio::time::timeout(self.lease / 2, self.external.call(call.key, call.request)).await;
+        let Some(version) = self.prepare(call, version, attempt).await? else { return Ok(Guarded::InProgress) };
+        let called = tokio::time::timeout(self.lease.of_a_call(), self.external.call(call.key, call.request)).await;
         match called {
             Ok(Ok(response)) => self.confirm(call, version, response).await,
             Ok(Err(CallError::Definite(reason))) => {
@@ -195,9 +231,33 @@ impl<X: External> Guard<X> {
         }
     }
 
+    /// Claims the call, with enough of the lease left to make it; `None` when another runner has it.
+    async fn prepare(&self, call: &Call<'_, X>, mut version: Version, attempt: u32) -> Result<Option<Version>> {
+        let prepared = Step::Prepared { attempt, request: call.asked.clone(), lease: self.lease };
+        for _ in 0..PREPARATIONS {
+            let Some((id, taken)) = self.take(call, version, &prepared).await? else { return Ok(None) };
+            if self.planted == Some(GuardBug::LeaseUnchecked) {
+                return Ok(Some(taken));
+            }
+            let last = self.store.last_message(&call.stream, None).await?;
+            let Some(Message { time, .. }) = last.filter(|last| last.id == id) else { return Ok(None) };
+            if self.lease.is_enough(time, self.store.now().await?) {
+                return Ok(Some(taken));
+            }
+            version = taken;
+        }
+        let cause = format!(
+            "{PREPARATIONS} times in a row, more than a quarter of the lease had passed when the append was answered"
+        );
+        Err(Error::backend("preparing a guarded call", true, cause))
+    }
+
     async fn reconcile(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
-        let reconciling = Step::Reconciling { attempt, request: call.asked.clone(), until: self.until() };
-        let Some(version) = self.take(call, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        let reconciling = Step::Reconciling { attempt, request: call.asked.clone(), lease: self.lease };
+        let Some((_, version)) = self.take(call, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        if self.planted == Some(GuardBug::NoSearch) {
+            return self.attempt(call, version, attempt + 1).await;
+        }
         match self.external.find(call.key, call.request).await {
             Ok(Found::Effect(response)) => self.confirm(call, version, response).await,
             Ok(Found::Nothing) => self.attempt(call, version, attempt + 1).await,
@@ -230,25 +290,21 @@ impl<X: External> Guard<X> {
         Ok(Guarded::Unknown { reason })
     }
 
-    fn until(&self) -> Timestamp {
-        let lease = SignedDuration::try_from(self.lease).unwrap_or(SignedDuration::MAX);
-        (self.clock)().checked_add(lease).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Takes the call over; `None` when somebody else was quicker.
-    async fn take(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Option<Version>> {
+    /// Takes the call over; `None` when another runner was quicker. The id of the step, and its version.
+    async fn take(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Option<(MessageId, Version)>> {
         match self.say(call, version, step).await {
-            Ok(version) => Ok(Some(version)),
+            Ok(said) => Ok(Some(said)),
             Err(Error::WrongExpectedVersion { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn say(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Version> {
+    async fn say(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<(MessageId, Version)> {
         let message = NewMessage::from_variant(step)?;
+        let id = message.id;
         let append = Append::to(call.stream.clone()).expecting(version).message(message);
         let appended = self.store.append_settled(vec![append]).await?;
-        Ok(appended.written.last().map_or(version, |written| written.position.into()))
+        Ok((id, appended.written.last().map_or(version, |written| written.position.into())))
     }
 }
 

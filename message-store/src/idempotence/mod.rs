@@ -17,6 +17,7 @@ mod guard;
 mod hold;
 mod intent;
 mod key;
+mod lease;
 mod once;
 mod outcome;
 mod recent;
@@ -24,8 +25,12 @@ mod reservation;
 mod sequence;
 mod window;
 
+#[cfg(feature = "testing")]
+pub use delay_buffer::DelayBug;
 pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub use derived_id::derived_id;
+#[cfg(feature = "testing")]
+pub use guard::GuardBug;
 pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use hold::Hold;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

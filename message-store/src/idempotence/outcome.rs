@@ -46,6 +46,11 @@ pub enum Outcome {
         /// Its letter.
         letter: MessageRef,
     },
+    /// An operator has given it up before: it was not handed to the handler.
+    Discarded {
+        /// Its letter.
+        letter: MessageRef,
+    },
     /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an event.
     Ignored,
     /// No handler knows its type.
@@ -64,6 +69,7 @@ impl Outcome {
             Self::Duplicate { .. } => "duplicate",
             Self::Conflict { .. } => "conflict",
             Self::Parked { .. } => "parked",
+            Self::Discarded { .. } => "discarded",
             Self::Ignored => "ignored",
             Self::Unhandled => "unhandled",
         }
@@ -76,9 +82,12 @@ impl Outcome {
             | Self::Redelivered { original }
             | Self::Duplicate { original }
             | Self::Conflict { original } => Some(original),
-            Self::Handled { .. } | Self::Reserved { .. } | Self::Parked { .. } | Self::Ignored | Self::Unhandled => {
-                None
-            }
+            Self::Handled { .. }
+            | Self::Reserved { .. }
+            | Self::Parked { .. }
+            | Self::Discarded { .. }
+            | Self::Ignored
+            | Self::Unhandled => None,
         }
     }
 }

@@ -1,11 +1,13 @@
-//! A store whose faults are ordered in advance.
+//! A store whose faults are ordered in advance, and whose clock goes on when it is told to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::idempotence::{Claim, Hold, Seen};
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes appends fail, before anything is written or after it, come second, and holds be lost.
+/// Wraps a store, and makes its calls fail, wait, or come second; holds and wake-ups be lost; its history change; and time pass.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
@@ -22,6 +24,21 @@ pub struct FaultyStore {
     lose_holds: AtomicBool,
     rivals: Mutex<VecDeque<Append>>,
     histories: AtomicU64,
+    lose_wake_ups: AtomicBool,
+    is_away: AtomicBool,
+    times_out: Mutex<Vec<StreamName>>,
+    timed_out: AtomicU32,
+    hold: AtomicU32,
+    is_held: Notify,
+    answers: Notify,
+    clock: Mutex<Clock>,
+}
+
+/// How far the store's clock is ahead of the inner one's, and was when messages were written.
+#[derive(Debug, Default)]
+struct Clock {
+    ahead: Duration,
+    written: BTreeMap<GlobalPosition, Duration>,
 }
 
 impl FaultyStore {
@@ -34,6 +51,14 @@ impl FaultyStore {
             lose_holds: AtomicBool::new(false),
             rivals: Mutex::default(),
             histories: AtomicU64::new(0),
+            lose_wake_ups: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
+            times_out: Mutex::default(),
+            timed_out: AtomicU32::new(0),
+            hold: AtomicU32::new(0),
+            is_held: Notify::new(),
+            answers: Notify::new(),
+            clock: Mutex::default(),
         })
     }
 
@@ -49,7 +74,7 @@ impl FaultyStore {
 
     /// The next appends, one for each of these, come just after it: another writer was quicker.
     pub fn come_second(&self, rivals: impl IntoIterator<Item = Append>) {
-        self.rivals.lock().unwrap_or_else(PoisonError::into_inner).extend(rivals);
+        lock(&self.rivals).extend(rivals);
     }
 
     /// The store has another history from now on, as after a failover that lost messages.
@@ -57,14 +82,89 @@ impl FaultyStore {
         self.histories.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// How many of the answers that were to be lost are still to come.
+    pub fn answers_to_lose(&self) -> u32 {
+        self.lose.load(Ordering::SeqCst)
+    }
+
     /// From now on a hold of a key is lost as soon as it is given.
     pub fn lose_holds(&self) {
         self.lose_holds.store(true, Ordering::SeqCst);
+    }
+
+    /// Readers that ask from now on are never woken.
+    pub fn lose_wake_ups(&self) {
+        self.lose_wake_ups.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether appends and reads fail with a passing fault. Appends to a stream that takes too long take too long all the same.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// From now on the database ends every append to one of these streams because it takes too long; nothing is written.
+    pub fn time_out_appends_to(&self, streams: &[&str]) {
+        *lock(&self.times_out) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
+    }
+
+    /// How many appends have taken too long so far.
+    pub fn timed_out(&self) -> u32 {
+        self.timed_out.load(Ordering::SeqCst)
+    }
+
+    /// The next appends, so many, are written, and each is answered after [`FaultyStore::release_answer`].
+    pub fn hold_answers(&self, appends: u32) {
+        self.hold.store(appends, Ordering::SeqCst);
+    }
+
+    /// Waits until an append is written and its answer is held.
+    pub async fn answer_is_held(&self) {
+        self.is_held.notified().await;
+    }
+
+    /// Answers an append whose answer is held.
+    pub fn release_answer(&self) {
+        self.answers.notify_one();
+    }
+
+    /// So much time passes for this store's clock.
+    pub fn pass(&self, time: Duration) {
+        lock(&self.clock).ahead += time;
+    }
+
+    fn assert_here(&self) -> Result<()> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(Error::backend("a planted fault", true, "the store does not answer"));
+        }
+        Ok(())
+    }
+
+    fn assert_in_time(&self, appends: &[Append]) -> Result<()> {
+        if appends.iter().any(|append| lock(&self.times_out).contains(&append.stream)) {
+            self.timed_out.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::TimedOut { context: "a planted fault".to_owned(), cause: "it took too long".into() });
+        }
+        Ok(())
+    }
+
+    fn dated(&self, mut message: Message) -> Message {
+        if let Some(ahead) = lock(&self.clock).written.get(&message.global_position) {
+            message.time += *ahead;
+        }
+        message
+    }
+
+    fn all_dated(&self, messages: Vec<Message>) -> Vec<Message> {
+        messages.into_iter().map(|message| self.dated(message)).collect()
     }
 }
 
 fn take(faults: &AtomicU32) -> bool {
     faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -90,17 +190,27 @@ impl MessageStore for FaultyStore {
     }
 
     async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+        self.assert_in_time(&appends)?;
+        self.assert_here()?;
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
         if history != self.history() {
             return Err(Error::HistoryChanged { store: self.describe() });
         }
-        let rival = self.rivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let rival = lock(&self.rivals).pop_front();
         if let Some(rival) = rival {
             self.inner.append(vec![rival]).await?;
         }
-        let appended = self.inner.append(appends).await?;
+        let ahead = lock(&self.clock).ahead;
+        let appended = self.inner.append_in(self.inner.history(), appends).await?;
+        for written in &appended.written {
+            lock(&self.clock).written.entry(written.global_position).or_insert(ahead);
+        }
+        if take(&self.hold) {
+            self.is_held.notify_one();
+            self.answers.notified().await;
+        }
         if take(&self.lose) {
             return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }
@@ -108,35 +218,45 @@ impl MessageStore for FaultyStore {
     }
 
     async fn given_out(&self) -> Result<GlobalPosition> {
+        self.assert_here()?;
         self.inner.given_out().await
     }
 
     async fn now(&self) -> Result<Timestamp> {
-        self.inner.now().await
+        self.assert_here()?;
+        Ok(self.inner.now().await? + lock(&self.clock).ahead)
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
-        self.inner.read_stream(stream, read).await
+        self.assert_here()?;
+        self.inner.read_stream(stream, read).await.map(|messages| self.all_dated(messages))
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
-        self.inner.read_category(category, read).await
+        self.assert_here()?;
+        let Batch { messages, looked_through } = self.inner.read_category(category, read).await?;
+        Ok(Batch { messages: self.all_dated(messages), looked_through })
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
-        self.inner.read_all(read).await
+        self.assert_here()?;
+        let Batch { messages, looked_through } = self.inner.read_all(read).await?;
+        Ok(Batch { messages: self.all_dated(messages), looked_through })
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
-        self.inner.last_message(stream, message_type).await
+        self.assert_here()?;
+        Ok(self.inner.last_message(stream, message_type).await?.map(|message| self.dated(message)))
     }
 
     async fn version(&self, stream: &StreamName) -> Result<Version> {
+        self.assert_here()?;
         self.inner.version(stream).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
-        self.inner.message(id).await
+        self.assert_here()?;
+        Ok(self.inner.message(id).await?.map(|message| self.dated(message)))
     }
 
     async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
@@ -168,6 +288,9 @@ impl MessageStore for FaultyStore {
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        if self.lose_wake_ups.load(Ordering::SeqCst) {
+            return Ok(WakeUp::never());
+        }
         self.inner.wake_up(category).await
     }
 

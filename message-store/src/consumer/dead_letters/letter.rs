@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub(super) enum Step {
-    /// It is about to be delivered, by a consumer that was broken off before.
+    /// It is about to be delivered again, as was asked for.
     Attempted {},
     /// It is set aside.
     Parked {
@@ -87,6 +87,14 @@ impl fmt::Display for DeadLetter {
     }
 }
 
+/// What stands in the stream of a letter.
+pub(super) struct Found {
+    pub(super) letter: Option<DeadLetter>,
+    /// How often a delivery was begun since it was last asked for.
+    pub(super) begun: u32,
+    pub(super) version: Version,
+}
+
 /// The dead letters of a consumer.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
@@ -125,7 +133,7 @@ impl DeadLetters {
         }
         let mut letters = Vec::new();
         for stream in streams {
-            letters.extend(self.read(&stream).await?.0.filter(DeadLetter::is_open));
+            letters.extend(self.read(&stream).await?.letter.filter(DeadLetter::is_open));
         }
         letters.sort_by_key(|letter| letter.message.global_position);
         Ok(letters)
@@ -138,7 +146,7 @@ impl DeadLetters {
     pub async fn show(&self, id: MessageId) -> Result<Option<DeadLetter>> {
         let message = self.store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
-        Ok(self.read(&self.stream_of(&message)?).await?.0)
+        Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
     /// Asks the consumer to deliver a message again. `false` when somebody else has decided since the letter was read: then nothing is asked.
@@ -179,14 +187,14 @@ impl DeadLetters {
         self.category.stream(format_args!("{entity}+{}", message.id))
     }
 
-    /// The letter in a stream, and how often its message was attempted since it was last set aside.
-    pub(super) async fn read(&self, stream: &StreamName) -> Result<(Option<DeadLetter>, u32)> {
-        let (mut letter, mut attempted) = (None::<DeadLetter>, 0);
+    /// What stands in the stream of a letter.
+    pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
+        let (mut letter, mut begun, mut version) = (None::<DeadLetter>, 0, Version::NO_STREAM);
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
             let said = step.decode_variant::<Step>()?;
             match (said, &mut letter) {
-                (Some(Step::Attempted {}), _) => attempted += 1,
+                (Some(Step::Attempted {}), _) => begun += 1,
                 (
                     Some(Step::Parked {
                         message_id,
@@ -213,18 +221,22 @@ impl DeadLetters {
                         letter: parked,
                         version: Version::NO_STREAM,
                     });
-                    attempted = 0;
+                    begun = 0;
                 }
-                (Some(Step::RetryRequested {}), Some(letter)) => letter.state = LetterState::Retrying,
+                (Some(Step::RetryRequested {}), Some(letter)) => {
+                    letter.state = LetterState::Retrying;
+                    begun = 0;
+                }
                 (Some(Step::Resolved { outcome }), Some(letter)) => letter.state = LetterState::Resolved(outcome),
                 (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
                 (_, _) => {}
             }
+            version = Version::at(step.position);
             if let Some(letter) = &mut letter {
-                letter.version = Version::at(step.position);
+                letter.version = version;
             }
         }
-        Ok((letter, attempted))
+        Ok(Found { letter, begun, version })
     }
 
     /// Appends a step; where its message stands.

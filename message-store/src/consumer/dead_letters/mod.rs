@@ -5,14 +5,20 @@
 //! set aside is written to `{category}+deadLetter[+identifier]-{entity}+{message id}`: one stream a message, the cardinal id is the
 //! entity. Its last message says how it stands; each step is appended at the version that it follows, so that what two operators
 //! ask for at once is done once.
+//!
+//! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a discarded one stays
+//! discarded, and only what was resolved is handled again, which changes nothing.
 
 mod letter;
 mod parking;
 mod redelivery;
+mod set_aside;
+mod standing;
 
 pub use letter::{DeadLetter, DeadLetters, LetterState};
-pub(super) use parking::{Parking, Shelf};
+pub(super) use parking::Parking;
 pub(super) use redelivery::Redelivery;
+pub(super) use set_aside::SetAside;
 
 /// What a consumer does with a message that it cannot handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,36 +1,52 @@
-//! Delivering again what somebody asked for.
+//! Delivering again what an operator asked for.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::LetterState;
-use super::letter::{DeadLetter, Step};
-use super::parking::Shelf;
+use super::letter::{DeadLetter, Found, Step};
+use super::set_aside::SetAside;
 use crate::command::{Context, Handler};
 use crate::idempotence::Outcome;
-use crate::{Error, ExpectedVersion, Message, Result, Source};
+use crate::{Error, ExpectedVersion, Message, Result, Source, chain};
 
 /// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
-pub(in crate::consumer) struct Redelivery<H>(pub(in crate::consumer) Arc<Shelf<H>>);
+pub(in crate::consumer) struct Redelivery<H> {
+    pub(in crate::consumer) handler: Arc<H>,
+    pub(in crate::consumer) set_aside: Arc<SetAside>,
+}
 
 impl<H: Handler> Redelivery<H> {
-    /// Delivers the message of a letter. Whether it was handled.
-    async fn deliver(&self, letter: &DeadLetter) -> Result<Option<Outcome>, Source> {
-        let shelf = &self.0;
+    /// Delivers the message of a letter, which was begun `begun` times since it was asked for. Whether it was handled.
+    async fn deliver(&self, letter: &DeadLetter, begun: u32) -> Result<Option<Outcome>> {
+        let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
-        let message = shelf.letters.store.message(id).await?;
+        let message = letters.store.message(id).await?;
         let message =
             message.ok_or_else(|| Error::invalid("dead letter", format!("message {id} is not in the store")))?;
-        match shelf.deliver(&message, 0).await? {
+        // The first time, others were under way when the process ended.
+        if begun > set_aside.deliveries() {
+            let error = format!("it was begun {begun} times, alone but for the first, and the process ended each time");
+            set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
+            return Ok(None);
+        }
+        let (_shared, _alone);
+        if begun == 0 {
+            _shared = set_aside.under_way.read().await;
+        } else {
+            _alone = set_aside.under_way.write().await;
+        }
+        let stream = &letter.letter.stream;
+        letters.say(stream, ExpectedVersion::Any, &Step::Attempted {}).await?;
+        match set_aside.deliver(&*self.handler, &message).await? {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
-                shelf.letters.say(&letter.letter.stream, ExpectedVersion::Any, &resolved).await?;
+                letters.say(stream, ExpectedVersion::Any, &resolved).await?;
                 Ok(Some(outcome))
             }
             Err((attempts, error)) => {
-                // Where it stands is in its letter.
-                let _ = shelf.park(&message, letter.attempts + attempts, &error.to_string()).await?;
+                set_aside.set_aside_again(&message, letter.attempts + attempts, &chain(&*error)).await?;
                 Ok(None)
             }
         }
@@ -38,24 +54,24 @@ impl<H: Handler> Redelivery<H> {
 
     /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is left, the
     /// entity is released.
-    async fn follow(&self, entity: &str) -> Result<(), Source> {
+    async fn follow(&self, entity: &str) -> Result<()> {
         loop {
-            let mut held = self.0.held.lock().await;
-            if !held.contains(entity) {
+            let mut known = self.set_aside.known().await;
+            if !known.is_held(entity) {
                 return Ok(());
             }
-            let open = self.0.letters.list().await?;
+            let open = self.set_aside.letters.list().await?;
             let next = open.into_iter().find(|letter| letter.letter.stream.cardinal_id() == Some(entity));
-            let Some(next) = next else {
-                held.remove(entity);
-                return Ok(());
-            };
-            drop(held);
-            // The first of a queue waits for somebody; what only waited behind another has never been tried.
+            known.release(entity);
+            let Some(next) = next else { return Ok(()) };
+            known.hold(Some(entity), next.message.global_position);
+            drop(known);
+            // The first of a queue waits for an operator; what only waited behind another has never been tried.
             if next.state == LetterState::Parked && next.attempts > 0 {
                 return Ok(());
             }
-            if self.deliver(&next).await?.is_none() {
+            let begun = self.set_aside.letters.read(&next.letter.stream).await?.begun;
+            if self.deliver(&next, begun).await?.is_none() {
                 return Ok(());
             }
         }
@@ -65,7 +81,7 @@ impl<H: Handler> Redelivery<H> {
 #[async_trait]
 impl<H: Handler> Handler for Redelivery<H> {
     fn name(&self) -> &'static str {
-        self.0.handler.name()
+        self.handler.name()
     }
 
     fn message_types(&self) -> Vec<&'static str> {
@@ -76,9 +92,10 @@ impl<H: Handler> Handler for Redelivery<H> {
         if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
             return Ok(Outcome::Unhandled);
         }
-        let (letter, _) = self.0.letters.read(&step.stream).await?;
-        let outcome = match letter {
-            Some(letter) if letter.state == LetterState::Retrying => self.deliver(&letter).await?,
+        let outcome = match self.set_aside.letters.read(&step.stream).await? {
+            Found { letter: Some(letter), begun, .. } if letter.state == LetterState::Retrying => {
+                self.deliver(&letter, begun).await?
+            }
             _ => None,
         };
         self.follow(step.stream.cardinal_id().unwrap_or_default()).await?;

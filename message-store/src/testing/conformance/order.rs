@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use futures_util::future::join_all;
 
 use super::{Subject, append, numbered, stream};
@@ -63,11 +63,18 @@ pub async fn count_skipped(subject: &impl Subject) -> usize {
             for number in 0..APPENDS {
                 let name = stream(&format!("category{}-{writer}", (writer + number) % CATEGORIES));
                 let append = Append::to(name).message(numbered(number));
-                match (writer + number * 5) % 8 {
-                    0 => subject.append_slowly(append, Duration::from_millis(20), true).await,
-                    1 => subject.append_slowly(append, Duration::from_millis(10), false).await,
-                    2 => subject.append_slowly(append, Duration::ZERO, true).await,
-                    _ => drop(store.append(vec![append]).await.unwrap()),
+                let (milliseconds, commit) = match (writer + number * 5) % 8 {
+                    0 => (20, true),
+                    1 => (10, false),
+                    2 => (0, true),
+                    _ => {
+                        store.append(vec![append]).await.unwrap();
+                        continue;
+                    }
+                };
+                let meanwhile = tokio::time::sleep(Duration::from_millis(milliseconds)).boxed();
+                if subject.append_slowly(append.clone(), meanwhile, commit).await.is_err() && commit {
+                    store.append(vec![append]).await.unwrap();
                 }
             }
         }
@@ -88,21 +95,26 @@ pub async fn count_skipped(subject: &impl Subject) -> usize {
     skipped
 }
 
-/// Readers of categories and of all messages.
-pub async fn readers_skip_nothing_while_slow_writers_commit_and_roll_back(subject: &impl Subject) {
-    assert_eq!(count_skipped(subject).await, 0);
-}
-
-/// Positions that were drawn and given up are nothing to wait for.
-pub async fn a_gap_left_by_a_rollback_stalls_no_reader(subject: &impl Subject) {
-    let store = subject.store();
-    append(&*store, "account-1", &["A"]).await;
-    subject.append_slowly(Append::to(stream("account-2")).message(numbered(1)), Duration::ZERO, false).await;
-    let last = store.append_to(&stream("account-3"), ExpectedVersion::Any, vec![numbered(2)]).await.unwrap().written[0];
-    let category = store.read_category(&Category::new("account").unwrap(), Read::default()).await.unwrap();
-    let all = store.read_all(Read::default()).await.unwrap();
-    for messages in [category.messages, all.messages] {
-        assert_eq!(messages.last().unwrap().global_position, last.global_position);
-        assert_eq!(messages.iter().filter(|message| message.stream.as_str() == "account-2").count(), 0);
+contract! {$ order order_tests {
+    /// Readers of categories and of all messages.
+    async fn readers_skip_nothing_while_slow_writers_commit_and_roll_back(subject) {
+        assert_eq!(count_skipped(subject).await, 0);
     }
-}
+
+    /// Positions that were drawn and given up are nothing to wait for.
+    async fn a_gap_left_by_a_rollback_stalls_no_reader(subject) {
+        let store = subject.store();
+        append(&*store, "account-1", &["A"]).await;
+        let rolled_back = Append::to(stream("account-2")).message(numbered(1));
+        if let Err(cannot) = subject.append_slowly(rolled_back, async {}.boxed(), false).await {
+            return cannot.say("a rollback after positions were drawn");
+        }
+        let last = store.append_to(&stream("account-3"), ExpectedVersion::Any, vec![numbered(2)]).await.unwrap().written[0];
+        let category = store.read_category(&Category::new("account").unwrap(), Read::default()).await.unwrap();
+        let all = store.read_all(Read::default()).await.unwrap();
+        for messages in [category.messages, all.messages] {
+            assert_eq!(messages.last().unwrap().global_position, last.global_position);
+            assert_eq!(messages.iter().filter(|message| message.stream.as_str() == "account-2").count(), 0);
+        }
+    }
+}}

@@ -1,0 +1,59 @@
+//! Messages that may have ended the process.
+//!
+//! Problem: a message that ends the process each time it is delivered has to be set aside, and one that happened to be under way beside it
+//! has not. Which of them it was, nobody can tell from what stood around them. Fix: after a crash, all messages that may have been under
+//! way are handed out one at a time, in order, and what is about to be handed out is noted with the position. Why it is right: a message is
+//! blamed for a crash only when it is the one that was noted last, and then no other was under way; and when it is done, the next note,
+//! or the next position, takes its place. Nothing is noted while no crash has to be explained.
+
+use crate::consumer::position_store::{Progress, Suspect};
+use crate::{GlobalPosition, Message, MessageId};
+
+/// What was under way when the consumer before this one was broken off.
+#[derive(Debug)]
+pub(super) struct Suspects {
+    /// Messages up to here, and some more.
+    through: GlobalPosition,
+    more: u64,
+    /// What was noted last before the crash.
+    found: Option<Suspect>,
+    /// What a save has to say until that changes.
+    noted: Option<Suspect>,
+}
+
+impl Suspects {
+    /// `found` is what was saved last; up to `more` messages may have been handed out after that.
+    pub(super) fn after(found: &Progress, more: u64) -> Option<Self> {
+        let through = found.handed_out_through.unwrap_or(found.position);
+        (!found.stopped).then_some(Self { through, more, found: found.suspect, noted: found.suspect })
+    }
+
+    /// Messages up to here are suspects, for this consumer and for the next, should this one be broken off as well.
+    pub(super) fn through(&self) -> GlobalPosition {
+        self.through
+    }
+
+    /// The message that is handed out, alone.
+    pub(super) fn noted(&self) -> Option<Suspect> {
+        self.noted
+    }
+
+    /// In how many crashes this message was under way, alone.
+    pub(super) fn crashes(&self, message: MessageId) -> u32 {
+        self.found.filter(|found| found.message_id == message).map_or(0, |found| found.attempts)
+    }
+
+    /// Takes a message out, to be noted before it is delivered.
+    pub(super) fn hand_out(&mut self, message: &Message) {
+        if message.global_position > self.through {
+            self.more = self.more.saturating_sub(1);
+        }
+        self.noted = Some(Suspect { message_id: message.id, attempts: self.crashes(message.id) + 1 });
+    }
+
+    /// The message that was handed out is done. Whether others are left.
+    pub(super) fn done(&mut self) -> bool {
+        self.noted = None;
+        self.more > 0
+    }
+}
