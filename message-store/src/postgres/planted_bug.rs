@@ -3,7 +3,7 @@
 /// A protection of [`PostgresStore`](super::PostgresStore) to be switched off. For tests of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[cfg_attr(not(feature = "testing"), allow(dead_code))]
+#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 pub enum PlantedBug {
     /// A connection whose user gave up keeps its place in the pool until its statement ends.
     AbandonedConnectionsStay,
