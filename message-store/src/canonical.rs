@@ -71,6 +71,14 @@ fn parse(text: &str) -> Option<Number<'_>> {
     Some(Number { sign, digits: significant.to_owned(), exponent })
 }
 
+/// Whether PostgreSQL's `numeric` holds a number: 131,072 digits before the point, and 16,383 after it.
+pub(crate) fn fits_numeric(text: &str) -> bool {
+    parse(text).is_some_and(|Number { digits, exponent, .. }| {
+        let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
+        digits.is_empty() || (exponent.saturating_add(length) <= 131_072 && exponent >= -16_383)
+    })
+}
+
 /// One text for all texts of a number.
 fn number(text: &str) -> String {
     match parse(text) {

@@ -163,11 +163,25 @@ fn check(text: &str) -> Result<Checked> {
             }
             (None, b':') => is_key = false,
             (None, b',') => is_key = open.last().is_some_and(|open| open.is_object),
+            (None, b'-' | b'0'..=b'9') => at += check_number(text.get(at..).unwrap_or_default())? - 1,
             (None, _) => {}
         }
         at += 1;
     }
     Ok(checked)
+}
+
+/// Checks the number that a text begins with; returns how many bytes it has.
+fn check_number(text: &str) -> Result<usize> {
+    /// Numbers of so few digits, without an exponent, fit for certain.
+    const SHORT: usize = 1_000;
+    let length = text.bytes().take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
+    let number = text.get(..length).unwrap_or_default();
+    let is_plain = length <= SHORT && !number.contains(['e', 'E']);
+    if !is_plain && !canonical::fits_numeric(number) {
+        return Err(Error::invalid("JSON", "a number in it has more digits than PostgreSQL can store"));
+    }
+    Ok(length)
 }
 
 /// Whether two of these keys, each in its quotes, are one.
@@ -236,6 +250,9 @@ mod tests {
             (&*"[".repeat(200_000), "JSON"),
             (&*format!("{}{}", "[".repeat(128), "]".repeat(128)), "depth"),
             ("{", "EOF"),
+            (r#"{"a":1e200000}"#, "digits"),
+            ("[1e-20000]", "digits"),
+            ("1e99999999999999999999", "digits"),
         ] {
             let error = Json::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{error} should name {reason}");
@@ -244,7 +261,15 @@ mod tests {
 
     #[test]
     fn a_text_that_only_looks_dangerous_is_taken() {
-        for text in [r#""\\u0000""#, r#""[[[""#, r#""\ud83d\ude00""#, r#""é\u00e9\"{""#] {
+        for text in [
+            r#""\\u0000""#,
+            r#""[[[""#,
+            r#""\ud83d\ude00""#,
+            r#""é\u00e9\"{""#,
+            "1e131071",
+            "-0.5E-300",
+            "[1,-2.5,3e2]",
+        ] {
             assert_eq!(Json::parse(text).unwrap().as_str(), Some(text));
         }
         let deepest = format!("{}{}", "[".repeat(MAX_JSON_DEPTH), "]".repeat(MAX_JSON_DEPTH));

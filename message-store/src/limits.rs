@@ -1,12 +1,14 @@
 //! How large things may be.
 
+use crate::metadata::OWN_KEY;
 use crate::{Error, NewMessage, Result, StreamName};
 
 /// What a store refuses to write, and how much it reads at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a message: type, data and metadata together. 1 MiB.
+    /// Bytes of a message: type, data and metadata together. 1 MiB. What the toolkit adds to metadata does not count, so that a message of any
+    /// permitted size can be reserved, answered, and moved to another store.
     pub message_bytes: usize,
     /// Messages in one append. 10,000.
     pub append_messages: usize,
@@ -21,6 +23,9 @@ impl Default for Limits {
         Self { message_bytes: 1 << 20, append_messages: 10_000, batch_messages: 10_000, batch_bytes: 16 << 20 }
     }
 }
+
+/// More than the toolkit adds to metadata: its stamp, the causation, and where the message was born.
+const STAMP_BYTES: usize = 8 << 10;
 
 /// The longest message type in bytes.
 pub const MAX_MESSAGE_TYPE_BYTES: usize = 255;
@@ -37,7 +42,8 @@ impl Limits {
             return Err(Error::TooLarge { what: format!("the type of message {}", message.id), actual, limit });
         }
         let actual = message.size();
-        if actual > self.message_bytes {
+        let is_stamped = || message.metadata.text().contains(OWN_KEY);
+        if actual > self.message_bytes && !(is_stamped() && actual <= self.message_bytes + STAMP_BYTES) {
             let what = format!("{message_type} {} for {stream}, in bytes,", message.id);
             return Err(Error::TooLarge { what, actual, limit: self.message_bytes });
         }

@@ -90,10 +90,26 @@ impl Reader<'_> {
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
-    if let (false, Ok(displaced)) = (ours.is_empty(), serde_json::to_string(&ours)) {
-        rest.insert(DISPLACED_KEY.to_owned(), Json::from_database(Some(displaced)));
+    if ours.is_empty() {
+        return rest;
+    }
+    let mut displaced = ours;
+    // What was displaced before stays with it.
+    displaced.extend(rest.remove_entry(DISPLACED_KEY));
+    if let Ok(displaced) = serde_json::to_string(&displaced) {
+        rest.insert(DISPLACED_KEY.to_owned(), storable(&displaced));
     }
     rest
+}
+
+/// What is kept two levels below the top: as it is, or as a text when it is no JSON, or nested as deeply as JSON may be.
+fn storable(text: &str) -> Json {
+    let nested = format!("[[{text}]]");
+    let is_storable = serde_json::from_str::<&RawValue>(text).is_ok() && Json::parse(nested).is_ok();
+    if is_storable {
+        return Json::from_database(Some(text.to_owned()));
+    }
+    Json::encode(text).unwrap_or_default()
 }
 
 /// A part of what the database returned.
@@ -110,7 +126,7 @@ impl Metadata {
         }
         let Ok(fields) = serde_json::from_str::<Fields>(json.text()) else {
             metadata.unread.push("metadata".to_owned());
-            metadata.own_other.insert(DISPLACED_KEY.to_owned(), json.clone());
+            metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(json.text()));
             return metadata;
         };
         let mut reader = Reader { fields, unread: &mut metadata.unread };
@@ -136,7 +152,7 @@ impl Metadata {
                 }
                 Err(_) => {
                     reader.unread.push(OWN_KEY.to_owned());
-                    metadata.own_other.insert(DISPLACED_KEY.to_owned(), self::json(&own));
+                    metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(own.get()));
                 }
             }
         }
@@ -318,6 +334,23 @@ mod tests {
             let displaced = written.text().contains(DISPLACED_KEY);
             assert!(carried || displaced || text.contains("null"), "{text} became {written:?}");
         }
+    }
+
+    #[test]
+    fn what_stood_in_our_place_is_kept_whatever_it_is() {
+        let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        for text in ["", "not json", r#"{"half":"#, "[1,2]", &deep] {
+            let mut metadata = Metadata::from_json(&Json::from_database(Some(text.to_owned())));
+            metadata.reserves = Some("Deposit".to_owned());
+            let read = Metadata::from_json(&metadata.to_json().unwrap());
+            let displaced = read.own_other[DISPLACED_KEY].clone();
+            assert!(
+                displaced.text() == text || displaced.decode::<String>().is_ok_and(|kept| kept == text),
+                "{text:?}"
+            );
+        }
+        let twice = read(r#"{"messageStore":{"displaced":"theirs","sequence":7}}"#).to_json().unwrap();
+        assert_eq!(twice.text(), r#"{"messageStore":{"displaced":{"displaced":"theirs","sequence":7}}}"#);
     }
 
     #[test]

@@ -235,6 +235,7 @@ on_both_stores! {
         let member = start(whole).await;
         assert_eq!(member.sheet().unread_stream, Some(stream));
         assert!(member.sheet().to_string().contains("unread       the messages of account:command:"));
+        drop(member);
         let alone = Consumer::new("account:command", Shared(Arc::default())).start(&store).await.unwrap();
         assert_eq!(alone.sheet().unread_stream, None, "a consumer without a group reads it");
     }

@@ -150,5 +150,5 @@ async fn an_append_that_cannot_be_encoded_was_not_written_and_that_is_said() {
     let answer = store.append(marked()).await;
     assert!(matches!(answer, Err(Error::Backend { transient: false, .. })), "{answer:?}");
     let text = answer.unwrap_err().to_string();
-    assert!(text.contains("nothing was written") && text.contains("error serializing parameter 9"), "{text}");
+    assert!(text.contains("nothing was written") && text.contains("error serializing parameter"), "{text}");
 }

@@ -8,7 +8,7 @@ use super::stamp::{Stamp, with_field};
 use crate::command::{Decider, PlantedBug};
 use crate::entity::Entity;
 use crate::idempotence::{Reservation, Sequence, derived_id};
-use crate::{Append, Message, MessageId, MessageStore, NewMessage, Result, StoreId, StreamName};
+use crate::{Append, Error, GlobalPosition, Message, MessageId, MessageStore, NewMessage, Result, StoreId, StreamName};
 
 pub(super) struct Case<'a> {
     pub(super) message: Cow<'a, Message>,
@@ -37,23 +37,30 @@ impl Case<'_> {
         usize::from(self.reservation.is_some())
     }
 
-    /// Reservation and events: one step.
+    /// Reservation and events: one step. And the events as they are read back, where the runtime adds to them.
     pub(super) fn appends<D: Decider>(
         &self,
         store: &dyn MessageStore,
         events: &[D::Event],
         entity: &Entity<D>,
         planted: Option<PlantedBug>,
-    ) -> Result<Vec<Append>> {
+    ) -> Result<(Vec<Append>, Option<Vec<D::Event>>)> {
         let stamp = Stamp::new(&self.message, &self.sequence, D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
+        let is_added_to = D::SEQUENCE_FIELD.is_some() || D::PROCESSED_TIME_FIELD.is_some();
+        let mut read_back = is_added_to.then(Vec::new);
         for (index, event) in events.iter().enumerate() {
             let mut message = NewMessage::from_variant(event)?;
             if let Some(field) = D::SEQUENCE_FIELD {
-                message.data = with_field(&message.data, field, &self.sequence.global_position)?;
+                message.data = with_field(&message.data, field, &self.shown_sequence(store, entity))?;
             }
             if let Some(field) = D::PROCESSED_TIME_FIELD {
                 message.data = with_field(&message.data, field, &now())?;
+            }
+            if let Some(read_back) = &mut read_back {
+                let event = crate::variant::decode(&message.message_type, &message.data)
+                    .map_err(|error| Error::invalid("event", format!("it cannot be read back: {error}")))?;
+                read_back.extend(event);
             }
             message = stamp.put_on(message, &self.stream, index);
             if planted == Some(PlantedBug::NoSequences) {
@@ -62,7 +69,17 @@ impl Case<'_> {
             append = append.message(message);
         }
         let reservation = self.reservation.as_ref().map(|reservation| reservation.append(store)).transpose()?;
-        Ok(reservation.into_iter().chain([append]).collect())
+        Ok((reservation.into_iter().chain([append]).collect(), read_back))
+    }
+
+    /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind
+    /// what Eventide has carried out.
+    fn shown_sequence<D: Decider>(&self, store: &dyn MessageStore, entity: &Entity<D>) -> GlobalPosition {
+        let here = store.store_id();
+        let marks = entity.sequences.marks().iter();
+        let theirs = marks.filter(|mark| mark.handler.is_none() && mark.sequence.origin.store_id == here);
+        let highest = theirs.map(|mark| mark.sequence.global_position).max();
+        highest.map_or(self.sequence.global_position, |highest| highest.max(self.sequence.global_position))
     }
 }
 

@@ -17,7 +17,7 @@ const LONGEST_SPAN: Duration = Duration::from_millis(500);
 const STANDSTILL: u32 = 10;
 
 #[derive(Debug)]
-pub(super) struct Contention {
+pub(crate) struct Contention {
     span: Duration,
     /// The version that the last failed attempt was made on, and how many in a row were made on it.
     stood_at: Option<Version>,
@@ -26,7 +26,7 @@ pub(super) struct Contention {
 }
 
 impl Contention {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { span: FIRST_SPAN, stood_at: None, stood_still: 0, losses: 0 }
     }
 
@@ -37,7 +37,7 @@ impl Contention {
     }
 
     /// An attempt on this version has failed. Whether there is reason for another one; then it has waited.
-    pub(super) async fn again(&mut self, version: Version) -> bool {
+    pub(crate) async fn again(&mut self, version: Version) -> bool {
         self.stood_still = if self.stood_at == Some(version) { self.stood_still + 1 } else { 0 };
         self.stood_at = Some(version);
         if self.stood_still >= STANDSTILL {

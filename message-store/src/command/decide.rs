@@ -28,7 +28,7 @@ use crate::entity::{Entity, EntityStore, Known, Projection};
 use crate::idempotence::{Holder, Outcome, Reservation, Sequence, place_of, stamp_of};
 use crate::{
     Appended, Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, Source, StreamName,
-    Version, Written,
+    Written,
 };
 
 /// Carries out the commands of an entity, each exactly once.
@@ -131,29 +131,29 @@ impl<D: Decider> Decide<D> {
                 None => entity.state.decide(command),
             };
             if events.is_empty() {
-                if recalled.is_current || self.has(PlantedBug::RememberedNothing) {
+                let is_current = recalled.is_current && self.store().history() == history;
+                if is_current || self.has(PlantedBug::RememberedNothing) {
                     return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
                 }
                 recalled = self.entities.refresh(&case.stream).await?;
-                let is_as_remembered =
-                    recalled.known.entity.version == entity.version && recalled.known.history == history;
-                if is_as_remembered {
+                if Arc::ptr_eq(&recalled.known.entity, &entity) && recalled.known.history == history {
                     return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
                 }
                 continue;
             }
-            let appends = case.appends(&**self.store(), &events, &entity, self.planted)?;
+            let (appends, read_back) = case.appends(&**self.store(), &events, &entity, self.planted)?;
             let failure = match self.store().append_in(history, appends).await {
                 Ok(appended) if !appended.already_written => {
-                    if let Some(entity) = next(&entity, &events, &appended, &case) {
+                    if let Some(entity) = next(&entity, read_back.as_deref().unwrap_or(&events), &appended, &case) {
                         self.entities.remember(&case.stream, &Known { entity: Arc::new(entity), history });
                     }
                     return Ok(learned.repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
                 }
                 Ok(_) if learned.is_unanswered => return self.handled_before(&case, learned.repeat).await,
                 Ok(_) => {
+                    let original = self.first_event(&case).await?;
                     self.entities.refresh(&case.stream).await?;
-                    return Ok(Outcome::AlreadyProcessed { original: self.first_event(&case).await? });
+                    return Ok(Outcome::AlreadyProcessed { original });
                 }
                 Err(error) => error,
             };
@@ -265,8 +265,11 @@ impl<D: Decider> Decide<D> {
     }
 
     async fn first_event(&self, case: &Case<'_>) -> Result<MessageRef> {
-        let first = self.store().message(case.first_id::<D>()).await?;
-        Ok(first.map_or_else(|| case.message.reference(), |first| first.reference()))
+        let Some(first) = self.store().message(case.first_id::<D>()).await? else {
+            return Ok(case.message.reference());
+        };
+        assert_written_by(D::NAME, None, &first)?;
+        Ok(first.reference())
     }
 
     pub(super) fn store(&self) -> &Arc<dyn MessageStore> {
@@ -300,7 +303,8 @@ fn next<D: Decider>(
     }
     let (id, stream) = (case.first_id::<D>(), case.stream.clone());
     next.remember(Some(D::NAME), &case.sequence, &MessageRef { id, stream, position, global_position });
-    next.version = Version::at(written.last()?.position);
+    let last = written.last()?;
+    next.note_last(last.position, last.global_position);
     Some(next)
 }
 

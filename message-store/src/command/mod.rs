@@ -11,6 +11,7 @@ mod handler;
 mod planted_bug;
 mod stamp;
 
+pub(crate) use contention::Contention;
 pub use context::Context;
 pub use decide::Decide;
 pub use decider::Decider;

@@ -7,7 +7,8 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Category, Error, Result, StoreId};
 
@@ -21,9 +22,15 @@ struct Owner {
 
 static NAMES: Mutex<Option<HashMap<Key, (Owner, usize)>>> = Mutex::new(None);
 
-/// A name is taken for as long as this lives.
+/// A name is taken until it is released, or until the last clone of this is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct NameInUse(Arc<Taken>);
+
 #[derive(Debug)]
-pub(super) struct NameInUse(Key);
+struct Taken {
+    key: Key,
+    is_released: AtomicBool,
+}
 
 impl NameInUse {
     pub(super) fn take<H: 'static>(
@@ -53,20 +60,34 @@ impl NameInUse {
                 names.get_or_insert_default().insert(key.clone(), (owner, 1));
             }
         }
-        Ok(Self(key))
+        Ok(Self(Arc::new(Taken { key, is_released: AtomicBool::new(false) })))
+    }
+
+    /// The consumer has ended.
+    pub(super) fn release(&self) {
+        self.0.release();
     }
 }
 
-impl Drop for NameInUse {
-    fn drop(&mut self) {
+impl Taken {
+    fn release(&self) {
+        if self.is_released.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         let names = names.get_or_insert_default();
-        if let Some((_, consumers)) = names.get_mut(&self.0) {
+        if let Some((_, consumers)) = names.get_mut(&self.key) {
             *consumers -= 1;
             if *consumers == 0 {
-                names.remove(&self.0);
+                names.remove(&self.key);
             }
         }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -94,7 +115,11 @@ mod tests {
         assert!(NameInUse::take::<Second>(StoreId::random(), category.clone(), "mail", None).is_ok());
         drop(member);
         assert!(take(Some("b")).is_err());
+        other_member.release();
+        let successor = take(Some("b")).unwrap();
         drop(other_member);
-        assert!(take(Some("b")).is_ok());
+        assert!(take(None).is_err(), "it was released once");
+        drop(successor);
+        assert!(take(None).is_ok());
     }
 }

@@ -33,7 +33,8 @@ pub(super) struct Reports {
 }
 
 impl Running {
-    pub(super) fn spawn<W>(sheet: Sheet, work: impl FnOnce(Reports) -> W) -> Self
+    /// Works in the background. Until it has ended, no other handler has the name.
+    pub(super) fn spawn<W>(sheet: Sheet, name: Option<NameInUse>, work: impl FnOnce(Reports) -> W) -> Self
     where
         W: Future<Output = Result<()>> + Send + 'static,
     {
@@ -41,26 +42,20 @@ impl Running {
         let (progress, handled_through) = watch::channel(sheet.handled_through);
         let tally = Arc::new(Mutex::new(Tally::default()));
         let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
-        Self {
-            sheet,
-            stop,
-            handled_through,
-            tally,
-            task: Some(tokio::spawn(work(reports))),
-            companion: None,
-            name: None,
-        }
+        let (work, taken) = (work(reports), name.clone());
+        let task = tokio::spawn(async move {
+            let ended = work.await;
+            if let Some(name) = taken {
+                name.release();
+            }
+            ended
+        });
+        Self { sheet, stop, handled_through, tally, task: Some(task), companion: None, name }
     }
 
     /// With another one that ends when this one does, and the other way round.
     pub(super) fn beside(mut self, companion: Self) -> Self {
         self.companion = Some(Box::new(companion));
-        self
-    }
-
-    /// With the name of its handler, which no other handler has meanwhile.
-    pub(super) fn named(mut self, name: NameInUse) -> Self {
-        self.name = Some(name);
         self
     }
 
@@ -138,6 +133,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
+        }
+        if let Some(name) = &self.name {
+            name.release();
         }
     }
 }

@@ -149,10 +149,10 @@ impl<H: Handler> Consumer<H> {
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
         let category = Category::new(&self.category)?;
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
-        Ok(self.start_unnamed(store).await?.named(name))
+        self.start_as(store, name).await
     }
 
-    async fn start_unnamed(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
+    async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<Running> {
         let positions = self.take_over(store).await?;
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
@@ -165,15 +165,15 @@ impl<H: Handler> Consumer<H> {
         let delivery = Parking { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
         let delivery = settings.clone().with(delivery);
         if policy == OnFailure::Stop {
-            return delivery.launch(store, positions, None).await;
+            return delivery.launch(store, positions, None, Some(name)).await;
         }
         let redelivery = Redelivery { handler, set_aside: Arc::clone(&set_aside) };
         let pace = Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() };
         let settings = Consumer { category: letter_category, correlation: None, pace, ..settings };
         let redelivery = settings.with(redelivery);
         let letter_positions = redelivery.take_over(store).await?;
-        let companion = redelivery.launch(store, letter_positions, None).await?;
-        Ok(delivery.launch(store, positions, Some(set_aside)).await?.beside(companion))
+        let companion = redelivery.launch(store, letter_positions, None, None).await?;
+        Ok(delivery.launch(store, positions, Some(set_aside), Some(name)).await?.beside(companion))
     }
 
     fn split(self) -> (H, Consumer<()>) {
@@ -212,6 +212,7 @@ impl<H: Handler> Consumer<H> {
         store: &Arc<dyn MessageStore>,
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
+        name: Option<NameInUse>,
     ) -> Result<Running> {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
@@ -233,7 +234,7 @@ impl<H: Handler> Consumer<H> {
         tracing::info!("{sheet}");
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
-        Ok(Running::spawn(sheet, |reports| {
+        Ok(Running::spawn(sheet, name, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
             Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
         }))

@@ -3,8 +3,9 @@
 //! Problem: a cache that hands out its own object, or refreshes it in place, keeps a change that was never written, or half
 //! of a refresh that failed. Fix: what is cached never changes; a refresh works on a copy and replaces it when it is
 //! complete. Why an entry that is behind does no harm: a decision on it is written with its version as the expected one, and a decision
-//! that writes nothing is made again on the refreshed entity ([`Decide`](crate::command::Decide)). Why an entry that is ahead of its stream,
-//! after a failover that lost messages, does none: it was remembered under another [`History`] of the store, and is dropped.
+//! that writes nothing is made again on the refreshed entity ([`Decide`](crate::command::Decide)). Why an entry that is ahead of its stream does
+//! none: after a failover that lost messages it was remembered under another [`History`] of the store; and a refresh reads the last
+//! remembered event too. When that is gone, or another stands in its place, the whole stream is read anew.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -75,6 +76,10 @@ impl<P: Projection> EntityStore<P> {
             // What was read may be of the history before: then it is read again, from the beginning.
             if self.store.history() == history {
                 let known = Known { entity, history };
+                if self.remembered(stream, history).is_some_and(|before| before.entity.version > known.entity.version) {
+                    // It was ahead of its stream. (Or another task has just carried out a command: that is read again.)
+                    self.forget(stream);
+                }
                 self.remember(stream, &known);
                 return Ok(Recalled { known, is_current: true });
             }
@@ -82,13 +87,31 @@ impl<P: Projection> EntityStore<P> {
     }
 
     async fn read(&self, stream: &StreamName, history: History) -> Result<Arc<Entity<P>>> {
-        let known = self.remembered(stream, history).map(|known| known.entity).unwrap_or_default();
+        let Some(known) = self.remembered(stream, history).map(|known| known.entity) else {
+            return Ok(Arc::new(self.apply(Entity::default(), stream).await?));
+        };
+        let Some(last) = known.version.position() else {
+            return Ok(Arc::new(self.apply((*known).clone(), stream).await?));
+        };
+        let mut messages = std::pin::pin!(self.store.stream_messages(stream, last));
+        match messages.try_next().await? {
+            Some(message) if known.ends_with(&message) => {}
+            _ => return Ok(Arc::new(self.apply(Entity::default(), stream).await?)),
+        }
         let mut entity = None;
-        let mut messages = std::pin::pin!(self.store.stream_messages(stream, known.version.next()));
         while let Some(message) = messages.try_next().await? {
             entity.get_or_insert_with(|| (*known).clone()).apply(&message, self.store.store_id())?;
         }
         Ok(entity.map_or(known, Arc::new))
+    }
+
+    /// The entity with the events behind it.
+    async fn apply(&self, mut entity: Entity<P>, stream: &StreamName) -> Result<Entity<P>> {
+        let mut messages = std::pin::pin!(self.store.stream_messages(stream, entity.version.next()));
+        while let Some(message) = messages.try_next().await? {
+            entity.apply(&message, self.store.store_id())?;
+        }
+        Ok(entity)
     }
 
     /// The entity as it is remembered, without a read; it may be behind. Up to date when it is not remembered.

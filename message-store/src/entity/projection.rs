@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::idempotence::{Recent, Sequence, Sequences, stamp_of};
-use crate::{Message, MessageRef, Result, StoreId, StreamName, Version};
+use crate::{GlobalPosition, Message, MessageRef, Position, Result, StoreId, StreamName, Version};
 
 /// State that events are applied to.
 ///
@@ -51,12 +51,22 @@ pub struct Entity<P> {
     /// How many messages of its stream have metadata of another shape than the toolkit knows: it was passed over.
     pub unread_metadata: u64,
     recent: Recent,
+    /// Where the last event stands in the store.
+    last: Option<GlobalPosition>,
 }
 
 impl<P: Projection> Default for Entity<P> {
     fn default() -> Self {
         let (sequences, recent) = (Sequences::default(), Recent::default());
-        Self { state: P::default(), version: Version::NO_STREAM, sequences, ignored: 0, unread_metadata: 0, recent }
+        Self {
+            state: P::default(),
+            version: Version::NO_STREAM,
+            sequences,
+            ignored: 0,
+            unread_metadata: 0,
+            recent,
+            last: None,
+        }
     }
 }
 
@@ -75,8 +85,19 @@ impl<P: Projection> Entity<P> {
         if let Some(stamp) = stamp {
             self.remember(stamp.handler.as_deref(), &stamp.sequence, &message.reference());
         }
-        self.version = Version::at(message.position);
+        self.note_last(message.position, message.global_position);
         Ok(())
+    }
+
+    /// Notes where the last of its events stands.
+    pub(crate) fn note_last(&mut self, position: Position, global_position: GlobalPosition) {
+        self.version = Version::at(position);
+        self.last = Some(global_position);
+    }
+
+    /// Whether this message is the last event that was applied.
+    pub(crate) fn ends_with(&self, message: &Message) -> bool {
+        self.version == Version::at(message.position) && self.last == Some(message.global_position)
     }
 
     /// Remembers that a handler carried out a command, and its first event.

@@ -100,7 +100,7 @@ impl DelayBuffer {
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
         let place = match self.planted {
             Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::random())?,
-            None => self.category.stream(key)?,
+            None => key.stream(&self.category)?,
         };
         loop {
             let last = self.last(&place).await?;

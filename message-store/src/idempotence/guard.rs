@@ -190,7 +190,7 @@ impl<X: External> Guard<X> {
     /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to look whether both
     /// have called. [`Error::Backend`], passing, when the store takes longer to append than the lease allows: nothing was called.
     pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
-        let stream = self.category.stream(key)?;
+        let stream = key.stream(&self.category)?;
         let asked = fingerprint(&Json::encode(request)?)?;
         let last = self.store.last_message(&stream, None).await?;
         let call = Call { key, request, stream, asked };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::idempotence::key::hex_digest;
+use crate::idempotence::key::shortened;
 use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
 
 /// What several messages can have in common: a deposit's id, a webhook's event id, the number on a cheque.
@@ -66,7 +66,7 @@ impl Intent {
         let category = Category::new(&self.category)?;
         let mut key = self.parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("+");
         if category.as_str().len() + entity.len() + key.len() + 2 > MAX_STREAM_NAME_BYTES {
-            key = format!("%H{}", hex_digest(&key));
+            key = shortened(&key);
         }
         category.stream(format_args!("{entity}+{key}"))
     }

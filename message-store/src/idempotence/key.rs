@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::canonical::{canonical, plain_number};
-use crate::{Error, Json, Result};
+use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
 
 /// The longest key in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
@@ -81,6 +81,16 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The stream of a category that this key names. One that makes the name too long is shortened: `%H` and a hash of it stand in its place.
+    pub(crate) fn stream(&self, category: &Category) -> Result<StreamName> {
+        let is_long = category.as_str().len() + self.0.len() + 1 > MAX_STREAM_NAME_BYTES;
+        // So that no other key looks like one that is shortened.
+        if is_long || self.0.starts_with(SHORTENED) {
+            return category.stream(shortened(&self.0));
+        }
+        category.stream(self)
+    }
 }
 
 impl fmt::Display for Key {
@@ -120,8 +130,16 @@ pub(crate) fn fingerprint(data: &Json) -> Result<String> {
     Ok(hex_digest(&text))
 }
 
+/// What the name of a shortened text begins with.
+const SHORTENED: &str = "%H";
+
+/// What stands in a stream name for a text that is too long for it.
+pub(crate) fn shortened(text: &str) -> String {
+    format!("{SHORTENED}{}", hex_digest(text))
+}
+
 /// The SHA-256 of a text, in hexadecimal digits.
-pub(super) fn hex_digest(text: &str) -> String {
+fn hex_digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut digits, byte| {
         // Writing to a string cannot fail.
         let _ = write!(digits, "{byte:02x}");
@@ -163,6 +181,16 @@ mod tests {
         assert_eq!(key(r#"{"a":[0,{"id":7.0}]}"#), key(r#"{"a":[0,{"id":7}]}"#));
         let content = |text: &str| Key::from_content(&Json::parse(text).unwrap()).unwrap();
         assert_ne!(content(r#"{"id":123456789012345678901617}"#), content(r#"{"id":123456789012345678901618}"#));
+    }
+
+    #[test]
+    fn a_key_names_a_stream_whatever_its_length() {
+        let category = Category::new("guard:payments").unwrap();
+        let name = |key: &str| Key::new(key).unwrap().stream(&category).unwrap();
+        assert_eq!(name("pay-1").as_str(), "guard:payments-pay-1");
+        let (long, other) = ("x".repeat(MAX_KEY_BYTES), format!("{}y", "x".repeat(MAX_KEY_BYTES - 1)));
+        assert_ne!(name(&long), name(&other));
+        assert_ne!(name(name(&long).id().unwrap()), name(&long));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub use hold::Hold;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use intent::Intent;
+pub(crate) use key::shortened;
 pub use key::{Key, MAX_KEY_BYTES};
 pub use once::{Answer, Claim, DEFAULT_SWEEP, Once, Seen};
 pub use outcome::Outcome;

@@ -5,6 +5,7 @@
 //! stands beside it, and there is one mark per origin.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Category, GlobalPosition, Message, Metadata, StoreId, StreamName};
 
@@ -121,8 +122,9 @@ pub(crate) struct Stamp {
 /// What of the metadata concerns sequences: decoded for every event of an entity, so no more than that.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Provenance {
-    message_store: Own,
+struct Provenance<'a> {
+    #[serde(borrow)]
+    message_store: Option<&'a RawValue>,
     causation_message_stream_name: Option<String>,
     causation_message_global_position: Option<GlobalPosition>,
     /// Where earlier versions wrote what is ours.
@@ -138,29 +140,45 @@ struct Own {
     handler: Option<String>,
 }
 
-/// What the metadata of a message tells, and whether some of it has a shape that we do not know.
-fn provenance(message: &Message) -> (Provenance, bool) {
-    if message.metadata.is_empty() {
-        return (Provenance::default(), false);
-    }
-    if let Ok(provenance) = serde_json::from_str(message.metadata.text()) {
-        return (provenance, false);
-    }
-    let metadata = message.decode_metadata();
-    let is_unread = !metadata.unread().is_empty();
-    let Metadata { sequence, origin, handler, .. } = metadata;
-    let provenance = Provenance {
-        message_store: Own { sequence, origin, handler },
-        causation_message_stream_name: metadata.causation_message_stream_name,
-        causation_message_global_position: metadata.causation_message_global_position,
-        ..Provenance::default()
+/// What the metadata tells of where a message comes from.
+#[derive(Default)]
+struct Told {
+    own: Own,
+    causation: Option<(String, GlobalPosition)>,
+    /// Some of it has a shape that we do not know.
+    is_unread: bool,
+}
+
+/// `None` when it is not quite as the toolkits write it.
+fn told_strictly(text: &str) -> Option<Told> {
+    // (serde takes an array for a struct.)
+    let is_object = |text: &str| text.trim_ascii_start().starts_with('{');
+    let provenance: Provenance<'_> = serde_json::from_str(text).ok().filter(|_| is_object(text))?;
+    let mut own: Own = match provenance.message_store {
+        Some(own) => serde_json::from_str(own.get()).ok().filter(|_| is_object(own.get()))?,
+        None => Own::default(),
     };
-    (provenance, is_unread)
+    own.sequence = own.sequence.or(provenance.sequence);
+    own.origin = own.origin.or(provenance.origin);
+    let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
+    Some(Told { own, causation, is_unread: false })
+}
+
+fn told(message: &Message) -> Told {
+    if message.metadata.is_empty() {
+        return Told::default();
+    }
+    told_strictly(message.metadata.text()).unwrap_or_else(|| {
+        let metadata = message.decode_metadata();
+        let is_unread = !metadata.unread().is_empty();
+        let Metadata { sequence, origin, handler, .. } = metadata;
+        let causation = metadata.causation_message_stream_name.zip(metadata.causation_message_global_position);
+        Told { own: Own { sequence, origin, handler }, causation, is_unread }
+    })
 }
 
 pub(crate) fn sequence_of(message: &Message, here: StoreId) -> Sequence {
-    let (provenance, _) = provenance(message);
-    provenance.message_store.origin.or(provenance.origin).unwrap_or_else(|| place_of(message, here))
+    told(message).own.origin.unwrap_or_else(|| place_of(message, here))
 }
 
 /// The sequence a message has by where it stands, whether it was born there or not.
@@ -169,20 +187,24 @@ pub(crate) fn place_of(message: &Message, here: StoreId) -> Sequence {
 }
 
 /// The stamp of an event, and whether metadata of it could not be read. The stamp is ours, or the one that Eventide's causation fields imply,
-/// in the store where the event was born; `None` when it names no cause.
+/// in the store where the event was born; `None` when it names no cause, or one that does not stand before it.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
-    let (provenance, is_unread) = provenance(event);
-    let Provenance { message_store: own, sequence, origin, .. } = provenance;
-    if let Some(sequence) = own.sequence.or(sequence) {
-        return (Some(Stamp { sequence, handler: own.handler }), is_unread);
+    let Told { own, causation, is_unread } = told(event);
+    let birth = own.origin.as_ref().map(|birth| (birth.origin.store_id, birth.global_position));
+    let (home, born_at) = birth.unwrap_or((here, event.global_position));
+    let stamp = match (own.sequence, causation) {
+        (Some(sequence), _) => Stamp { sequence, handler: own.handler },
+        (None, Some((stream, position))) => {
+            let category = StreamName::from_database(&stream).category();
+            Stamp { sequence: Sequence::new(home, category, position), handler: None }
+        }
+        (None, None) => return (None, is_unread),
+    };
+    // A mark above everything that was given out would make every later command a late one.
+    if stamp.sequence.origin.store_id == home && stamp.sequence.global_position >= born_at {
+        return (None, true);
     }
-    let home = own.origin.or(origin).map_or(here, |birth| birth.origin.store_id);
-    let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
-    let stamp = causation.map(|(stream, position)| {
-        let category = StreamName::from_database(&stream).category();
-        Stamp { sequence: Sequence::new(home, category, position), handler: None }
-    });
-    (stamp, is_unread)
+    (Some(stamp), is_unread)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
 use crate::wake_up::Bells;
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, MessageStore, Read,
-    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 pub use rusqlite::Transaction;
 pub use view::View;
@@ -44,6 +45,8 @@ pub struct SqliteStore {
     place: Place,
     limits: Limits,
     store_id: RwLock<StoreId>,
+    /// How often this handle has rotated the identity.
+    rotations: AtomicU64,
     bells: Arc<Bells>,
     writer: Writer,
     readers: Readers,
@@ -101,7 +104,17 @@ impl SqliteStore {
             Place::File(path) => Some(hold::Folder::beside(path)?),
         };
         let writer = Writer::start(connection, Arc::clone(&bells))?;
-        Ok(Self { place, limits, store_id, bells, writer, readers, holds: Holds::default(), hold_files })
+        Ok(Self {
+            place,
+            limits,
+            store_id,
+            rotations: AtomicU64::new(0),
+            bells,
+            writer,
+            readers,
+            holds: Holds::default(),
+            hold_files,
+        })
     }
 }
 
@@ -165,6 +178,17 @@ impl MessageStore for SqliteStore {
             Place::Memory => "sqlite::memory:".to_owned(),
             Place::File(path) => format!("sqlite:{}", path.display()),
         }
+    }
+
+    fn history(&self) -> History {
+        History(self.rotations.load(Ordering::SeqCst))
+    }
+
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+        if history != self.history() {
+            return Err(Error::HistoryChanged { store: self.describe() });
+        }
+        self.append(appends).await
     }
 
     async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
@@ -255,6 +279,7 @@ impl MessageStore for SqliteStore {
             place @ Place::File(_) => blocking(move || rotate(&place.connect()?)).await?,
         };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
+        self.rotations.fetch_add(1, Ordering::SeqCst);
         Ok(id)
     }
 }

@@ -1,16 +1,19 @@
 //! Given, when, then: tests of a decider that read like its rules, and prove more than they say.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::command::{Decide, Decider, PlantedBug};
 use crate::idempotence::{Outcome, Sequence};
 use crate::sqlite::SqliteStore;
 use crate::{
-    Category, ExpectedVersion, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamRead,
+    Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
+    StreamRead,
 };
 
 /// What has happened to the entity.
@@ -69,7 +72,9 @@ where
 {
     /// Expects these events. And, of every case by itself: that command and events survive being stored; that the runtime
     /// writes just these events, also when its memory of the entity is behind, by any number of events; that the command delivered again
-    /// writes nothing; and that the command delivered late, after others of its origin were handled, is not lost.
+    /// writes nothing; that the command delivered late, after others of its origin were handled, leads to what
+    /// [`decide_late`](Decider::decide_late) says, also on a memory that is behind; and that another command like it leads to the same on
+    /// what the runtime remembers of its own events as on what is read.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
@@ -80,44 +85,82 @@ where
         survives_storage(&self.command);
         self.given.iter().chain(&expected).for_each(survives_storage);
 
+        let expected_late = state.decide_late(&self.command);
         let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
-        let length = self.given.len();
         // A thread of its own: the test may run inside a runtime or not.
         let ran = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let mut behind = Vec::new();
-                for known in 0..length {
-                    behind.push(run.events::<D>(Delivery { knows: Some(known), ..Delivery::default() }).await);
-                }
-                let redelivered = Delivery { times: 2, ..Delivery::default() };
-                let late = Delivery { is_late: true, ..Delivery::default() };
-                (
-                    run.events::<D>(Delivery::default()).await,
-                    run.events::<D>(redelivered).await,
-                    run.events::<D>(late).await,
-                    behind,
-                )
-            })
+            runtime.block_on(run.every_way::<D>())
         })
         .join();
-        let (once, redelivered, late, behind) = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let decoded = |messages: &[Message]| -> Vec<D::Event> {
-            messages.iter().map(|message| message.decode_variant().unwrap().expect("an event of this entity")).collect()
-        };
-        assert_eq!(decoded(&once), expected, "what the runtime writes for {:?}", self.command);
-        assert_eq!(decoded(&redelivered), expected, "delivered twice, {:?} must take effect once", self.command);
-        assert_eq!(decoded(&late), expected, "delivered late, {:?} must not be lost", self.command);
-        for (known, written) in behind.iter().enumerate() {
-            let command = &self.command;
-            let missed = length - known;
-            assert_eq!(
-                decoded(written),
-                expected,
-                "on a memory that misses {missed} events, {command:?} must not be lost"
-            );
+        let ran = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let command = &self.command;
+        for (way, written) in ran {
+            match way {
+                Way::Once => assert_eq!(as_decided::<D>(&written), expected, "what the runtime writes for {command:?}"),
+                Way::Twice => {
+                    assert_eq!(
+                        as_decided::<D>(&written),
+                        expected,
+                        "delivered twice, {command:?} must take effect once"
+                    );
+                }
+                Way::Late => {
+                    assert_eq!(
+                        as_decided::<D>(&written),
+                        expected_late,
+                        "delivered late, {command:?} must not be lost"
+                    );
+                }
+                Way::Behind { missed } => assert_eq!(
+                    as_decided::<D>(&written),
+                    expected,
+                    "on a memory that misses {missed} events, {command:?} must not be lost"
+                ),
+                Way::LateAndBehind { missed } => assert_eq!(
+                    as_decided::<D>(&written),
+                    expected_late,
+                    "delivered late, on a memory that misses {missed} events, {command:?} must not be lost"
+                ),
+                Way::AgainOnWhatIsRemembered { read } => assert_eq!(
+                    as_decided::<D>(&written),
+                    as_decided::<D>(&read),
+                    "another {command:?} leads to something else on what is remembered than on what is read"
+                ),
+            }
         }
     }
+}
+
+/// A way for a command to reach the runtime.
+enum Way {
+    Once,
+    Twice,
+    Late,
+    Behind {
+        missed: usize,
+    },
+    LateAndBehind {
+        missed: usize,
+    },
+    /// Another command like it came after it, to the same runtime; and, to compare, to one that had to read.
+    AgainOnWhatIsRemembered {
+        read: Vec<Message>,
+    },
+}
+
+/// Events as they were decided: without what the runtime adds to their data.
+fn as_decided<D: Decider>(messages: &[Message]) -> Vec<D::Event> {
+    let added: Vec<&str> = D::SEQUENCE_FIELD.into_iter().chain(D::PROCESSED_TIME_FIELD).collect();
+    let decode = |message: &Message| {
+        let mut message = message.clone();
+        if let Ok(mut fields) = message.data.decode::<BTreeMap<String, Box<RawValue>>>() {
+            fields.retain(|field, _| !added.contains(&field.as_str()));
+            message.data = Json::encode(&fields).unwrap();
+        }
+        message.decode_variant().unwrap().expect("an event of this entity")
+    };
+    messages.iter().map(decode).collect()
 }
 
 struct Run {
@@ -134,23 +177,51 @@ struct Delivery {
     is_late: bool,
     /// The runtime remembers the entity as it was after so many of the given events; another one has written the others.
     knows: Option<usize>,
+    /// Another command like it follows.
+    again: Option<Again>,
+}
+
+/// What another command is decided on.
+#[derive(Clone, Copy)]
+enum Again {
+    Remembered,
+    Read,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { times: 1, is_late: false, knows: None }
+        Self { times: 1, is_late: false, knows: None, again: None }
     }
 }
 
 impl Run {
+    async fn every_way<D: Decider>(self) -> Vec<(Way, Vec<Message>)> {
+        let (once, late) = (Delivery::default(), Delivery { is_late: true, ..Delivery::default() });
+        let mut ran = vec![
+            (Way::Once, self.events::<D>(once).await),
+            (Way::Twice, self.events::<D>(Delivery { times: 2, ..once }).await),
+            (Way::Late, self.events::<D>(late).await),
+        ];
+        for known in 0..self.given.len() {
+            let missed = self.given.len() - known;
+            ran.push((Way::Behind { missed }, self.events::<D>(Delivery { knows: Some(known), ..once }).await));
+            ran.push((Way::LateAndBehind { missed }, self.events::<D>(Delivery { knows: Some(known), ..late }).await));
+        }
+        let read = self.events::<D>(Delivery { again: Some(Again::Read), ..once }).await;
+        let remembered = self.events::<D>(Delivery { again: Some(Again::Remembered), ..once }).await;
+        ran.push((Way::AgainOnWhatIsRemembered { read }, remembered));
+        ran
+    }
+
     /// The events that are written for the command.
     async fn events<D: Decider>(&self, delivery: Delivery) -> Vec<Message> {
         let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(":memory:").await.unwrap());
         let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
-        let decide = match self.bug {
+        let runtime = || match self.bug {
             None => Decide::<D>::new(&store),
             Some(bug) => Decide::<D>::new(&store).plant(bug),
         };
+        let decide = runtime();
         let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
         let mut given = self.given.clone();
         let unknown = given.split_off(delivery.knows.unwrap_or(given.len()));
@@ -165,7 +236,8 @@ impl Run {
         store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
         if delivery.is_late {
-            let mut known = decide.entities().refresh(&stream).await.unwrap().known;
+            // As it is remembered, behind or not.
+            let mut known = decide.entities().recall(&stream).await.unwrap().known;
             let mut entity = (*known.entity).clone();
             let above = GlobalPosition::new(command.global_position.get() + 1_000);
             entity.sequences.record(Some(D::NAME), &Sequence::new(store.store_id(), commands, above));
@@ -176,6 +248,13 @@ impl Run {
             let outcome = decide.handle(&command).await.unwrap();
             let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
             assert!(time == 1 || repeat, "delivery {time} was {outcome}");
+        }
+        if let Some(again) = delivery.again {
+            let another = NewMessage::new(self.command.message_type.clone(), self.command.data.clone());
+            store.append_to(&command_stream, ExpectedVersion::Any, vec![another]).await.unwrap();
+            let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
+            let decide = if matches!(again, Again::Read) { runtime() } else { decide };
+            let _ = decide.handle(&command).await.unwrap();
         }
         store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(self.given.len())
     }

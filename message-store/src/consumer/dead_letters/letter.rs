@@ -1,5 +1,6 @@
 //! The letters, for operators: list, show, retry, discard.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::idempotence::shortened;
 use crate::{
-    Append, Category, Error, ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, MessageStore,
-    MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
+    Append, Category, Error, ExpectedVersion, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef,
+    MessageStore, MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
 };
 
 /// What happens to a message that could not be handled.
@@ -183,8 +185,15 @@ impl DeadLetters {
 
     /// The stream of a message's letter.
     pub(super) fn stream_of(&self, message: &Message) -> Result<StreamName> {
+        self.category.stream(format_args!("{}+{}", self.entity_of(message), message.id))
+    }
+
+    /// What the names of letters say for the entity of a message: its id, unless that makes them too long.
+    pub(super) fn entity_of<'m>(&self, message: &'m Message) -> Cow<'m, str> {
         let entity = message.stream.cardinal_id().unwrap_or_default();
-        self.category.stream(format_args!("{entity}+{}", message.id))
+        // Two separators, and the message's id.
+        let length = self.category.as_str().len() + entity.len() + 38;
+        if length > MAX_STREAM_NAME_BYTES { shortened(entity).into() } else { entity.into() }
     }
 
     /// What stands in the stream of a letter.

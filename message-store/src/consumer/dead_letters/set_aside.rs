@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, RwLock};
 use super::letter::{DeadLetters, Step};
 use super::standing::Standings;
 use super::{LetterState, OnFailure};
-use crate::command::Handler;
+use crate::command::{Contention, Handler};
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
 use crate::consumer::pause::Pause;
@@ -116,7 +116,7 @@ impl SetAside {
                 if standing.is_discarded { Outcome::Discarded { letter } } else { Outcome::Parked { letter } };
             return Ok(Some(outcome));
         }
-        match known.held.get(entity(message)) {
+        match known.held.get(&*self.letters.entity_of(message)) {
             Some(first) if *first < message.global_position => {
                 self.park(message, 0, "it waits behind an earlier message of its entity", false).await.map(Some)
             }
@@ -130,6 +130,7 @@ impl SetAside {
     /// [`Error::Handler`] when the store's fault does not pass.
     pub(super) async fn deliver<H: Handler>(&self, handler: &H, message: &Message) -> Result<Result<Outcome, Failure>> {
         let mut attempts = 0;
+        let mut contention = Contention::new();
         let (mut pause, mut again) = (Pause::new(self.pace.retries), Pause::new(self.deliveries));
         loop {
             let error = match attempt(handler, &self.letters.store, message).await {
@@ -140,6 +141,12 @@ impl SetAside {
                 Err(error) => error,
             };
             let store_error = store_error(&*error);
+            // Another writer was quicker: as long as the stream makes progress, that is no fault of the message.
+            if let Some(Error::WrongExpectedVersion { actual, .. }) = store_error
+                && contention.again(*actual).await
+            {
+                continue;
+            }
             let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
             let passes = if timed_out {
                 self.time_out_passes(message).await
@@ -195,7 +202,7 @@ impl SetAside {
         let mut known = self.known.lock().await;
         let outcome = self.park(message, attempts, error, false).await?;
         if self.policy == OnFailure::Hold && matches!(outcome, Outcome::Parked { .. }) {
-            known.hold(Some(entity(message)), message.global_position);
+            known.hold(Some(&self.letters.entity_of(message)), message.global_position);
         }
         Ok(outcome)
     }
