@@ -207,6 +207,12 @@ async fn restored_under_a_running_consumer(
     let mut running = consumer.start(&store).await?;
     let deposits = send_deposits(&store, "account:command", "1", 5).await;
     running.wait_for(deposits[4].global_position).await?;
+    // From here on it has nothing to save.
+    let positions = StreamName::new("account:command+position").unwrap();
+    let saved = serde_json::json!({ "position": deposits[4].global_position });
+    while store.last_message(&positions, None).await?.unwrap().decode_data::<serde_json::Value>()? != saved {
+        tokio::task::yield_now().await;
+    }
     outside.restore(deposits[1].global_position).await;
     if bug.is_none() {
         running.wait_for(deposits[4].global_position.next()).await?;

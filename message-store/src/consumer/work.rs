@@ -118,7 +118,7 @@ impl<H: Handler> Work<H> {
                 reading.spawn(self.read());
             }
             if self.has(PlantedBug::WaitBegunAnew) {
-                look_at = Instant::now() + self.next_look;
+                look_at = after(self.next_look);
             }
             tokio::select! {
                 Some(done) = self.handling.join_next() => self.note(done)?,
@@ -133,7 +133,7 @@ impl<H: Handler> Work<H> {
                         self.suspects = None;
                     }
                     self.reports.handled_through.send_replace(self.partitions.handled_through());
-                    look_at = Instant::now() + self.next_look;
+                    look_at = after(self.next_look);
                 }
                 Some(turn) = turn => self.hand_out_suspect(turn).await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
@@ -277,6 +277,12 @@ impl<H: Handler> Work<H> {
         let suspect = self.suspects.as_ref().and_then(Suspects::noted);
         Progress { handed_out_through, suspect, ..Progress::at(position) }
     }
+}
+
+/// An interval that is longer than the clock can say never ends in practice.
+fn after(interval: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(interval).unwrap_or(now + Duration::from_hours(24 * 365))
 }
 
 /// The right to hand out a suspect.

@@ -14,6 +14,7 @@ mod parking;
 mod redelivery;
 mod set_aside;
 mod standing;
+mod time_outs;
 
 pub use letter::{DeadLetter, DeadLetters, LetterState};
 pub(super) use parking::Parking;

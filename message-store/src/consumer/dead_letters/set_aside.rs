@@ -1,13 +1,13 @@
 //! Setting messages aside: what the delivery and the redelivery of a consumer's messages share.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard, RwLock};
 
 use super::letter::{DeadLetters, Step};
 use super::standing::Standings;
+use super::time_outs::{TimeOuts, store_error};
 use super::{LetterState, OnFailure};
 use crate::command::{Contention, Handler};
 use crate::consumer::PlantedBug;
@@ -16,9 +16,6 @@ use crate::consumer::pause::Pause;
 use crate::consumer::settings::Pace;
 use crate::idempotence::Outcome;
 use crate::{Error, GlobalPosition, GroupMember, Message, Result, Source, StreamName, chain};
-
-/// How long the store has to answer a probe.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// How often a message was delivered in vain, and what its handler said last.
 pub(super) type Failure = (u32, Source);
@@ -34,10 +31,7 @@ pub(in crate::consumer) struct SetAside {
     known: Mutex<Known>,
     /// Shared by all deliveries; a message that may end the process has it alone.
     pub(in crate::consumer) under_way: Arc<RwLock<()>>,
-    /// Entities with a message that has timed out, since a message was last handled.
-    timed_out: std::sync::Mutex<BTreeSet<String>>,
-    /// Any stream of the store's, to see whether it answers.
-    probe: StreamName,
+    time_outs: TimeOuts,
 }
 
 pub(super) struct Known {
@@ -56,7 +50,7 @@ impl SetAside {
         pace: Pace,
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
-        let (probe, handled_through) = positions;
+        let (stream, handled_through) = positions;
         let mut known = Known { standings: Standings::new(handled_through, member), held: HashMap::new() };
         if policy == OnFailure::Hold {
             for letter in letters.list().await?.into_iter().filter(|letter| letter.holds) {
@@ -64,9 +58,8 @@ impl SetAside {
             }
         }
         let _ = known.standings.refresh(&letters, handled_through).await?;
-        let (known, probe) = (Mutex::new(known), probe.clone());
-        let (under_way, timed_out) = (Arc::default(), std::sync::Mutex::default());
-        Ok(Self { letters, policy, deliveries, pace, known, under_way, timed_out, probe })
+        let (known, time_outs) = (Mutex::new(known), TimeOuts::new(stream.clone()));
+        Ok(Self { letters, policy, deliveries, pace, known, under_way: Arc::default(), time_outs })
     }
 
     fn has(&self, bug: PlantedBug) -> bool {
@@ -135,7 +128,7 @@ impl SetAside {
         loop {
             let error = match attempt(handler, &self.letters.store, message).await {
                 Ok(outcome) => {
-                    self.entities_that_timed_out().clear();
+                    self.time_outs.end();
                     return Ok(Ok(outcome));
                 }
                 Err(error) => error,
@@ -149,7 +142,8 @@ impl SetAside {
             }
             let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
             let passes = if timed_out {
-                self.time_out_passes(message).await
+                self.has(PlantedBug::EveryTimeOutPasses)
+                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
             } else {
                 store_error.is_some_and(Error::is_transient)
             };
@@ -171,25 +165,6 @@ impl SetAside {
                 tracing::warn!(message = %message.reference(), attempts, error = chain(&*error), "delivering it again");
             }
         }
-    }
-
-    /// Whether a time-out is the store's fault and not the message's: the store does not answer a probe either, or messages of other entities
-    /// time out as well, and nothing gets through.
-    async fn time_out_passes(&self, message: &Message) -> bool {
-        let others = {
-            let mut timed_out = self.entities_that_timed_out();
-            timed_out.insert(entity(message).to_owned());
-            timed_out.len() > 1
-        };
-        if others || self.has(PlantedBug::EveryTimeOutPasses) {
-            return true;
-        }
-        let probe = tokio::time::timeout(PROBE, self.letters.store.version(&self.probe)).await;
-        !matches!(probe, Ok(Ok(_)))
-    }
-
-    fn entities_that_timed_out(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.timed_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets a message aside that could not be handled, and makes later ones of its entity wait, where the policy says so.
@@ -279,10 +254,4 @@ fn hold(held: &mut HashMap<String, GlobalPosition>, entity: Option<&str>, from: 
 
 fn entity(message: &Message) -> &str {
     message.stream.cardinal_id().unwrap_or_default()
-}
-
-/// The library's error among the causes of what a handler said.
-fn store_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| cause.downcast_ref())
 }

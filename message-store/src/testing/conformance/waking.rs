@@ -17,7 +17,7 @@ contract! {$ waking waking_tests {
         let category = Category::new("account").unwrap();
         for of in [Some(&category), None] {
             let mut wake_up = store.wake_up(of).await.unwrap();
-            // What rings when the listening begins is over before the wait that counts.
+            // What wakes when the listening begins is over before the wait that counts.
             wake_up.wait(Duration::from_millis(300)).await;
             let waiting = tokio::spawn(is_woken(wake_up));
             append(&*store, "account-1", &["A"]).await;
@@ -25,7 +25,7 @@ contract! {$ waking waking_tests {
         }
     }
 
-    /// The bell is asked for before the read; what comes between read and wait rings it.
+    /// The wake-up is asked for before the read; what comes between read and wait ends the wait.
     async fn a_message_written_before_the_wait_is_not_slept_through(subject) {
         let store = subject.store();
         let category = Category::new("account").unwrap();
@@ -36,7 +36,7 @@ contract! {$ waking waking_tests {
         assert_eq!(store.read_category(&category, Read::default()).await.unwrap().messages.len(), 1);
     }
 
-    /// By the bell or by the poll interval.
+    /// By a wake-up or by the poll interval.
     async fn a_message_from_another_process_is_found(subject) {
         let store = subject.store();
         let other = match subject.reopen().await {
