@@ -251,7 +251,3 @@ fn hold(held: &mut HashMap<String, GlobalPosition>, entity: Option<&str>, from: 
     let first = held.entry(entity.unwrap_or_default().to_owned()).or_insert(from);
     *first = (*first).min(from);
 }
-
-fn entity(message: &Message) -> &str {
-    message.stream.cardinal_id().unwrap_or_default()
-}
