@@ -71,7 +71,7 @@ async fn twin_a_note_that_outlives_the_savepoint_lets_the_reader_skip() {
         BEGIN
           IF (SELECT last_value FROM message_store.noted) = pg_current_xact_id()::text::bigint THEN RETURN; END IF;
           PERFORM setval('message_store.noted', pg_current_xact_id()::text::bigint);
-          PERFORM pg_advisory_xact_lock_shared(1580899584, (message_store.next_global_position() - 2147483648)::int);
+          PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
         END $$";
     let mut skipped = Vec::new();
     for script in transactions() {
@@ -113,7 +113,7 @@ async fn twin_a_setting_that_is_believed_puts_the_bound_above_what_is_drawn() {
         -- message-store functions 1000
         BEGIN
           IF coalesce(current_setting('message_store.lower_bound', true), '') = '' THEN
-            PERFORM pg_advisory_xact_lock_shared(1580899584, (message_store.next_global_position() - 2147483648)::int);
+            PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
           END IF;
         END $$";
     let (drawn, horizon) = drawn_and_horizon(sabotage, "SET message_store.lower_bound = '999999'").await;
@@ -125,9 +125,9 @@ const FOREIGN: [&str; 7] = [
     "SELECT pg_advisory_lock_shared(1, 1)",
     "SELECT pg_advisory_lock_shared(0, 0)",
     "SELECT pg_advisory_lock_shared(-1, 1)",
-    "SELECT pg_advisory_lock(1580899584, -2147483647)",
-    "SELECT pg_advisory_lock_shared((1580899584::bigint << 32) | 2147483649)",
-    "SELECT pg_advisory_lock_shared(1580899584 - 256, 1)",
+    "SELECT pg_advisory_lock((6175389::bigint << 40) | 1)",
+    "SELECT pg_advisory_lock_shared(6175389 << 8, 1)",
+    "SELECT pg_advisory_lock_shared(((6175389::bigint - 1) << 40) | 1)",
     "SELECT pg_advisory_lock_shared(x'35500000'::int, 1)",
 ];
 

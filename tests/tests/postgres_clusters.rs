@@ -113,7 +113,7 @@ async fn twin_with_a_bound_at_each_write_the_server_runs_out_of_locks() {
     let sabotage = "CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void LANGUAGE plpgsql AS $$
         -- message-store functions 1000
         BEGIN
-          PERFORM pg_advisory_xact_lock_shared(1580899584, (message_store.next_global_position() - 2147483648)::int);
+          PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
         END $$";
     let error = write_in_one_transaction(sabotage).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "53200", "{error}");

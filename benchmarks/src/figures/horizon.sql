@@ -19,11 +19,10 @@ BEGIN
   FROM (SELECT DISTINCT message_store.category(stream_name) FROM unnest(stream_names) AS stream_name) AS c (name);
 END $$;
 
-CREATE OR REPLACE FUNCTION message_store.acquire_lock(stream_name varchar) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION message_store.lock_category(stream_name varchar) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions 1000
 BEGIN
   PERFORM message_store.publish_category_bound(message_store.category(stream_name));
-  RETURN 0;
 END $$;
 
 CREATE FUNCTION message_store.category_horizon(category text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$

@@ -79,13 +79,16 @@ pub struct PostgresStore {
     hold_session: Arc<Session>,
 }
 
-/// Makes or upgrades the schema in the database that a URL names. Where Message DB has installed its own, it is left as it is, or,
-/// with `adopt`, upgraded in place, in one transaction: every message keeps its id and positions, and Message DB's clients go on
-/// as before. Returns what was found.
+/// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`] finds wrong with its functions, roles and
+/// rights. Message DB's own schema is left as it is, or, with `adopt`, upgraded in place, in one transaction: every message keeps its id
+/// and positions, and Message DB's clients go on as before. Returns what was found.
+///
+/// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right is logged as a
+/// warning, such as a role that this user may not create.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
-/// be made. Nothing is changed then.
+/// be made, or a function cannot be put right. Nothing is changed then.
 pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
     let scope = if adopt { Scope::Adopt } else { Scope::Ours };
     migrate::migrate(&mut PostgresOptions::from_url(url)?.connect().await?, scope).await

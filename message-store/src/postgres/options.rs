@@ -91,7 +91,8 @@ impl PostgresOptions {
     /// Opens the store. Where there is none yet, or an older version of ours, its schema is made or upgraded; Message DB's own is used as it is.
     ///
     /// # Errors
-    /// [`Error::Backend`] when the server cannot be reached or the schema cannot be made.
+    /// [`Error::Backend`] when the server cannot be reached, the schema cannot be made, or a function is not as it should be and this user may
+    /// not replace it.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect().await?;

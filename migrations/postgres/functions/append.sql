@@ -8,6 +8,14 @@
 -- below both. A position it must not miss was drawn by a writer whose bound was published before: either the bound still
 -- stands, and the reader stops below it, or the writer has ended, and a later statement sees what it wrote.
 
+-- The lock of the stream's category, until the transaction ends. (One expression, as `publish_lower_bound`: the planner puts it in the
+-- place of the call.)
+CREATE OR REPLACE FUNCTION message_store.lock_category(stream_name varchar) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+-- message-store functions {version}
+SELECT pg_catalog.pg_advisory_xact_lock(message_store.hash_64(message_store.category(stream_name)));
+$$;
+
 -- Takes the locks of the categories of some streams, always in the same order, so that two appends never wait for each other.
 CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
@@ -15,8 +23,11 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   lock_key bigint;
 BEGIN
+  -- (Here and below, IF is quicker than PERFORM: an expression is no query.)
   IF cardinality(stream_names) = 1 THEN
-    lock_key := message_store.acquire_lock(stream_names[1]);
+    IF message_store.lock_category(stream_names[1]) IS NULL THEN
+      NULL;
+    END IF;
     RETURN;
   END IF;
   FOR lock_key IN
@@ -44,33 +55,23 @@ END $$;
 --
 -- The bound is kept in a setting that ends with the transaction. ROLLBACK TO SAVEPOINT takes back the setting and the lock alike, if
 -- they are younger than the savepoint. The setting decides nothing by itself, since any client can make it: the lock is taken
--- again at each call (which is free while it is held), and a bound above what is drawn next is replaced.
+-- again at each call (which is free while it is held), and a bound above what is drawn next is lowered. (Zero: nothing has been drawn yet.)
 --
--- The lock's first number is a mark of ours with the bound's bits 32 to 39, the second one its bits 0 to 31. The reader finds the rest
--- from the position that is drawn next, which would have to be 2^40 positions later to mislead it.
+-- The lock's upper 24 bits are a mark of ours (6175389), the others the bound's. The reader finds the rest from the position that is
+-- drawn next, which would have to be 2^40 positions later to mislead it.
 CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE sql VOLATILE AS $$
 -- message-store functions {version}
-DECLARE
-  bound bigint := pg_sequence_last_value('message_store.messages_global_position_seq') + 1;
-  published text := current_setting('message_store.lower_bound', true);
-BEGIN
-  IF bound IS NULL THEN
-    bound := message_store.next_global_position();
-  END IF;
-  IF published <> '' AND published::bigint BETWEEN 0 AND bound THEN
-    bound := published;
-  ELSE
-    published := set_config('message_store.lower_bound', bound::text, true);
-  END IF;
-  -- (IF is quicker than PERFORM: an expression is no query.)
-  IF pg_advisory_xact_lock_shared(1580899584 | ((bound >> 32) & 255)::int, ((bound & 4294967295) - 2147483648)::int) IS NULL THEN
-    NULL;
-  END IF;
-END $$;
+SELECT pg_catalog.pg_advisory_xact_lock_shared(
+  (6175389::bigint << 40) | (1099511627775 & pg_catalog.set_config('message_store.lower_bound', greatest(0, least(
+    nullif(pg_catalog.current_setting('message_store.lower_bound', true), '')::bigint,
+    coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)
+  ))::text, true)::bigint)
+);
+$$;
 
--- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has two numbers, and the
--- first one's upper 24 bits are our mark (1580899584 >> 8).
+-- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has one number, and that
+-- one's upper 24 bits are our mark.
 CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
@@ -88,9 +89,9 @@ BEGIN
 
   next_position := message_store.next_global_position();
 
-  SELECT array_agg(((classid::bigint & 255) << 32) | ((objid::bigint + 2147483648) & 4294967295)) INTO bounds
+  SELECT array_agg(((classid::bigint & 255) << 32) | objid::bigint) INTO bounds
   FROM pg_locks
-  WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND mode = 'ShareLock' AND classid::bigint >> 8 = 6175389
+  WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND mode = 'ShareLock' AND classid::bigint >> 8 = 6175389
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
   IF bounds IS NULL THEN
     RETURN next_position;

@@ -47,19 +47,14 @@ BEGIN
   END IF;
 END $$;
 
--- The lock of the stream's category, until the transaction ends. (IF is quicker than PERFORM: an expression is no query. And functions of one
--- query are in plpgsql, which keeps the plan: one in SQL is planned anew in each transaction, unless the planner can put it in
--- the place of the call.)
+-- The lock of the stream's category, until the transaction ends. (Functions of one query are in plpgsql, which keeps the plan: one in SQL
+-- is planned anew in each transaction, unless the planner can put it in the place of the call.)
 CREATE OR REPLACE FUNCTION message_store.acquire_lock(stream_name varchar) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
-DECLARE
-  lock_key bigint := message_store.hash_64(message_store.category(stream_name));
 BEGIN
-  IF pg_advisory_xact_lock(lock_key) IS NULL THEN
-    NULL;
-  END IF;
-  RETURN lock_key;
+  PERFORM message_store.lock_category(stream_name);
+  RETURN message_store.hash_64(message_store.category(stream_name));
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint
@@ -81,7 +76,6 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- message-store functions {version}
 #variable_conflict use_column
 DECLARE
-  lock_key bigint;
   current_version bigint;
 BEGIN
   IF message_store.is_on('debug_write') THEN
@@ -90,7 +84,9 @@ BEGIN
       'expected_version', write_message.expected_version);
   END IF;
 
-  lock_key := message_store.acquire_lock(write_message.stream_name);
+  IF message_store.lock_category(write_message.stream_name) IS NULL THEN
+    NULL;
+  END IF;
   current_version := coalesce(
     (SELECT m.position FROM message_store.messages m WHERE m.stream_name = write_message.stream_name
       ORDER BY m.position DESC LIMIT 1),

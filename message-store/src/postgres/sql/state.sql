@@ -18,6 +18,7 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('is_category(varchar)', false, false),
     ('is_on(text)', false, false),
     ('lock_categories(text[])', false, true),
+    ('lock_category(varchar)', false, false),
     ('message_store_version()', false, false),
     ('next_global_position()', false, false),
     ('publish_lower_bound()', false, true),
