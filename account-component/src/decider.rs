@@ -6,7 +6,7 @@
 use message_store::command::Decider;
 use message_store::idempotence::Intent;
 
-use crate::messages::MAX_ID_BYTES;
+use crate::messages::{MAX_ACCOUNT_ID_BYTES, MAX_ID_BYTES};
 use crate::{Account, Command, Event, Reason};
 
 impl Decider for Account {
@@ -20,14 +20,14 @@ impl Decider for Account {
             Command::Open { account_id, customer_id, time } => vec![Event::Opened { account_id, customer_id, time }],
 
             Command::Deposit { deposit_id, account_id, amount, time } => {
-                vec![match refuses_id(&deposit_id).or(self.refuses(amount)) {
+                vec![match refuses_ids(&deposit_id, &account_id).or(self.refuses(amount)) {
                     None => Event::Deposited { deposit_id, account_id, amount, time },
                     Some(reason) => Event::DepositRejected { deposit_id, account_id, amount, time, reason },
                 }]
             }
 
             Command::Withdraw { withdrawal_id, account_id, amount, time } => {
-                vec![match refuses_id(&withdrawal_id).or(self.refuses_withdrawal(amount)) {
+                vec![match refuses_ids(&withdrawal_id, &account_id).or(self.refuses_withdrawal(amount)) {
                     None => Event::Withdrawn { withdrawal_id, account_id, amount, time },
                     Some(reason) => Event::WithdrawalRejected { withdrawal_id, account_id, amount, time, reason },
                 }]
@@ -45,7 +45,7 @@ impl Decider for Account {
             // Opening and closing twice is told by the account's state.
             Command::Open { .. } | Command::Close { .. } => return None,
         };
-        if refuses_id(id).is_some() {
+        if refuses_ids(id, command.account_id()).is_some() {
             return None;
         }
         // A sender that tries again may well give another time: it means the same deposit.
@@ -54,6 +54,7 @@ impl Decider for Account {
 }
 
 /// An id that cannot tell one deposit from another names no intent: what it stands for is refused, by an event like every refusal.
-fn refuses_id(id: &str) -> Option<Reason> {
-    (id.is_empty() || id.len() > MAX_ID_BYTES).then_some(Reason::InvalidId)
+fn refuses_ids(id: &str, account_id: &str) -> Option<Reason> {
+    let is_invalid = id.is_empty() || id.len() > MAX_ID_BYTES || account_id.len() > MAX_ACCOUNT_ID_BYTES;
+    is_invalid.then_some(Reason::InvalidId)
 }

@@ -126,6 +126,15 @@ fn a_deposit_or_withdrawal_whose_id_is_empty_or_absurdly_long_is_rejected() {
 }
 
 #[test]
+fn a_deposit_to_an_account_with_an_absurdly_long_id_is_rejected() {
+    let (deposit_id, account_id, amount, time) = ("d1".to_owned(), "x".repeat(129), money("1.00"), at(MOVE));
+    let reason = Reason::InvalidId;
+    given::<Account>([])
+        .when(Command::Deposit { deposit_id: deposit_id.clone(), account_id: account_id.clone(), amount, time })
+        .then([Event::DepositRejected { deposit_id, account_id, amount, time, reason }]);
+}
+
+#[test]
 fn money_is_withdrawn_down_to_the_last_hundredth() {
     given::<Account>([opened(), deposited("7.50")]).when(withdraw("7.50")).then([withdrawn("7.50")]);
 }

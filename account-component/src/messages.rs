@@ -54,12 +54,15 @@ pub enum Reason {
     AccountNotOpen,
     /// The account has been closed.
     AccountClosed,
-    /// The id of the deposit or withdrawal is empty, or longer than [`MAX_ID_BYTES`].
+    /// The id of the deposit or withdrawal is empty, or longer than [`MAX_ID_BYTES`]; or that of the account is longer than
+    /// [`MAX_ACCOUNT_ID_BYTES`].
     InvalidId,
 }
 
 /// The longest id of a deposit or a withdrawal.
 pub const MAX_ID_BYTES: usize = 255;
+/// The longest id of an account: it has room in the name of every stream.
+pub const MAX_ACCOUNT_ID_BYTES: usize = 128;
 
 impl Command {
     /// The account it concerns.

@@ -26,6 +26,9 @@ const PART: usize = 500;
 /// on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
 /// that were not are carried out there. Commands that arrive in the old store meanwhile are copied by another run, late or not.
 ///
+/// What another toolkit carried out in a store between two moves is not told apart from what was not: a copy knows where it was born, and where it
+/// stands. Let this toolkit carry out everything before the second move. And do not rotate an identity between two runs of one move.
+///
 /// ```
 /// # use message_store::{Transfer, Category, connect};
 /// # tokio::runtime::Runtime::new()?.block_on(async {

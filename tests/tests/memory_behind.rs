@@ -137,6 +137,76 @@ async fn ring_again(store: &Store, bug: Option<PlantedBug>) -> Vec<Event> {
     events(store).await
 }
 
+/// An account as Eventide has it: its events show a sequence and a time, and its state knows them.
+mod shown {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all_fields = "camelCase")]
+    pub(crate) enum Command {
+        Deposit {
+            amount: u64,
+        },
+        /// Confirms the last deposit, if there is one.
+        Confirm {},
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all_fields = "camelCase")]
+    pub(crate) enum Event {
+        Deposited {
+            amount: u64,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            sequence: Option<i64>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            processed_time: Option<String>,
+        },
+        Confirmed {
+            sequence_of_deposit: i64,
+        },
+    }
+
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub(crate) struct Account {
+        pub(crate) last: Option<i64>,
+        pub(crate) time: Option<String>,
+    }
+
+    impl Projection for Account {
+        const CATEGORY: &'static str = "shown";
+        type Event = Event;
+        fn apply(&mut self, event: &Event) {
+            if let Event::Deposited { sequence, processed_time, .. } = event {
+                self.last = *sequence;
+                self.time = processed_time.clone();
+            }
+        }
+    }
+
+    impl Decider for Account {
+        type Command = Command;
+        const SEQUENCE_FIELD: Option<&'static str> = Some("sequence");
+        const PROCESSED_TIME_FIELD: Option<&'static str> = Some("processedTime");
+        fn decide(&self, command: &Command) -> Vec<Event> {
+            match (command, self.last) {
+                (Command::Deposit { amount }, _) => {
+                    vec![Event::Deposited { amount: *amount, sequence: None, processed_time: None }]
+                }
+                (Command::Confirm {}, Some(sequence_of_deposit)) => vec![Event::Confirmed { sequence_of_deposit }],
+                (Command::Confirm {}, None) => vec![],
+            }
+        }
+    }
+
+    pub(crate) async fn send(store: &Store, command: &Command) -> Message {
+        let message = NewMessage::from_variant(command).unwrap();
+        let id = message.id;
+        let stream = StreamName::new("shown:command-1").unwrap();
+        store.append_to(&stream, ExpectedVersion::Any, vec![message]).await.unwrap();
+        store.message(id).await.unwrap().unwrap()
+    }
+}
+
 /// The door was opened and closed; the last event is lost in a failover, and another stands in its place.
 async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
     let store = connect(&ageing.url()).await.unwrap();
@@ -198,6 +268,17 @@ on_both_stores! {
         assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
     }
 
+    async fn what_a_process_remembers_of_its_own_events_has_the_fields_that_the_runtime_adds(store) {
+        let decide = Decide::<shown::Account>::new(&store);
+        let deposit = shown::send(&store, &shown::Command::Deposit { amount: 1 }).await;
+        let _ = decide.handle(&deposit).await.unwrap();
+        let elsewhere = Decide::<shown::Account>::new(&store).entities().fetch("1").await.unwrap();
+        assert_eq!(decide.entities().fetch("1").await.unwrap().state, elsewhere.state);
+        let confirm = shown::send(&store, &shown::Command::Confirm {}).await;
+        let outcome = decide.handle(&confirm).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
+    }
+
     async fn an_append_of_what_was_remembered_under_another_history_is_refused(store) {
         let faulty = FaultyStore::new(&store);
         let before = faulty.history();
@@ -230,6 +311,26 @@ on_both_ageing_stores! {
 
     async fn twin_of_a_failover_that_is_not_noticed_an_open_door_is_opened(ageing) {
         assert_eq!(after_a_failover(ageing, false).await, [Event::Opened, Event::Rung, Event::Opened]);
+    }
+
+    async fn a_command_that_leads_to_nothing_on_a_memory_that_is_ahead_of_its_stream_is_carried_out(ageing) {
+        let store = connect(&ageing.url()).await.unwrap();
+        let decide = runtime(&store, None);
+        for command in [Command::Open, Command::Close] {
+            let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+        }
+        let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
+        ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
+        // Remembered closed; it is open.
+        let outcome = decide.handle(&send(&store, &Command::Close).await).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
+    }
+
+    async fn a_new_identity_is_a_new_history(ageing) {
+        let store = connect(&ageing.url()).await.unwrap();
+        let before = store.history();
+        store.rotate_store_id().await.unwrap();
+        assert_ne!(store.history(), before);
     }
 
     async fn an_entity_whose_stream_is_shorter_than_what_is_remembered_is_read_anew(ageing) {

@@ -9,9 +9,10 @@ use message_store::consumer::Consumer;
 use message_store::idempotence::{Intent, Outcome, RESERVED, reserve};
 use message_store::{
     Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamName,
-    Transfer,
+    Transfer, connect,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, send, sqlite};
+use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
@@ -39,6 +40,54 @@ const METADATA: [&str; 16] = [
 async fn deposit(store: &Store, deposit_id: &str, amount: u64, time: &str) -> Message {
     let command = Command::DepositOnce { deposit_id: deposit_id.into(), amount, time: time.into() };
     send(store, "account:command", "1", &command).await
+}
+
+async fn put(store: &Store, stream: &str, message_type: &str, data: &str, metadata: &str) -> Message {
+    let metadata = Json::parse(metadata).unwrap();
+    let message = NewMessage { metadata, ..NewMessage::new(message_type, Json::parse(data).unwrap()) };
+    let id = message.id;
+    store.append(vec![Append::to(StreamName::new(stream).unwrap()).message(message)]).await.unwrap();
+    store.message(id).await.unwrap().unwrap()
+}
+
+/// An account whose events show their sequence, as Eventide's do.
+mod shown {
+    use message_store::command::Decider;
+    use message_store::entity::Projection;
+    use serde::{Deserialize, Serialize};
+
+    use super::{Message, Store, put};
+
+    #[derive(Serialize, Deserialize)]
+    pub(crate) enum Command {
+        Deposit {},
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(crate) enum Event {
+        Deposited {},
+    }
+
+    #[derive(Clone, Default)]
+    pub(crate) struct Account;
+
+    impl Projection for Account {
+        const CATEGORY: &'static str = "shown";
+        type Event = Event;
+        fn apply(&mut self, _: &Event) {}
+    }
+
+    impl Decider for Account {
+        type Command = Command;
+        const SEQUENCE_FIELD: Option<&'static str> = Some("sequence");
+        fn decide(&self, _: &Command) -> Vec<Event> {
+            vec![Event::Deposited {}]
+        }
+    }
+
+    pub(crate) async fn deposit(store: &Store) -> Message {
+        put(store, "shown:command-1", "Deposit", "{}", "null").await
+    }
 }
 
 fn intent(deposit_id: &str) -> Intent {
@@ -134,6 +183,57 @@ on_both_stores! {
         }
     }
 
+    async fn metadata_that_is_an_array_is_no_stamp(store) {
+        let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
+        let metadata = format!(r#"[{{}},"{}",{}]"#, command.stream, command.global_position);
+        put(&store, "account-1", "Deposited", r#"{"amount":100}"#, &metadata).await;
+        let outcome = member(&store, None).handle(&command).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
+    }
+
+    async fn a_cause_that_does_not_stand_before_its_effect_makes_no_command_late(store) {
+        let metadata = r#"{"causationMessageStreamName":"account:command-1","causationMessageGlobalPosition":900000000}"#;
+        put(&store, "account-1", "Deposited", r#"{"amount":100}"#, metadata).await;
+        let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
+        let outcome = member(&store, None).handle(&command).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { late: false, .. }), "{outcome}");
+    }
+
+    async fn metadata_of_the_greatest_depth_is_copied(store) {
+        let deepest = format!("{}{}", "[".repeat(127), "]".repeat(127));
+        put(&store, "account-1", "Deposited", r#"{"amount":1}"#, &deepest).await;
+        let new = sqlite().await;
+        Transfer::new(&*store, &*new).copy(&Category::new("account").unwrap(), |_| ()).await.unwrap();
+    }
+
+    async fn a_message_of_the_greatest_size_is_reserved_and_copied(store) {
+        let time = "x".repeat(store.limits().message_bytes - 100);
+        let command = deposit(&store, "d1", 1, &time).await;
+        let outcome = member(&store, None).handle(&command).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
+        let new = sqlite().await;
+        for category in ["account:command", "accountTransaction"] {
+            Transfer::new(&*store, &*new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+        }
+    }
+
+    async fn what_our_events_show_to_eventide_never_goes_back_behind_what_it_has_carried_out(store) {
+        let (first, second) = (shown::deposit(&store).await, shown::deposit(&store).await);
+        // As Eventide writes it, for a copy of the first one that stands behind the second.
+        let copy = put(&store, "accountTransaction-1+deposit+d1", "Deposit", "{}", "null").await;
+        let cause = format!(
+            r#"{{"causationMessageStreamName":"{}","causationMessagePosition":0,"causationMessageGlobalPosition":{}}}"#,
+            copy.stream, copy.global_position
+        );
+        put(&store, "shown-1", "Deposited", "{}", &cause).await;
+        for command in [&second, &first] {
+            let _ = message_store::command::Decide::<shown::Account>::new(&store).handle(command).await.unwrap();
+            let event = store.last_message(&StreamName::new("shown-1").unwrap(), None).await.unwrap().unwrap();
+            let shown: serde_json::Value = event.data.decode().unwrap();
+            assert_eq!(shown["sequence"], serde_json::json!(copy.global_position.get()));
+        }
+    }
+
     async fn a_stamp_as_an_earlier_version_wrote_it_keeps_its_meaning(store) {
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         let sequence = Json::encode(&command.sequence(store.store_id())).unwrap();
@@ -193,5 +293,25 @@ mod a_move {
     async fn twin_when_nothing_names_the_store_a_coincidence_is_taken_for_the_message_itself() {
         let (outcome, _) = a_coincidence(&sqlite().await, &sqlite().await, false).await;
         assert!(!matches!(outcome, Outcome::Duplicate { .. }), "{outcome}");
+    }
+}
+
+/// Metadata that is no JSON at all, in a SQLite file, by another program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn metadata_that_is_no_json_stops_no_consumer_and_is_copied() {
+    for metadata in ["''", "'not json'", r#"'{"a"'"#] {
+        let ageing = AgeingStore::sqlite();
+        let store = connect(&ageing.url()).await.unwrap();
+        let first = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
+        put(&store, "account-1", "Deposited", r#"{"amount":100}"#, "null").await;
+        ageing.execute("", &format!("UPDATE messages SET metadata = {metadata}")).await;
+        let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        consumer.wait_for(first.global_position).await.unwrap();
+        assert_eq!(consumer.stop().await.unwrap().of("handled"), 1, "{metadata}");
+        assert_eq!(balance(&store, "1").await, 101, "{metadata}");
+        let new = sqlite().await;
+        for category in ["account", "account:command"] {
+            Transfer::new(&*store, &*new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+        }
     }
 }

@@ -260,6 +260,16 @@ on_both_stores! {
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }
 
+    async fn a_message_of_another_writer_under_an_events_id_is_an_error_also_when_it_says_the_same(store) {
+        let message = cause(&store).await;
+        let account = StreamName::new("account-1").unwrap();
+        let id = message_store::idempotence::derived_id(message.id, "bonus", "", &account, 0);
+        let forged = NewMessage::from_variant(&Event::Deposited { amount: 1_000 }).unwrap().with_id(id);
+        store.append(vec![Append::to(account).message(forged)]).await.unwrap();
+        let refused = Decide::<Bonus>::new(&store).handle(&message).await;
+        assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
+    }
+
     async fn a_second_handler_of_one_name_is_refused_in_one_process(store) {
         let running = Consumer::new("account:command", Interest { name: "account", message_type: "Deposited" }).start(&store).await.unwrap();
         let second = Consumer::new("account:command", member(&store, None)).identifier("second").start(&store).await;

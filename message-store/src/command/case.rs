@@ -73,12 +73,11 @@ impl Case<'_> {
     }
 
     /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind
-    /// what Eventide has carried out.
+    /// one that was carried out in this store.
     fn shown_sequence<D: Decider>(&self, store: &dyn MessageStore, entity: &Entity<D>) -> GlobalPosition {
         let here = store.store_id();
-        let marks = entity.sequences.marks().iter();
-        let theirs = marks.filter(|mark| mark.handler.is_none() && mark.sequence.origin.store_id == here);
-        let highest = theirs.map(|mark| mark.sequence.global_position).max();
+        let marks = entity.sequences.marks().iter().map(|mark| &mark.sequence);
+        let highest = marks.filter(|mark| mark.origin.store_id == here).map(|mark| mark.global_position).max();
         highest.map_or(self.sequence.global_position, |highest| highest.max(self.sequence.global_position))
     }
 }

@@ -43,10 +43,11 @@ impl<'a> Context<'a> {
     }
 
     /// Writes messages to a stream, or to several in one step, once for the message being handled. The name tells this write from the handler's
-    /// others; it is part of the ids of its messages, so give each write the same name at every delivery.
+    /// others; it is part of the ids of its messages, as their streams are: give each write the same name, and the same streams, at every
+    /// delivery. The messages' metadata follows the message that is being handled; what is given there is replaced.
     ///
     /// A write that failed, or whose answer was not waited for, is repeated under its name, in the same handling or at the next delivery.
-    /// [`Outcome::AlreadyProcessed`] says that an earlier delivery has written it: what was written first stands, also where it says
+    /// [`Outcome::AlreadyProcessed`] says that an earlier handling has written it, at another delivery or before a retry of this one: what was written first stands, also where it says
     /// something else, such as a time; and the handler goes on to its next write.
     ///
     /// # Errors

@@ -58,8 +58,8 @@ pub trait Decider: Projection<Event: Serialize> {
     /// handler of the same commands has that. It belongs to what is stored: with another name, commands that were carried out are new.
     const NAME: &'static str = Self::CATEGORY;
 
-    /// A field to be added to the data of each event, with the global position of the command: what Eventide's events
-    /// show as `sequence`. The toolkit's own stamp is in the metadata, and does not depend on it.
+    /// A field to be added to the data of each event: what Eventide's events show as `sequence`, the global position of the command, or of one
+    /// that was carried out before, if that is higher. The toolkit's own stamp is in the metadata, and does not depend on it.
     const SEQUENCE_FIELD: Option<&'static str> = None;
 
     /// A field to be added to the data of each event, with the time it was decided at: Eventide's `processedTime`.

@@ -44,6 +44,7 @@ pub trait Handler: Send + Sync + 'static {
     /// once; what it does elsewhere is its own concern.
     ///
     /// # Errors
-    /// Whatever keeps the message from being handled. A transient [`Error`](crate::Error) is tried again; any other stops the consumer.
+    /// Whatever keeps the message from being handled. A transient [`Error`](crate::Error) is tried again, and so is a version conflict while the
+    /// stream makes progress; for any other, [`OnFailure`](crate::consumer::OnFailure) says what becomes of the message.
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
 }

@@ -331,6 +331,50 @@ mod tests {
         given::<Sum>([]).when(Command::Double).then([]);
     }
 
+    /// A late command is refused, and events read what the runtime adds to them.
+    #[derive(Clone, Default)]
+    struct Setting {
+        set_by: Option<i64>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum SettingEvent {
+        Set { sequence: Option<i64> },
+        Refused {},
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum SettingCommand {
+        Set {},
+    }
+
+    impl Projection for Setting {
+        const CATEGORY: &'static str = "setting";
+        type Event = SettingEvent;
+        fn apply(&mut self, event: &SettingEvent) {
+            if let SettingEvent::Set { sequence } = event {
+                self.set_by = *sequence;
+            }
+        }
+    }
+
+    impl Decider for Setting {
+        type Command = SettingCommand;
+        const SEQUENCE_FIELD: Option<&'static str> = Some("sequence");
+        fn decide(&self, _: &SettingCommand) -> Vec<SettingEvent> {
+            if self.set_by.is_some() { vec![] } else { vec![SettingEvent::Set { sequence: None }] }
+        }
+        fn decide_late(&self, _: &SettingCommand) -> Vec<SettingEvent> {
+            vec![SettingEvent::Refused {}]
+        }
+    }
+
+    #[test]
+    fn a_decider_that_refuses_what_is_late_and_reads_its_sequence_passes() {
+        given::<Setting>([]).when(SettingCommand::Set {}).then([SettingEvent::Set { sequence: None }]);
+        given::<Setting>([SettingEvent::Set { sequence: Some(1) }]).when(SettingCommand::Set {}).then([]);
+    }
+
     #[test]
     #[should_panic(expected = "what Add")]
     fn other_events_than_expected_fail_the_case() {
