@@ -144,7 +144,6 @@ fn check(text: &str) -> Result<Checked> {
                 }
                 string = None;
             }
-            (Some(_), _) => {}
             (None, b'"') => string = Some(at),
             (None, b'{' | b'[') => {
                 if open.len() == MAX_JSON_DEPTH {
@@ -164,7 +163,7 @@ fn check(text: &str) -> Result<Checked> {
             (None, b':') => is_key = false,
             (None, b',') => is_key = open.last().is_some_and(|open| open.is_object),
             (None, b'-' | b'0'..=b'9') => at += check_number(text.get(at..).unwrap_or_default())? - 1,
-            (None, _) => {}
+            _ => {}
         }
         at += 1;
     }

@@ -141,19 +141,16 @@ impl Metadata {
         metadata.traceparent = reader.take("traceparent");
         metadata.tracestate = reader.take("tracestate");
         if let Some(own) = reader.fields.remove(OWN_KEY) {
-            match serde_json::from_str::<Fields>(own.get()) {
-                Ok(fields) => {
-                    let mut own = Reader { fields, unread: reader.unread };
-                    metadata.sequence = own.take("sequence");
-                    metadata.handler = own.take("handler");
-                    metadata.reserves = own.take("reserves");
-                    metadata.origin = own.take("origin");
-                    metadata.own_other = displace(own.rest());
-                }
-                Err(_) => {
-                    reader.unread.push(OWN_KEY.to_owned());
-                    metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(own.get()));
-                }
+            if let Ok(fields) = serde_json::from_str::<Fields>(own.get()) {
+                let mut own = Reader { fields, unread: reader.unread };
+                metadata.sequence = own.take("sequence");
+                metadata.handler = own.take("handler");
+                metadata.reserves = own.take("reserves");
+                metadata.origin = own.take("origin");
+                metadata.own_other = displace(own.rest());
+            } else {
+                reader.unread.push(OWN_KEY.to_owned());
+                metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(own.get()));
             }
         }
         // Where earlier versions wrote them.

@@ -134,7 +134,7 @@ async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<
     let _ = reserve(&**store, &intent("d1"), "1", &command).await.unwrap();
     let copy = messages_of(store, "accountTransaction").await.remove(0);
     assert_eq!(copy.message_type, command.message_type);
-    let mut deliveries = vec![command.clone(), copy.clone()];
+    let mut deliveries = [command.clone(), copy.clone()];
     if second_hop_first {
         deliveries.reverse();
     }
@@ -161,9 +161,9 @@ on_both_stores! {
         consumer.wait_for(last.unwrap().global_position).await.unwrap();
         assert_eq!(consumer.stop().await.unwrap().of("handled"), METADATA.len() as u64);
         let mut unread = 0;
-        for number in 0..METADATA.len() {
+        for (number, metadata) in METADATA.iter().enumerate() {
             let account = member(&store, None).entities().fetch(&number.to_string()).await.unwrap();
-            assert_eq!(account.state.balance, 101, "{}", METADATA[number]);
+            assert_eq!(account.state.balance, 101, "{metadata}");
             unread += account.unread_metadata;
         }
         assert!(unread > 0, "it is counted");

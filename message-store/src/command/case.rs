@@ -19,6 +19,14 @@ pub(super) struct Case<'a> {
     pub(super) reservation: Option<Reservation<'a>>,
 }
 
+/// What is appended for a command.
+pub(super) struct Prepared<E> {
+    /// Reservation and events: one step.
+    pub(super) appends: Vec<Append>,
+    /// The events as they will be read, where the runtime adds to them.
+    pub(super) read_back: Option<Vec<E>>,
+}
+
 impl Case<'_> {
     /// The same, with the copy of the command that a first hop has written in the place of the command.
     pub(super) fn replace_by(&mut self, copy: Message, here: StoreId) {
@@ -37,14 +45,14 @@ impl Case<'_> {
         usize::from(self.reservation.is_some())
     }
 
-    /// Reservation and events: one step. And the events as they are read back, where the runtime adds to them.
+    /// What is appended for the command when it leads to these events.
     pub(super) fn appends<D: Decider>(
         &self,
         store: &dyn MessageStore,
         events: &[D::Event],
         entity: &Entity<D>,
         planted: Option<PlantedBug>,
-    ) -> Result<(Vec<Append>, Option<Vec<D::Event>>)> {
+    ) -> Result<Prepared<D::Event>> {
         let stamp = Stamp::new(&self.message, &self.sequence, D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
         let is_added_to = D::SEQUENCE_FIELD.is_some() || D::PROCESSED_TIME_FIELD.is_some();
@@ -69,7 +77,7 @@ impl Case<'_> {
             append = append.message(message);
         }
         let reservation = self.reservation.as_ref().map(|reservation| reservation.append(store)).transpose()?;
-        Ok((reservation.into_iter().chain([append]).collect(), read_back))
+        Ok(Prepared { appends: reservation.into_iter().chain([append]).collect(), read_back })
     }
 
     /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 
-use super::case::Case;
+use super::case::{Case, Prepared};
 use super::contention::Contention;
 use super::stamp::assert_written_by;
 use crate::command::{Context, Decider, Handler, PlantedBug};
@@ -141,7 +141,7 @@ impl<D: Decider> Decide<D> {
                 }
                 continue;
             }
-            let (appends, read_back) = case.appends(&**self.store(), &events, &entity, self.planted)?;
+            let Prepared { appends, read_back } = case.appends(&**self.store(), &events, &entity, self.planted)?;
             let failure = match self.store().append_in(history, appends).await {
                 Ok(appended) if !appended.already_written => {
                     if let Some(entity) = next(&entity, read_back.as_deref().unwrap_or(&events), &appended, &case) {

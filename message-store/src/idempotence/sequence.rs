@@ -83,17 +83,13 @@ impl Sequences {
     /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's number.
     pub(crate) fn record(&mut self, handler: Option<&str>, sequence: &Sequence) -> usize {
         let is_it = |mark: &Mark| mark.sequence.origin == sequence.origin && mark.handler.as_deref() == handler;
-        match self.marks.iter().position(is_it) {
-            Some(number) => {
-                let mark = &mut self.marks[number].sequence.global_position;
-                *mark = (*mark).max(sequence.global_position);
-                number
-            }
-            None => {
-                self.marks.push(Mark { handler: handler.map(str::to_owned), sequence: sequence.clone() });
-                self.marks.len() - 1
-            }
+        if let Some(number) = self.marks.iter().position(is_it) {
+            let mark = &mut self.marks[number].sequence.global_position;
+            *mark = (*mark).max(sequence.global_position);
+            return number;
         }
+        self.marks.push(Mark { handler: handler.map(str::to_owned), sequence: sequence.clone() });
+        self.marks.len() - 1
     }
 
     /// The numbers of the marks that tell this handler of this origin.
