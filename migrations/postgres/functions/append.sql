@@ -51,23 +51,26 @@ BEGIN
   );
 END $$;
 
--- Publishes a lower bound of what this transaction will draw, once: all of its later writes draw higher positions.
+-- Publishes a lower bound of what this transaction will draw, and not another one at each write: all later ones draw higher positions.
 --
 -- The bound is kept in a setting that ends with the transaction. ROLLBACK TO SAVEPOINT takes back the setting and the lock alike, if
 -- they are younger than the savepoint. The setting decides nothing by itself, since any client can make it: the lock is taken
 -- again at each call (which is free while it is held), and a bound above what is drawn next is lowered. (Zero: nothing has been drawn yet.)
+-- A transaction's first write, which most do not follow with another, leaves no note.
 --
 -- The lock's upper 24 bits are a mark of ours (6175389), the others the bound's. The reader finds the rest from the position that is
 -- drawn next, which would have to be 2^40 positions later to mislead it.
 CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void
 LANGUAGE sql VOLATILE AS $$
 -- message-store functions {version}
-SELECT pg_catalog.pg_advisory_xact_lock_shared(
-  (6175389::bigint << 40) | (1099511627775 & pg_catalog.set_config('message_store.lower_bound', greatest(0, least(
+SELECT pg_catalog.pg_advisory_xact_lock_shared((6175389::bigint << 40) | (1099511627775 & CASE
+  WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL
+    THEN coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)
+  ELSE pg_catalog.set_config('message_store.lower_bound', greatest(0, least(
     nullif(pg_catalog.current_setting('message_store.lower_bound', true), '')::bigint,
     coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)
-  ))::text, true)::bigint)
-);
+  ))::text, true)::bigint
+END));
 $$;
 
 -- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has one number, and that
