@@ -178,7 +178,7 @@ mod shown {
         fn apply(&mut self, event: &Event) {
             if let Event::Deposited { sequence, processed_time, .. } = event {
                 self.last = *sequence;
-                self.time = processed_time.clone();
+                self.time.clone_from(processed_time);
             }
         }
     }

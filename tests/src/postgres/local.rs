@@ -204,6 +204,18 @@ fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
 }
 
 /// Where the server's programs are: what `pg_config` says, else the newest in Debian's place, else the path.
+/// Whether tests that need servers of their own are left out, because the set-up has said that there are no server programs
+/// (`MESSAGE_STORE_TEST_SERVER_PROGRAMS=none`). It is printed.
+pub fn servers_are_left_out() -> bool {
+    let are_left_out = std::env::var("MESSAGE_STORE_TEST_SERVER_PROGRAMS").is_ok_and(|programs| programs == "none");
+    if are_left_out {
+        println!(
+            "left out: it needs servers of its own, and there are no server programs (initdb, postgres) on this machine"
+        );
+    }
+    are_left_out
+}
+
 fn find_programs() -> Result<PathBuf> {
     let mut places = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {

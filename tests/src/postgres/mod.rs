@@ -11,7 +11,7 @@ mod local;
 mod server;
 
 pub use database::TestDatabase;
-pub use local::{LocalServer, Purpose};
+pub use local::{LocalServer, Purpose, servers_are_left_out};
 pub use server::{Server, Way};
 
 /// The URL of a server to use; its user must be allowed to create databases.
