@@ -129,10 +129,6 @@ on_both_stores! {
         assert_eq!(positions_restarted(&store, Some(PlantedBug::OneMark), our_stamp()).await, 100);
     }
 
-    async fn twin_with_the_mark_alone_all_commands_are_lost_after_a_move_from_eventide(store) {
-        assert_eq!(positions_restarted(&store, Some(PlantedBug::MarkAlone), eventide_stamp()).await, 100);
-    }
-
     async fn a_commit_whose_answer_was_lost_is_decided_again_and_counts_once(store) {
         assert_eq!(answer_lost(&store, None).await, 1);
     }
