@@ -14,7 +14,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::idempotence::{Sequence, place_of};
+use crate::idempotence::{Sequence, places_of};
 use crate::{GlobalPosition, Json, Message, Position, Result, StoreId, StreamName};
 
 /// The key that what the toolkit adds stands under.
@@ -54,6 +54,8 @@ pub struct Metadata {
     pub reserves: Option<String>,
     /// Where this message was born, if it is a copy from another store.
     pub origin: Option<Sequence>,
+    /// Where a copy of a copy stood between its birth and here.
+    pub via: Vec<Sequence>,
     /// What others put there.
     pub other: BTreeMap<String, Json>,
     /// What else stands under the toolkit's key.
@@ -88,7 +90,7 @@ impl Reader<'_> {
 
 /// What has a name of ours and another shape makes room for what we write, in one object.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
-    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin"].contains(&key);
+    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
         return rest;
@@ -147,6 +149,7 @@ impl Metadata {
                 metadata.handler = own.take("handler");
                 metadata.reserves = own.take("reserves");
                 metadata.origin = own.take("origin");
+                metadata.via = own.take("via").unwrap_or_default();
                 metadata.own_other = displace(own.rest());
             } else {
                 reader.unread.push(OWN_KEY.to_owned());
@@ -204,7 +207,7 @@ impl Metadata {
     /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too. Positions of two stores
     /// are never compared.
     pub fn follows(&self, preceding: &Message, here: StoreId) -> bool {
-        self.cause(here).is_some_and(|cause| cause == preceding.sequence(here) || cause == place_of(preceding, here))
+        self.cause(here).is_some_and(|cause| places_of(preceding, here).contains(&cause))
     }
 
     /// Whether a field of ours stands under this key, in the place of another's.
@@ -269,14 +272,15 @@ struct Own<'a>(&'a Metadata);
 
 impl Own<'_> {
     fn is_empty(&self) -> bool {
-        let Metadata { sequence, handler, reserves, origin, own_other, .. } = self.0;
-        sequence.is_none() && handler.is_none() && reserves.is_none() && origin.is_none() && own_other.is_empty()
+        let Metadata { sequence, handler, reserves, origin, via, own_other, .. } = self.0;
+        let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some();
+        !is_stamped && origin.is_none() && via.is_empty() && own_other.is_empty()
     }
 }
 
 impl Serialize for Own<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Metadata { sequence, handler, reserves, origin, own_other, .. } = self.0;
+        let Metadata { sequence, handler, reserves, origin, via, own_other, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         if let Some(sequence) = sequence {
             map.serialize_entry("sequence", sequence)?;
@@ -289,6 +293,9 @@ impl Serialize for Own<'_> {
         }
         if let Some(origin) = origin {
             map.serialize_entry("origin", origin)?;
+        }
+        if !via.is_empty() {
+            map.serialize_entry("via", via)?;
         }
         own_other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.end()

@@ -11,6 +11,7 @@ use std::fmt;
 
 use futures_util::TryStreamExt as _;
 
+use crate::idempotence::place_of;
 use crate::{
     Append, Category, Error, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, Result,
     StreamName,
@@ -26,8 +27,8 @@ const PART: usize = 500;
 /// on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
 /// that were not are carried out there. Commands that arrive in the old store meanwhile are copied by another run, late or not.
 ///
-/// What another toolkit carried out in a store between two moves is not told apart from what was not: a copy knows where it was born, and where it
-/// stands. Let this toolkit carry out everything before the second move. And do not rotate an identity between two runs of one move.
+/// Do not rotate an identity between two runs of one move: what another toolkit has carried out is known by the identity that its commands were copied
+/// with.
 ///
 /// ```
 /// # use message_store::{Transfer, Category, connect};
@@ -138,8 +139,12 @@ impl<'a> Transfer<'a> {
 
     /// The message, with its birth certificate. What else stands in its metadata stays.
     fn copy_of(&self, message: &Message) -> Result<NewMessage> {
-        let mut metadata = message.decode_metadata();
-        metadata.origin = Some(message.sequence(self.from.store_id()));
+        let (mut metadata, here) = (message.decode_metadata(), self.from.store_id());
+        match metadata.origin {
+            None => metadata.origin = Some(place_of(message, here)),
+            // What was written for it in this store names its place here.
+            Some(_) => metadata.via.push(place_of(message, here)),
+        }
         let (message_type, data) = (message.message_type.clone(), message.data.clone());
         Ok(NewMessage { id: message.id, message_type, data, metadata: metadata.to_json()? })
     }

@@ -136,6 +136,22 @@ between_all_stores! {
         assert_eq!(balance(&new, "1").await, 10);
     }
 
+    async fn what_another_toolkit_carried_out_in_a_store_between_is_known_in_the_last_one(old, new) {
+        let first = send_deposits(&old, "account:command", "1", 3).await.remove(0);
+        let between = sqlite().await;
+        send_deposits(&between, "elsewhere", "1", 50).await;
+        copy(&old, &between).await;
+        // As Eventide stamps it: by its place in the store between.
+        let copied = messages_of(&between, "account:command").await.remove(0);
+        assert_eq!(copied.id, first.id);
+        let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap());
+        let theirs = theirs.with_metadata(&Metadata::follow(&copied)).unwrap();
+        between.append_to(&StreamName::new("account-1").unwrap(), ExpectedVersion::Any, vec![theirs]).await.unwrap();
+        copy(&between, &new).await;
+        handle_all(&new, None).await;
+        assert_eq!(balance(&new, "1").await, 3);
+    }
+
     async fn an_id_that_the_new_store_has_for_something_else_is_a_conflict(old, new) {
         let deposits = old_store(&old).await;
         let other = NewMessage::new("Other", Json::NULL).with_id(deposits[7].id);

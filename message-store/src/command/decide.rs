@@ -25,7 +25,7 @@ use super::contention::Contention;
 use super::stamp::assert_written_by;
 use crate::command::{Context, Decider, Handler, PlantedBug};
 use crate::entity::{Entity, EntityStore, Known, Projection};
-use crate::idempotence::{Holder, Outcome, Reservation, Sequence, place_of, stamp_of};
+use crate::idempotence::{Holder, Outcome, Reservation, places_of, stamp_of};
 use crate::{
     Appended, Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, Source, StreamName,
     Written,
@@ -221,33 +221,29 @@ impl<D: Decider> Decide<D> {
             return Ok(Standing::Processed(first.reference()));
         }
         if sequences.has_foreign()
-            && let Some(event) = self.search(&case.message, &case.sequence, &case.stream).await?
+            && let Some(event) = self.search(&case.message, &case.stream).await?
         {
             return Ok(Standing::Processed(event));
         }
         Ok(if is_new { Standing::New } else { Standing::Late })
     }
 
-    /// A copy keeps the sequence of its birth, but another toolkit that carried it out here has stamped its place here.
+    /// A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the store where it did.
     fn may_be_foreign_repeat(&self, entity: &Entity<D>, case: &Case<'_>) -> bool {
-        let here = place_of(&case.message, self.store().store_id());
-        entity.sequences.has_foreign() && here != case.sequence && !entity.sequences.is_new(D::NAME, &here)
+        entity.sequences.has_foreign()
+            && places_of(&case.message, self.store().store_id())
+                .iter()
+                .any(|place| !entity.sequences.is_new(D::NAME, place))
     }
 
     /// Looks for an event that says it was caused by the message, and not by which handler: the ids that other toolkits give are not derived.
-    pub(super) async fn search(
-        &self,
-        message: &Message,
-        sequence: &Sequence,
-        stream: &StreamName,
-    ) -> Result<Option<MessageRef>> {
+    pub(super) async fn search(&self, message: &Message, stream: &StreamName) -> Result<Option<MessageRef>> {
         let here = self.store().store_id();
-        let place = place_of(message, here);
+        let places = places_of(message, here);
         let mut events = std::pin::pin!(self.store().stream_messages(stream, Position::FIRST));
         while let Some(event) = events.try_next().await? {
             let (Some(stamp), _) = stamp_of(&event, here) else { continue };
-            // By where it stands here; or by where it was born, when both are copies.
-            if stamp.handler.is_none() && (stamp.sequence == *sequence || stamp.sequence == place) {
+            if stamp.handler.is_none() && places.contains(&stamp.sequence) {
                 return Ok(Some(event.reference()));
             }
         }

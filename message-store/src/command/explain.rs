@@ -82,7 +82,7 @@ impl<D: Decider> Decide<D> {
             // Two hops: its copy was carried out in its place.
             events = self.events(&copy, &stream).await?;
         }
-        let elsewhere = if events.is_empty() { self.search(&message, &sequence, &stream).await? } else { None };
+        let elsewhere = if events.is_empty() { self.search(&message, &stream).await? } else { None };
         let letter = match letters {
             Some(letters) => letters.show(id).await?,
             None => None,

@@ -44,5 +44,5 @@ pub(crate) use recent::Recent;
 pub(crate) use reservation::{Holder, cause_of};
 pub use reservation::{RESERVED, Reservation, reserve};
 pub use sequence::{Mark, Origin, Sequence, Sequences};
-pub(crate) use sequence::{place_of, sequence_of, stamp_of};
+pub(crate) use sequence::{place_of, places_of, sequence_of, stamp_of};
 pub use window::Window;

@@ -182,6 +182,12 @@ pub(crate) fn place_of(message: &Message, here: StoreId) -> Sequence {
     Sequence::new(here, message.category(), message.global_position)
 }
 
+/// Every sequence that an event may name the message by: where it was born, where its copies stood, and where it stands.
+pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
+    let Metadata { origin, via, .. } = message.decode_metadata();
+    origin.into_iter().chain(via).chain([place_of(message, here)]).collect()
+}
+
 /// The stamp of an event, and whether metadata of it could not be read. The stamp is ours, or the one that Eventide's causation fields imply,
 /// in the store where the event was born; `None` when it names no cause, or one that does not stand before it.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
