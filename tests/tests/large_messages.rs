@@ -228,3 +228,22 @@ async fn twin_where_bytes_are_counted_afterwards_a_read_touches_all_messages() {
     let sql = format!("SELECT * FROM ({WITHOUT_WEIGHT}) AS measured WHERE coalesce(bytes_before, 0) < $4");
     assert!(blocks(&client, (scope, filter, &sql, parameters), 1_000_000).await * 4 >= all);
 }
+
+/// Also where it is read in several parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filtered_batch_has_no_more_messages_than_a_batch_may_have() {
+    let database = TestDatabase::create().await;
+    let mut limits = Limits::default();
+    (limits.batch_messages, limits.batch_bytes) = (10, 400_000);
+    let store = PostgresOptions::from_url(database.url()).unwrap().limits(limits).open().await.unwrap();
+    let stream = StreamName::new("large-1").unwrap();
+    // Compressed to a fortieth: it weighs more than it is.
+    let text = || (0..100).map(|_| Uuid::new_v4().simple().to_string()[..1].repeat(300)).collect::<String>();
+    let messages = (0..40).map(|_| NewMessage::new("B", Json::parse(format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
+    store.append(vec![Append::to(stream).messages(messages)]).await.unwrap();
+    let category = Category::new("large").unwrap();
+    let plain = store.read_category(&category, Read::default()).await.unwrap().messages.len();
+    let read = Read::default().filter(Filter::default().message_types(["B"]));
+    let filtered = store.read_category(&category, read).await.unwrap().messages.len();
+    assert_eq!((plain, filtered), (10, 10));
+}

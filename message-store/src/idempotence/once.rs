@@ -152,7 +152,8 @@ impl Once {
     /// write and the answer: both are written with the key, or nothing is.
     ///
     /// # Errors
-    /// What `work` says; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or read as `R`. The key is free then.
+    /// What `work` says; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or read as `R`. The key is free then, but for
+    /// [`Error::CommitUnknown`]: run it again.
     pub async fn run<R, E>(
         &self,
         key: &Key,
@@ -185,10 +186,10 @@ impl Once {
             Ok(None) => Ok(Answer::Done(result)),
             // Our hold was lost, and somebody was quicker: nothing of ours was written.
             Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
-            // The answer was lost, and whoever has the key now says what became of it.
-            Err(lost @ Error::CommitUnknown { .. }) => match self.store.seen(&claim).await? {
-                Some(seen) => Ok(answer(&claim, &seen)?),
-                None => Err(lost.into()),
+            // The answer was lost: who has the key now says what became of it. When that cannot be asked for, nobody knows.
+            Err(lost @ Error::CommitUnknown { .. }) => match self.store.seen(&claim).await {
+                Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
+                Ok(None) | Err(_) => Err(lost.into()),
             },
             Err(error) => Err(error.into()),
         }

@@ -91,7 +91,7 @@ pub async fn check(url: &str) -> Result<Check> {
         note("sequence of global positions".to_owned(), sequence_problem(&client).await?);
         let inserting = roles_that_insert(&client).await?;
         let problem = format!(
-            "{} may INSERT into the table, past the lock and the version check; revoke it with `migrate`",
+            "{} may INSERT into the table or change its sequence, past the lock and the version check; revoke it with `migrate`",
             inserting.join(", ")
         );
         note("rights on the table".to_owned(), (!inserting.is_empty()).then_some(problem));

@@ -77,6 +77,7 @@ pub struct PostgresStore {
     look_up: LookUp,
     holds: Holds,
     hold_session: Arc<Session>,
+    rotating: tokio::sync::Mutex<()>,
 }
 
 /// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`] finds wrong with its functions, roles and
@@ -248,6 +249,8 @@ impl MessageStore for PostgresStore {
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         self.assert_ours("rotating the identity")?;
+        // One after the other: the handle's identity is the one that was written last.
+        let _rotating = self.rotating.lock().await;
         let id = StoreId::random();
         let sql = "UPDATE message_store.store_identity SET store_id = $1";
         let rotate = async |connection: &mut Connection| {

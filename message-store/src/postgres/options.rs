@@ -135,6 +135,7 @@ impl PostgresOptions {
             look_up,
             holds,
             hold_session,
+            rotating: tokio::sync::Mutex::default(),
         })
     }
 

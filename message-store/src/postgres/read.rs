@@ -147,6 +147,7 @@ impl Parts<'_> {
         next: impl Fn(&Row) -> Result<i64>,
     ) -> Result<(Vec<Message>, Option<GlobalPosition>)> {
         let Self { sql, scope, filter, mut rows, bytes } = self;
+        let most = usize::try_from(rows).unwrap_or(usize::MAX);
         let (mut messages, mut last, mut left, mut allowance) = (Vec::new(), None, bytes, bytes.max(1));
         loop {
             let place: [&(dyn ToSql + Sync); 4] = [scope, &from, &rows, &allowance];
@@ -158,7 +159,7 @@ impl Parts<'_> {
                     let message = message_in(row)?;
                     left -= bytes_in(&message);
                     messages.push(message);
-                    if left <= 0 {
+                    if left <= 0 || messages.len() >= most {
                         last = messages.last().map(|message| message.global_position);
                         client.saw(last);
                         return Ok((messages, last));

@@ -145,6 +145,13 @@ DECLARE
   version bigint;
   is_refused boolean := false;
 BEGIN
+  -- (An array may count from another number than 1: a place in it would then be another one than its number.)
+  IF (array_lower(stream_names, 1), array_lower(append_parts, 1), array_lower(part_streams, 1), array_lower(part_expected_versions, 1),
+      array_lower(part_sizes, 1), array_lower(ids, 1), array_lower(types, 1), array_lower(append_messages.data, 1))
+    IS DISTINCT FROM (1, 1, 1, 1, 1, 1, 1, 1)
+  THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'An array is empty, or does not count from 1';
+  END IF;
   PERFORM message_store.lock_categories(stream_names);
   -- After the wait for the locks: a lease counts from here.
   written_at := clock_timestamp() AT TIME ZONE 'utc';

@@ -61,7 +61,7 @@ CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RET
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
 BEGIN
-  RETURN (SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = stream_version.stream_name);
+  RETURN (SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = stream_version.stream_name::text);
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.write_message(
@@ -159,7 +159,7 @@ BEGIN
       SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
         m.data::varchar, m.metadata::varchar, m.time
       FROM message_store.messages m
-      WHERE m.stream_name = get_stream_messages.stream_name AND m.position >= first
+      WHERE m.stream_name = get_stream_messages.stream_name::text AND m.position >= first
       ORDER BY m.position
       LIMIT row_limit;
     RETURN;
@@ -173,6 +173,8 @@ BEGIN
     USING get_stream_messages.stream_name, first, row_limit;
 END $$;
 
+-- (Operands are cast to the types of PostgreSQL's own operators: an operator of another schema that fits better would take its place.)
+--
 -- The category is asked for as a range, from it to itself, and by (category, global position): so that messages_category is the one
 -- index that yields the order, and no statistics can talk the planner into walking the whole table for it. Parallel workers cost
 -- more to start than a batch costs to read.
@@ -193,7 +195,7 @@ DECLARE
   row_limit bigint := nullif(coalesce(get_category_messages.batch_size, 1000), -1);
   member bigint := get_category_messages.consumer_group_member;
   size bigint := get_category_messages.consumer_group_size;
-  group_text text := format('(Consumer Group Member: %s, Consumer Group Size: %s)',
+  group_text text := pg_catalog.format('(Consumer Group Member: %s, Consumer Group Size: %s)',
     coalesce(member::text, '<NULL>'), coalesce(size::text, '<NULL>'));
 BEGIN
   IF message_store.is_on('debug_get') THEN
@@ -226,10 +228,10 @@ BEGIN
       SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
         m.data::varchar, m.metadata::varchar, m.time
       FROM message_store.messages m
-      WHERE (message_store.category(m.stream_name), m.global_position) >= (get_category_messages.category, first)
-        AND message_store.category(m.stream_name) <= get_category_messages.category
-        AND (size IS NULL OR mod(abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
-      ORDER BY message_store.category(m.stream_name), m.global_position
+      WHERE (message_store.category(m.stream_name)::text, m.global_position) >= (get_category_messages.category::text, first)
+        AND message_store.category(m.stream_name)::text <= get_category_messages.category::text
+        AND (size IS NULL OR pg_catalog.mod(pg_catalog.abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
+      ORDER BY message_store.category(m.stream_name)::text, m.global_position
       LIMIT row_limit;
     RETURN;
   ELSIF get_category_messages.condition IS NULL THEN
@@ -239,11 +241,11 @@ BEGIN
       SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
         m.data::varchar, m.metadata::varchar, m.time
       FROM message_store.messages m
-      WHERE message_store.category(m.stream_name) = ANY (ARRAY[get_category_messages.category])
+      WHERE message_store.category(m.stream_name)::text = ANY (ARRAY[get_category_messages.category::text])
         AND m.global_position >= first
-        AND message_store.category(m.metadata ->> 'correlationStreamName') = get_category_messages.correlation
-        AND (size IS NULL OR mod(abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
-      ORDER BY message_store.category(m.stream_name), m.global_position
+        AND message_store.category(m.metadata ->> 'correlationStreamName')::text = get_category_messages.correlation::text
+        AND (size IS NULL OR pg_catalog.mod(pg_catalog.abs(message_store.hash_64(message_store.cardinal_id(m.stream_name))), size) = member)
+      ORDER BY message_store.category(m.stream_name)::text, m.global_position
       LIMIT row_limit;
     RETURN;
   END IF;
@@ -275,8 +277,8 @@ BEGIN
     SELECT m.id::varchar, m.stream_name::varchar, m.type::varchar, m.position, m.global_position,
       m.data::varchar, m.metadata::varchar, m.time
     FROM message_store.messages m
-    WHERE m.stream_name = get_last_stream_message.stream_name
-      AND (get_last_stream_message.type IS NULL OR m.type = get_last_stream_message.type)
+    WHERE m.stream_name = get_last_stream_message.stream_name::text
+      AND (get_last_stream_message.type IS NULL OR m.type = get_last_stream_message.type::text)
     ORDER BY m.position DESC
     LIMIT 1;
 END $$;

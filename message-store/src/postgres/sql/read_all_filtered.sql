@@ -17,7 +17,7 @@ WITH looked_at AS (
             ($8::text[] IS NULL OR type = ANY ($8))
             AND ($7::bigint IS NULL
               OR mod(abs(message_store.hash_64(message_store.cardinal_id(stream_name))), $7) = $6::bigint)
-            AND ($5::varchar IS NULL OR message_store.category(metadata ->> 'correlationStreamName') = $5),
+            AND ($5::text IS NULL OR message_store.category(metadata ->> 'correlationStreamName')::text = $5::text),
             false
           ) AS passes
         FROM message_store.messages

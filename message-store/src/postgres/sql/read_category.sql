@@ -9,8 +9,9 @@ FROM (
       least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
         * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
     FROM message_store.messages
-    WHERE (message_store.category(stream_name), global_position) >= ($1, $2) AND message_store.category(stream_name) <= $1
-    ORDER BY message_store.category(stream_name), global_position
+    WHERE (message_store.category(stream_name)::text, global_position) >= ($1::text, $2)
+      AND message_store.category(stream_name)::text <= $1::text
+    ORDER BY message_store.category(stream_name)::text, global_position
     LIMIT $3
   ) AS rows
 ) AS weighed

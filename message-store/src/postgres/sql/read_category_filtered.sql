@@ -17,12 +17,13 @@ WITH looked_at AS (
             ($8::text[] IS NULL OR type = ANY ($8))
             AND ($7::bigint IS NULL
               OR mod(abs(message_store.hash_64(message_store.cardinal_id(stream_name))), $7) = $6::bigint)
-            AND ($5::varchar IS NULL OR message_store.category(metadata ->> 'correlationStreamName') = $5),
+            AND ($5::text IS NULL OR message_store.category(metadata ->> 'correlationStreamName')::text = $5::text),
             false
           ) AS passes
         FROM message_store.messages
-        WHERE (message_store.category(stream_name), global_position) >= ($1, $2) AND message_store.category(stream_name) <= $1
-        ORDER BY message_store.category(stream_name), global_position
+        WHERE (message_store.category(stream_name)::text, global_position) >= ($1::text, $2)
+          AND message_store.category(stream_name)::text <= $1::text
+        ORDER BY message_store.category(stream_name)::text, global_position
         LIMIT $3
       ) AS rows
     ) AS sized

@@ -78,6 +78,8 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
         FROM (
           SELECT 'USAGE of the schema' WHERE NOT has_schema_privilege(m.oid, to_regnamespace('message_store')::oid, 'USAGE')
           UNION ALL
+          SELECT 'SELECT on the sequence' WHERE NOT has_sequence_privilege(m.oid, to_regclass('message_store.messages_global_position_seq')::oid, 'SELECT')
+          UNION ALL
           SELECT 'EXECUTE of ' || f.name FROM functions f WHERE NOT has_function_privilege(m.oid, f.oid, 'EXECUTE')
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
