@@ -154,28 +154,21 @@ async fn an_append_that_cannot_be_encoded_was_not_written_and_that_is_said() {
     assert!(text.contains("nothing was written") && text.contains("error serializing parameter"), "{text}");
 }
 
-async fn run(store: &Arc<dyn MessageStore>, key: &str, data: &str) -> Result<Answer<u32>, Error> {
+async fn run(store: &Arc<dyn MessageStore>, key: &str, appends: Vec<Append>) -> Result<Answer<u32>, Error> {
     let once = Once::new(store, "tests").unwrap();
-    once.run(&Key::new(key).unwrap(), &Json::NULL, async || {
-        Ok::<_, Error>((
-            vec![
-                Append::to(StreamName::new("account-1").unwrap())
-                    .message(NewMessage::new("Deposited", Json::encode(data).unwrap())),
-            ],
-            7,
-        ))
-    })
-    .await
+    once.run(&Key::new(key).unwrap(), &Json::NULL, async || Ok::<_, Error>((appends.clone(), 7))).await
 }
 
 /// The answer is cut off (of the statement that appends: nothing is committed then), and the server is away from then on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn once_whose_answer_is_lost_and_cannot_be_asked_for_is_unknown() {
     let scene = Scene::after(&[], None).await;
-    let store: Arc<dyn MessageStore> = Arc::new(scene.store);
-    let _ = run(&store, "first", "nothing").await.unwrap();
+    // One connection, which stays while no other can be made.
+    let options = PostgresOptions::from_url(&scene.proxy.url(scene.database.url())).unwrap();
+    let store: Arc<dyn MessageStore> = Arc::new(options.pool_size(1).notifications(false).open().await.unwrap());
+    let _ = run(&store, "first", vec![]).await.unwrap();
     scene.proxy.refuse();
-    let answer = run(&store, "second", MARK).await;
+    let answer = run(&store, "second", marked()).await;
     assert_eq!(scene.proxy.cuts(), 1);
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
 }
