@@ -172,17 +172,31 @@ BEGIN
   IF (1 <= ALL (part_sizes)) IS NOT TRUE THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part has no messages';
   END IF;
-  current_versions := versions;
-  FOR part IN 1 .. cardinality(part_streams) LOOP
-    stream := part_streams[part];
-    version := current_versions[stream];
-    is_refused := is_refused OR part_expected_versions[part] <> version;
-    FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
-      positions := positions || next_position;
-      message_streams := message_streams || stream;
+  IF cardinality(ids) >= 8 AND cardinality(part_streams) = cardinality(stream_names) AND 1 = ALL (part_sizes) THEN
+    -- One message for each stream: two queries, which many messages share, are quicker than a loop.
+    message_streams := part_streams;
+    positions := ARRAY(
+      SELECT versions[p.stream] + 1 FROM unnest(part_streams) WITH ORDINALITY AS p (stream, number) ORDER BY p.number
+    );
+    is_refused := EXISTS (
+      SELECT FROM unnest(positions, part_expected_versions) AS p (position, expected) WHERE p.expected <> p.position - 1
+    );
+    IF array_position(positions, NULL) IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part names no stream';
+    END IF;
+  ELSE
+    current_versions := versions;
+    FOR part IN 1 .. cardinality(part_streams) LOOP
+      stream := part_streams[part];
+      version := current_versions[stream];
+      is_refused := is_refused OR part_expected_versions[part] <> version;
+      FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
+        positions := positions || next_position;
+        message_streams := message_streams || stream;
+      END LOOP;
+      current_versions[stream] := version + part_sizes[part];
     END LOOP;
-    current_versions[stream] := version + part_sizes[part];
-  END LOOP;
+  END IF;
   IF cardinality(positions) IS DISTINCT FROM cardinality(ids) THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
       MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), cardinality(positions));
