@@ -246,6 +246,45 @@ on_both_stores! {
         assert_eq!(alone.sheet().unread_stream, None, "a consumer without a group reads it");
     }
 
+    async fn what_another_program_writes_to_a_position_stream_sends_no_consumer_back(store) {
+        let message = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
+        let mut running = start().await;
+        running.wait_for(message.global_position).await.unwrap();
+        let _ = running.stop().await.unwrap();
+        let note = NewMessage::new("Noted", Json::parse(r#"{"by":"an operator"}"#).unwrap());
+        store.append(vec![Append::to(StreamName::new("account:command+position").unwrap()).message(note)]).await.unwrap();
+        assert!(start().await.sheet().handled_through >= message.global_position);
+    }
+
+    async fn contention_for_one_new_stream_after_another_is_no_fault_of_the_message(store) {
+        /// Takes the first free slot; others are quicker, for a while.
+        #[derive(Default)]
+        struct Slots(AtomicUsize);
+
+        #[async_trait]
+        impl Handler for Slots {
+            fn name(&self) -> &'static str { "slots" }
+            fn message_types(&self) -> Vec<&'static str> { vec!["Deposit"] }
+            async fn handle(&self, _message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+                let number = self.0.fetch_add(1, Ordering::SeqCst);
+                let take = || {
+                    let slot = StreamName::new(format!("slot-{number}")).unwrap();
+                    Append::to(slot).expecting(message_store::ExpectedVersion::NoStream).message(NewMessage::new("Taken", Json::NULL))
+                };
+                if number < 20 {
+                    context.store().append(vec![take()]).await?;
+                }
+                Ok(context.write("slot", take()).await?)
+            }
+        }
+
+        let message = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let mut running = Consumer::new("account:command", Slots::default()).start(&store).await.unwrap();
+        running.wait_for(message.global_position).await.unwrap();
+        assert_eq!(running.stop().await.unwrap().of("handled"), 1);
+    }
+
     async fn a_message_is_seen_without_a_wake_up_however_often_the_position_is_saved(store) {
         let faulty = FaultyStore::new(&store);
         faulty.lose_wake_ups();

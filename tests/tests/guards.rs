@@ -280,6 +280,33 @@ on_both_stores! {
         assert_eq!(world.provider.paid("ann"), 1);
     }
 
+    async fn a_call_that_takes_too_long_is_searched_for_only_when_its_lease_has_ended(store) {
+        struct Silent(AtomicUsize);
+
+        #[async_trait]
+        impl External for Silent {
+            type Request = u32;
+            type Response = String;
+            async fn call(&self, _: &Key, _: &u32) -> Result<String, CallError> { std::future::pending().await }
+            async fn find(&self, _: &Key, _: &u32) -> Result<Found<String>, Source> {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                Ok(Found::CannotTell("a lag".into()))
+            }
+        }
+
+        let clock = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = clock.clone();
+        let lease = Duration::from_secs(6);
+        let guard = Guard::new(&shared, "silent", Silent(AtomicUsize::new(0))).unwrap().lease(lease);
+        let key = Key::new("k").unwrap();
+        assert!(matches!(guard.run(&key, &7).await.unwrap(), Guarded::Unknown { .. }));
+        assert_eq!(guard.run(&key, &7).await.unwrap(), Guarded::InProgress, "it may still be under way");
+        assert_eq!(guard.external().0.load(Ordering::SeqCst), 0);
+        clock.pass(lease);
+        assert!(matches!(guard.run(&key, &7).await.unwrap(), Guarded::Unknown { .. }));
+        assert_eq!(guard.external().0.load(Ordering::SeqCst), 1);
+    }
+
     async fn of_runners_that_begin_at_once_one_calls(store) {
         let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);

@@ -36,6 +36,11 @@ impl Contention {
         self.losses < 10
     }
 
+    /// What was attempted is not what was attempted before.
+    pub(crate) fn progressed(&mut self) {
+        self.stood_at = None;
+    }
+
     /// An attempt on this version has failed. Whether there is reason for another one; then it has waited.
     pub(crate) async fn again(&mut self, version: Version) -> bool {
         self.stood_still = if self.stood_at == Some(version) { self.stood_still + 1 } else { 0 };

@@ -60,6 +60,9 @@ pub(super) struct Suspect {
     pub(super) attempts: u32,
 }
 
+/// The type of the messages that say how far a consumer has come.
+const RECORDED: &str = "Recorded";
+
 #[derive(Debug)]
 pub(super) struct PositionStore {
     store: Arc<dyn MessageStore>,
@@ -107,9 +110,16 @@ impl PositionStore {
         // A consumer that has never run was not broken off.
         let (mut version, mut found) =
             (Version::NO_STREAM, Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) });
-        if let Some(message) = store.last_message(stream, None).await? {
-            version = Version::at(message.position);
-            if let Some(PositionMessage::Recorded(progress)) = message.decode_variant()? {
+        if let Some(last) = store.last_message(stream, None).await? {
+            version = Version::at(last.position);
+            // Another program may have written there too.
+            let recorded = match last.message_type.as_str() {
+                RECORDED => Some(last),
+                _ => store.last_message(stream, Some(RECORDED)).await?,
+            };
+            if let Some(PositionMessage::Recorded(progress)) =
+                recorded.map(|message| message.decode_variant()).transpose()?.flatten()
+            {
                 found = progress;
             }
         }

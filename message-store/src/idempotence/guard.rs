@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::idempotence::Key;
 use crate::idempotence::key::fingerprint;
@@ -227,7 +228,8 @@ impl<X: External> Guard<X> {
                 Ok(Guarded::Failed { reason })
             }
             Ok(Err(CallError::Ambiguous(reason))) => self.give_up(call, version, attempt, reason.to_string()).await,
-            Err(_) => self.give_up(call, version, attempt, "it took longer than half its lease".to_owned()).await,
+            // The call may still be under way: its claim stands until its lease ends, and then it is searched for.
+            Err(_) => Ok(Guarded::Unknown { reason: "it took longer than half its lease".to_owned() }),
         }
     }
 
@@ -235,13 +237,16 @@ impl<X: External> Guard<X> {
     async fn prepare(&self, call: &Call<'_, X>, mut version: Version, attempt: u32) -> Result<Option<Version>> {
         let prepared = Step::Prepared { attempt, request: call.asked.clone(), lease: self.lease };
         for _ in 0..PREPARATIONS {
+            let asked = Instant::now();
             let Some((id, taken)) = self.take(call, version, &prepared).await? else { return Ok(None) };
             if self.planted == Some(GuardBug::LeaseUnchecked) {
                 return Ok(Some(taken));
             }
             let last = self.store.last_message(&call.stream, None).await?;
             let Some(Message { time, .. }) = last.filter(|last| last.id == id) else { return Ok(None) };
-            if self.lease.is_enough(time, self.store.now().await?) {
+            let now = self.store.now().await?;
+            // The answer may have been long on its way: the lease is no older than the question for it.
+            if self.lease.is_enough(time, now) && asked.elapsed() <= self.lease.of_a_call() / 2 {
                 return Ok(Some(taken));
             }
             version = taken;

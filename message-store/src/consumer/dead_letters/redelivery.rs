@@ -17,19 +17,30 @@ pub(in crate::consumer) struct Redelivery<H> {
     pub(in crate::consumer) set_aside: Arc<SetAside>,
 }
 
+/// What came of a delivery.
+enum Delivery {
+    Handled(Outcome),
+    Failed,
+    /// The letter is not as it was read: another process, or an operator, was quicker.
+    Overtaken,
+}
+
 impl<H: Handler> Redelivery<H> {
-    /// Delivers the message of a letter, which was begun `begun` times since it was asked for. Whether it was handled.
-    async fn deliver(&self, letter: &DeadLetter, begun: u32) -> Result<Option<Outcome>> {
+    /// Delivers the message of a letter, which was begun `begun` times since it was asked for.
+    async fn deliver(&self, letter: &DeadLetter, begun: u32) -> Result<Delivery> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
-        let message = letters.store.message(id).await?;
-        let message =
-            message.ok_or_else(|| Error::invalid("dead letter", format!("message {id} is not in the store")))?;
+        let stream = &letter.letter.stream;
+        let Some(message) = letters.store.message(id).await? else {
+            tracing::warn!(%letter, "the message of a letter is no longer in the store");
+            let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
+            return self.say(letter, &gone).await.map(|_| Delivery::Overtaken);
+        };
         // The first time, others were under way when the process ended.
         if begun > set_aside.deliveries() {
             let error = format!("it was begun {begun} times, alone but for the first, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
-            return Ok(None);
+            return Ok(Delivery::Failed);
         }
         let (_shared, _alone);
         if begun == 0 {
@@ -37,18 +48,29 @@ impl<H: Handler> Redelivery<H> {
         } else {
             _alone = set_aside.under_way.write().await;
         }
-        let stream = &letter.letter.stream;
-        letters.say(stream, ExpectedVersion::Any, &Step::Attempted {}).await?;
+        // At the version that was read: what was discarded since is not delivered.
+        if !self.say(letter, &Step::Attempted {}).await? {
+            return Ok(Delivery::Overtaken);
+        }
         match set_aside.deliver(&*self.handler, &message).await? {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
                 letters.say(stream, ExpectedVersion::Any, &resolved).await?;
-                Ok(Some(outcome))
+                Ok(Delivery::Handled(outcome))
             }
             Err((attempts, error)) => {
                 set_aside.set_aside_again(&message, letter.attempts + attempts, &chain(&*error)).await?;
-                Ok(None)
+                Ok(Delivery::Failed)
             }
+        }
+    }
+
+    /// Appends a step to a letter as it was read; `false` when it is not that any more.
+    async fn say(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
+        match self.set_aside.letters.say(&letter.letter.stream, letter.version.into(), step).await {
+            Ok(_) => Ok(true),
+            Err(Error::WrongExpectedVersion { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -71,7 +93,7 @@ impl<H: Handler> Redelivery<H> {
                 return Ok(());
             }
             let begun = self.set_aside.letters.read(&next.letter.stream).await?.begun;
-            if self.deliver(&next, begun).await?.is_none() {
+            if matches!(self.deliver(&next, begun).await?, Delivery::Failed) {
                 return Ok(());
             }
         }
@@ -92,12 +114,17 @@ impl<H: Handler> Handler for Redelivery<H> {
         if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
             return Ok(Outcome::Unhandled);
         }
-        let outcome = match self.set_aside.letters.read(&step.stream).await? {
-            Found { letter: Some(letter), begun, .. } if letter.state == LetterState::Retrying => {
-                self.deliver(&letter, begun).await?
+        let mut outcome = None;
+        while let Found { letter: Some(letter), begun, .. } = self.set_aside.letters.read(&step.stream).await?
+            && letter.state == LetterState::Retrying
+        {
+            match self.deliver(&letter, begun).await? {
+                Delivery::Handled(handled) => outcome = Some(handled),
+                Delivery::Failed => {}
+                Delivery::Overtaken => continue,
             }
-            _ => None,
-        };
+            break;
+        }
         self.follow(step.stream.cardinal_id().unwrap_or_default()).await?;
         Ok(outcome.unwrap_or(Outcome::Ignored))
     }

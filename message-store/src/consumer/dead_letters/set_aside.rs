@@ -78,11 +78,15 @@ impl SetAside {
 
     /// Learns what has become of letters, here and in other processes.
     pub(in crate::consumer) async fn refresh(&self, handled_through: GlobalPosition) -> Result<()> {
-        if !self.is_on() || self.has(PlantedBug::LettersReadAtTheStart) {
+        if self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
         // Under the lock: an entity that is released meanwhile is not held again.
         let mut known = self.known.lock().await;
+        // A consumer that stops at failures sets nothing aside; but what was set aside before, under another policy, may be discarded now.
+        if !self.is_on() && known.standings.is_empty() {
+            return Ok(());
+        }
         let Known { standings, held } = &mut *known;
         for stream in standings.refresh(&self.letters, handled_through).await? {
             if self.policy == OnFailure::Hold
@@ -123,7 +127,7 @@ impl SetAside {
     /// [`Error::Handler`] when the store's fault does not pass.
     pub(super) async fn deliver<H: Handler>(&self, handler: &H, message: &Message) -> Result<Result<Outcome, Failure>> {
         let mut attempts = 0;
-        let mut contention = Contention::new();
+        let (mut contention, mut contended) = (Contention::new(), None::<StreamName>);
         let (mut pause, mut again) = (Pause::new(self.pace.retries), Pause::new(self.deliveries));
         loop {
             let error = match attempt(handler, &self.letters.store, message).await {
@@ -135,10 +139,14 @@ impl SetAside {
             };
             let store_error = store_error(&*error);
             // Another writer was quicker: as long as the stream makes progress, that is no fault of the message.
-            if let Some(Error::WrongExpectedVersion { actual, .. }) = store_error
-                && contention.again(*actual).await
-            {
-                continue;
+            if let Some(Error::WrongExpectedVersion { stream, actual, .. }) = store_error {
+                if contended.replace(stream.clone()).is_some_and(|before| before != *stream) {
+                    // It has gone on to another stream.
+                    contention.progressed();
+                }
+                if contention.again(*actual).await {
+                    continue;
+                }
             }
             let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
             let passes = if timed_out {
