@@ -68,6 +68,17 @@ on_both_stores! {
         assert_eq!(sent, ["0", "1", "2", "3", "4", "later"]);
     }
 
+    async fn t29_an_hour_between_the_clocks_of_application_and_database_makes_no_difference(store) {
+        for apart in [0, 60 * 60] {
+            let ((clock, buffer), key) = (buffered(&store, Keep::First), Key::new(apart.to_string()).unwrap());
+            clock.pass(seconds(apart));
+            assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Waits);
+            assert_eq!(buffer.release().await.unwrap(), 0, "{apart} s apart: nothing of its minute has passed");
+            clock.pass(seconds(60));
+            assert_eq!(buffer.release().await.unwrap(), 1, "{apart} s apart");
+        }
+    }
+
     async fn the_latest_can_take_the_place_of_the_first_and_does_not_wait_longer(store) {
         let ((clock, buffer), key) = (buffered(&store, Keep::Latest), Key::new("status").unwrap());
         assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Waits);
