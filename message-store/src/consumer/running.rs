@@ -96,11 +96,14 @@ impl Running {
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
     pub async fn stop(mut self) -> Result<Tally> {
-        if let Some(companion) = self.companion.take() {
-            Box::pin(companion.stop()).await?;
-        }
+        // What became of the companion is said when this one has stopped in good order as well.
+        let companion = match self.companion.take() {
+            Some(companion) => Box::pin(companion.stop()).await.map(drop),
+            None => Ok(()),
+        };
         self.stop.send_replace(true);
         self.ended().await?;
+        companion?;
         Ok(self.tally())
     }
 

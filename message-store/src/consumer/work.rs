@@ -1,5 +1,6 @@
 //! The consumer's loop: read ahead, hand out, note what is done, save the position.
 
+use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -138,7 +139,8 @@ impl<H: Handler> Work<H> {
                 Some(turn) = turn => self.hand_out_suspect(turn).await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
                 _ = timer.tick() => {}
-                () = async { drop(stop.wait_for(|stop| *stop).await) } => return Ok(()),
+                // (Its handle is gone: the task is about to be broken off. That is no stop in good order.)
+                () = async { if stop.wait_for(|stop| *stop).await.is_err() { pending().await } } => return Ok(()),
             }
             self.save_if_due(at_end).await?;
         }

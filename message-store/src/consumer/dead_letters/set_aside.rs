@@ -164,6 +164,8 @@ impl SetAside {
             attempts += 1;
             // A time-out alone proves nothing of the message, also where other failures would stop the consumer at once.
             if attempts >= self.deliveries || (!self.is_on() && !timed_out) {
+                // It was its own fault: that says nothing of the next one.
+                self.time_outs.end();
                 return Ok(Err((attempts, error)));
             }
             if timed_out {
