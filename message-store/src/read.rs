@@ -169,7 +169,7 @@ impl GroupMember {
         self.size
     }
 
-    fn takes(self, hash: i64) -> bool {
+    pub(crate) fn takes(self, hash: i64) -> bool {
         hash.unsigned_abs() % u64::from(self.size) == u64::from(self.member)
     }
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use futures_util::TryStreamExt as _;
 
 use super::letter::{DeadLetters, Step};
-use crate::{Filter, GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
+use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.
 #[derive(Clone, Debug)]
@@ -44,13 +44,14 @@ impl Standings {
         letters: &DeadLetters,
         handled_through: GlobalPosition,
     ) -> Result<Vec<StreamName>> {
-        let filter = Filter { member: self.member, ..Filter::default() };
-        let read = Read::from(self.read_through.next()).filter(filter);
+        let read = Read::from(self.read_through.next());
         let mut changed = Vec::new();
         let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
         while let Some(step) = steps.try_next().await? {
             self.read_through = step.global_position;
             match step.decode_variant()? {
+                // By the message: the name of its letter may be shortened, and then belongs to another member.
+                Some(Step::Parked { stream, .. }) if !self.is_own(&stream) => continue,
                 Some(Step::Parked { global_position, holds, .. }) => {
                     let (message, letter) = (global_position, step.reference());
                     let standing = Standing { message, letter, is_discarded: false, holds };
@@ -68,6 +69,10 @@ impl Standings {
         }
         self.by_stream.retain(|_, standing| standing.message > handled_through);
         Ok(changed)
+    }
+
+    fn is_own(&self, message: &StreamName) -> bool {
+        self.member.is_none_or(|member| message.cardinal_hash().is_some_and(|hash| member.takes(hash)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
