@@ -19,29 +19,13 @@ use message_store::{
     Append, Category, GlobalPosition, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName, connect,
 };
 use message_store_tests::postgres::TestDatabase;
+use message_store_tests::random::{Random, setting};
 use stress::model;
 use stress::workers::{CATEGORIES, Workers};
 
 const ACCOUNTS: usize = 12;
 /// Longer than any pause of a consumer: what takes this long hangs.
 const HANGS: Duration = Duration::from_mins(2);
-
-/// `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap())
-}
 
 /// What has been sent.
 struct Sender<'a> {

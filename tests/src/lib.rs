@@ -8,6 +8,7 @@ pub mod expire;
 pub mod message_db;
 pub mod payment_api;
 pub mod postgres;
+pub mod random;
 pub mod subjects;
 pub mod warnings;
 

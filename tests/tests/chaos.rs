@@ -11,25 +11,9 @@ use message_store::testing::FaultyStore;
 use message_store::{Error, MessageStore, NewMessage, StreamName};
 use message_store_tests::accounts::{Command, balance, member, messages_of};
 use message_store_tests::on_both_stores;
+use message_store_tests::random::{Random, setting};
 
 const ACCOUNTS: u64 = 20;
-
-/// `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap())
-}
 
 /// How far the balances are from the model's, over all accounts.
 async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
