@@ -207,6 +207,18 @@ mod shown {
     }
 }
 
+/// The door is remembered closed, at position 1; it is open, at position 0.
+async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, Decide<Door>) {
+    let store = connect(&ageing.url()).await.unwrap();
+    let decide = runtime(&store, None);
+    for command in [Command::Open, Command::Close] {
+        let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+    }
+    let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
+    ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
+    (store, decide)
+}
+
 /// The door was opened and closed; the last event is lost in a failover, and another stands in its place.
 async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
     let store = connect(&ageing.url()).await.unwrap();
@@ -314,14 +326,7 @@ on_both_ageing_stores! {
     }
 
     async fn a_command_that_leads_to_nothing_on_a_memory_that_is_ahead_of_its_stream_is_carried_out(ageing) {
-        let store = connect(&ageing.url()).await.unwrap();
-        let decide = runtime(&store, None);
-        for command in [Command::Open, Command::Close] {
-            let _ = decide.handle(&send(&store, &command).await).await.unwrap();
-        }
-        let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
-        ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
-        // Remembered closed; it is open.
+        let (store, decide) = after_a_lost_closing(&ageing).await;
         let outcome = decide.handle(&send(&store, &Command::Close).await).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
     }
@@ -334,14 +339,7 @@ on_both_ageing_stores! {
     }
 
     async fn an_entity_whose_stream_is_shorter_than_what_is_remembered_is_read_anew(ageing) {
-        let store = connect(&ageing.url()).await.unwrap();
-        let decide = runtime(&store, None);
-        for command in [Command::Open, Command::Close] {
-            let _ = decide.handle(&send(&store, &command).await).await.unwrap();
-        }
-        let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
-        ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
-        // Remembered closed, at position 1; open, at position 0.
+        let (store, decide) = after_a_lost_closing(&ageing).await;
         let ring = send(&store, &Command::Ring { visit: "v".into() }).await;
         assert!(matches!(decide.handle(&ring).await.unwrap(), Outcome::Handled { .. }));
         assert!(matches!(decide.handle(&send(&store, &Command::Close).await).await.unwrap(), Outcome::Handled { .. }));
