@@ -8,6 +8,7 @@ mod pause;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod position_store;
+mod process;
 mod running;
 mod settings;
 mod sheet;
@@ -20,6 +21,8 @@ pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure};
 pub use planted_bug::PlantedBug;
 #[cfg(not(feature = "testing"))]
 pub(crate) use planted_bug::PlantedBug;
+#[cfg(feature = "testing")]
+pub use process::Process;
 pub use running::Running;
 pub use settings::Consumer;
 pub use sheet::Sheet;

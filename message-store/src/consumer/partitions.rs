@@ -59,10 +59,16 @@ impl Partitions {
         Some(next)
     }
 
-    /// The lowest message that is not done, when none is handed out.
+    /// The lowest message that may be handled now: of all that are not done, when none is handed out.
+    pub(super) fn lowest_ready(&self) -> Option<&Message> {
+        self.ready.iter().min_by_key(|message| message.global_position)
+    }
+
+    /// Takes that one.
     pub(super) fn next_in_order(&mut self) -> Option<Message> {
-        let lowest = self.ready.iter().enumerate().min_by_key(|(_, message)| message.global_position)?.0;
-        let next = self.ready.remove(lowest)?;
+        let lowest = self.lowest_ready()?.global_position;
+        let number = self.ready.iter().position(|message| message.global_position == lowest)?;
+        let next = self.ready.remove(number)?;
         self.handed_out_through = self.handed_out_through.max(next.global_position);
         Some(next)
     }

@@ -19,4 +19,10 @@ pub enum PlantedBug {
     SuspectsTogether,
     /// Whether the store ends before the position is not asked.
     PositionUnchecked,
+    /// Whether the store has another history than before is not asked.
+    HistoryIgnored,
+    /// What another consumer of the process has under way does not count.
+    OtherConsumersUncounted,
+    /// The letters of a group are read by the member that their names belong to.
+    LettersByName,
 }

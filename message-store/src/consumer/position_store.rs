@@ -16,7 +16,7 @@ use crate::consumer::PlantedBug;
 use crate::consumer::pause::Pause;
 use crate::consumer::settings::Pace;
 use crate::{
-    Append, Category, Error, GlobalPosition, MessageId, MessageStore, NewMessage, Result, StreamName, Version,
+    Append, Category, Error, GlobalPosition, History, MessageId, MessageStore, NewMessage, Result, StreamName, Version,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
@@ -51,13 +51,21 @@ impl Progress {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 /// A message that may end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Suspect {
     pub(super) message_id: MessageId,
-    /// How often it was handed out with no other message under way; this time is counted.
+    /// How often it was handed out with no other message under way; this time is counted, while none is.
     pub(super) attempts: u32,
+    /// How often it was handed out beside others, or others began before it was done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) given_up: u32,
 }
 
 /// The type of the messages that say how far a consumer has come.
@@ -68,6 +76,8 @@ pub(super) struct PositionStore {
     store: Arc<dyn MessageStore>,
     stream: StreamName,
     version: Version,
+    /// The store's, when the position was read.
+    history: History,
     /// What the consumer before this one saved last.
     found: Progress,
     saved: Progress,
@@ -107,6 +117,7 @@ impl PositionStore {
     }
 
     async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace) -> Result<Self> {
+        let history = store.history();
         // A consumer that has never run was not broken off.
         let (mut version, mut found) =
             (Version::NO_STREAM, Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) });
@@ -125,12 +136,17 @@ impl PositionStore {
         }
         let (store, stream) = (Arc::clone(store), stream.clone());
         let (retries, planted) = (pace.retries, pace.planted);
-        Ok(Self { store, stream, version, found, saved: found, pending: None, retries, planted })
+        Ok(Self { store, stream, version, history, found, saved: found, pending: None, retries, planted })
     }
 
     /// What the consumer before this one saved last; it was broken off unless it says that it has stopped.
     pub(super) fn found(&self) -> &Progress {
         &self.found
+    }
+
+    /// The history of the store that the position belongs to.
+    pub(super) fn history(&self) -> History {
+        self.history
     }
 
     /// Everything up to here was handled, when it was last saved.
@@ -157,6 +173,7 @@ impl PositionStore {
         let mut pause = Pause::new(self.retries);
         loop {
             match self.save_once(progress).await {
+                Err(error @ Error::HistoryChanged { .. }) => return Err(error),
                 Err(error) if error.is_transient() && pause.again(&error).await => {}
                 result => return result,
             }
@@ -202,10 +219,11 @@ impl PositionStore {
 
     async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
         let append = || Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
-        let mut result = self.store.append(vec![append()]).await;
+        let history = if self.planted == Some(PlantedBug::HistoryIgnored) { self.store.history() } else { self.history };
+        let mut result = self.store.append_in(history, vec![append()]).await;
         let is_lost = matches!(result, Err(Error::CommitUnknown { .. }));
         if is_lost {
-            result = self.store.append(vec![append()]).await;
+            result = self.store.append_in(history, vec![append()]).await;
         }
         match result {
             Ok(appended) => {

@@ -7,6 +7,7 @@ use crate::command::Handler;
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
 use crate::consumer::names::NameInUse;
 use crate::consumer::position_store::PositionStore;
+use crate::consumer::process::Process;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{PlantedBug, Running, Sheet};
 use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result, StreamName};
@@ -29,6 +30,7 @@ pub struct Consumer<H> {
     pace: Pace,
     on_failure: OnFailure,
     deliveries: u32,
+    process: Process,
 }
 
 /// How much, how often.
@@ -67,6 +69,7 @@ impl<H: Handler> Consumer<H> {
             pace: Pace::default(),
             on_failure: OnFailure::Stop,
             deliveries: 3,
+            process: Process::this(),
         }
     }
 
@@ -127,6 +130,13 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
+    /// Runs as if in another process: what is under way in this one does not count.
+    #[cfg(feature = "testing")]
+    pub fn in_process(mut self, process: &crate::consumer::Process) -> Self {
+        self.process = process.clone();
+        self
+    }
+
     /// What to do with a message that cannot be handled (stop).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
@@ -135,7 +145,8 @@ impl<H: Handler> Consumer<H> {
 
     /// How often a message is delivered before it is set aside (3). Attempts that ended the process count as well, but for the first of
     /// them: after a crash, the messages that may have been under way are handed out one at a time, and a message is blamed only for
-    /// crashes in which no other was under way.
+    /// crashes in which no other message was under way, of any consumer of the process. So other consumers wait, for a second or a few, when
+    /// such a message is slow.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries.max(1);
         self
@@ -156,48 +167,46 @@ impl<H: Handler> Consumer<H> {
         let positions = self.take_over(store).await?;
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
-        let (policy, member, pace) = (self.on_failure, self.member, self.pace);
-        let place = (positions.stream(), positions.saved());
-        let set_aside = Arc::new(SetAside::new(letters, policy, self.deliveries, member, pace, place).await?);
-
+        let (policy, member, pace, process) = (self.on_failure, self.member, self.pace, self.process.clone());
         let (handler, settings) = self.split();
         let handler = Arc::new(handler);
-        let delivery = Parking { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
-        let delivery = settings.clone().with(delivery);
-        if policy == OnFailure::Stop {
-            return delivery.launch(store, positions, None, Some(name)).await;
-        }
-        let redelivery = Redelivery { handler, set_aside: Arc::clone(&set_aside) };
-        let pace = Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() };
-        let settings = Consumer { category: letter_category, correlation: None, pace, ..settings };
-        let redelivery = settings.with(redelivery);
-        let letter_positions = redelivery.take_over(store).await?;
-        let companion = redelivery.launch(store, letter_positions, None, None).await?;
-        Ok(delivery.launch(store, positions, Some(set_aside), Some(name)).await?.beside(companion))
+        // Taken over before the letters are read: what is read is not changed by the one before any more, but told to this one again.
+        let letter_settings = Consumer {
+            category: letter_category,
+            correlation: None,
+            pace: Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() },
+            ..settings.clone()
+        };
+        let letter_positions = match policy {
+            OnFailure::Stop => None,
+            OnFailure::Park | OnFailure::Hold => Some(letter_settings.take_over(store).await?),
+        };
+        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.deliveries));
+        let set_aside = Arc::new(SetAside::new(letters, failures, member, pace, process, place).await?);
+
+        let companion = match letter_positions {
+            None => None,
+            Some(letter_positions) => {
+                let redelivery = Redelivery { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
+                // Each member reads all letters, and takes those of its own messages: the name of a letter may be shortened.
+                let member = letter_settings.member.filter(|_| pace.planted == Some(PlantedBug::LettersByName));
+                let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
+                Some(redelivery.launch(store, letter_positions, None, None).await?)
+            }
+        };
+        let delivery = settings.with(Parking { handler, set_aside: Arc::clone(&set_aside) });
+        let running = delivery.launch(store, positions, Some(set_aside), Some(name)).await?;
+        Ok(match companion {
+            Some(companion) => running.beside(companion),
+            None => running,
+        })
     }
 
     fn split(self) -> (H, Consumer<()>) {
-        let Self { category, handler, identifier, member, correlation, pace, on_failure, deliveries } = self;
-        let rest = Consumer { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries };
+        let Self { category, handler, identifier, member, correlation, pace, on_failure, deliveries, process } = self;
+        let rest =
+            Consumer { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries, process };
         (handler, rest)
-    }
-
-    fn position_stream(&self) -> Result<StreamName> {
-        let identifier = match (&self.identifier, self.member) {
-            (None, Some(_)) => {
-                let reason = "its members need a common identifier: it names the group's positions";
-                return Err(Error::invalid("consumer group", reason));
-            }
-            (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
-            (name, None) => name.clone(),
-        };
-        PositionStore::stream_name(&Category::new(&self.category)?, identifier.as_deref())
-    }
-
-    async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
-        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace).await?;
-        positions.assert_store_is_not_behind(positions.saved()).await?;
-        Ok(positions)
     }
 
     /// Members share the messages of a category by the cardinal id: without an id, a message is no member's.
@@ -236,7 +245,7 @@ impl<H: Handler> Consumer<H> {
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(Running::spawn(sheet, name, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
-            Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
+            Work::new(self.handler, self.pace, source, positions, set_aside, self.process, reports).run()
         }))
     }
 
@@ -261,10 +270,31 @@ impl<H: Handler> Consumer<H> {
     }
 }
 
+impl<H> Consumer<H> {
+    fn position_stream(&self) -> Result<StreamName> {
+        let identifier = match (&self.identifier, self.member) {
+            (None, Some(_)) => {
+                let reason = "its members need a common identifier: it names the group's positions";
+                return Err(Error::invalid("consumer group", reason));
+            }
+            (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
+            (name, None) => name.clone(),
+        };
+        PositionStore::stream_name(&Category::new(&self.category)?, identifier.as_deref())
+    }
+
+    async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
+        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace).await?;
+        positions.assert_store_is_not_behind(positions.saved()).await?;
+        Ok(positions)
+    }
+}
+
 impl Consumer<()> {
     /// The same, with a handler.
     fn with<H>(self, handler: H) -> Consumer<H> {
-        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries } = self;
-        Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries }
+        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries, process } =
+            self;
+        Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries, process }
     }
 }

@@ -3,8 +3,8 @@
 //! Problem: a message that ends the process each time it is delivered has to be set aside, and one that happened to be under way beside it
 //! has not. Which of them it was, nobody can tell from what stood around them. Fix: after a crash, all messages that may have been under
 //! way are handed out one at a time, in order, and what is about to be handed out is noted with the position. Why it is right: a message is
-//! blamed for a crash only when it is the one that was noted last, and then no other was under way; and when it is done, the next note,
-//! or the next position, takes its place. Nothing is noted while no crash has to be explained.
+//! blamed for a crash only when it is the one that was noted last, as alone in the process (see [`super::process`]), and then no other was
+//! under way; and when it is done, the next note, or the next position, takes its place. Nothing is noted while no crash has to be explained.
 
 use crate::consumer::position_store::{Progress, Suspect};
 use crate::{GlobalPosition, Message, MessageId};
@@ -40,15 +40,38 @@ impl Suspects {
 
     /// In how many crashes this message was under way, alone.
     pub(super) fn crashes(&self, message: MessageId) -> u32 {
-        self.found.filter(|found| found.message_id == message).map_or(0, |found| found.attempts)
+        self.found_of(message).attempts
+    }
+
+    /// How often this message was handed out and was not alone, or not for long.
+    pub(super) fn given_up(&self, message: MessageId) -> u32 {
+        self.found_of(message).given_up
+    }
+
+    fn found_of(&self, message_id: MessageId) -> Suspect {
+        let none = Suspect { message_id, attempts: 0, given_up: 0 };
+        self.found.filter(|found| found.message_id == message_id).unwrap_or(none)
     }
 
     /// Takes a message out, to be noted before it is delivered.
-    pub(super) fn hand_out(&mut self, message: &Message) {
+    pub(super) fn hand_out(&mut self, message: &Message, is_alone: bool) {
         if message.global_position > self.through {
             self.more = self.more.saturating_sub(1);
         }
-        self.noted = Some(Suspect { message_id: message.id, attempts: self.crashes(message.id) + 1 });
+        let Suspect { message_id, attempts, given_up } = self.found_of(message.id);
+        self.noted = Some(if is_alone {
+            Suspect { message_id, attempts: attempts + 1, given_up }
+        } else {
+            Suspect { message_id, attempts, given_up: given_up + 1 }
+        });
+    }
+
+    /// The message that was handed out is not alone any more.
+    pub(super) fn is_not_alone(&mut self) {
+        if let Some(noted) = &mut self.noted {
+            noted.attempts = noted.attempts.saturating_sub(1);
+            noted.given_up += 1;
+        }
     }
 
     /// The message that was handed out is done. Whether others are left.

@@ -4,7 +4,6 @@ use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -15,6 +14,7 @@ use crate::consumer::dead_letters::SetAside;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
+use crate::consumer::process::{Alone, Process, Turn};
 use crate::consumer::running::Reports;
 use crate::consumer::settings::Pace;
 use crate::consumer::suspects::Suspects;
@@ -41,10 +41,13 @@ pub(super) struct Work<H> {
     positions: PositionStore,
     reports: Reports,
     partitions: Partitions,
-    /// Where messages are set aside; of a consumer that does so.
+    /// What is known of letters; `None` when the messages are those of letters themselves.
     set_aside: Option<Arc<SetAside>>,
+    process: Process,
     /// Until they are through, one message is handed out at a time.
     suspects: Option<Suspects>,
+    /// The suspect that is handed out is alone in the process.
+    alone: Option<Alone>,
     handling: JoinSet<Done>,
     /// How long to wait before looking again, without a wake-up.
     next_look: Duration,
@@ -59,13 +62,11 @@ impl<H: Handler> Work<H> {
         source: Source,
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
+        process: Process,
         reports: Reports,
     ) -> Self {
         let partitions = Partitions::new(positions.saved());
-        // Before a save follows, so many messages more may have been handed out.
-        let more = pace.save_after.0.saturating_add(pace.concurrency as u64);
-        let suspects = set_aside.as_ref().and_then(|_| Suspects::after(positions.found(), more));
-        Self {
+        let mut work = Self {
             handler: Arc::new(handler),
             pace,
             source,
@@ -73,29 +74,88 @@ impl<H: Handler> Work<H> {
             reports,
             partitions,
             set_aside,
-            suspects,
+            process,
+            suspects: None,
+            alone: None,
             handling: JoinSet::new(),
             next_look: pace.poll_interval / SOONER,
             done_since_save: 0,
             last_save: Instant::now(),
-        }
+        };
+        work.suspects = work.find_suspects();
+        work
+    }
+
+    fn find_suspects(&self) -> Option<Suspects> {
+        self.set_aside.as_ref().filter(|set_aside| set_aside.is_on())?;
+        // Before a save follows, so many messages more may have been handed out.
+        let more = self.pace.save_after.0.saturating_add(self.pace.concurrency as u64);
+        Suspects::after(self.positions.found(), more)
     }
 
     /// Works until it is asked to stop or fails; then finishes what is under way and saves the position.
     pub(super) async fn run(mut self) -> Result<()> {
-        let worked = self.work().await;
-        let mut first_error = worked.err();
-        while let Some(done) = self.handling.join_next().await {
-            if let Err(error) = self.note(done) {
-                first_error.get_or_insert(error);
+        loop {
+            let worked = self.work().await;
+            let mut first_error = worked.err();
+            while let Some(done) = self.handling.join_next().await {
+                if let Err(error) = self.note(done) {
+                    first_error.get_or_insert(error);
+                }
+            }
+            self.alone = None;
+            self.report();
+            if self.has_another_history() {
+                if *self.reports.stop.borrow() {
+                    // What is saved is of the history that the store has.
+                    return Ok(());
+                }
+                self.begin_anew().await?;
+                continue;
+            }
+            // Nothing is under way any more, whatever ended the work.
+            let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
+            return match first_error {
+                Some(error) => Err(error),
+                None => saved,
+            };
+        }
+    }
+
+    /// Whether the store has another history than the one that the position is of.
+    fn has_another_history(&self) -> bool {
+        !self.has(PlantedBug::HistoryIgnored) && self.source.store.history() != self.positions.history()
+    }
+
+    /// What was read belongs to a history that the store no longer has: the messages behind the position may be others by now. The
+    /// position that stands in the store belongs to the history that it has.
+    async fn begin_anew(&mut self) -> Result<()> {
+        tracing::warn!(
+            consumer = %self.positions.stream(),
+            handled_through = %self.partitions.handled_through(),
+            "the store has another history than before: the consumer begins anew, from the position that stands there"
+        );
+        let mut pause = Pause::new(self.pace.retries);
+        loop {
+            match self.take_over_again().await {
+                Err(error) if error.is_transient() && pause.again(&error).await => {}
+                result => return result,
             }
         }
-        // Nothing is under way any more, whatever ended the work.
-        let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
-        match first_error {
-            Some(error) => Err(error),
-            None => saved,
+    }
+
+    async fn take_over_again(&mut self) -> Result<()> {
+        let (store, stream) = (&self.source.store, self.positions.stream().clone());
+        self.positions = PositionStore::take_over(store, stream, &self.pace).await?;
+        self.partitions = Partitions::new(self.positions.saved());
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.begin_anew(self.positions.saved()).await?;
         }
+        self.suspects = self.find_suspects();
+        self.done_since_save = 0;
+        self.next_look = self.pace.poll_interval / SOONER;
+        self.report();
+        Ok(())
     }
 
     async fn work(&mut self) -> Result<()> {
@@ -103,18 +163,21 @@ impl<H: Handler> Work<H> {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A task of its own: a read that nobody polls while the position is saved could keep the connection that the save waits for.
         let mut reading = JoinSet::new();
+        let mut turns = JoinSet::new();
         let mut at_end = false;
         let mut stop = self.reports.stop.clone();
         // A deadline, which nothing that happens meanwhile postpones.
         let mut look_at = Instant::now();
         loop {
-            while self.suspects.is_none()
-                && self.handling.len() < self.pace.concurrency
-                && let Some(message) = self.partitions.next()
+            self.hand_out_what_is_ready();
+            if turns.is_empty()
+                && let Some(given_up) = self.suspect_in_turn()
             {
-                self.hand_out(message);
+                let (process, together) = (self.process.clone(), self.has(PlantedBug::SuspectsTogether));
+                turns.spawn(async move {
+                    if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
+                });
             }
-            let turn = self.turn_of_a_suspect();
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read());
             }
@@ -122,9 +185,20 @@ impl<H: Handler> Work<H> {
                 look_at = after(self.next_look);
             }
             tokio::select! {
-                Some(done) = self.handling.join_next() => self.note(done)?,
+                Some(done) = self.handling.join_next() => {
+                    self.note(done)?;
+                    self.hand_out_what_is_ready();
+                    while let Some(done) = self.handling.try_join_next() {
+                        self.note(done)?;
+                        self.hand_out_what_is_ready();
+                    }
+                    self.report();
+                }
                 Some(batch) = reading.join_next() => {
                     let batch = batch.map_err(|error| Error::backend("a reading task", false, error))??;
+                    if self.has_another_history() {
+                        return Ok(());
+                    }
                     at_end = batch.looked_through <= self.partitions.read_through();
                     // Where something has just come, more may follow.
                     self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
@@ -133,10 +207,14 @@ impl<H: Handler> Work<H> {
                         // What comes from now on was not under way.
                         self.suspects = None;
                     }
-                    self.reports.handled_through.send_replace(self.partitions.handled_through());
+                    self.report();
                     look_at = after(self.next_look);
                 }
-                Some(turn) = turn => self.hand_out_suspect(turn).await?,
+                Some(turn) = turns.join_next() => {
+                    let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
+                    self.hand_out_suspect(turn).await?;
+                }
+                () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
                 _ = timer.tick() => {}
                 // (Its handle is gone: the task is about to be broken off. That is no stop in good order.)
@@ -167,6 +245,7 @@ impl<H: Handler> Work<H> {
             let mut pause = Pause::new(retries);
             loop {
                 match read().await {
+                    Err(error @ Error::HistoryChanged { .. }) => return Err(error),
                     Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
                     result => return result,
                 }
@@ -174,12 +253,22 @@ impl<H: Handler> Work<H> {
         }
     }
 
+    fn hand_out_what_is_ready(&mut self) {
+        while self.suspects.is_none()
+            && self.handling.len() < self.pace.concurrency
+            && let Some(message) = self.partitions.next()
+        {
+            self.hand_out(message);
+        }
+    }
+
     fn hand_out(&mut self, message: Message) {
         let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
-        let set_aside = self.set_aside.clone();
+        // The message of a letter is counted where it is delivered again.
+        let process = self.set_aside.is_some().then(|| self.process.clone());
         self.handling.spawn(async move {
-            let _shared = match &set_aside {
-                Some(set_aside) => Some(set_aside.under_way.read().await),
+            let _beside = match &process {
+                Some(process) => Some(process.beside_others().await),
                 None => None,
             };
             let outcome = handle(&*handler, &store, &message, retries).await;
@@ -187,19 +276,11 @@ impl<H: Handler> Work<H> {
         });
     }
 
-    /// Waits until nothing is under way, here or in the redelivery of letters; never, while no suspect is ready.
-    fn turn_of_a_suspect(&self) -> impl Future<Output = Option<Turn>> + use<H> {
-        let is_alone = self.handling.is_empty() || self.has(PlantedBug::SuspectsTogether);
-        let is_next = self.suspects.is_some() && is_alone && self.partitions.is_ready();
-        let under_way = self.set_aside.as_ref().filter(|_| is_next).map(|set_aside| Arc::clone(&set_aside.under_way));
-        let together = self.has(PlantedBug::SuspectsTogether);
-        async move {
-            match under_way {
-                Some(under_way) if together => Some(Turn::Shared(under_way.read_owned().await)),
-                Some(under_way) => Some(Turn::Alone(under_way.write_owned().await)),
-                None => None,
-            }
-        }
+    /// How often the suspect that is next gave up being alone; `None` unless there is one, and the one before is done.
+    fn suspect_in_turn(&self) -> Option<u32> {
+        let suspects = self.suspects.as_ref()?;
+        let is_in_turn = self.handling.is_empty() || self.has(PlantedBug::SuspectsTogether);
+        self.partitions.lowest_ready().filter(|_| is_in_turn).map(|message| suspects.given_up(message.id))
     }
 
     /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
@@ -207,14 +288,19 @@ impl<H: Handler> Work<H> {
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
         let crashes = suspects.crashes(message.id);
-        suspects.hand_out(&message);
+        suspects.hand_out(&message, turn.is_alone() || self.pace.planted == Some(PlantedBug::SuspectsTogether));
         let is_to_blame = crashes >= set_aside.deliveries();
         if !is_to_blame {
             self.positions.save(self.progress()).await?;
         }
+        let beside;
+        (self.alone, beside) = match turn {
+            Turn::Alone(alone) => (Some(alone), None),
+            Turn::Beside(beside) => (None, Some(beside)),
+        };
         let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
         self.handling.spawn(async move {
-            let _turn = turn;
+            let _beside = beside;
             let outcome = if is_to_blame {
                 blame(&set_aside, &message, crashes).await
             } else {
@@ -225,15 +311,30 @@ impl<H: Handler> Work<H> {
         Ok(())
     }
 
+    /// Others have waited long enough: from now on the suspect is under way beside them, and that is noted before they begin.
+    async fn give_up_being_alone(&mut self) -> Result<()> {
+        if let Some(suspects) = &mut self.suspects {
+            suspects.is_not_alone();
+        }
+        self.positions.save(self.progress()).await?;
+        self.alone = None;
+        Ok(())
+    }
+
     fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
         let (message, outcome) = done.map_err(|error| Error::backend("a handling task", false, error))?;
         let outcome = outcome?;
         self.reports.tally.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
+        self.alone = None;
         self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
         self.done_since_save += 1;
-        self.reports.handled_through.send_replace(self.partitions.handled_through());
         Ok(())
+    }
+
+    /// Tells those that wait for it how far all is handled.
+    fn report(&self) {
+        self.reports.handled_through.send_replace(self.partitions.handled_through());
     }
 
     async fn save_if_due(&mut self, at_end: bool) -> Result<()> {
@@ -287,13 +388,11 @@ fn after(interval: Duration) -> Instant {
     now.checked_add(interval).unwrap_or(now + Duration::from_hours(24 * 365))
 }
 
-/// The right to hand out a suspect.
-enum Turn {
-    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
-    Alone(OwnedRwLockWriteGuard<()>),
-    /// With a bug.
-    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
-    Shared(OwnedRwLockReadGuard<()>),
+async fn is_in_the_way(alone: &mut Option<Alone>) {
+    match alone {
+        Some(alone) => alone.is_in_the_way().await,
+        None => pending().await,
+    }
 }
 
 async fn blame(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {

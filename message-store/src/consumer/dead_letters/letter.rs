@@ -19,13 +19,17 @@ use crate::{
 #[serde(rename_all_fields = "camelCase")]
 pub(super) enum Step {
     /// It is about to be delivered again, as was asked for.
-    Attempted {},
+    Attempted {
+        /// With nothing else under way in the process.
+        #[serde(default)]
+        alone: bool,
+    },
+    /// Others have begun before the delivery that was alone had ended.
+    NotAlone {},
     /// It is set aside.
     Parked {
-        message_id: MessageId,
-        stream: StreamName,
-        position: Position,
-        global_position: GlobalPosition,
+        #[serde(flatten)]
+        message: Place,
         message_type: String,
         attempts: u32,
         error: String,
@@ -38,6 +42,30 @@ pub(super) enum Step {
     Resolved { outcome: String },
     /// Somebody gave it up.
     Discarded { why: String },
+}
+
+/// The message of a letter, and where it stands in the store in which it was set aside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    pub(super) message_id: MessageId,
+    pub(super) stream: StreamName,
+    pub(super) position: Position,
+    pub(super) global_position: GlobalPosition,
+}
+
+impl From<&Message> for Place {
+    fn from(message: &Message) -> Self {
+        let MessageRef { id: message_id, stream, position, global_position } = message.reference();
+        Self { message_id, stream, position, global_position }
+    }
+}
+
+impl From<Place> for MessageRef {
+    fn from(place: Place) -> Self {
+        let Place { message_id: id, stream, position, global_position } = place;
+        Self { id, stream, position, global_position }
+    }
 }
 
 /// How a letter stands.
@@ -69,7 +97,6 @@ pub struct DeadLetter {
     pub state: LetterState,
     /// When it was last set aside, by the database's clock.
     pub parked_at: Timestamp,
-    pub(super) holds: bool,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
     pub(super) version: Version,
@@ -94,6 +121,8 @@ pub(super) struct Found {
     pub(super) letter: Option<DeadLetter>,
     /// How often a delivery was begun since it was last asked for.
     pub(super) begun: u32,
+    /// How many of them were alone in the process, from their beginning to their end or that of the process.
+    pub(super) alone: u32,
     pub(super) version: Version,
 }
 
@@ -198,43 +227,33 @@ impl DeadLetters {
 
     /// What stands in the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
-        let (mut letter, mut begun, mut version) = (None::<DeadLetter>, 0, Version::NO_STREAM);
+        let (mut letter, mut version) = (None::<DeadLetter>, Version::NO_STREAM);
+        let (mut begun, mut alone) = (0, 0);
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
-            let said = step.decode_variant::<Step>()?;
-            match (said, &mut letter) {
-                (Some(Step::Attempted {}), _) => begun += 1,
-                (
-                    Some(Step::Parked {
-                        message_id,
-                        stream,
-                        position,
-                        global_position,
-                        message_type,
-                        attempts,
-                        error,
-                        holds,
-                    }),
-                    _,
-                ) => {
-                    let message = MessageRef { id: message_id, stream, position, global_position };
-                    let (state, parked) = (LetterState::Parked, step.reference());
+            match (step.decode_variant::<Step>()?, &mut letter) {
+                (Some(Step::Attempted { alone: is_alone }), _) => {
+                    begun += 1;
+                    alone += u32::from(is_alone);
+                }
+                (Some(Step::NotAlone {}), _) => alone = alone.saturating_sub(1),
+                (Some(Step::Parked { message, message_type, attempts, error, holds: _ }), _) => {
+                    let message = self.place_of(&step, &message).await?.unwrap_or_else(|| message.into());
                     letter = Some(DeadLetter {
                         message,
                         message_type,
                         attempts,
                         error,
-                        state,
+                        state: LetterState::Parked,
                         parked_at: step.time,
-                        holds,
-                        letter: parked,
+                        letter: step.reference(),
                         version: Version::NO_STREAM,
                     });
-                    begun = 0;
+                    (begun, alone) = (0, 0);
                 }
                 (Some(Step::RetryRequested {}), Some(letter)) => {
                     letter.state = LetterState::Retrying;
-                    begun = 0;
+                    (begun, alone) = (0, 0);
                 }
                 (Some(Step::Resolved { outcome }), Some(letter)) => letter.state = LetterState::Resolved(outcome),
                 (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
@@ -245,7 +264,17 @@ impl DeadLetters {
                 letter.version = version;
             }
         }
-        Ok(Found { letter, begun, version })
+        Ok(Found { letter, begun, alone, version })
+    }
+
+    /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
+    /// the message was not copied.
+    pub(super) async fn place_of(&self, step: &Message, said: &Place) -> Result<Option<MessageRef>> {
+        let here = self.store.store_id();
+        if step.sequence(here).origin.store_id == here {
+            return Ok(Some(said.clone().into()));
+        }
+        Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))
     }
 
     /// Appends a step; where its message stands.

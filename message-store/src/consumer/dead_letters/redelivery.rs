@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::LetterState;
 use super::letter::{DeadLetter, Found, Step};
-use super::set_aside::SetAside;
+use super::set_aside::{Failure, SetAside};
 use crate::command::{Context, Handler};
+use crate::consumer::process::Turn;
 use crate::idempotence::Outcome;
-use crate::{Error, ExpectedVersion, Message, Result, Source, chain};
+use crate::{Error, ExpectedVersion, Message, Result, Source, StreamName, chain};
 
 /// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
 pub(in crate::consumer) struct Redelivery<H> {
@@ -26,8 +27,8 @@ enum Delivery {
 }
 
 impl<H: Handler> Redelivery<H> {
-    /// Delivers the message of a letter, which was begun `begun` times since it was asked for.
-    async fn deliver(&self, letter: &DeadLetter, begun: u32) -> Result<Delivery> {
+    /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with nothing else under way.
+    async fn deliver(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Delivery> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
         let stream = &letter.letter.stream;
@@ -36,23 +37,21 @@ impl<H: Handler> Redelivery<H> {
             let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
             return self.say(letter, &gone).await.map(|_| Delivery::Overtaken);
         };
-        // The first time, others were under way when the process ended.
-        if begun > set_aside.deliveries() {
-            let error = format!("it was begun {begun} times, alone but for the first, and the process ended each time");
+        if alone >= set_aside.deliveries() {
+            let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
             return Ok(Delivery::Failed);
         }
-        let (_shared, _alone);
-        if begun == 0 {
-            _shared = set_aside.under_way.read().await;
-        } else {
-            _alone = set_aside.under_way.write().await;
-        }
+        // The first time, nothing tells that the message may end the process.
+        let turn = match begun {
+            0 => Turn::Beside(set_aside.process.beside_others().await),
+            _ => set_aside.process.clone().turn(begun - alone - 1).await,
+        };
         // At the version that was read: what was discarded since is not delivered.
-        if !self.say(letter, &Step::Attempted {}).await? {
+        if !self.say(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
             return Ok(Delivery::Overtaken);
         }
-        match set_aside.deliver(&*self.handler, &message).await? {
+        match self.deliver_in(turn, stream, &message).await? {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
                 letters.say(stream, ExpectedVersion::Any, &resolved).await?;
@@ -63,6 +62,22 @@ impl<H: Handler> Redelivery<H> {
                 Ok(Delivery::Failed)
             }
         }
+    }
+
+    /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and they begin.
+    async fn deliver_in(&self, turn: Turn, stream: &StreamName, message: &Message) -> Result<Result<Outcome, Failure>> {
+        let mut delivery = std::pin::pin!(self.set_aside.deliver(&*self.handler, message));
+        if let Turn::Alone(mut alone) = turn {
+            tokio::select! {
+                delivered = &mut delivery => return delivered,
+                () = alone.is_in_the_way() => {}
+            }
+            self.set_aside.letters.say(stream, ExpectedVersion::Any, &Step::NotAlone {}).await?;
+            drop(alone);
+            return delivery.await;
+        }
+        let _turn = turn;
+        delivery.await
     }
 
     /// Appends a step to a letter as it was read; `false` when it is not that any more.
@@ -86,14 +101,14 @@ impl<H: Handler> Redelivery<H> {
             let next = open.into_iter().find(|letter| letter.letter.stream.cardinal_id() == Some(entity));
             known.release(entity);
             let Some(next) = next else { return Ok(()) };
-            known.hold(Some(entity), next.message.global_position);
+            known.hold(entity, next.message.global_position);
             drop(known);
             // The first of a queue waits for an operator; what only waited behind another has never been tried.
             if next.state == LetterState::Parked && next.attempts > 0 {
                 return Ok(());
             }
-            let begun = self.set_aside.letters.read(&next.letter.stream).await?.begun;
-            if matches!(self.deliver(&next, begun).await?, Delivery::Failed) {
+            let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
+            if matches!(self.deliver(&next, begun, alone).await?, Delivery::Failed) {
                 return Ok(());
             }
         }
@@ -114,11 +129,19 @@ impl<H: Handler> Handler for Redelivery<H> {
         if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
             return Ok(Outcome::Unhandled);
         }
+        let Found { letter, .. } = self.set_aside.letters.read(&step.stream).await?;
+        if !letter.is_some_and(|letter| self.set_aside.is_own(&letter.message.stream)) {
+            return Ok(Outcome::Unhandled);
+        }
+        if step.message_type == "Discarded" {
+            // Messages that were read before it was said may be delivered after it.
+            self.set_aside.refresh_now().await?;
+        }
         let mut outcome = None;
-        while let Found { letter: Some(letter), begun, .. } = self.set_aside.letters.read(&step.stream).await?
+        while let Found { letter: Some(letter), begun, alone, .. } = self.set_aside.letters.read(&step.stream).await?
             && letter.state == LetterState::Retrying
         {
-            match self.deliver(&letter, begun).await? {
+            match self.deliver(&letter, begun, alone).await? {
                 Delivery::Handled(handled) => outcome = Some(handled),
                 Delivery::Failed => {}
                 Delivery::Overtaken => continue,

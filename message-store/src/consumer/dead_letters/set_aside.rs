@@ -1,18 +1,19 @@
 //! Setting messages aside: what the delivery and the redelivery of a consumer's messages share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::letter::{DeadLetters, Step};
-use super::standing::Standings;
+use super::standing::{Standings, is_own};
 use super::time_outs::{TimeOuts, store_error};
 use super::{LetterState, OnFailure};
 use crate::command::{Contention, Handler};
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
 use crate::consumer::pause::Pause;
+use crate::consumer::process::Process;
 use crate::consumer::settings::Pace;
 use crate::idempotence::Outcome;
 use crate::{Error, GlobalPosition, GroupMember, Message, Result, Source, StreamName, chain};
@@ -29,8 +30,11 @@ pub(in crate::consumer) struct SetAside {
     pace: Pace,
     /// Locked while a message is put behind another, so that none is put there after the last was taken away.
     known: Mutex<Known>,
-    /// Shared by all deliveries; a message that may end the process has it alone.
-    pub(in crate::consumer) under_way: Arc<RwLock<()>>,
+    /// No letter stands, and nothing waits: kept beside the lock, for it is asked before each message.
+    is_clear: AtomicBool,
+    /// What is under way beside a message.
+    pub(super) process: Process,
+    member: Option<GroupMember>,
     time_outs: TimeOuts,
 }
 
@@ -38,28 +42,33 @@ pub(super) struct Known {
     standings: Standings,
     /// Entities whose messages wait, from this position on.
     held: HashMap<String, GlobalPosition>,
+    handled_through: GlobalPosition,
 }
 
 impl SetAside {
     /// Of a consumer that has handled everything up to a position, which it keeps in the stream `positions`.
     pub(in crate::consumer) async fn new(
         letters: DeadLetters,
-        policy: OnFailure,
-        deliveries: u32,
+        (policy, deliveries): (OnFailure, u32),
         member: Option<GroupMember>,
         pace: Pace,
+        process: Process,
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
         let (stream, handled_through) = positions;
-        let mut known = Known { standings: Standings::new(handled_through, member), held: HashMap::new() };
-        if policy == OnFailure::Hold {
-            for letter in letters.list().await?.into_iter().filter(|letter| letter.holds) {
-                known.hold(letter.letter.stream.cardinal_id(), letter.message.global_position);
-            }
-        }
-        let _ = known.standings.refresh(&letters, handled_through).await?;
-        let (known, time_outs) = (Mutex::new(known), TimeOuts::new(stream.clone()));
-        Ok(Self { letters, policy, deliveries, pace, known, under_way: Arc::default(), time_outs })
+        let (known, time_outs) = (Mutex::new(Known::nothing(member)), TimeOuts::new(stream.clone()));
+        let is_clear = AtomicBool::new(false);
+        let new = Self { letters, policy, deliveries, pace, known, is_clear, process, member, time_outs };
+        new.learn(&mut *new.known.lock().await, handled_through).await?;
+        Ok(new)
+    }
+
+    /// Forgets what was read of letters, and reads them again.
+    pub(in crate::consumer) async fn begin_anew(&self, handled_through: GlobalPosition) -> Result<()> {
+        let mut known = self.known.lock().await;
+        self.is_clear.store(false, Ordering::SeqCst);
+        *known = Known::nothing(self.member);
+        self.learn(&mut known, handled_through).await
     }
 
     fn has(&self, bug: PlantedBug) -> bool {
@@ -69,6 +78,11 @@ impl SetAside {
     /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy, still is.
     pub(in crate::consumer) fn is_on(&self) -> bool {
         self.policy != OnFailure::Stop
+    }
+
+    /// Whether this member of its group has the messages of a stream.
+    pub(super) fn is_own(&self, stream: &StreamName) -> bool {
+        self.has(PlantedBug::LettersByName) || is_own(self.member, stream)
     }
 
     /// How often a message is delivered.
@@ -82,27 +96,33 @@ impl SetAside {
             return Ok(());
         }
         // Under the lock: an entity that is released meanwhile is not held again.
+        self.learn(&mut *self.known.lock().await, handled_through).await
+    }
+
+    /// As [`SetAside::refresh`], for messages that were read before.
+    pub(super) async fn refresh_now(&self) -> Result<()> {
         let mut known = self.known.lock().await;
-        // A consumer that stops at failures sets nothing aside; but what was set aside before, under another policy, may be discarded now.
-        if !self.is_on() && known.standings.is_empty() {
-            return Ok(());
-        }
-        let Known { standings, held } = &mut *known;
-        for stream in standings.refresh(&self.letters, handled_through).await? {
-            if self.policy == OnFailure::Hold
-                && let Some(standing) = standings.get(&stream)
-                && standing.holds
-                && !standing.is_discarded
-            {
-                hold(held, stream.cardinal_id(), standing.message);
+        let handled_through = known.handled_through;
+        self.learn(&mut known, handled_through).await
+    }
+
+    async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
+        known.handled_through = handled_through;
+        for (entity, message) in known.standings.refresh(&self.letters, handled_through).await? {
+            if self.policy == OnFailure::Hold {
+                known.hold(&entity, message);
             }
         }
+        self.is_clear.store(known.is_clear(), Ordering::SeqCst);
         Ok(())
     }
 
     /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it up, or because it
     /// has to wait behind another. `None` for all others.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
+        if self.is_clear.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         let known = self.known.lock().await;
         if !known.standings.is_empty()
             && !self.has(PlantedBug::LettersUnread)
@@ -187,7 +207,8 @@ impl SetAside {
         let mut known = self.known.lock().await;
         let outcome = self.park(message, attempts, error, false).await?;
         if self.policy == OnFailure::Hold && matches!(outcome, Outcome::Parked { .. }) {
-            known.hold(Some(&self.letters.entity_of(message)), message.global_position);
+            known.hold(&self.letters.entity_of(message), message.global_position);
+            self.is_clear.store(false, Ordering::SeqCst);
         }
         Ok(outcome)
     }
@@ -201,10 +222,7 @@ impl SetAside {
     async fn park(&self, message: &Message, attempts: u32, error: &str, again: bool) -> Result<Outcome> {
         let stream = self.letters.stream_of(message)?;
         let parked = Step::Parked {
-            message_id: message.id,
-            stream: message.stream.clone(),
-            position: message.position,
-            global_position: message.global_position,
+            message: message.into(),
             message_type: message.message_type.clone(),
             attempts,
             error: error.to_owned(),
@@ -243,9 +261,18 @@ impl SetAside {
 }
 
 impl Known {
+    fn nothing(member: Option<GroupMember>) -> Self {
+        Self { standings: Standings::new(member), held: HashMap::new(), handled_through: GlobalPosition::ZERO }
+    }
+
+    fn is_clear(&self) -> bool {
+        self.standings.is_empty() && self.held.is_empty()
+    }
+
     /// From this message on, messages of its entity wait.
-    pub(super) fn hold(&mut self, entity: Option<&str>, from: GlobalPosition) {
-        hold(&mut self.held, entity, from);
+    pub(super) fn hold(&mut self, entity: &str, from: GlobalPosition) {
+        let first = self.held.entry(entity.to_owned()).or_insert(from);
+        *first = (*first).min(from);
     }
 
     pub(super) fn is_held(&self, entity: &str) -> bool {
@@ -255,9 +282,4 @@ impl Known {
     pub(super) fn release(&mut self, entity: &str) {
         self.held.remove(entity);
     }
-}
-
-fn hold(held: &mut HashMap<String, GlobalPosition>, entity: Option<&str>, from: GlobalPosition) {
-    let first = held.entry(entity.unwrap_or_default().to_owned()).or_insert(from);
-    *first = (*first).min(from);
 }

@@ -2,9 +2,9 @@
 //!
 //! Problem: a position is delivered again when the size of its group has changed, after a reset, or by another process; and its message may
 //! have been set aside before, and given up. A look-up for each message would tell, and cost as much as the message. Fix: the
-//! consumer reads what is new in the category of the letters, once for each batch of messages, after the batch. Why it is right: what an
-//! operator has decided before the batch was read is known before a message of it is delivered. Why it is little: the letter of a message
-//! stands above the message, so a consumer that starts reads the letters above its position, and forgets those that it has passed.
+//! consumer reads the letters once when it starts, and then what is new among them, once for each batch of messages, after the batch. Why it
+//! is right: what an operator has decided before the batch was read is known before a message of it is delivered. Why it is little: there
+//! are few letters, and those of messages that the consumer has passed are forgotten.
 
 use std::collections::HashMap;
 
@@ -33,17 +33,18 @@ pub(super) struct Standings {
 }
 
 impl Standings {
-    /// Nothing is known yet; messages up to here are not delivered again.
-    pub(super) fn new(handled_through: GlobalPosition, member: Option<GroupMember>) -> Self {
-        Self { by_stream: HashMap::new(), read_through: handled_through, member }
+    /// Nothing is known yet.
+    pub(super) fn new(member: Option<GroupMember>) -> Self {
+        Self { by_stream: HashMap::new(), read_through: GlobalPosition::ZERO, member }
     }
 
-    /// Reads what is new, and forgets the letters of messages up to `handled_through`. Returns the streams with something new.
+    /// Reads what is new, and forgets the letters of messages up to `handled_through`. Returns the open letters, of those with something
+    /// new, that later messages wait behind: the name of their entity, and where their message stands.
     pub(super) async fn refresh(
         &mut self,
         letters: &DeadLetters,
         handled_through: GlobalPosition,
-    ) -> Result<Vec<StreamName>> {
+    ) -> Result<Vec<(String, GlobalPosition)>> {
         let read = Read::from(self.read_through.next());
         let mut changed = Vec::new();
         let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
@@ -51,10 +52,12 @@ impl Standings {
             self.read_through = step.global_position;
             match step.decode_variant()? {
                 // By the message: the name of its letter may be shortened, and then belongs to another member.
-                Some(Step::Parked { stream, .. }) if !self.is_own(&stream) => continue,
-                Some(Step::Parked { global_position, holds, .. }) => {
-                    let (message, letter) = (global_position, step.reference());
-                    let standing = Standing { message, letter, is_discarded: false, holds };
+                Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => continue,
+                Some(Step::Parked { message, holds, .. }) => {
+                    // One that is not here yet may still be delivered.
+                    let place = letters.place_of(&step, &message).await?;
+                    let message = place.map_or(GlobalPosition::new(i64::MAX), |place| place.global_position);
+                    let standing = Standing { message, letter: step.reference(), is_discarded: false, holds };
                     self.by_stream.insert(step.stream.clone(), standing);
                 }
                 Some(Step::Discarded { .. }) => {
@@ -63,16 +66,17 @@ impl Standings {
                     }
                 }
                 Some(Step::Resolved { .. }) => drop(self.by_stream.remove(&step.stream)),
-                Some(Step::Attempted {} | Step::RetryRequested {}) | None => {}
+                Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
             }
             changed.push(step.stream);
         }
+        let holding = changed.iter().filter_map(|stream| {
+            let standing = self.by_stream.get(stream).filter(|standing| standing.holds && !standing.is_discarded)?;
+            Some((stream.cardinal_id().unwrap_or_default().to_owned(), standing.message))
+        });
+        let holding = holding.collect();
         self.by_stream.retain(|_, standing| standing.message > handled_through);
-        Ok(changed)
-    }
-
-    fn is_own(&self, message: &StreamName) -> bool {
-        self.member.is_none_or(|member| message.cardinal_hash().is_some_and(|hash| member.takes(hash)))
+        Ok(holding)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,4 +86,9 @@ impl Standings {
     pub(super) fn get(&self, stream: &StreamName) -> Option<&Standing> {
         self.by_stream.get(stream)
     }
+}
+
+/// Whether a member of a group, or a consumer that is in none, has the messages of a stream.
+pub(super) fn is_own(member: Option<GroupMember>, stream: &StreamName) -> bool {
+    member.is_none_or(|member| stream.cardinal_hash().is_some_and(|hash| member.takes(hash)))
 }
