@@ -47,18 +47,19 @@ impl Json {
     /// # Errors
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        Self::known_to_be_json(serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?)
+    }
+
+    pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
+        Self::known_to_be_json(String::from(Box::<str>::from(raw)))
+    }
+
+    /// Takes a text that is JSON for certain, put together from parts that are.
+    pub(crate) fn known_to_be_json(text: String) -> Result<Self> {
         if check(&text)?.has_equal_keys {
             return last_of_equal_keys(&text);
         }
         Ok(Self::trusted(text.into()))
-    }
-
-    pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
-        if check(raw.get())?.has_equal_keys {
-            return last_of_equal_keys(raw.get());
-        }
-        Ok(Self::trusted(raw.into()))
     }
 
     /// What the database returned: checked when it was written.
@@ -132,6 +133,11 @@ fn check(text: &str) -> Result<Checked> {
     let mut checked = Checked { has_equal_keys: false };
     while let Some(byte) = bytes.get(at) {
         match (string, byte) {
+            (Some(_), byte) if !matches!(byte, b'"' | b'\\') => {
+                // The rest of a plain piece of text.
+                let rest = bytes.get(at + 1..).unwrap_or_default();
+                at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+            }
             (Some(_), b'\\') => {
                 at += 1;
                 if bytes.get(at) == Some(&b'u') {

@@ -14,13 +14,13 @@ use crate::{Error, Json, Result};
 
 /// Type and data of an enum's value.
 pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {
-    let text = Json::encode(value)?;
-    let not_a_variant = || Error::invalid("message", format!("it must be an enum variant, not {}", text.text()));
-    if text.text().starts_with('"') {
+    let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+    let not_a_variant = || Error::invalid("message", format!("it must be an enum variant, not {text}"));
+    if text.starts_with('"') {
         // A variant without fields is its name alone.
-        return Ok((text.decode()?, Json::NULL));
+        return Ok((serde_json::from_str(&text).map_err(|_| not_a_variant())?, Json::NULL));
     }
-    let mut members: BTreeMap<String, Box<RawValue>> = text.decode().map_err(|_| not_a_variant())?;
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(|_| not_a_variant())?;
     match members.pop_first() {
         Some((name, data)) if members.is_empty() => Ok((name, Json::from_raw(data)?)),
         _ => Err(not_a_variant()),

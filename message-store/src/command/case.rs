@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::stamp::{Stamp, with_field};
+use super::stamp::{Stamp, field, with_fields};
 use crate::command::{Decider, PlantedBug};
 use crate::entity::Entity;
 use crate::idempotence::{Reservation, Sequence, derived_id};
@@ -57,13 +57,17 @@ impl Case<'_> {
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
         let is_added_to = D::SEQUENCE_FIELD.is_some() || D::PROCESSED_TIME_FIELD.is_some();
         let mut read_back = is_added_to.then(Vec::new);
+        let mut added = Vec::new();
+        if let Some(name) = D::SEQUENCE_FIELD {
+            added.push(field(name, &self.shown_sequence(store, entity))?);
+        }
+        if let Some(name) = D::PROCESSED_TIME_FIELD {
+            added.push(field(name, &now())?);
+        }
         for (index, event) in events.iter().enumerate() {
             let mut message = NewMessage::from_variant(event)?;
-            if let Some(field) = D::SEQUENCE_FIELD {
-                message.data = with_field(&message.data, field, &self.shown_sequence(store, entity))?;
-            }
-            if let Some(field) = D::PROCESSED_TIME_FIELD {
-                message.data = with_field(&message.data, field, &now())?;
+            if is_added_to {
+                message.data = with_fields(&message.data, &added)?;
             }
             if let Some(read_back) = &mut read_back {
                 let event = crate::variant::decode(&message.message_type, &message.data)

@@ -47,20 +47,22 @@ pub(crate) fn assert_written_by(handler: &str, message_type: Option<&str>, found
         _ => Ok(()),
     }
 }
-/// The data with one field more, in the last place.
-pub(crate) fn with_field(data: &Json, field: &str, value: &impl Serialize) -> Result<Json> {
+/// A field that the runtime adds to data: `"name":value`.
+pub(crate) fn field(name: &str, value: &impl Serialize) -> Result<String> {
     let reject = |error: serde_json::Error| Error::invalid("event", error.to_string());
-    let member = format!(
-        "{}:{}}}",
-        serde_json::to_string(field).map_err(reject)?,
-        serde_json::to_string(value).map_err(reject)?
-    );
+    let (name, value) = (serde_json::to_string(name).map_err(reject)?, serde_json::to_string(value).map_err(reject)?);
+    Ok(format!("{name}:{value}"))
+}
+
+/// The data with these fields more, in the last places.
+pub(crate) fn with_fields(data: &Json, fields: &[String]) -> Result<Json> {
+    let fields = fields.join(",");
     match data.as_str() {
-        None | Some("{}") => Json::parse(format!("{{{member}")),
+        None | Some("{}") => Json::known_to_be_json(format!("{{{fields}}}")),
         Some(object) => match object.strip_suffix('}') {
-            Some(open) => Json::parse(format!("{open},{member}")),
+            Some(open) => Json::known_to_be_json(format!("{open},{fields}}}")),
             None => {
-                Err(Error::invalid("event", format!("its data must be an object to carry `{field}`, not {object}")))
+                Err(Error::invalid("event", format!("its data must be an object to carry `{fields}`, not {object}")))
             }
         },
     }
@@ -71,12 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_added_to_any_object_and_to_nothing_else() {
-        for (data, expected) in
-            [("null", r#"{"sequence":7}"#), ("{}", r#"{"sequence":7}"#), (r#"{"a":{}}"#, r#"{"a":{},"sequence":7}"#)]
-        {
-            assert_eq!(with_field(&Json::parse(data).unwrap(), "sequence", &7).unwrap().text(), expected);
+    fn fields_are_added_to_any_object_and_to_nothing_else() {
+        let fields = [field("sequence", &7).unwrap(), field("time", &"t").unwrap()];
+        for (data, expected) in [
+            ("null", r#"{"sequence":7,"time":"t"}"#),
+            ("{}", r#"{"sequence":7,"time":"t"}"#),
+            (r#"{"a":{}}"#, r#"{"a":{},"sequence":7,"time":"t"}"#),
+            (r#"{"sequence":1}"#, r#"{"sequence":7,"time":"t"}"#),
+        ] {
+            assert_eq!(with_fields(&Json::parse(data).unwrap(), &fields).unwrap().text(), expected);
         }
-        assert!(with_field(&Json::parse("[1]").unwrap(), "sequence", &7).is_err());
+        assert!(with_fields(&Json::parse("[1]").unwrap(), &fields).is_err());
     }
 }

@@ -219,7 +219,8 @@ impl PositionStore {
 
     async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
         let append = || Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
-        let history = if self.planted == Some(PlantedBug::HistoryIgnored) { self.store.history() } else { self.history };
+        let history =
+            if self.planted == Some(PlantedBug::HistoryIgnored) { self.store.history() } else { self.history };
         let mut result = self.store.append_in(history, vec![append()]).await;
         let is_lost = matches!(result, Err(Error::CommitUnknown { .. }));
         if is_lost {
