@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use message_store::command::{Context, Decide, Handler, PlantedBug};
-use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Running};
+use message_store::consumer::{
+    Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Process, Running,
+};
 use message_store::idempotence::Outcome;
 use message_store::testing::FaultyStore;
 use message_store::{Error, GroupMember, Message, MessageId, MessageStore, Source};
@@ -27,6 +29,8 @@ struct Marked {
     waiting: Arc<Mutex<HashMap<&'static str, Arc<Semaphore>>>>,
     begun: Arc<Notify>,
     handled: Arc<Mutex<Vec<MessageId>>>,
+    /// What other tests have under way is in other processes.
+    process: Process,
 }
 
 impl Marked {
@@ -39,6 +43,7 @@ impl Marked {
             waiting: Arc::default(),
             begun: Arc::default(),
             handled: Arc::default(),
+            process: Process::default(),
         }
     }
 
@@ -67,7 +72,7 @@ impl Marked {
         settings: impl FnOnce(Consumer<Self>) -> Consumer<Self>,
     ) -> Running {
         let consumer = Consumer::new("account:command", self.clone()).concurrency(4).on_failure(on_failure);
-        settings(consumer).start(store).await.unwrap()
+        settings(consumer.in_process(&self.process)).start(store).await.unwrap()
     }
 
     /// All members of a group of this size.
@@ -291,6 +296,37 @@ async fn parked_and_retried(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
+/// One consumer has a slow message under way in each of four lives, and another one of the same process has one that ends it.
+async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBug>) -> bool {
+    let slow = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(store, None);
+    let other = Marked { process: handler.process.clone(), ..Marked::new(store, None) };
+    let _permits = handler.wait_in("1");
+    for _ in 0..4 {
+        let deadly = send_deposits(store, "other:command", "2", 1).await.remove(0);
+        other.deadly.lock().unwrap().insert(deadly.id);
+        let consumer = handler.start_with(store, OnFailure::Park, |consumer| planted(consumer, bug)).await;
+        handler.begun.notified().await;
+        let beside =
+            Consumer::new("other:command", other.clone()).in_process(&other.process).start(store).await.unwrap();
+        other.dying.notified().await;
+        drop((consumer, beside));
+        other.deadly.lock().unwrap().clear();
+    }
+    let consumer = handler.start_with(store, OnFailure::Park, |consumer| planted(consumer, bug)).await;
+    let blamed = loop {
+        tokio::select! {
+            () = handler.begun.notified() => break false,
+            () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
+        }
+        if letters(store).show(slow.id).await.unwrap().is_some() {
+            break true;
+        }
+    };
+    drop(consumer);
+    blamed
+}
+
 on_both_stores! {
     async fn t38_a_parked_command_that_is_retried_after_later_ones_takes_effect_once(store) {
         assert_eq!(parked_and_retried(&store, None).await, 3);
@@ -459,6 +495,14 @@ on_both_stores! {
     async fn twin_when_suspects_are_handed_out_together_an_innocent_message_is_blamed(store) {
         let bug = Some(ConsumerBug::SuspectsTogether);
         assert_eq!(a_deadly_message_beside_an_innocent_one(&store, bug).await, [false, true]);
+    }
+
+    async fn a_slow_message_is_not_blamed_for_crashes_that_another_consumer_of_the_process_has_caused(store) {
+        assert!(!is_blamed_beside_another_consumer(&store, None).await);
+    }
+
+    async fn twin_when_other_consumers_do_not_count_it_is_blamed(store) {
+        assert!(is_blamed_beside_another_consumer(&store, Some(ConsumerBug::OtherConsumersUncounted)).await);
     }
 
     async fn a_message_that_is_handled_in_each_life_is_not_blamed_for_the_end_of_any(store) {

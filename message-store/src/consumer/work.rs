@@ -82,6 +82,9 @@ impl<H: Handler> Work<H> {
             done_since_save: 0,
             last_save: Instant::now(),
         };
+        if work.has(PlantedBug::OtherConsumersUncounted) {
+            work.process = Process::default();
+        }
         work.suspects = work.find_suspects();
         work
     }
