@@ -124,6 +124,24 @@ async fn with_lost_answers_to_saves(
     Ok(())
 }
 
+/// How many messages a consumer is given when the store's history changes behind its saved position: three before, and one after.
+async fn given_when_the_history_changes(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
+    let faulty = FaultyStore::new(store);
+    let shared: Arc<dyn MessageStore> = faulty.clone();
+    let hour = Duration::from_hours(1);
+    let consumer = Consumer::new("account:command", member(&shared, None));
+    let consumer = planted(consumer.save_after(1_000, hour).poll_interval(hour), bug);
+    send_deposits(&shared, "account:command", "1", 3).await;
+    let mut running = consumer.start(&shared).await.unwrap();
+    running.wait_for(last_position(store).await).await.unwrap();
+    faulty.change_history();
+    let last = send_deposits(&shared, "account:command", "1", 1).await.remove(0);
+    running.wait_for(last.global_position).await.unwrap();
+    let given = running.stop().await.unwrap().messages();
+    assert_eq!(balance(store, "1").await, 4);
+    given
+}
+
 /// Polls every 5 s, saves every second, and gets no wake-up. On one thread, with a clock that goes on by itself while nothing else does.
 /// Whether it sees within an hour what comes after a while.
 async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
@@ -228,6 +246,14 @@ async fn restored_under_a_running_consumer(
 }
 
 on_both_stores! {
+    async fn a_consumer_begins_anew_from_its_saved_position_when_the_store_has_another_history(store) {
+        assert_eq!(given_when_the_history_changes(&store, None).await, 3 + 4);
+    }
+
+    async fn twin_where_the_history_is_ignored_it_goes_on_behind_what_may_be_lost(store) {
+        assert_eq!(given_when_the_history_changes(&store, Some(PlantedBug::HistoryIgnored)).await, 3 + 1);
+    }
+
     async fn a_group_says_which_stream_none_of_its_members_reads(store) {
         let start = async |member: GroupMember| {
             let consumer = Consumer::new("account:command", Shared(Arc::default())).identifier("g");

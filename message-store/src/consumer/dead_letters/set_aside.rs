@@ -101,6 +101,9 @@ impl SetAside {
 
     /// As [`SetAside::refresh`], for messages that were read before.
     pub(super) async fn refresh_now(&self) -> Result<()> {
+        if self.has(PlantedBug::LettersReadAtTheStart) {
+            return Ok(());
+        }
         let mut known = self.known.lock().await;
         let handled_through = known.handled_through;
         self.learn(&mut known, handled_through).await
