@@ -8,6 +8,7 @@ mod pause;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod position_store;
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod process;
 mod running;
 mod settings;
