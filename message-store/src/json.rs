@@ -34,12 +34,9 @@ impl Json {
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let raw: &RawValue = serde_json::from_str(&text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        if check(raw.get())?.has_equal_keys {
-            return last_of_equal_keys(raw.get());
-        }
         // The text itself, unless there is white space around it.
         let is_whole = raw.get().len() == text.len();
-        Ok(Self::trusted(if is_whole { text.into() } else { raw.get().into() }))
+        Self::known_to_be_json(if is_whole { text } else { raw.get().to_owned() })
     }
 
     /// The JSON text of a value.
@@ -54,7 +51,7 @@ impl Json {
         Self::known_to_be_json(String::from(Box::<str>::from(raw)))
     }
 
-    /// Takes a text that is JSON for certain, put together from parts that are.
+    /// Takes a text that is JSON for certain.
     pub(crate) fn known_to_be_json(text: String) -> Result<Self> {
         if check(&text)?.has_equal_keys {
             return last_of_equal_keys(&text);

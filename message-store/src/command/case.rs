@@ -55,8 +55,6 @@ impl Case<'_> {
     ) -> Result<Prepared<D::Event>> {
         let stamp = Stamp::new(&self.message, &self.sequence, D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
-        let is_added_to = D::SEQUENCE_FIELD.is_some() || D::PROCESSED_TIME_FIELD.is_some();
-        let mut read_back = is_added_to.then(Vec::new);
         let mut added = Vec::new();
         if let Some(name) = D::SEQUENCE_FIELD {
             added.push(field(name, &self.shown_sequence(store, entity))?);
@@ -64,9 +62,11 @@ impl Case<'_> {
         if let Some(name) = D::PROCESSED_TIME_FIELD {
             added.push(field(name, &now())?);
         }
+        let mut read_back = (!added.is_empty()).then(Vec::new);
+        let added = added.join(",");
         for (index, event) in events.iter().enumerate() {
             let mut message = NewMessage::from_variant(event)?;
-            if is_added_to {
+            if !added.is_empty() {
                 message.data = with_fields(&message.data, &added)?;
             }
             if let Some(read_back) = &mut read_back {

@@ -54,9 +54,8 @@ pub(crate) fn field(name: &str, value: &impl Serialize) -> Result<String> {
     Ok(format!("{name}:{value}"))
 }
 
-/// The data with these fields more, in the last places.
-pub(crate) fn with_fields(data: &Json, fields: &[String]) -> Result<Json> {
-    let fields = fields.join(",");
+/// The data with these fields more, in the last places: one or more of [`field`], with commas between them.
+pub(crate) fn with_fields(data: &Json, fields: &str) -> Result<Json> {
     match data.as_str() {
         None | Some("{}") => Json::known_to_be_json(format!("{{{fields}}}")),
         Some(object) => match object.strip_suffix('}') {
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn fields_are_added_to_any_object_and_to_nothing_else() {
-        let fields = [field("sequence", &7).unwrap(), field("time", &"t").unwrap()];
+        let fields = [field("sequence", &7).unwrap(), field("time", &"t").unwrap()].join(",");
         for (data, expected) in [
             ("null", r#"{"sequence":7,"time":"t"}"#),
             ("{}", r#"{"sequence":7,"time":"t"}"#),

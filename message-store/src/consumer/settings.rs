@@ -167,7 +167,11 @@ impl<H: Handler> Consumer<H> {
         let positions = self.take_over(store).await?;
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
-        let (policy, member, pace, process) = (self.on_failure, self.member, self.pace, self.process.clone());
+        let (policy, member, pace) = (self.on_failure, self.member, self.pace);
+        let process = match pace.planted {
+            Some(PlantedBug::OtherConsumersUncounted) => Process::default(),
+            _ => self.process.clone(),
+        };
         let (handler, settings) = self.split();
         let handler = Arc::new(handler);
         // Taken over before the letters are read: what is read is not changed by the one before any more, but told to this one again.
@@ -245,7 +249,7 @@ impl<H: Handler> Consumer<H> {
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(Running::spawn(sheet, name, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
-            Work::new(self.handler, self.pace, source, positions, set_aside, self.process, reports).run()
+            Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
         }))
     }
 

@@ -14,7 +14,7 @@ use crate::consumer::dead_letters::SetAside;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
-use crate::consumer::process::{Alone, Process, Turn};
+use crate::consumer::process::{Alone, Turn};
 use crate::consumer::running::Reports;
 use crate::consumer::settings::Pace;
 use crate::consumer::suspects::Suspects;
@@ -43,7 +43,6 @@ pub(super) struct Work<H> {
     partitions: Partitions,
     /// What is known of letters; `None` when the messages are those of letters themselves.
     set_aside: Option<Arc<SetAside>>,
-    process: Process,
     /// Until they are through, one message is handed out at a time.
     suspects: Option<Suspects>,
     /// The suspect that is handed out is alone in the process.
@@ -62,7 +61,6 @@ impl<H: Handler> Work<H> {
         source: Source,
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
-        process: Process,
         reports: Reports,
     ) -> Self {
         let partitions = Partitions::new(positions.saved());
@@ -74,7 +72,6 @@ impl<H: Handler> Work<H> {
             reports,
             partitions,
             set_aside,
-            process,
             suspects: None,
             alone: None,
             handling: JoinSet::new(),
@@ -82,9 +79,6 @@ impl<H: Handler> Work<H> {
             done_since_save: 0,
             last_save: Instant::now(),
         };
-        if work.has(PlantedBug::OtherConsumersUncounted) {
-            work.process = Process::default();
-        }
         work.suspects = work.find_suspects();
         work
     }
@@ -174,9 +168,9 @@ impl<H: Handler> Work<H> {
         loop {
             self.hand_out_what_is_ready();
             if turns.is_empty()
-                && let Some(given_up) = self.suspect_in_turn()
+                && let Some((set_aside, given_up)) = self.suspect_in_turn()
             {
-                let (process, together) = (self.process.clone(), self.has(PlantedBug::SuspectsTogether));
+                let (process, together) = (set_aside.process.clone(), self.has(PlantedBug::SuspectsTogether));
                 turns.spawn(async move {
                     if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
                 });
@@ -267,11 +261,11 @@ impl<H: Handler> Work<H> {
 
     fn hand_out(&mut self, message: Message) {
         let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
-        // The message of a letter is counted where it is delivered again.
-        let process = self.set_aside.is_some().then(|| self.process.clone());
+        // (The message of a letter is counted where it is delivered again.)
+        let set_aside = self.set_aside.clone();
         self.handling.spawn(async move {
-            let _beside = match &process {
-                Some(process) => Some(process.beside_others().await),
+            let _beside = match &set_aside {
+                Some(set_aside) => Some(set_aside.process.beside_others().await),
                 None => None,
             };
             let outcome = handle(&*handler, &store, &message, retries).await;
@@ -280,10 +274,12 @@ impl<H: Handler> Work<H> {
     }
 
     /// How often the suspect that is next gave up being alone; `None` unless there is one, and the one before is done.
-    fn suspect_in_turn(&self) -> Option<u32> {
-        let suspects = self.suspects.as_ref()?;
-        let is_in_turn = self.handling.is_empty() || self.has(PlantedBug::SuspectsTogether);
-        self.partitions.lowest_ready().filter(|_| is_in_turn).map(|message| suspects.given_up(message.id))
+    fn suspect_in_turn(&self) -> Option<(&SetAside, u32)> {
+        let (suspects, set_aside) = (self.suspects.as_ref()?, self.set_aside.as_ref()?);
+        if !self.handling.is_empty() && !self.has(PlantedBug::SuspectsTogether) {
+            return None;
+        }
+        self.partitions.lowest_ready().map(|message| (&**set_aside, suspects.given_up(message.id)))
     }
 
     /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.

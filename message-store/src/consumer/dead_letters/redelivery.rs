@@ -129,8 +129,8 @@ impl<H: Handler> Handler for Redelivery<H> {
         if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
             return Ok(Outcome::Unhandled);
         }
-        let Found { letter, .. } = self.set_aside.letters.read(&step.stream).await?;
-        if !letter.is_some_and(|letter| self.set_aside.is_own(&letter.message.stream)) {
+        let mut found = self.set_aside.letters.read(&step.stream).await?;
+        if !found.letter.as_ref().is_some_and(|letter| self.set_aside.is_own(&letter.message.stream)) {
             return Ok(Outcome::Unhandled);
         }
         if step.message_type == "Discarded" {
@@ -138,13 +138,16 @@ impl<H: Handler> Handler for Redelivery<H> {
             self.set_aside.refresh_now().await?;
         }
         let mut outcome = None;
-        while let Found { letter: Some(letter), begun, alone, .. } = self.set_aside.letters.read(&step.stream).await?
+        while let Found { letter: Some(letter), begun, alone, .. } = found
             && letter.state == LetterState::Retrying
         {
             match self.deliver(&letter, begun, alone).await? {
                 Delivery::Handled(handled) => outcome = Some(handled),
                 Delivery::Failed => {}
-                Delivery::Overtaken => continue,
+                Delivery::Overtaken => {
+                    found = self.set_aside.letters.read(&step.stream).await?;
+                    continue;
+                }
             }
             break;
         }

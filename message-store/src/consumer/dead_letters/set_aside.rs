@@ -33,7 +33,7 @@ pub(in crate::consumer) struct SetAside {
     /// No letter stands, and nothing waits: kept beside the lock, for it is asked before each message.
     is_clear: AtomicBool,
     /// What is under way beside a message.
-    pub(super) process: Process,
+    pub(in crate::consumer) process: Process,
     member: Option<GroupMember>,
     time_outs: TimeOuts,
 }
