@@ -23,7 +23,8 @@ const PART: usize = 500;
 /// Copies categories from one store to another, in order, ids kept. It can be broken off and run again, and run again when there is
 /// more to copy: what is there already is passed over.
 ///
-/// To move a component: copy the categories of its entities and reservations first, then that of its commands; start the component
+/// To move a component: copy the categories of its entities and reservations first, and that of its dead letters
+/// (`account:command+deadLetter`, with `+` and the consumer's identifier, if it has one): what was given up stays given up. Then copy that of its commands; start the component
 /// on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
 /// that were not are carried out there. Commands that arrive in the old store meanwhile are copied by another run, late or not.
 ///

@@ -25,4 +25,6 @@ pub enum PlantedBug {
     OtherConsumersUncounted,
     /// The letters of a group are read by the member that their names belong to.
     LettersByName,
+    /// Letters are read before the position among them is taken over.
+    LettersReadFirst,
 }

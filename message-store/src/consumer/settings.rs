@@ -181,12 +181,17 @@ impl<H: Handler> Consumer<H> {
             pace: Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() },
             ..settings.clone()
         };
-        let letter_positions = match policy {
-            OnFailure::Stop => None,
-            OnFailure::Park | OnFailure::Hold => Some(letter_settings.take_over(store).await?),
+        let take_letters_over = async || match policy {
+            OnFailure::Stop => Ok(None),
+            OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store).await.map(Some),
         };
+        let is_late = pace.planted == Some(PlantedBug::LettersReadFirst);
+        let mut letter_positions = if is_late { None } else { take_letters_over().await? };
         let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.deliveries));
         let set_aside = Arc::new(SetAside::new(letters, failures, member, pace, process, place).await?);
+        if is_late {
+            letter_positions = take_letters_over().await?;
+        }
 
         let companion = match letter_positions {
             None => None,

@@ -29,6 +29,7 @@ pub struct FaultyStore {
     times_out: Mutex<Vec<StreamName>>,
     timed_out: AtomicU32,
     hold: AtomicU32,
+    hold_read: Mutex<Option<Category>>,
     is_held: Notify,
     answers: Notify,
     clock: Mutex<Clock>,
@@ -56,6 +57,7 @@ impl FaultyStore {
             times_out: Mutex::default(),
             timed_out: AtomicU32::new(0),
             hold: AtomicU32::new(0),
+            hold_read: Mutex::default(),
             is_held: Notify::new(),
             answers: Notify::new(),
             clock: Mutex::default(),
@@ -117,12 +119,17 @@ impl FaultyStore {
         self.hold.store(appends, Ordering::SeqCst);
     }
 
-    /// Waits until an append is written and its answer is held.
+    /// The next read of this category that finds nothing more is answered after [`FaultyStore::release_answer`].
+    pub fn hold_a_last_read_of(&self, category: &str) {
+        *lock(&self.hold_read) = Some(Category::new(category).unwrap());
+    }
+
+    /// Waits until an append is written, or a read is made, and its answer is held.
     pub async fn answer_is_held(&self) {
         self.is_held.notified().await;
     }
 
-    /// Answers an append whose answer is held.
+    /// Gives the answer that is held.
     pub fn release_answer(&self) {
         self.answers.notify_one();
     }
@@ -235,6 +242,10 @@ impl MessageStore for FaultyStore {
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
         self.assert_here()?;
         let Batch { messages, looked_through } = self.inner.read_category(category, read).await?;
+        if messages.is_empty() && lock(&self.hold_read).take_if(|held| held == category).is_some() {
+            self.is_held.notify_one();
+            self.answers.notified().await;
+        }
         Ok(Batch { messages: self.all_dated(messages), looked_through })
     }
 

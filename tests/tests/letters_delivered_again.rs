@@ -1,0 +1,372 @@
+//! Letters of which something is decided elsewhere: in another process, in a group of another size, under another policy, in another store.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use message_store::consumer::{Consumer, DeadLetters, OnFailure, PlantedBug as ConsumerBug};
+use message_store::testing::FaultyStore;
+use message_store::{
+    Category, ExpectedVersion, GroupMember, MessageStore, MessageStoreExt as _, NewMessage, StreamName, Transfer,
+    connect,
+};
+use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::marked::{Marked, planted};
+use message_store_tests::on_both_stores;
+
+type Store = Arc<dyn MessageStore>;
+
+/// What an operator does about a letter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Decision {
+    Nothing,
+    Retry,
+    Discard,
+}
+
+/// The first of three deposits fails and is set aside; an operator decides; then the group changes its size, and everything is delivered
+/// again, also from the beginning. What the members say of the messages, and the balance.
+async fn delivered_again(
+    store: &Store,
+    on_failure: OnFailure,
+    decision: Decision,
+    bug: Option<ConsumerBug>,
+) -> (HashMap<&'static str, u64>, u64) {
+    let deposits = send_deposits(store, "account:command", "1", 3).await;
+    let handler = Marked::new(store, None);
+    handler.fail(&deposits[0]);
+    for mut member in handler.start_group(store, on_failure, 1, None).await {
+        member.wait_for(deposits[2].global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+    handler.mend();
+    let letters = group_letters(store);
+    let letter = letters.show(deposits[0].id).await.unwrap().unwrap();
+    match decision {
+        Decision::Nothing => {}
+        Decision::Retry => assert!(letters.retry(&letter).await.unwrap()),
+        Decision::Discard => assert!(letters.discard(&letter, "a bad message").await.unwrap()),
+    }
+    let mut outcomes = HashMap::new();
+    let mut members = handler.start_group(store, on_failure, 2, bug).await;
+    for member in &mut members {
+        member.wait_for(deposits[2].global_position).await.unwrap();
+    }
+    if decision == Decision::Retry {
+        while letters.list().await.unwrap().iter().any(|letter| letter.message.id == deposits[0].id) {
+            tokio::task::yield_now().await;
+        }
+    }
+    while decision != Decision::Nothing && !letters.list().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for member in members {
+        for (outcome, count) in member.stop().await.unwrap().iter() {
+            *outcomes.entry(outcome).or_default() += count;
+        }
+    }
+    (outcomes, balance(store, "1").await)
+}
+
+/// Another member of a group of another size sets a message aside, and an operator gives it up, while this one is busy with the message
+/// before. How often this one carries it out.
+async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
+    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let members = busy.start_group(store, policy, 2, bug).await;
+    let permits = busy.wait_in("1");
+    send_deposits(store, "account:command", "1", 1).await;
+    busy.begun.notified().await;
+    let second = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    other.fail(&second);
+    for mut member in other.start_group(store, OnFailure::Park, 1, None).await {
+        member.wait_for(second.global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+    let letters = group_letters(store);
+    let letter = letters.show(second.id).await.unwrap().unwrap();
+    assert!(letters.discard(&letter, "a bad message").await.unwrap());
+    permits.add_permits(9);
+    for mut member in members {
+        member.wait_for(second.global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+    busy.times_handled(&second)
+}
+
+/// As above, but the message was read, with the one before, when it was given up.
+async fn given_up_after_it_was_read(store: &Store, bug: Option<ConsumerBug>) -> u64 {
+    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let permits = busy.wait_in("1");
+    let [_, second] = &send_deposits(store, "account:command", "1", 2).await[..] else { unreachable!() };
+    let member = GroupMember::new(0, 1).unwrap();
+    let settings = |consumer: Consumer<Marked>| planted(consumer.identifier("g").group(member), bug);
+    let mut reader = busy.start_with(store, OnFailure::Park, settings).await;
+    busy.begun.notified().await;
+    other.fail(second);
+    for mut member in other.start_group(store, OnFailure::Park, 2, None).await {
+        member.wait_for(second.global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+    let letters = group_letters(store);
+    let letter = letters.show(second.id).await.unwrap().unwrap();
+    assert!(letters.discard(&letter, "a bad message").await.unwrap());
+    until_letters_are_read(store, "g+0+1").await;
+    permits.add_permits(9);
+    reader.wait_for(second.global_position).await.unwrap();
+    let _ = reader.stop().await.unwrap();
+    busy.times_handled(second)
+}
+
+/// Waits until this member has been told of all steps of letters that stand, and has saved that.
+async fn until_letters_are_read(store: &Store, member: &str) {
+    let steps = messages_of(store, "account:command+deadLetter+g").await;
+    let last = steps.last().unwrap().global_position;
+    let positions = StreamName::new(format!("account:command+deadLetter+g+position-{member}")).unwrap();
+    loop {
+        let saved = store.last_message(&positions, None).await.unwrap();
+        let position = saved.map(|saved| saved.data.decode::<serde_json::Value>().unwrap()["position"].as_i64());
+        if position.flatten().is_some_and(|position| position >= last.get()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A message was set aside and given up in an old store. Its letter is copied to a new one, in which the consumer has handled more than that
+/// before; then the message itself. How often it is carried out there. Without the mark of the copy the letter seems to be born there.
+async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
+    let old = connect("sqlite::memory:").await.unwrap();
+    let bad = send_deposits(&old, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(&old, None);
+    handler.fail(&bad);
+    let mut consumer = handler.start_group(&old, OnFailure::Park, 1, None).await.remove(0);
+    consumer.wait_for(bad.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    let letter = group_letters(&old).show(bad.id).await.unwrap().unwrap();
+    assert!(group_letters(&old).discard(&letter, "a bad message").await.unwrap());
+
+    let handler = Marked::new(new, None);
+    let others = send_deposits(new, "account:command", "2", 20).await;
+    let mut consumer = handler.start_group(new, OnFailure::Park, 1, None).await.remove(0);
+    consumer.wait_for(others[19].global_position).await.unwrap();
+    let mut transfer = Transfer::new(&*old, &**new);
+    if is_marked {
+        transfer.copy(&Category::new("account:command+deadLetter+g").unwrap(), |_| ()).await.unwrap();
+    } else {
+        for step in messages_of(&old, "account:command+deadLetter+g").await {
+            let unmarked = NewMessage::new(step.message_type, step.data).with_id(step.id);
+            new.append_to(&step.stream, ExpectedVersion::Any, vec![unmarked]).await.unwrap();
+        }
+    }
+    transfer.copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+    let copy = new.message(bad.id).await.unwrap().unwrap();
+    consumer.wait_for(copy.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    balance(new, "1").await
+}
+
+/// A letter holds its entity, and its retry is carried out by a consumer that another one is just taking over from: the new one has
+/// read the letters, and waits for the answer. Whether the entity is released in the new one.
+async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -> bool {
+    let faulty = FaultyStore::new(store);
+    let shared: Store = faulty.clone();
+    let bad = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(store, None);
+    handler.fail(&bad);
+    let mut first = handler.start_group(store, OnFailure::Hold, 1, None).await.remove(0);
+    first.wait_for(bad.global_position).await.unwrap();
+    handler.mend();
+
+    faulty.hold_a_last_read_of("account:command+deadLetter+g");
+    let successor = Marked { decide: Arc::new(member(&shared, None)), ..handler.clone() };
+    let starting = tokio::spawn(async move { successor.start_group(&shared, OnFailure::Hold, 1, bug).await.remove(0) });
+    faulty.answer_is_held().await;
+    let letters = group_letters(store);
+    let letter = letters.show(bad.id).await.unwrap().unwrap();
+    assert!(letters.retry(&letter).await.unwrap());
+    while letters.show(bad.id).await.unwrap().unwrap().is_open() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // With its position saved, or refused.
+    let _ = first.stop().await;
+    faulty.release_answer();
+    let mut second = starting.await.unwrap();
+    let later = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    second.wait_for(later.global_position).await.unwrap();
+    // It may have been put behind the letter, and then follows.
+    let is_released = async {
+        while balance(store, "1").await < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // The one that is not released is told of nothing any more: it has read all steps there are.
+    let never = until_letters_are_read(store, "g+0+1");
+    let is_released = if bug.is_some() {
+        never.await;
+        balance(store, "1").await == 2
+    } else {
+        is_released.await;
+        true
+    };
+    let _ = second.stop().await.unwrap();
+    is_released
+}
+
+/// Entities whose ids are so long that the names of their letters are shortened, in a group: a letter of each is retried. How many
+/// of the messages are carried out.
+async fn carried_out_of_entities_with_long_ids(store: &Store, bug: Option<ConsumerBug>) -> u64 {
+    let handler = Marked::new(store, None);
+    let entities: Vec<String> = (0..6).map(|number| format!("{number}{}", "x".repeat(199))).collect();
+    let mut sent = Vec::new();
+    for entity in &entities {
+        let deposits = send_deposits(store, "account:command", entity, 2).await;
+        handler.fail(&deposits[0]);
+        sent.extend(deposits);
+    }
+    let mut members = handler.start_group(store, OnFailure::Hold, 2, bug).await;
+    for member in &mut members {
+        member.wait_for(sent[11].global_position).await.unwrap();
+    }
+    handler.mend();
+    let letters = group_letters(store);
+    for letter in letters.list().await.unwrap() {
+        assert!(letter.attempts == 0 || letters.retry(&letter).await.unwrap());
+    }
+    for number in 0..2 {
+        if bug.is_none() {
+            while !letters.list().await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        } else {
+            until_letters_are_read(store, &format!("g+{number}+2")).await;
+        }
+    }
+    for member in members {
+        let _ = member.stop().await.unwrap();
+    }
+    let mut balances = 0;
+    for entity in &entities {
+        balances += balance(store, entity).await;
+    }
+    balances
+}
+
+fn group_letters(store: &Store) -> DeadLetters {
+    DeadLetters::of(store, "account:command", Some("g")).unwrap()
+}
+
+on_both_stores! {
+    async fn a_discarded_letter_stays_discarded_when_its_position_is_delivered_again(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Discard, None).await;
+        assert_eq!((outcomes.get("discarded"), balance), (Some(&1), 2), "{outcomes:?}");
+    }
+
+    async fn a_discarded_letter_stays_discarded_also_where_others_were_held_behind_it(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Hold, Decision::Discard, None).await;
+        assert_eq!((outcomes.get("discarded"), balance), (Some(&1), 2), "{outcomes:?}");
+    }
+
+    async fn twin_when_letters_are_not_looked_at_a_discarded_message_is_carried_out(store) {
+        let bug = Some(ConsumerBug::LettersUnread);
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Discard, bug).await;
+        assert_eq!((outcomes.get("discarded"), balance), (None, 3), "{outcomes:?}");
+    }
+
+    async fn a_letter_that_waits_for_an_operator_still_waits_when_its_position_is_delivered_again(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Nothing, None).await;
+        assert_eq!((outcomes.get("parked"), balance), (Some(&1), 2), "{outcomes:?}");
+    }
+
+    async fn what_is_held_is_still_held_when_its_positions_are_delivered_again(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Hold, Decision::Nothing, None).await;
+        assert_eq!((outcomes.get("parked"), balance), (Some(&3), 0), "{outcomes:?}");
+    }
+
+    async fn a_letter_whose_retry_was_asked_for_takes_effect_once_also_when_its_position_is_delivered_again(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Retry, None).await;
+        assert_eq!(balance, 3, "{outcomes:?}");
+    }
+
+    async fn what_is_held_and_retried_takes_effect_once_also_when_its_positions_are_delivered_again(store) {
+        let (outcomes, balance) = delivered_again(&store, OnFailure::Hold, Decision::Retry, None).await;
+        assert_eq!(balance, 3, "{outcomes:?}");
+    }
+
+    async fn messages_before_the_one_that_holds_their_entity_are_not_set_aside_when_they_come_again(store) {
+        let deposits = send_deposits(&store, "account:command", "1", 3).await;
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposits[2]);
+        for size in [1, 2] {
+            for mut member in handler.start_group(&store, OnFailure::Hold, size, None).await {
+                member.wait_for(deposits[2].global_position).await.unwrap();
+                let _ = member.stop().await.unwrap();
+            }
+        }
+        let open = group_letters(&store).list().await.unwrap();
+        assert_eq!(open.iter().map(|letter| letter.message.id).collect::<Vec<_>>(), [deposits[2].id]);
+    }
+
+    async fn what_an_operator_gives_up_by_way_of_another_process_is_not_carried_out_by_this_one(store) {
+        assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Park, None).await, 0);
+    }
+
+    async fn twin_when_letters_are_read_at_the_start_alone_it_is_carried_out(store) {
+        let bug = Some(ConsumerBug::LettersReadAtTheStart);
+        assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Park, bug).await, 1);
+        assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Stop, bug).await, 1);
+    }
+
+    async fn what_was_discarded_stays_so_under_another_policy(store) {
+        let deposits = send_deposits(&store, "account:command", "1", 2).await;
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposits[0]);
+        let mut consumer = handler.start_group(&store, OnFailure::Park, 1, None).await.remove(0);
+        consumer.wait_for(deposits[1].global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letters = group_letters(&store);
+        let letter = letters.list().await.unwrap().remove(0);
+        assert!(letters.discard(&letter, "a bad message").await.unwrap());
+        for mut member in handler.start_group(&store, OnFailure::Stop, 2, None).await {
+            member.wait_for(deposits[1].global_position).await.unwrap();
+        }
+        assert_eq!(balance(&store, "1").await, 1);
+    }
+
+    async fn what_an_operator_gives_up_is_not_carried_out_by_a_consumer_that_stops_on_failures_either(store) {
+        assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Stop, None).await, 0);
+    }
+
+    async fn what_an_operator_gives_up_is_not_carried_out_by_a_consumer_that_has_read_it(store) {
+        assert_eq!(given_up_after_it_was_read(&store, None).await, 0);
+    }
+
+    async fn twin_when_letters_are_read_at_the_start_alone_a_consumer_that_has_read_it_carries_it_out(store) {
+        assert_eq!(given_up_after_it_was_read(&store, Some(ConsumerBug::LettersReadAtTheStart)).await, 1);
+    }
+
+    async fn what_was_given_up_in_an_old_store_is_not_carried_out_in_a_new_one(store) {
+        assert_eq!(carried_out_after_a_move(&store, true).await, 0);
+    }
+
+    async fn twin_when_a_letter_does_not_say_where_it_was_born_its_message_is_carried_out(store) {
+        assert_eq!(carried_out_after_a_move(&store, false).await, 1);
+    }
+
+    async fn an_entity_whose_letter_is_resolved_while_another_consumer_takes_over_is_released_there(store) {
+        assert!(is_released_in_the_successor(&store, None).await);
+    }
+
+    async fn twin_when_letters_are_read_before_their_position_is_taken_over_it_is_held_for_ever(store) {
+        assert!(!is_released_in_the_successor(&store, Some(ConsumerBug::LettersReadFirst)).await);
+    }
+
+    async fn entities_with_long_ids_are_released_in_a_group(store) {
+        assert_eq!(carried_out_of_entities_with_long_ids(&store, None).await, 12);
+    }
+
+    async fn twin_when_letters_go_by_their_own_names_some_are_held_for_ever(store) {
+        let carried_out = carried_out_of_entities_with_long_ids(&store, Some(ConsumerBug::LettersByName)).await;
+        assert!(carried_out < 12, "{carried_out}");
+    }
+}
