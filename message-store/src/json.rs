@@ -47,6 +47,12 @@ impl Json {
         Self::known_to_be_json(serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?)
     }
 
+    /// As [`Json::encode`], of a value whose every part a store has held before.
+    pub(crate) fn encode_stored<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        Ok(Self::trusted(text.into()))
+    }
+
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
         Self::known_to_be_json(String::from(Box::<str>::from(raw)))
     }

@@ -14,7 +14,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::idempotence::{Sequence, places_of};
+use crate::idempotence::{Sequence, Stamped, places_of};
 use crate::{GlobalPosition, Json, Message, Position, Result, StoreId, StreamName};
 
 /// The key that what the toolkit adds stands under.
@@ -46,8 +46,8 @@ pub struct Metadata {
     pub traceparent: Option<String>,
     /// W3C trace state, carried on.
     pub tracestate: Option<String>,
-    /// The sequence of the message that this one was written for. The runtime stamps it.
-    pub sequence: Option<Sequence>,
+    /// The sequence of the message that this one was written for. The runtime stamps it; [`Metadata::cause`] reads it.
+    pub sequence: Option<Stamped>,
     /// The name of the handler that wrote this message. The runtime stamps it.
     pub handler: Option<String>,
     /// The type of the command whose intent this message reserves, in one step with the command's events.
@@ -157,7 +157,7 @@ impl Metadata {
             }
         }
         // Where earlier versions wrote them.
-        metadata.sequence = metadata.sequence.or_else(|| reader.take("sequence"));
+        metadata.sequence = metadata.sequence.or_else(|| reader.take::<Sequence>("sequence").map(Stamped::from));
         metadata.origin = metadata.origin.or_else(|| reader.take("origin"));
         metadata.other = reader.rest();
         metadata
@@ -195,13 +195,11 @@ impl Metadata {
     /// The sequence of the message that caused this one: our stamp, or what Eventide's causation fields imply in the store where the
     /// message with this metadata was born, which is `here` unless it is a copy.
     pub fn cause(&self, here: StoreId) -> Option<Sequence> {
-        if self.sequence.is_some() {
-            return self.sequence.clone();
-        }
         let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
-        let stream = self.causation_message_stream_name.as_deref()?;
-        let category = StreamName::from_database(stream).category();
-        Some(Sequence::new(home, category, self.causation_message_global_position?))
+        let stream = self.causation_message_stream_name.as_deref();
+        let category = stream.map(|stream| StreamName::from_database(stream).category());
+        let implied = || self.causation_message_global_position.map(Stamped::Here);
+        self.sequence.clone().or_else(implied)?.resolve(home, category)
     }
 
     /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too. Positions of two stores
@@ -327,7 +325,7 @@ mod tests {
             ),
             (r#"{"traceparent":1,"tracestate":{}}"#, &["traceparent", "tracestate"]),
             (r#"{"messageStore":"mine","amount":12345678901234567890.10}"#, &["messageStore"]),
-            (r#"{"messageStore":{"sequence":7,"origin":[],"later":true}}"#, &["sequence", "origin"]),
+            (r#"{"messageStore":{"sequence":"7","origin":[],"later":true}}"#, &["sequence", "origin"]),
             ("[1,2]", &["metadata"]),
             ("\"text\"", &["metadata"]),
         ] {
@@ -353,8 +351,8 @@ mod tests {
                 "{text:?}"
             );
         }
-        let twice = read(r#"{"messageStore":{"displaced":"theirs","sequence":7}}"#).to_json().unwrap();
-        assert_eq!(twice.text(), r#"{"messageStore":{"displaced":{"displaced":"theirs","sequence":7}}}"#);
+        let twice = read(r#"{"messageStore":{"displaced":"theirs","sequence":"7"}}"#).to_json().unwrap();
+        assert_eq!(twice.text(), r#"{"messageStore":{"displaced":{"displaced":"theirs","sequence":"7"}}}"#);
     }
 
     #[test]
@@ -362,8 +360,8 @@ mod tests {
         let sequence =
             r#"{"storeId":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff","category":"account:command","globalPosition":7}"#;
         let before = read(&format!(r#"{{"sequence":{sequence},"origin":{sequence}}}"#));
-        assert_eq!(before.sequence.as_ref().unwrap().global_position, GlobalPosition::new(7));
-        assert_eq!(before.origin, before.sequence);
+        assert_eq!(before.origin.as_ref().unwrap().global_position, GlobalPosition::new(7));
+        assert_eq!(before.sequence, before.origin.clone().map(Stamped::from));
         let now = before.to_json().unwrap();
         assert!(now.same_as(
             &Json::parse(format!(r#"{{"messageStore":{{"sequence":{sequence},"origin":{sequence}}}}}"#)).unwrap()

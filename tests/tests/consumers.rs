@@ -493,7 +493,7 @@ on_both_stores! {
         assert_eq!(mail.len(), 2);
         let metadata = mail[0].decode_metadata();
         assert!(metadata.follows(&deposit, store.store_id()));
-        assert_eq!(metadata.sequence, Some(deposit.sequence(store.store_id())));
+        assert_eq!(metadata.cause(store.store_id()), Some(deposit.sequence(store.store_id())));
     }
 
     async fn the_start_up_sheet_says_what_is_read_by_whom_and_from_where(store) {

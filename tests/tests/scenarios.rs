@@ -252,7 +252,7 @@ on_both_stores! {
             let _ = member.handle(message).await.unwrap();
         }
         for event in messages_of(&store, "account").await {
-            let stamp = event.decode_metadata().sequence.unwrap();
+            let stamp = event.decode_metadata().cause(store.store_id()).unwrap();
             assert!(event.global_position > stamp.global_position);
             let entity = member.entities().fetch("1").await.unwrap();
             assert!(!entity.sequences.is_new("account", &stamp));

@@ -8,7 +8,10 @@ use super::stamp::{Stamp, field, with_fields};
 use crate::command::{Decider, PlantedBug};
 use crate::entity::Entity;
 use crate::idempotence::{Reservation, Sequence, derived_id};
-use crate::{Append, Error, GlobalPosition, Message, MessageId, MessageStore, NewMessage, Result, StoreId, StreamName};
+use crate::variant::{decode, encode_unchecked};
+use crate::{
+    Append, Error, GlobalPosition, Json, Message, MessageId, MessageStore, NewMessage, Result, StoreId, StreamName,
+};
 
 pub(super) struct Case<'a> {
     pub(super) message: Cow<'a, Message>,
@@ -23,6 +26,8 @@ pub(super) struct Case<'a> {
 pub(super) struct Prepared<E> {
     /// Reservation and events: one step.
     pub(super) appends: Vec<Append>,
+    /// The first event's id.
+    pub(super) first: MessageId,
     /// The events as they will be read, where the runtime adds to them.
     pub(super) read_back: Option<Vec<E>>,
 }
@@ -53,7 +58,7 @@ impl Case<'_> {
         entity: &Entity<D>,
         planted: Option<PlantedBug>,
     ) -> Result<Prepared<D::Event>> {
-        let stamp = Stamp::new(&self.message, &self.sequence, D::NAME, "")?;
+        let stamp = Stamp::new(&self.message, store.store_id(), D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
         let mut added = Vec::new();
         if let Some(name) = D::SEQUENCE_FIELD {
@@ -62,15 +67,17 @@ impl Case<'_> {
         if let Some(name) = D::PROCESSED_TIME_FIELD {
             added.push(field(name, &now())?);
         }
+        let mut first = None;
         let mut read_back = (!added.is_empty()).then(Vec::new);
         let added = added.join(",");
         for (index, event) in events.iter().enumerate() {
-            let mut message = NewMessage::from_variant(event)?;
+            let (message_type, mut data) = encode_unchecked(event)?;
             if !added.is_empty() {
-                message.data = with_fields(&message.data, &added)?;
+                data = with_fields(data, &added)?;
             }
+            let mut message = NewMessage::new(message_type, Json::known_to_be_json(data)?);
             if let Some(read_back) = &mut read_back {
-                let event = crate::variant::decode(&message.message_type, &message.data)
+                let event = decode(&message.message_type, &message.data)
                     .map_err(|error| Error::invalid("event", format!("it cannot be read back: {error}")))?;
                 read_back.extend(event);
             }
@@ -78,10 +85,12 @@ impl Case<'_> {
             if planted == Some(PlantedBug::NoSequences) {
                 message.id = MessageId::random();
             }
+            first.get_or_insert(message.id);
             append = append.message(message);
         }
         let reservation = self.reservation.as_ref().map(|reservation| reservation.append(store)).transpose()?;
-        Ok(Prepared { appends: reservation.into_iter().chain([append]).collect(), read_back })
+        let first = first.unwrap_or_else(|| self.first_id::<D>());
+        Ok(Prepared { appends: reservation.into_iter().chain([append]).collect(), first, read_back })
     }
 
     /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind

@@ -56,8 +56,7 @@ impl<'a> Context<'a> {
     pub async fn write(&self, name: &str, appends: impl Into<Vec<Append>> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
         let is_second_try = write.before == Some(Stand::Unanswered);
-        let sequence = self.message.sequence(self.store.store_id());
-        let stamp = Stamp::new(self.message, &sequence, self.handler, name)?;
+        let stamp = Stamp::new(self.message, self.store.store_id(), self.handler, name)?;
         let mut appends: Vec<Append> = appends.into();
         for Append { stream, messages, .. } in &mut appends {
             let stamped = messages.drain(..).enumerate().map(|(index, message)| stamp.put_on(message, stream, index));

@@ -27,8 +27,8 @@ use crate::command::{Context, Decider, Handler, PlantedBug};
 use crate::entity::{Entity, EntityStore, Known, Projection};
 use crate::idempotence::{Holder, Outcome, Reservation, places_of, stamp_of};
 use crate::{
-    Appended, Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, Source, StreamName,
-    Written,
+    Appended, Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, Source,
+    StreamName, Written,
 };
 
 /// Carries out the commands of an entity, each exactly once.
@@ -141,10 +141,12 @@ impl<D: Decider> Decide<D> {
                 }
                 continue;
             }
-            let Prepared { appends, read_back } = case.appends(&**self.store(), &events, &entity, self.planted)?;
+            let Prepared { appends, first, read_back } =
+                case.appends(&**self.store(), &events, &entity, self.planted)?;
             let failure = match self.store().append_in(history, appends).await {
                 Ok(appended) if !appended.already_written => {
-                    if let Some(entity) = next(&entity, read_back.as_deref().unwrap_or(&events), &appended, &case) {
+                    let events_read = read_back.as_deref().unwrap_or(&events);
+                    if let Some(entity) = next(&entity, events_read, first, &appended, &case) {
                         self.entities.remember(&case.stream, &Known { entity: Arc::new(entity), history });
                     }
                     return Ok(learned.repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
@@ -280,11 +282,12 @@ fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
     )
 }
 
-/// The entity as it is after its events were appended: a copy, complete before anyone sees it. `None` when the events do not stand right
+/// The entity as it is after its events, the first of which has this id, were appended: a copy, complete before anyone sees it. `None` when the events do not stand right
 /// behind it: they were written by an earlier try whose answer was lost, and others may have written between.
 fn next<D: Decider>(
     entity: &Entity<D>,
     events: &[D::Event],
+    id: MessageId,
     appended: &Appended,
     case: &Case<'_>,
 ) -> Option<Entity<D>> {
@@ -297,7 +300,7 @@ fn next<D: Decider>(
     for event in events {
         next.state.apply(event);
     }
-    let (id, stream) = (case.first_id::<D>(), case.stream.clone());
+    let stream = case.stream.clone();
     next.remember(Some(D::NAME), &case.sequence, &MessageRef { id, stream, position, global_position });
     let last = written.last()?;
     next.note_last(last.position, last.global_position);

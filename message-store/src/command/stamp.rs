@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::idempotence::{Sequence, derived_id};
-use crate::{Error, Json, Message, MessageId, Metadata, NewMessage, Result, StreamName};
+use crate::idempotence::{Stamped, derived_id};
+use crate::{Error, Json, Message, MessageId, Metadata, NewMessage, Result, StoreId, StreamName};
 
 /// Stamps the messages that a handler writes for one message.
 pub(crate) struct Stamp<'a> {
@@ -15,11 +15,13 @@ pub(crate) struct Stamp<'a> {
 }
 
 impl<'a> Stamp<'a> {
-    pub(crate) fn new(cause: &Message, sequence: &Sequence, handler: &'a str, write: &'a str) -> Result<Self> {
+    /// For a cause that was read in the store `here`.
+    pub(crate) fn new(cause: &Message, here: StoreId, handler: &'a str, write: &'a str) -> Result<Self> {
         let mut metadata = Metadata::follow(cause);
-        metadata.sequence = Some(sequence.clone());
+        metadata.sequence = Some(Stamped::new(&cause.sequence(here), here, &cause.category()));
         metadata.handler = Some(handler.to_owned());
-        Ok(Self { cause: cause.id, handler, write, metadata: metadata.to_json()? })
+        // What follows the cause was read from the store.
+        Ok(Self { cause: cause.id, handler, write, metadata: Json::encode_stored(&metadata)? })
     }
 
     /// The message as number `index` of those written to `stream` for the cause. What its metadata said is replaced.
@@ -54,17 +56,19 @@ pub(crate) fn field(name: &str, value: &impl Serialize) -> Result<String> {
     Ok(format!("{name}:{value}"))
 }
 
-/// The data with these fields more, in the last places: one or more of [`field`], with commas between them.
-pub(crate) fn with_fields(data: &Json, fields: &str) -> Result<Json> {
-    match data.as_str() {
-        None | Some("{}") => Json::known_to_be_json(format!("{{{fields}}}")),
-        Some(object) => match object.strip_suffix('}') {
-            Some(open) => Json::known_to_be_json(format!("{open},{fields}}}")),
-            None => {
-                Err(Error::invalid("event", format!("its data must be an object to carry `{fields}`, not {object}")))
-            }
-        },
+/// The data, a JSON text, with these fields more, in the last places: one or more of [`field`], with commas between them.
+pub(crate) fn with_fields(mut data: String, fields: &str) -> Result<String> {
+    if data == "null" || data == "{}" {
+        return Ok(format!("{{{fields}}}"));
     }
+    if data.pop() != Some('}') {
+        return Err(Error::invalid("event", format!("its data must be an object to carry `{fields}`")));
+    }
+    data.reserve(fields.len() + 2);
+    data.push(',');
+    data.push_str(fields);
+    data.push('}');
+    Ok(data)
 }
 
 #[cfg(test)]
@@ -78,10 +82,12 @@ mod tests {
             ("null", r#"{"sequence":7,"time":"t"}"#),
             ("{}", r#"{"sequence":7,"time":"t"}"#),
             (r#"{"a":{}}"#, r#"{"a":{},"sequence":7,"time":"t"}"#),
+            // Of equal keys the last counts.
             (r#"{"sequence":1}"#, r#"{"sequence":7,"time":"t"}"#),
         ] {
-            assert_eq!(with_fields(&Json::parse(data).unwrap(), &fields).unwrap().text(), expected);
+            let with = Json::parse(with_fields(data.to_owned(), &fields).unwrap()).unwrap();
+            assert_eq!(with.text(), expected);
         }
-        assert!(with_fields(&Json::parse("[1]").unwrap(), &fields).is_err());
+        assert!(with_fields("[1]".to_owned(), &fields).is_err());
     }
 }

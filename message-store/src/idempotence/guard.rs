@@ -92,6 +92,9 @@ pub enum Guarded<R> {
 }
 
 /// Guards calls to one other side.
+///
+/// It cannot stop a process that is halted after its look at the database's clock and goes on after its lease has ended: that process still
+/// calls. Give [`External::call`]'s key to the other side if it takes one.
 pub struct Guard<X> {
     store: Arc<dyn MessageStore>,
     category: Category,

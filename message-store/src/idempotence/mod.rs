@@ -23,6 +23,7 @@ mod outcome;
 mod recent;
 mod reservation;
 mod sequence;
+mod stamped;
 mod window;
 
 #[cfg(feature = "testing")]
@@ -45,4 +46,5 @@ pub(crate) use reservation::{Holder, cause_of};
 pub use reservation::{RESERVED, Reservation, reserve};
 pub use sequence::{Mark, Origin, Sequence, Sequences};
 pub(crate) use sequence::{place_of, places_of, sequence_of, stamp_of};
+pub use stamped::Stamped;
 pub use window::Window;

@@ -9,9 +9,9 @@
 //! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the category takes for a command;
 //! and where a first hop has written a copy of the command, the copy is carried out in its place, so that the second hop finds it done.
 
-use crate::idempotence::{Intent, Outcome, derived_id};
+use crate::idempotence::{Intent, Outcome, Stamped, derived_id};
 use crate::{
-    Append, Error, ExpectedVersion, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Position,
+    Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Position,
     Result, StreamName, StreamRead,
 };
 
@@ -76,13 +76,15 @@ impl<'a> Reservation<'a> {
 
     fn metadata(&self, store: &dyn MessageStore) -> Metadata {
         let mut metadata = Metadata::follow(self.message);
-        metadata.sequence = Some(self.message.sequence(store.store_id()));
+        let (sequence, here) = (self.message.sequence(store.store_id()), store.store_id());
+        metadata.sequence = Some(Stamped::new(&sequence, here, &self.message.category()));
         metadata
     }
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
-        let message =
-            NewMessage::new(message_type, self.message.data.clone()).with_id(self.id).with_metadata(metadata)?;
+        // What follows the message, and its data, were read from the store.
+        let (data, metadata) = (self.message.data.clone(), Json::encode_stored(metadata)?);
+        let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
         Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(message))
     }
 

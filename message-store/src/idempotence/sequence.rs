@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::idempotence::Stamped;
 use crate::{Category, GlobalPosition, Message, Metadata, StoreId, StreamName};
 
 /// Where positions are counted: a category of a store.
@@ -131,7 +132,7 @@ struct Provenance<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Own {
-    sequence: Option<Sequence>,
+    sequence: Option<Stamped>,
     origin: Option<Sequence>,
     handler: Option<String>,
 }
@@ -154,7 +155,7 @@ fn told_strictly(text: &str) -> Option<Told> {
         Some(own) => serde_json::from_str(own.get()).ok().filter(|_| is_object(own.get()))?,
         None => Own::default(),
     };
-    own.sequence = own.sequence.or(provenance.sequence);
+    own.sequence = own.sequence.or(provenance.sequence.map(Stamped::from));
     own.origin = own.origin.or(provenance.origin);
     let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
     Some(Told { own, causation, is_unread: false })
@@ -194,14 +195,16 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) 
     let Told { own, causation, is_unread } = told(event);
     let birth = own.origin.as_ref().map(|birth| (birth.origin.store_id, birth.global_position));
     let (home, born_at) = birth.unwrap_or((here, event.global_position));
-    let stamp = match (own.sequence, causation) {
-        (Some(sequence), _) => Stamp { sequence, handler: own.handler },
-        (None, Some((stream, position))) => {
-            let category = StreamName::from_database(&stream).category();
-            Stamp { sequence: Sequence::new(home, category, position), handler: None }
-        }
+    let (cause, position) = causation.unzip();
+    // A sequence that the causation implies is another toolkit's stamp.
+    let (stamped, handler) = match (own.sequence, position) {
+        (Some(stamped), _) => (stamped, own.handler),
+        (None, Some(position)) => (Stamped::Here(position), None),
         (None, None) => return (None, is_unread),
     };
+    let category = cause.map(|stream| StreamName::from_database(&stream).category());
+    let Some(sequence) = stamped.resolve(home, category) else { return (None, true) };
+    let stamp = Stamp { sequence, handler };
     // A mark above everything that was given out would make every later command a late one.
     if stamp.sequence.origin.store_id == home && stamp.sequence.global_position >= born_at {
         return (None, true);

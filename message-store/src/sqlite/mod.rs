@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::idempotence::{Claim, Hold, Holds, Seen, until_free};
@@ -142,16 +143,23 @@ impl Place {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(64);
+    prepare_once(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL loses acknowledged commits when the power goes.
     connection.pragma_update(None, "synchronous", "FULL")
+}
+
+/// Statements are prepared once, and stay so, whatever their parameters say: else SQLite plans most of them anew at each use.
+fn prepare_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn open_to_read(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(backend("opening the SQLite file to read"))?;
     connection.busy_timeout(BUSY_WAIT).map_err(backend("opening the SQLite file to read"))?;
+    prepare_once(&connection).map_err(backend("opening the SQLite file to read"))?;
     Ok(connection)
 }
 

@@ -4,27 +4,29 @@
 //! the part of a deserializer that already knows which variant comes. So an error still names the field and the column,
 //! and a type the enum does not have is told apart from a known type with bad data.
 
+mod capture;
+
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 
 use crate::{Error, Json, Result};
+use capture::Capture;
 
 /// Type and data of an enum's value.
 pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {
-    let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-    let not_a_variant = || Error::invalid("message", format!("it must be an enum variant, not {text}"));
-    if text.starts_with('"') {
-        // A variant without fields is its name alone.
-        return Ok((serde_json::from_str(&text).map_err(|_| not_a_variant())?, Json::NULL));
-    }
-    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(|_| not_a_variant())?;
-    match members.pop_first() {
-        Some((name, data)) if members.is_empty() => Ok((name, Json::from_raw(data)?)),
-        _ => Err(not_a_variant()),
-    }
+    let (name, data) = encode_unchecked(value)?;
+    Ok((name.to_owned(), Json::known_to_be_json(data)?))
+}
+
+/// As [`encode`]; whether a store can hold the data is still to be checked.
+pub(crate) fn encode_unchecked<E: Serialize>(value: &E) -> Result<(&'static str, String)> {
+    let mut data = Vec::with_capacity(128);
+    let name = value
+        .serialize(Capture(&mut serde_json::Serializer::new(&mut data)))
+        .map_err(|error| Error::invalid("message", error.to_string()))?;
+    let data = String::from_utf8(data).map_err(|error| Error::invalid("message", error.to_string()))?;
+    Ok((name, data))
 }
 
 /// The variant named `message_type` with `data` as its fields, if `E` has it.
@@ -142,6 +144,8 @@ impl<'de> Deserializer<'de> for Names<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use serde::Deserialize;
 
@@ -188,8 +192,10 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_variant_is_refused() {
-        let error = encode(&BTreeMap::from([("a", 1), ("b", 2)])).unwrap_err().to_string();
+        let error = encode(&BTreeMap::from([("a", 1)])).unwrap_err().to_string();
         assert!(error.contains("enum variant"), "{error}");
         assert!(encode(&7).is_err());
+        assert!(encode(&RawValueText { to: "Rome".into() }).is_err());
+        assert_eq!(encode(&Some(Event::Closed)).unwrap().0, "Closed");
     }
 }
