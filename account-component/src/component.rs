@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use message_store::command::Decide;
 use message_store::consumer::Consumer;
+use message_store::handling::Decide;
 use message_store::{Category, MessageStore, Result, StreamName};
 
 use crate::Account;

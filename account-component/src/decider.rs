@@ -3,8 +3,8 @@
 //! Nothing here loads, stamps, retries or asks whether a command came before: the runtime does. What the rules have to say
 //! about repeats is which messages want the same thing done once ([`Decider::intent`]).
 
-use message_store::command::Decider;
-use message_store::idempotence::Intent;
+use message_store::handling::Decider;
+use message_store::intents::Intent;
 
 use crate::messages::{MAX_ACCOUNT_ID_BYTES, MAX_ID_BYTES};
 use crate::{Account, Command, Event, Reason};

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use account_component::{Account, Command, Event, Money};
-//! use message_store::command::Decider as _;
+//! use message_store::handling::Decider as _;
 //!
 //! let time = "2026-01-01T00:00:00Z".parse()?;
 //! let withdraw = Command::Withdraw {

@@ -3,46 +3,57 @@
 // Some things serve one backend only.
 #![cfg_attr(not(all(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 
-mod append;
 mod canonical;
+mod derived_id;
 mod error;
 mod expected_version;
 mod hash;
 mod json;
+mod key;
 mod limits;
 mod message;
 mod metadata;
+mod outcome;
 mod position;
-mod read;
-mod store;
+mod sequence;
+mod stamped;
 mod store_id;
 mod stream_name;
-mod transfer;
 mod variant;
-mod wake_up;
 
-pub mod command;
-pub mod consumer;
-pub mod entity;
-pub mod idempotence;
+pub mod store;
+
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+
+mod open;
+
+pub mod consumer;
+pub mod entity;
+pub mod handling;
+pub mod intents;
+pub mod operations;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use append::{Append, Appended, Written};
+pub use derived_id::derived_id;
 pub use error::{Error, Result, Source, chain};
 pub use expected_version::ExpectedVersion;
 pub use json::{Json, MAX_JSON_DEPTH};
+pub use key::{Key, MAX_KEY_BYTES};
 pub use limits::{Limits, MAX_MESSAGE_TYPE_BYTES};
 pub use message::{Message, MessageId, MessageRef, NewMessage};
 pub use metadata::Metadata;
+pub use open::connect;
+pub use outcome::Outcome;
 pub use position::{GlobalPosition, Position, Version};
-pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
-pub use store::{History, MessageStore, MessageStoreExt, connect};
+pub use sequence::{Origin, Sequence};
+pub use stamped::Stamped;
+pub use store::{
+    Append, Appended, Batch, DEFAULT_BATCH, Filter, GroupMember, History, MessageStore, MessageStoreExt, Read,
+    StreamRead, WakeUp, Written,
+};
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
-pub use transfer::{Copied, Transfer};
-pub use wake_up::WakeUp;

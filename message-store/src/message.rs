@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::idempotence::Sequence;
-use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, StoreId, StreamName};
+use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName};
 
 /// The identity of a message: one message has it, in every store, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,7 +153,7 @@ impl Message {
     /// The message's birth certificate: its origin and its position there. A copy carries it in its metadata; any other
     /// message was born where it was read, in the store `here`.
     pub fn sequence(&self, here: StoreId) -> Sequence {
-        crate::idempotence::sequence_of(self, here)
+        crate::sequence::sequence_of(self, here)
     }
 
     /// The category of the message's stream.

@@ -14,8 +14,8 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::idempotence::{Sequence, Stamped, places_of};
-use crate::{GlobalPosition, Json, Message, Position, Result, StoreId, StreamName};
+use crate::sequence::places_of;
+use crate::{GlobalPosition, Json, Message, Position, Result, Sequence, Stamped, StoreId, StreamName};
 
 /// The key that what the toolkit adds stands under.
 pub(crate) const OWN_KEY: &str = "messageStore";

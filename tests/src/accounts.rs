@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use message_store::command::{Decide, Decider, PlantedBug};
 use message_store::entity::Projection;
-use message_store::idempotence::Intent;
+use message_store::handling::{Decide, Decider, PlantedBug};
+use message_store::intents::Intent;
 use message_store::{
     Category, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName, connect,
 };

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod cutting_proxy;
 pub mod expire;
+pub mod imports;
 pub mod marked;
 pub mod message_db;
 pub mod payment_api;

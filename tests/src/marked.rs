@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use message_store::command::{Context, Decide, Handler, PlantedBug};
 use message_store::consumer::{Consumer, OnFailure, PlantedBug as ConsumerBug, Process, Running};
-use message_store::idempotence::Outcome;
-use message_store::{GroupMember, Message, MessageId, MessageStore, Source};
+use message_store::handling::{Context, Decide, Handler, PlantedBug};
+use message_store::{GroupMember, Message, MessageId, MessageStore, Outcome, Source};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::accounts::{Account, member};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use message_store::command::PlantedBug;
+use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
 use message_store::{Error, MessageStore, NewMessage, StreamName};
 use message_store_tests::accounts::{Command, balance, member, messages_of};

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::command::{Context, Handler};
 use message_store::consumer::{Consumer, PlantedBug};
-use message_store::idempotence::Outcome;
+use message_store::handling::{Context, Handler};
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName, connect};
+use message_store::{
+    Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName, connect,
+};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;

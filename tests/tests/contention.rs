@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
 use message_store::consumer::Consumer;
-use message_store::idempotence::Outcome;
+use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, Message, MessageStore, NewMessage, Result, StreamName};
+use message_store::{Append, Error, Message, MessageStore, NewMessage, Outcome, Result, StreamName};
 use message_store_tests::accounts::{Event, balance, member, send_deposits};
 use message_store_tests::on_both_stores;
 

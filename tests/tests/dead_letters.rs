@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
 use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug};
-use message_store::idempotence::Outcome;
+use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
-use message_store::{Error, MessageId, MessageStore};
+use message_store::{Error, MessageId, MessageStore, Outcome};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::marked::{Marked, planted};
 use message_store_tests::on_both_stores;

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use message_store::command::{Context, Decide, Decider, Handler};
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::idempotence::{Intent, Outcome};
+use message_store::handling::{Context, Decide, Decider, Handler};
+use message_store::intents::Intent;
 use message_store::{
-    Append, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Source, StreamName,
+    Append, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, Source, StreamName,
 };
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;

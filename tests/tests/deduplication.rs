@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use message_store::idempotence::{Answer, DEFAULT_SWEEP, Key, Once, Window};
+use message_store::intents::{Answer, DEFAULT_SWEEP, Once};
+use message_store::store::Window;
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, Json, MessageStore, NewMessage, Position, StreamName, Version, connect};
+use message_store::{Append, Error, Json, Key, MessageStore, NewMessage, Position, StreamName, Version, connect};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::expire::AgeingStore;
 use tokio::sync::{Barrier, Notify};

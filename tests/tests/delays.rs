@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use message_store::idempotence::{DelayBuffer, DelayBug, Delayed, Keep, Key};
+use message_store::handling::{DelayBuffer, DelayBug, Delayed, Keep};
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, ExpectedVersion, Json, MessageStore, NewMessage, StreamName, Version};
+use message_store::{Append, Error, ExpectedVersion, Json, Key, MessageStore, NewMessage, StreamName, Version};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 

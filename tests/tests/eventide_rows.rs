@@ -2,8 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::consumer::Consumer;
-use message_store::idempotence::Outcome;
-use message_store::{Category, Filter, GlobalPosition, Position, Read, StreamName, connect};
+use message_store::{Category, Filter, GlobalPosition, Outcome, Position, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::postgres::TestDatabase;
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use message_store::consumer::{Consumer, DeadLetters, OnFailure};
-use message_store::idempotence::Intent;
-use message_store::{Category, Error, MessageId, MessageStore, Transfer};
+use message_store::intents::Intent;
+use message_store::operations::Transfer;
+use message_store::{Category, Error, MessageId, MessageStore};
 use message_store_tests::accounts::{Command, member, messages_of, send, sqlite};
 use message_store_tests::on_both_stores;
 

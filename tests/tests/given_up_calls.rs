@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use message_store::idempotence::{Claim, Key, Window};
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, Transaction, View};
+use message_store::store::{Claim, Window};
 use message_store::{
-    Append, Category, Json, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
+    Append, Category, Json, Key, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
 };
 use message_store_tests::postgres::TestDatabase;
 use tokio::task::JoinHandle;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::idempotence::{CallError, External, Found, Guard, GuardBug, Guarded, Key};
+use message_store::handling::{CallError, External, Found, Guard, GuardBug, Guarded};
 use message_store::testing::FaultyStore;
-use message_store::{Error, MessageStore, Source};
+use message_store::{Error, Key, MessageStore, Source};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 use message_store_tests::payment_api::{Fate, Provider, http};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use message_store::consumer::{Consumer, DeadLetters, OnFailure, PlantedBug as ConsumerBug};
+use message_store::operations::Transfer;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Category, ExpectedVersion, GroupMember, MessageStore, MessageStoreExt as _, NewMessage, StreamName, Transfer,
-    connect,
+    Category, ExpectedVersion, GroupMember, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::marked::{Marked, planted};

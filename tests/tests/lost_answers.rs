@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use message_store::idempotence::{Answer, Key, Once};
+use message_store::intents::{Answer, Once};
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Appended, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName, StreamRead,
+    Append, Appended, Error, Json, Key, MessageStore, MessageStoreExt as _, NewMessage, StreamName, StreamRead,
 };
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::on_both_stores;

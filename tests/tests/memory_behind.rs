@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use message_store::command::{Decide, Decider, PlantedBug};
 use message_store::entity::Projection;
-use message_store::idempotence::{Intent, Outcome};
+use message_store::handling::{Decide, Decider, PlantedBug};
+use message_store::intents::Intent;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
+    Append, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamName,
+    connect,
 };
 use message_store_tests::accounts::messages_of;
 use message_store_tests::expire::AgeingStore;

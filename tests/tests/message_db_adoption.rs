@@ -41,7 +41,7 @@ async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
     let report = check(database.url()).await.unwrap();
     assert_eq!(report.installation, Installation::MessageDb);
     let said = report.to_string();
-    for problem in ["migrate --adopt", "append_messages", "horizon()", "INSERT into the table"] {
+    for problem in ["message-store migrate --adopt", "append_messages", "horizon()", "INSERT into the table"] {
         assert!(said.contains(problem), "{said} should name {problem}");
     }
     assert!(said.contains("ok       table messages"), "{said}");

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
 use message_store::consumer::Consumer;
-use message_store::idempotence::Outcome;
+use message_store::handling::PlantedBug;
+use message_store::operations::Transfer;
 use message_store::{
-    Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
-    StreamName, Transfer, connect,
+    Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage, Outcome,
+    StreamName, connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, postgres, send_deposits, sqlite};
 use message_store_tests::expire::AgeingStore;

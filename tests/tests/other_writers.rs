@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
 use message_store::consumer::Consumer;
-use message_store::idempotence::{Intent, Outcome, RESERVED, reserve};
+use message_store::handling::PlantedBug;
+use message_store::intents::{Intent, RESERVED, reserve};
+use message_store::operations::Transfer;
 use message_store::{
-    Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, StreamName,
-    Transfer, connect,
+    Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
+    StreamName, connect,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, send, sqlite};
 use message_store_tests::expire::AgeingStore;
@@ -52,8 +53,8 @@ async fn put(store: &Store, stream: &str, message_type: &str, data: &str, metada
 
 /// An account whose events show their sequence, as Eventide's do.
 mod shown {
-    use message_store::command::Decider;
     use message_store::entity::Projection;
+    use message_store::handling::Decider;
     use serde::{Deserialize, Serialize};
 
     use super::{Message, Store, put};
@@ -227,7 +228,7 @@ on_both_stores! {
         );
         put(&store, "shown-1", "Deposited", "{}", &cause).await;
         for command in [&second, &first] {
-            let _ = message_store::command::Decide::<shown::Account>::new(&store).handle(command).await.unwrap();
+            let _ = message_store::handling::Decide::<shown::Account>::new(&store).handle(command).await.unwrap();
             let event = store.last_message(&StreamName::new("shown-1").unwrap(), None).await.unwrap().unwrap();
             let shown: serde_json::Value = event.data.decode().unwrap();
             assert_eq!(shown["sequence"], serde_json::json!(copy.global_position.get()));

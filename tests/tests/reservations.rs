@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
 use message_store::consumer::Consumer;
-use message_store::idempotence::{Intent, Outcome, reserve};
-use message_store::{Message, MessageStore};
+use message_store::handling::PlantedBug;
+use message_store::intents::{Intent, reserve};
+use message_store::{Message, MessageStore, Outcome};
 use message_store_tests::accounts::{Command, balance, member, messages_of, send};
 use message_store_tests::on_both_stores;
 

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use message_store::command::{Context, Decide, Decider, Handler};
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::idempotence::{Intent, Outcome, Reservation, reserve};
+use message_store::handling::{Context, Decide, Decider, Handler};
+use message_store::intents::{Intent, Reservation, reserve};
 use message_store::testing::FaultyStore;
 use message_store::{
     ExpectedVersion, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
-    Source, StreamName,
+    Outcome, Source, StreamName,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, send, send_deposits};
 use message_store_tests::on_both_stores;

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use message_store::command::PlantedBug;
-use message_store::idempotence::{Outcome, Sequence};
+use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
 use message_store::{
     Category, Error, ExpectedVersion, GlobalPosition, Json, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
-    Position, StoreId, StreamName,
+    Outcome, Position, Sequence, StoreId, StreamName,
 };
 use message_store_tests::accounts::{Command, balance, member, send, send_deposits};
 use message_store_tests::on_both_stores;

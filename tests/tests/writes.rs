@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use message_store::command::{Context, Decide, Decider, Handler};
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::idempotence::Outcome;
+use message_store::handling::{Context, Decide, Decider, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Error, ExpectedVersion, GroupMember, Json, Message, MessageStore, NewMessage, Source, StreamName, Version,
+    Append, Error, ExpectedVersion, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName,
+    Version,
 };
 use message_store_tests::accounts::{Account, Command, Event, balance, member, messages_of, send, send_deposits};
 use message_store_tests::on_both_stores;
@@ -252,7 +252,7 @@ on_both_stores! {
         assert!(matches!(outcome, Outcome::Handled { .. }));
         let id = messages_of(&store, "account").await.remove(0).id;
         let theirs = send(&store, "account:command", "2", &Command::Deposit { amount: 1 }).await;
-        let taken = message_store::idempotence::derived_id(theirs.id, "account", "", &StreamName::new("account-2").unwrap(), 0);
+        let taken = message_store::derived_id(theirs.id, "account", "", &StreamName::new("account-2").unwrap(), 0);
         assert_ne!(id, taken);
         let foreign = NewMessage::new("Deposited", Json::parse(r#"{"amount":7}"#).unwrap()).with_id(taken);
         store.append(vec![Append::to(StreamName::new("account-2").unwrap()).message(foreign)]).await.unwrap();
@@ -263,7 +263,7 @@ on_both_stores! {
     async fn a_message_of_another_writer_under_an_events_id_is_an_error_also_when_it_says_the_same(store) {
         let message = cause(&store).await;
         let account = StreamName::new("account-1").unwrap();
-        let id = message_store::idempotence::derived_id(message.id, "bonus", "", &account, 0);
+        let id = message_store::derived_id(message.id, "bonus", "", &account, 0);
         let forged = NewMessage::from_variant(&Event::Deposited { amount: 1_000 }).unwrap().with_id(id);
         store.append(vec![Append::to(account).message(forged)]).await.unwrap();
         let refused = Decide::<Bonus>::new(&store).handle(&message).await;

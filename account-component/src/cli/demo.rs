@@ -7,11 +7,10 @@ use account_component::{Account, Command, Event, Money};
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
-use message_store::command::Decide;
 use message_store::entity::EntityStore;
-use message_store::idempotence::Outcome;
+use message_store::handling::Decide;
 use message_store::{
-    ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, StreamRead, connect,
+    ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamRead, connect,
 };
 
 const ACCOUNT: &str = "123";

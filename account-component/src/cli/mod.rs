@@ -1,7 +1,6 @@
 //! What can be done from a shell.
 
 mod demo;
-mod migrate;
 mod replay;
 
 use anyhow::Result;
@@ -24,10 +23,6 @@ pub(crate) struct Arguments {
 enum Command {
     /// Show each kind of repeat, and what catches it, on an embedded store in a temporary file
     Demo,
-    /// Make or upgrade a store's schema, or adopt a database of Message DB
-    Migrate(migrate::Migrate),
-    /// Look over a store: what is installed, what is missing, what it costs
-    Check(migrate::Check),
     /// Carry out the transactions of a CSV file, with repeats mixed in, and print what became of them
     Replay(replay::Arguments),
 }
@@ -36,8 +31,6 @@ impl Arguments {
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
             Command::Demo => demo::run().await,
-            Command::Migrate(arguments) => arguments.run().await,
-            Command::Check(arguments) => arguments.run().await,
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }

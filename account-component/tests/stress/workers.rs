@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use account_component::Account;
-use message_store::command::{Decide, PlantedBug};
 use message_store::consumer::Consumer;
+use message_store::handling::{Decide, PlantedBug};
 use message_store::{GlobalPosition, GroupMember, MessageStore, StreamName, connect};
 
 /// Where commands are sent to.

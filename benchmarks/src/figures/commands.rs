@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use account_component::component::{COMMANDS, command_stream};
 use account_component::{Account, Command};
 use anyhow::{Context as _, Result};
-use message_store::command::Decide;
+use message_store::handling::Decide;
 use message_store::consumer::Consumer;
 use message_store::{Append, GlobalPosition, MessageStore, NewMessage, connect};
 use tokio_postgres::Client;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use crate::command::{Context, Handler};
-use crate::idempotence::Outcome;
-use crate::{Message, MessageStore, Source};
+use crate::handling::{Context, Handler};
+use crate::{Message, MessageStore, Outcome, Source};
 
 pub(super) async fn attempt<H: Handler>(
     handler: &H,

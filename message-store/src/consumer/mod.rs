@@ -3,6 +3,7 @@
 mod attempt;
 mod dead_letters;
 mod names;
+mod pace;
 mod partitions;
 mod pause;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::PlantedBug;
+use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
-use crate::consumer::settings::Pace;
 use crate::{
     Append, Category, Error, GlobalPosition, History, MessageId, MessageStore, NewMessage, Result, StreamName, Version,
 };

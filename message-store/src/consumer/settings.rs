@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::Handler;
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
 use crate::consumer::names::NameInUse;
+use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
 use crate::consumer::work::{Source, Work};
 use crate::consumer::{PlantedBug, Running, Sheet};
-use crate::{Category, DEFAULT_BATCH, Error, Filter, GroupMember, MessageStore, Result, StreamName};
+use crate::handling::Handler;
+use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
-/// A message is handed over at least once. What a [`Decide`](crate::command::Decide) or a [`Context`](crate::command::Context)
+/// A message is handed over at least once. What a [`Decide`](crate::handling::Decide) or a [`Context`](crate::handling::Context)
 /// writes for it is there exactly once.
 ///
 /// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
@@ -31,30 +32,6 @@ pub struct Consumer<H> {
     on_failure: OnFailure,
     deliveries: u32,
     process: Process,
-}
-
-/// How much, how often.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) concurrency: usize,
-    pub(super) batch: usize,
-    pub(super) poll_interval: Duration,
-    pub(super) save_after: (u64, Duration),
-    pub(super) retries: u32,
-    pub(super) planted: Option<PlantedBug>,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            concurrency: 1,
-            batch: DEFAULT_BATCH,
-            poll_interval: Duration::from_millis(100),
-            save_after: (1_000, Duration::from_secs(1)),
-            retries: 5,
-            planted: None,
-        }
-    }
 }
 
 impl<H: Handler> Consumer<H> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::idempotence::Outcome;
+use crate::Outcome;
 
 /// Outcomes, counted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,19 +7,18 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::command::Handler;
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
 use crate::consumer::dead_letters::SetAside;
+use crate::consumer::pace::Pace;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::{Alone, Turn};
 use crate::consumer::running::Reports;
-use crate::consumer::settings::Pace;
 use crate::consumer::suspects::Suspects;
-use crate::idempotence::Outcome;
-use crate::{Batch, Category, Error, Filter, Message, MessageStore, Read, Result, WakeUp};
+use crate::handling::Handler;
+use crate::{Batch, Category, Error, Filter, Message, MessageStore, Outcome, Read, Result, WakeUp};
 
 /// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
 const SOONER: u32 = 16;

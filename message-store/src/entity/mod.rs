@@ -2,7 +2,10 @@
 
 mod entity_store;
 mod projection;
+mod recent;
+mod sequences;
 
 pub(crate) use entity_store::Known;
 pub use entity_store::{DEFAULT_CACHED_ENTITIES, EntityStore};
 pub use projection::{Entity, Projection};
+pub use sequences::{Mark, Sequences};

@@ -2,8 +2,10 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::idempotence::{Recent, Sequence, Sequences, stamp_of};
-use crate::{GlobalPosition, Message, MessageRef, Position, Result, StoreId, StreamName, Version};
+use crate::entity::Sequences;
+use crate::entity::recent::Recent;
+use crate::sequence::stamp_of;
+use crate::{GlobalPosition, Message, MessageRef, Position, Result, Sequence, StoreId, StreamName, Version};
 
 /// State that events are applied to.
 ///

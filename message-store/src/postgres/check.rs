@@ -4,10 +4,11 @@ use std::fmt;
 
 use tokio_postgres::Client;
 
+use super::PostgresOptions;
 use super::failure::backend;
 use super::installation::{Installation, differences};
+use super::row::get;
 use super::state::{Seen, roles_that_insert, sequence_problem, state};
-use super::{PostgresOptions, get};
 use crate::Result;
 
 /// What was found of one thing.
@@ -71,7 +72,10 @@ pub async fn check(url: &str) -> Result<Check> {
     match installation {
         Installation::Nothing => note("schema".to_owned(), Some("it is not there; make it with `migrate`".to_owned())),
         Installation::MessageDb => {
-            note("schema".to_owned(), Some("it is not ours; upgrade it with `migrate --adopt`".to_owned()));
+            note(
+                "schema".to_owned(),
+                Some("it is not ours; upgrade it with `message-store migrate --adopt`".to_owned()),
+            );
         }
         Installation::Ours { version, newest } if version < newest => {
             note("schema".to_owned(), Some(format!("version {newest} is out; upgrade it with `migrate`")));

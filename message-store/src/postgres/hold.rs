@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::failure::backend;
 use super::session::Session;
-use crate::idempotence::{Claim, name_for_locks};
+use crate::store::{Claim, name_for_locks};
 use crate::{Error, Result};
 
 const TAKE: &str = "SELECT pg_try_advisory_lock($1)";

@@ -6,8 +6,8 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::failure::backend;
-use super::get;
-use super::schema::{applied_version, newest_version};
+use super::migrations::{applied_version, newest_version};
+use super::row::get;
 use crate::{Error, Result, StoreId};
 
 const INSTALLATION: &str = include_str!("sql/installation.sql");

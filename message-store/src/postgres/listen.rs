@@ -2,7 +2,7 @@
 //!
 //! Problem: a NOTIFY inside the writing transaction makes commits wait for each other. Fix: it is sent afterwards, by a
 //! task of its own that gathers the categories written to since its last one. Why it is right: a wake-up only hurries a
-//! reader (see [`crate::wake_up`]); one that is lost, with this process or its connection, costs a poll interval.
+//! reader (see [`WakeUp`](crate::WakeUp)); one that is lost, with this process or its connection, costs a poll interval.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, NoTls};
 use super::failure::{backend, failed};
 use super::history::Histories;
 use super::pool::Pool;
-use crate::wake_up::Bells;
+use crate::store::Bells;
 use crate::{Result, StreamName};
 
 const CHANNEL: &str = "message_store";

@@ -1,7 +1,7 @@
 //! Appending where Message DB has installed its own functions: the same contract, out of what is there.
 //!
 //! Its lock is taken for all categories in one order, then ids and versions are checked, then its `write_message` writes one
-//! message after the other, all in one transaction. It takes a round trip a message; `migrate --adopt` ends that.
+//! message after the other, all in one transaction. It takes a round trip a message; `message-store migrate --adopt` ends that.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::append::{RACES, meaning};
 use super::connection::Connection;
 use super::failure::is_race;
-use super::get;
 use super::read::{VERSION, version_in};
-use crate::append::{Stored, written_before};
+use super::row::get;
+use crate::store::{Stored, written_before};
 use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Position, Result, Written};
 
 const LOCK: &str = "SELECT message_store.acquire_lock($1)";

@@ -11,8 +11,10 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use super::failure::backend;
 use super::installation::{Installation, assert_message_db};
-use super::schema::{self, Failed, newest_version};
+use super::migrations::{Failed, newest_version};
+use super::row::get;
 use super::state::{Seen, roles_that_insert, state};
+use super::{PostgresOptions, schema};
 use crate::{Error, Result};
 
 /// The bytes of `msg_migr`: no other client's by chance.
@@ -39,9 +41,24 @@ pub(super) enum Scope {
     Adopt,
 }
 
+/// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`](super::check) finds wrong with its functions, roles and
+/// rights. Message DB's own schema is left as it is, or, with `adopt`, upgraded in place, in one transaction: every message keeps its id
+/// and positions, and Message DB's clients go on as before. Returns what was found.
+///
+/// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right is logged as a
+/// warning, such as a role that this user may not create.
+///
+/// # Errors
+/// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
+/// be made, or a function cannot be put right. Nothing is changed then.
+pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
+    let scope = if adopt { Scope::Adopt } else { Scope::Ours };
+    carry_out(&mut PostgresOptions::from_url(url)?.connect().await?, scope).await
+}
+
 /// Makes, upgrades or puts right the schema, unless it is as it should be. Message DB's own is upgraded only when it is to be adopted;
 /// what was found is returned.
-pub(super) async fn migrate(client: &mut Client, scope: Scope) -> Result<Installation> {
+pub(super) async fn carry_out(client: &mut Client, scope: Scope) -> Result<Installation> {
     let found = Installation::find(client).await?;
     if found == Installation::MessageDb && scope != Scope::Adopt {
         return Ok(found);
@@ -103,8 +120,7 @@ async fn migrate_locked(client: &mut Client) -> Result<()> {
             return Err(backend(context)(error));
         }
         let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
-        let holders =
-            super::get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
+        let holders = get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
         if began.elapsed() > GIVE_UP_AFTER {
             let text = format!("{error}. These hold locks in the schema: {holders}");
             return Err(Error::backend(context, true, text));
@@ -156,5 +172,5 @@ async fn revoke_inserts(client: &Client) -> Result<()> {
 
 async fn transactions_under_way(client: &Client) -> Result<Vec<String>> {
     let row = client.query_one(TRANSACTIONS_UNDER_WAY, &[]).await.map_err(backend("looking for open transactions"))?;
-    Ok(super::get::<Option<Vec<String>>>(&row, 0)?.unwrap_or_default())
+    Ok(get::<Option<Vec<String>>>(&row, 0)?.unwrap_or_default())
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
+use super::append;
 use super::append::{APPEND, RACES, meaning};
 use super::connection::Connection;
 use super::failure::{backend, is_race};
-use super::{append, get};
-use crate::idempotence::{Claim, Seen};
+use super::row::get;
+use crate::store::{Claim, Seen};
 use crate::{Append, Json, Result};
 
 const SEEN: &str = "SELECT first_seen_at, first_fingerprint, first_result FROM message_store.seen($1, $2, $3::float8 * interval '1 second', $4)";

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::failure::backend;
-use super::get;
+use super::row::get;
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
     StreamName, StreamRead, Version,

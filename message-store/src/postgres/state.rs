@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::failure::backend;
-use super::get;
+use super::row::get;
 use super::schema::FUNCTIONS;
 use crate::Result;
 

@@ -6,8 +6,9 @@
 use async_trait::async_trait;
 use tokio_postgres::Transaction;
 
+use super::PostgresStore;
 use super::failure::backend;
-use super::{PostgresStore, get};
+use super::row::get;
 use crate::{Category, Error, GlobalPosition, Message, MessageStore as _, Read, Result, Source};
 
 /// A read model that messages are applied to, each once.

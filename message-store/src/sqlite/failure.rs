@@ -34,6 +34,26 @@ pub(super) fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
+/// Why a request of the shared transaction failed.
+pub(super) enum Failed {
+    /// This append cannot be written; it left nothing behind.
+    Refused(Error),
+    /// The database failed, and with it the whole group.
+    Database(rusqlite::Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi;

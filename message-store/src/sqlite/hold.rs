@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use same_file::Handle;
 
-use crate::idempotence::{Claim, name_for_locks};
+use crate::store::{Claim, name_for_locks};
 use crate::{Error, Result};
 
 /// The folder of the files: the database's path with `-once` behind it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use refinery::embed_migrations;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::backend;
+use super::failure::backend;
 use crate::{Error, Result};
 
 embed_migrations!("migrations/sqlite");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Transaction;
 
-use super::writer::Failed;
-use crate::idempotence::{Claim, Seen};
+use super::failure::Failed;
+use crate::store::{Claim, Seen};
 use crate::{Error, Json, Result};
 
 /// The key's holder, unless it has expired; with a sliding window, the window begins anew.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
-use super::backend;
+use super::failure::backend;
 use crate::{
     Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
     StreamName, StreamRead, Version,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::blocking;
+use super::blocking::blocking;
 use crate::{Error, Result};
 
 #[derive(Debug)]

@@ -5,7 +5,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{Place, SqliteStore, backend, blocking, read};
+use super::blocking::blocking;
+use super::failure::backend;
+use super::place::Place;
+use super::{SqliteStore, read};
 use crate::{Category, Error, GlobalPosition, Limits, Message, Read, Result, Source};
 
 /// A read model that messages are applied to, each once.

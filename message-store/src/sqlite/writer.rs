@@ -13,11 +13,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::failure::{failed, is_io};
+use super::failure::{Failed, failed, is_io};
 use super::{once, read};
-use crate::append::{Stored, written_before};
-use crate::idempotence::{Claim, Seen};
-use crate::wake_up::Bells;
+use crate::store::{Bells, Claim, Seen, Stored, written_before};
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written,
 };
@@ -154,25 +152,6 @@ fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
         return Error::CommitUnknown { cause: error.into() };
     }
     failed("committing to the SQLite store; nothing was written", error)
-}
-
-pub(super) enum Failed {
-    /// This append cannot be written; it left nothing behind.
-    Refused(Error),
-    /// The database failed, and with it the whole group.
-    Database(rusqlite::Error),
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }
 
 fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {

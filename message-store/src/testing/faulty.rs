@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::idempotence::{Claim, Hold, Seen};
+use crate::store::{Claim, Hold, Seen};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,

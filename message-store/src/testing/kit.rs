@@ -8,12 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::command::{Decide, Decider, PlantedBug};
-use crate::idempotence::{Outcome, Sequence};
-use crate::sqlite::SqliteStore;
+use crate::handling::{Decide, Decider, PlantedBug};
 use crate::{
-    Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
-    StreamRead,
+    Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStoreExt as _, NewMessage, Outcome, Sequence,
+    StreamRead, connect,
 };
 
 /// What has happened to the entity.
@@ -34,7 +32,8 @@ pub struct When<D: Decider> {
 /// An entity to which these events have happened.
 ///
 /// ```
-/// # use message_store::{command::Decider, entity::Projection};
+/// # use message_store::entity::Projection;
+/// # use message_store::handling::Decider;
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Command { Close }
 /// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Event { Opened, Closed }
@@ -221,7 +220,7 @@ impl Run {
 
     /// The events that are written for the command.
     async fn events<D: Decider>(&self, delivery: Delivery) -> Vec<Message> {
-        let store: Arc<dyn MessageStore> = Arc::new(SqliteStore::open(":memory:").await.unwrap());
+        let store = connect("sqlite::memory:").await.unwrap();
         let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
         let runtime = || match self.bug {
             None => Decide::<D>::new(&store),

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use account_component::Account;
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use message_store::command::{Context, Decide, Handler};
-use message_store::idempotence::Outcome;
-use message_store::{Message, MessageStore, Source};
+use message_store::handling::{Context, Decide, Handler};
+use message_store::{Message, MessageStore, Outcome, Source};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 

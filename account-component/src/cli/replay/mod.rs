@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use account_component::Account;
 use account_component::component::COMMANDS;
 use anyhow::{Context as _, Result};
-use message_store::command::Decide;
 use message_store::consumer::{Consumer, Running};
+use message_store::handling::Decide;
 use message_store::{GlobalPosition, MessageStore, connect};
 
 use courier::Courier;

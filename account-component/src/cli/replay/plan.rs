@@ -9,8 +9,7 @@ use account_component::component::command_stream;
 use account_component::{Command, Money};
 use anyhow::Result;
 use jiff::ToSpan as _;
-use message_store::idempotence::derived_id;
-use message_store::{MessageId, NewMessage, StreamName};
+use message_store::{MessageId, NewMessage, StreamName, derived_id};
 use uuid::Uuid;
 
 use super::transactions::{Kind, Transaction};

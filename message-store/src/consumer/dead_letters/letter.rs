@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::idempotence::shortened;
+use crate::key::shortened;
 use crate::{
     Append, Category, Error, ExpectedVersion, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,

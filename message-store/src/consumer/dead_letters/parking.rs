@@ -5,9 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::set_aside::SetAside;
-use crate::command::{Context, Handler};
-use crate::idempotence::Outcome;
-use crate::{Error, Message, Source, chain};
+use crate::handling::{Context, Handler};
+use crate::{Error, Message, Outcome, Source, chain};
 
 /// Delivers messages, and sets aside those that cannot be handled.
 pub(in crate::consumer) struct Parking<H> {

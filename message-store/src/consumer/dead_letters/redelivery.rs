@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use super::LetterState;
 use super::letter::{DeadLetter, Found, Step};
 use super::set_aside::{Failure, SetAside};
-use crate::command::{Context, Handler};
 use crate::consumer::process::Turn;
-use crate::idempotence::Outcome;
-use crate::{Error, ExpectedVersion, Message, Result, Source, StreamName, chain};
+use crate::handling::{Context, Handler};
+use crate::{Error, ExpectedVersion, Message, Outcome, Result, Source, StreamName, chain};
 
 /// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
 pub(in crate::consumer) struct Redelivery<H> {

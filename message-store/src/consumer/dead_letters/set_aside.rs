@@ -9,14 +9,13 @@ use super::letter::{DeadLetters, Step};
 use super::standing::{Standings, is_own};
 use super::time_outs::{TimeOuts, store_error};
 use super::{LetterState, OnFailure};
-use crate::command::{Contention, Handler};
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
+use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::consumer::process::Process;
-use crate::consumer::settings::Pace;
-use crate::idempotence::Outcome;
-use crate::{Error, GlobalPosition, GroupMember, Message, Result, Source, StreamName, chain};
+use crate::handling::{Contention, Handler};
+use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source, StreamName, chain};
 
 /// How often a message was delivered in vain, and what its handler said last.
 pub(super) type Failure = (u32, Source);

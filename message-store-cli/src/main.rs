@@ -1,0 +1,64 @@
+//! `message-store`: operate a store from a shell.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod allow_sql_condition;
+mod check;
+mod migrate;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Operate a message store.
+#[derive(Debug, Parser)]
+#[command(name = "message-store", version, propagate_version = true)]
+struct Arguments {
+    /// Log what happens (once: the steps; twice: all of it)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make or upgrade a store's schema, or adopt a database of Message DB
+    Migrate(migrate::Migrate),
+    /// Look over a store: what is installed, what is missing, what it costs
+    Check(check::Check),
+    /// Allow sessions of a PostgreSQL store to paste SQL conditions into reads, as Message DB does when its setting is on
+    AllowSqlCondition(allow_sql_condition::AllowSqlCondition),
+}
+
+impl Arguments {
+    async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Migrate(arguments) => arguments.run().await,
+            Command::Check(arguments) => arguments.run().await,
+            Command::AllowSqlCondition(arguments) => arguments.run().await,
+        }
+    }
+}
+
+/// Logs to the standard error, as `RUST_LOG` or `--verbose` says; warnings in any case.
+fn log(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("message_store={level}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.verbose);
+    match arguments.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `message-store migrate`: making, upgrading and adopting a schema.
+
+use anyhow::{Context as _, Result, bail};
+use message_store::postgres::{self, Installation};
+use message_store::{MessageStore as _, sqlite::SqliteStore};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Migrate {
+    /// The store: `postgres://…` or `sqlite:PATH`
+    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
+    store: String,
+
+    /// Upgrade a database that Message DB has installed, in place: every message keeps its id and positions, and its clients go
+    /// on as before
+    #[arg(long)]
+    adopt: bool,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self) -> Result<()> {
+        if let Some(path) = self.store.strip_prefix("sqlite:") {
+            let store = SqliteStore::open(path).await?;
+            println!("{}: the schema is current", store.describe());
+            return Ok(());
+        }
+        match postgres::migrate(&self.store, self.adopt).await.context("nothing was migrated")? {
+            found @ Installation::MessageDb if !self.adopt => {
+                bail!("found {found}, and left it as it is; say --adopt to upgrade it in place")
+            }
+            found if found.is_current() => println!("found {found}: it is current"),
+            found => println!("found {found}; the schema is current now"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The commands, as an operator runs them, on a SQLite file. On PostgreSQL, what they call has tests of its own.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_message-store")).args(arguments).env_remove("MESSAGE_STORE").output().unwrap()
+}
+
+/// What it says on the standard output; it succeeds.
+fn says(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it says on the standard error; it fails.
+fn fails(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_file_is_made_by_migrate_and_looked_over_by_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("store.db").display());
+    assert!(fails(&["check", "--store", &url]).contains("there is no file"));
+    assert!(says(&["migrate", "--store", &url]).contains("the schema is current"));
+    assert!(says(&["check", "--store", &url]).contains("the schema is current"));
+}
+
+#[test]
+fn what_sqlite_has_not_is_refused_by_name() {
+    let error = fails(&["allow-sql-condition", "--store", "sqlite:store.db"]);
+    assert!(error.contains("only a store on PostgreSQL has SQL conditions"), "{error}");
+}
+
+#[test]
+fn a_url_of_another_kind_is_refused_and_says_what_is_expected() {
+    for command in ["migrate", "check"] {
+        let error = fails(&[command, "--store", "mysql://localhost/x"]);
+        assert!(error.contains("postgres://"), "{error}");
+    }
+}
+
+#[test]
+fn each_command_has_a_help_text() {
+    for arguments in [&["--help"][..], &["migrate", "--help"], &["check", "--help"], &["allow-sql-condition", "--help"]]
+    {
+        let help = says(arguments);
+        assert!(help.contains("Usage: message-store") && help.lines().count() > 5, "{help}");
+    }
+}

@@ -1,0 +1,128 @@
+//! What an entity has seen of sequences: its high-water marks, one for each origin and handler.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GlobalPosition, Origin, Sequence};
+
+/// The highest sequence an entity has seen, per origin and handler: its high-water marks.
+///
+/// Merging is by maximum, so it does not matter in which order, or how often, events are applied. Handlers have marks of their own: what
+/// one has written for a command says nothing of what another has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sequences {
+    // One or two origins are the rule: a list beats a map.
+    marks: Vec<Mark>,
+}
+
+/// The highest sequence of one origin that an entity has events of, by one handler.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The handler that wrote the events; `None` for events of other toolkits, and of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// The highest sequence.
+    #[serde(flatten)]
+    pub sequence: Sequence,
+}
+
+impl Mark {
+    /// Whether events of this mark tell a handler of this name what it has carried out.
+    fn tells(&self, handler: &str) -> bool {
+        self.handler.as_deref().is_none_or(|writer| writer == handler)
+    }
+}
+
+impl Sequences {
+    /// The highest global position of this origin that the handler of this name has written events for, as far as the events tell.
+    pub fn mark(&self, handler: &str, origin: &Origin) -> Option<GlobalPosition> {
+        let marks = self.marks.iter().filter(|mark| mark.sequence.origin == *origin && mark.tells(handler));
+        marks.map(|mark| mark.sequence.global_position).max()
+    }
+
+    /// Whether a message of this sequence lies above the mark of its origin: then the handler cannot have carried it out.
+    /// At or below the mark it may have been, or it is late: the mark alone cannot tell.
+    pub fn is_new(&self, handler: &str, sequence: &Sequence) -> bool {
+        self.mark(handler, &sequence.origin).is_none_or(|mark| sequence.global_position > mark)
+    }
+
+    /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's number.
+    pub(crate) fn record(&mut self, handler: Option<&str>, sequence: &Sequence) -> usize {
+        let is_it = |mark: &Mark| mark.sequence.origin == sequence.origin && mark.handler.as_deref() == handler;
+        if let Some(number) = self.marks.iter().position(is_it) {
+            let mark = &mut self.marks[number].sequence.global_position;
+            *mark = (*mark).max(sequence.global_position);
+            return number;
+        }
+        self.marks.push(Mark { handler: handler.map(str::to_owned), sequence: sequence.clone() });
+        self.marks.len() - 1
+    }
+
+    /// The numbers of the marks that tell this handler of this origin.
+    pub(crate) fn numbers_of<'a>(&'a self, handler: &'a str, origin: &'a Origin) -> impl Iterator<Item = usize> + 'a {
+        let marks = self.marks.iter().enumerate();
+        marks.filter(move |(_, mark)| mark.sequence.origin == *origin && mark.tells(handler)).map(|(number, _)| number)
+    }
+
+    /// Whether some events do not say which handler wrote them: their ids are not derived as ours are, so a look-up by id does not find them.
+    pub fn has_foreign(&self) -> bool {
+        self.marks.iter().any(|mark| mark.handler.is_none())
+    }
+
+    /// The marks, in the order in which their origins were first seen.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Category, StoreId};
+    use proptest::prelude::*;
+
+    fn sequence(store: u128, category: &str, position: i64) -> Sequence {
+        let store = StoreId::from_uuid(uuid::Uuid::from_u128(store));
+        Sequence::new(store, Category::new(category).unwrap(), GlobalPosition::new(position))
+    }
+
+    #[test]
+    fn each_origin_has_a_mark_of_its_own() {
+        let mut sequences = Sequences::default();
+        sequences.record(Some("h"), &sequence(1, "a", 100));
+        assert!(!sequences.is_new("h", &sequence(1, "a", 100)));
+        assert!(!sequences.is_new("h", &sequence(1, "a", 7)));
+        assert!(sequences.is_new("h", &sequence(1, "a", 101)));
+        assert!(sequences.is_new("h", &sequence(1, "b", 7)), "another category");
+        assert!(sequences.is_new("h", &sequence(2, "a", 7)), "another store");
+        assert!(sequences.is_new("other", &sequence(1, "a", 7)), "another handler");
+        sequences.record(None, &sequence(1, "b", 9));
+        assert!(!sequences.is_new("h", &sequence(1, "b", 8)), "another toolkit's events tell every handler");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_the_number_of_recordings_do_not_matter(
+            seen in prop::collection::vec((1_u128..3, "[ab]", 1_i64..50), 0..20),
+            again in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let seen: Vec<Sequence> = seen.iter().map(|(store, category, at)| sequence(*store, category, *at)).collect();
+            let mut in_order = Sequences::default();
+            for sequence in &seen {
+                in_order.record(Some("h"), sequence);
+            }
+            let mut otherwise = Sequences::default();
+            for index in again.iter().filter(|_| !seen.is_empty()) {
+                otherwise.record(Some("h"), index.get(&seen));
+            }
+            for sequence in seen.iter().rev() {
+                otherwise.record(Some("h"), sequence);
+            }
+            for sequence in &seen {
+                prop_assert_eq!(in_order.mark("h", &sequence.origin), otherwise.mark("h", &sequence.origin));
+                prop_assert!(!in_order.is_new("h", sequence));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Handling messages: deciders, which are pure, and handlers, which may do anything. Each message has exactly one effect, in layers.
+//!
+//! | what comes twice | what catches it | [`Outcome`](crate::Outcome) |
+//! |---|---|---|
+//! | the same message, delivered again | its [`Sequence`](crate::Sequence) against the entity's [`Sequences`](crate::entity::Sequences), then the [`derived_id`](crate::derived_id) of its first event | `AlreadyProcessed` |
+//! | another message with the same intent | its [`Reservation`](crate::intents::Reservation) | `Duplicate`, or `Conflict` when it says something else |
+//! | a request from outside, sent again within a window | its [`Key`](crate::Key), by [`Once`](crate::intents::Once) | [`Answer::Duplicate`](crate::intents::Answer::Duplicate), or `Conflict` |
+//! | a call to a system that remembers nothing | the [`Guard`], which asks before it calls again | [`Guarded`] |
+//! | the same append, sent again because its answer was lost | message ids, in the store | [`already_written`](crate::Appended::already_written) |
+//!
+//! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
+//! from a repeat by its derived id, and handled.
+
+mod case;
+mod contention;
+mod context;
+mod decide;
+mod decider;
+mod delay_buffer;
+mod effects;
+mod guard;
+mod handler;
+mod lease;
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
+mod planted_bug;
+mod stamp;
+
+pub(crate) use contention::Contention;
+pub use context::Context;
+pub use decide::Decide;
+pub use decider::Decider;
+#[cfg(feature = "testing")]
+pub use delay_buffer::DelayBug;
+pub use delay_buffer::{DelayBuffer, Delayed, Keep};
+pub(crate) use effects::{events_of, search};
+#[cfg(feature = "testing")]
+pub use guard::GuardBug;
+pub use guard::{CallError, External, Found, Guard, Guarded};
+pub use handler::Handler;
+#[cfg(feature = "testing")]
+pub use planted_bug::PlantedBug;
+#[cfg(not(feature = "testing"))]
+pub(crate) use planted_bug::PlantedBug;

@@ -1,0 +1,156 @@
+//! An intent: what a sender wants done once, however many messages say so.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::key::shortened;
+use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
+
+/// What several messages can have in common: a deposit's id, a webhook's event id, the number on a cheque.
+///
+/// ```
+/// use message_store::intents::Intent;
+/// let intent = Intent::new("accountTransaction", ["deposit", "d-1"]).ignoring(["time"]);
+/// assert_eq!(intent.stream("123")?.as_str(), "accountTransaction-123+deposit+d-1");
+/// # Ok::<(), message_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Intent {
+    category: String,
+    parts: Vec<String>,
+    ignoring: Vec<String>,
+}
+
+impl Intent {
+    /// The intent that these parts name together, reserved in streams of `category`.
+    ///
+    /// The entity it concerns need not be a part: each entity has its intents to itself. Names are checked when the
+    /// intent is used ([`Intent::stream`]).
+    pub fn new<P: Into<String>>(category: impl Into<String>, parts: impl IntoIterator<Item = P>) -> Self {
+        let parts = parts.into_iter().map(Into::into).collect();
+        Self { category: category.into(), parts, ignoring: Vec::new() }
+    }
+
+    /// When two messages of this intent are compared, these fields of their data do not count: what a sender makes anew
+    /// each time, such as the time of sending.
+    pub fn ignoring(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ignoring.extend(fields.into_iter().map(Into::into));
+        self
+    }
+
+    /// The stream whose first message holds the reservation: `{category}-{entity}+{key}`. Its cardinal id is the entity, so
+    /// that a consumer group keeps the messages of an entity together.
+    ///
+    /// A key that makes the name longer than a stream name may be is shortened: `%H` and a hash of it stand in its place. (No other key has
+    /// that: within a part, `%` is escaped.)
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`, and for an
+    /// invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
+    pub fn stream(&self, entity: &str) -> Result<StreamName> {
+        if entity.is_empty() || entity.contains('+') {
+            return Err(Error::invalid("entity id", format!("{entity:?} is empty or has a `+`")));
+        }
+        if self.parts.is_empty() || self.parts.iter().any(String::is_empty) {
+            let reason = format!("a part of its key in {} is empty; unlike messages would pass for one", self.category);
+            return Err(Error::invalid("intent", reason));
+        }
+        if self.parts.iter().any(|part| part.contains('\0')) {
+            return Err(Error::invalid(
+                "intent",
+                format!("a part of its key in {} holds a NUL character", self.category),
+            ));
+        }
+        let category = Category::new(&self.category)?;
+        let mut key = self.parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("+");
+        if category.as_str().len() + entity.len() + key.len() + 2 > MAX_STREAM_NAME_BYTES {
+            key = shortened(&key);
+        }
+        category.stream(format_args!("{entity}+{key}"))
+    }
+
+    /// Whether two messages say the same of this intent.
+    pub(crate) fn same(&self, ours: (&str, &Json), theirs: (&str, &Json)) -> bool {
+        ours.0 == theirs.0 && self.compared(ours.1).same_as(&self.compared(theirs.1))
+    }
+
+    /// Data without the ignored fields; as it is when it is no object.
+    fn compared(&self, data: &Json) -> Json {
+        if self.ignoring.is_empty() {
+            return data.clone();
+        }
+        let Ok(mut fields) = data.decode::<BTreeMap<String, Box<RawValue>>>() else { return data.clone() };
+        fields.retain(|field, _| !self.ignoring.contains(field));
+        Json::encode(&fields).unwrap_or_else(|_| data.clone())
+    }
+}
+
+/// Makes the parts of a key tell apart after they are joined: `+` joins them, so within a part it is escaped, and so is
+/// what escapes. `-` and `:` mean nothing behind the first `-` of a stream name, and stay.
+fn escape(part: &str) -> String {
+    part.replace('%', "%25").replace('+', "%2B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stream(entity: &str, parts: &[&str]) -> Result<StreamName> {
+        Intent::new("reserved", parts.iter().copied()).stream(entity)
+    }
+
+    #[test]
+    fn an_empty_key_and_an_entity_that_is_too_long_are_refused() {
+        assert!(stream("1", &[""]).is_err());
+        assert!(stream("1", &[]).is_err());
+        assert!(stream("1", &["a\0"]).is_err());
+        assert!(stream("1+2", &["x"]).is_err());
+        assert!(stream("", &["x"]).is_err());
+        assert!(matches!(stream(&"1".repeat(250), &["x"]), Err(Error::TooLarge { .. })));
+        assert!(Intent::new("re-served", ["x"]).stream("1").is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_still_told_apart() {
+        let long = "x".repeat(100_000);
+        let name = |parts: &[&str]| stream("1", parts).unwrap();
+        assert!(name(&[&long]).as_str().len() <= MAX_STREAM_NAME_BYTES);
+        assert_eq!(name(&[&long]), name(&[&long]));
+        assert_eq!(name(&[&long]).cardinal_id(), Some("1"));
+        for other in [&[&*format!("{long}y")][..], &["a", &long], &[&long, "a"], &[&long, &long]] {
+            assert_ne!(name(&[&long]), name(other));
+        }
+        let shortened = name(&[&long]);
+        let key = shortened.id().unwrap().split_once('+').unwrap().1;
+        assert_ne!(name(&[key]), shortened, "a key that is written as a shortened one is another key");
+    }
+
+    #[test]
+    fn ignored_fields_do_not_count_and_all_others_do() {
+        let intent = Intent::new("reserved", ["x"]).ignoring(["time"]);
+        let json = |text: &str| Json::parse(text).unwrap();
+        let first = json(r#"{"amount":7,"time":"noon"}"#);
+        assert!(intent.same(("Deposit", &first), ("Deposit", &json(r#"{"time":"later","amount":7.0}"#))));
+        assert!(!intent.same(("Deposit", &first), ("Deposit", &json(r#"{"amount":8,"time":"noon"}"#))));
+        assert!(!intent.same(("Deposit", &first), ("Deposit", &json(r#"{"amount":7,"to":1}"#))));
+        assert!(!intent.same(("Deposit", &first), ("Withdraw", &first)));
+    }
+
+    proptest! {
+        #[test]
+        fn different_keys_have_different_streams_whatever_characters_they_use(
+            ours in ("[a-z:-]{1,3}", prop::collection::vec("[ab+:%2B5-]{1,4}", 1..4)),
+            theirs in ("[a-z:-]{1,3}", prop::collection::vec("[ab+:%2B5-]{1,4}", 1..4)),
+        ) {
+            let name = |(entity, parts): &(String, Vec<String>)| {
+                stream(entity, &parts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+            };
+            prop_assert_eq!(ours == theirs, name(&ours) == name(&theirs));
+            let stream = name(&ours);
+            prop_assert_eq!(stream.cardinal_id(), Some(ours.0.as_str()));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Explaining: what became of a command, told from what stands in the store.
+
+use std::fmt;
+
+use crate::consumer::{DeadLetter, DeadLetters};
+use crate::handling::{Decide, Decider, events_of, search};
+use crate::intents::{Holder, Intent, Reservation, cause_of};
+use crate::{
+    Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Position, Result, Sequence, StreamName, StreamRead,
+};
+
+/// What is known of a command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Story {
+    /// The command.
+    pub command: MessageRef,
+    /// Its type.
+    pub message_type: String,
+    /// One by one, in the order in which they matter.
+    pub facts: Vec<Fact>,
+}
+
+/// One thing that is known of a command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Fact {
+    /// It is a copy: it was born there.
+    MovedFrom(Sequence),
+    /// It holds the reservation of its intent.
+    Reserved {
+        /// The stream of the reservation.
+        stream: StreamName,
+    },
+    /// Its intent cannot be reserved; why.
+    InvalidIntent(String),
+    /// Another command holds the reservation, and says the same.
+    DuplicateOf(MessageRef),
+    /// Another command holds the reservation, and says something else.
+    ConflictsWith(MessageRef),
+    /// These events were written for it.
+    CarriedOut(Vec<MessageRef>),
+    /// An event of another toolkit says that it was written for it.
+    CarriedOutElsewhere(MessageRef),
+    /// It was set aside.
+    Parked(Box<DeadLetter>),
+    /// Nothing was written for it, and its entity has seen later commands of its origin, through this position: when it is delivered, it
+    /// is handled as a late one.
+    NotCarriedOutLate(GlobalPosition),
+    /// Nothing was written for it.
+    NotCarriedOut,
+}
+
+impl<D: Decider> Decide<D> {
+    /// The story of a command; with the letters of its consumer, whether it was set aside.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such message, or it is no command of this entity; the store's errors.
+    pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Story> {
+        let message = self.store().message(id).await?;
+        let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
+        let command = message.decode_variant::<D::Command>()?.ok_or_else(|| {
+            Error::invalid(
+                "message",
+                format!("{} is a {}, which is no command here", message.reference(), message.message_type),
+            )
+        })?;
+        let here = self.store().store_id();
+        let sequence = message.sequence(here);
+        let mut facts = Vec::new();
+        if sequence.origin.store_id != here {
+            facts.push(Fact::MovedFrom(sequence.clone()));
+        }
+        let entity_id = message.stream.cardinal_id().unwrap_or_default();
+        let mut copy = None;
+        if let Some(intent) = D::intent(&command) {
+            let (fact, held_by) = self.reservation(&intent, entity_id, &message).await?;
+            facts.extend(fact);
+            copy = held_by;
+        }
+        let stream = self.entities().stream(entity_id)?;
+        let mut events = events_of(&**self.store(), D::NAME, &message, &stream).await?;
+        if let Some(copy) = copy.filter(|_| events.is_empty()) {
+            // Two hops: its copy was carried out in its place.
+            events = events_of(&**self.store(), D::NAME, &copy, &stream).await?;
+        }
+        let elsewhere = if events.is_empty() { search(&**self.store(), &message, &stream).await? } else { None };
+        let letter = match letters {
+            Some(letters) => letters.show(id).await?,
+            None => None,
+        };
+        let is_open = events.is_empty() && elsewhere.is_none();
+        facts.extend(letter.map(|letter| Fact::Parked(Box::new(letter))));
+        if !events.is_empty() {
+            facts.push(Fact::CarriedOut(events));
+        }
+        facts.extend(elsewhere.map(Fact::CarriedOutElsewhere));
+        if is_open {
+            let mark = self.entities().fetch(entity_id).await?.sequences.mark(D::NAME, &sequence.origin);
+            let passed = mark.filter(|mark| *mark >= sequence.global_position);
+            facts.push(passed.map_or(Fact::NotCarriedOut, Fact::NotCarriedOutLate));
+        }
+        Ok(Story { command: message.reference(), message_type: message.message_type, facts })
+    }
+
+    /// The story of the command that holds an intent of an entity, if one does.
+    ///
+    /// # Errors
+    /// As [`Decide::explain`].
+    pub async fn explain_intent(&self, intent: &Intent, entity_id: &str) -> Result<Option<Story>> {
+        let stream = intent.stream(entity_id)?;
+        let first = self.store().read_stream(&stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
+        let Some(holder) = first.into_iter().next() else { return Ok(None) };
+        match cause_of(&**self.store(), &holder.decode_metadata()).await? {
+            Some(command) => self.explain(command.id, None).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of the reservation of its intent, and the copy that holds it for the message, if one does.
+    async fn reservation(
+        &self,
+        intent: &Intent,
+        entity_id: &str,
+        message: &Message,
+    ) -> Result<(Option<Fact>, Option<Box<Message>>)> {
+        let reservation = match Reservation::new(intent, entity_id, message) {
+            Ok(reservation) => reservation,
+            Err(error) => return Ok((Some(Fact::InvalidIntent(error.to_string())), None)),
+        };
+        let stream = reservation.stream().clone();
+        if self.store().version(&stream).await?.position().is_none() {
+            return Ok((None, None));
+        }
+        Ok(match reservation.holder(&**self.store()).await? {
+            Holder::Itself => (Some(Fact::Reserved { stream }), None),
+            Holder::Copy(copy) => (Some(Fact::Reserved { stream }), Some(copy)),
+            Holder::Another(Outcome::Conflict { original }) => (Some(Fact::ConflictsWith(original)), None),
+            Holder::Another(outcome) => (outcome.original().cloned().map(Fact::DuplicateOf), None),
+        })
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} at {}", self.message_type, self.command.id, self.command)?;
+        self.facts.iter().try_for_each(|fact| write!(f, "\n  {fact}"))
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MovedFrom(Sequence { origin, global_position }) => {
+                write!(f, "moved from store {}: it was {global_position} of {} there", origin.store_id, origin.category)
+            }
+            Self::Reserved { stream } => write!(f, "holds its intent, in {stream}"),
+            Self::InvalidIntent(reason) => write!(f, "its intent cannot be reserved: {reason}"),
+            Self::DuplicateOf(original) => write!(f, "duplicate of {original}, which holds its intent"),
+            Self::ConflictsWith(original) => {
+                write!(f, "in conflict with {original}, which holds its intent and says otherwise")
+            }
+            Self::CarriedOut(events) => {
+                let events: Vec<String> = events.iter().map(ToString::to_string).collect();
+                write!(f, "carried out: {}", events.join(", "))
+            }
+            Self::CarriedOutElsewhere(event) => write!(f, "carried out by another toolkit: {event}"),
+            Self::Parked(letter) => write!(f, "set aside: {letter}"),
+            Self::NotCarriedOutLate(mark) => {
+                write!(f, "not carried out; its entity has seen commands through {mark}, so it will be handled late")
+            }
+            Self::NotCarriedOut => f.write_str("not carried out"),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Operations: what operators do to a store and ask of it. Nothing below asks them.
+
+mod explain;
+mod transfer;
+
+pub use explain::{Fact, Story};
+pub use transfer::{Copied, Transfer};

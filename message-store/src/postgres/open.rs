@@ -1,0 +1,102 @@
+//! Opening a store: schema, identity, pools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::group_commit::{GroupCommit, SHORT_WAIT};
+use super::history::Histories;
+use super::installation::{Installation, message_db_store_id};
+use super::listen::Listener;
+use super::look_up::LookUp;
+use super::pool::Pool;
+use super::row::get;
+use super::session::Session;
+use super::{PostgresOptions, PostgresStore, failure, migrate, read};
+use crate::Result;
+use crate::store::{Bells, Holds};
+
+/// How long a call waits for a free connection before it fails.
+const POOL_WAIT: Duration = Duration::from_secs(30);
+/// Connections that do nothing but append: those that wait for a lock as long as it takes, and those that give up soon.
+const LONG_WAIT: usize = 8;
+const BRIEF_WAIT: usize = 4;
+/// Connections that hold keys: one at a time, and those that were given up while keys are still held by them.
+const HOLDING: usize = 4;
+
+impl PostgresStore {
+    /// Opens the store that a `postgres://` URL names, and makes or upgrades its schema.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read; [`Error::Backend`](crate::Error::Backend) as
+    /// [`PostgresOptions::open`].
+    pub async fn open(url: &str) -> Result<Self> {
+        PostgresOptions::from_url(url)?.open().await
+    }
+}
+
+impl PostgresOptions {
+    /// Opens the store. Where there is none yet, or an older version of ours, its schema is made or upgraded; Message DB's own is used as it is.
+    ///
+    /// # Errors
+    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached, the schema cannot be made, or a function is not as it should be and this user may
+    /// not replace it.
+    pub async fn open(mut self) -> Result<PostgresStore> {
+        let place = self.place();
+        let mut client = self.connect().await?;
+        let is_message_db = migrate::carry_out(&mut client, migrate::Scope::Open).await? == Installation::MessageDb;
+        let store_id =
+            if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
+        warn_if_not_durable(&client, &place).await?;
+        let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.bug));
+        histories.verify(&client).await?;
+        drop(client);
+        if is_message_db {
+            tracing::warn!(store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");
+            // Its functions call each other without naming the schema.
+            self.set("search_path", "message_store,public");
+        }
+        let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
+        let hold_session = Arc::new(Session::new(Pool::new(self.clone(), &histories, HOLDING, None)?));
+        let bells = Arc::new(Bells::default());
+        let listener =
+            Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), Arc::clone(&histories), self.notifies);
+        let limits = self.limits;
+        let long_wait = self.for_appends();
+        let mut short_wait = long_wait.clone();
+        short_wait.set("lock_timeout", SHORT_WAIT);
+        let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);
+        let (long_wait, short_wait) =
+            (pool_for_appends(long_wait, LONG_WAIT)?, pool_for_appends(short_wait, BRIEF_WAIT)?);
+        let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
+        let look_up = LookUp::start(pool.clone());
+        let holds = Holds::default();
+        Ok(PostgresStore {
+            pool,
+            place,
+            limits,
+            is_message_db,
+            histories,
+            bells,
+            listener,
+            group_commit,
+            look_up,
+            holds,
+            hold_session,
+            rotating: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
+/// An acknowledged append survives power loss only with both of these on.
+async fn warn_if_not_durable(client: &Client, place: &str) -> Result<()> {
+    for setting in ["fsync", "synchronous_commit"] {
+        let sql = "SELECT current_setting($1)";
+        let row = client.query_one(sql, &[&setting]).await.map_err(failure::backend("reading a setting"))?;
+        if get::<String>(&row, 0)? == "off" {
+            tracing::warn!(store = %place, "{setting} is off: acknowledged messages can be lost with the server's power");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The store: what the contract asks for, and where in this folder it is done.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::connection::Connection;
+use super::failure::backend;
+use super::group_commit::GroupCommit;
+use super::history::Histories;
+use super::listen::Listener;
+use super::look_up::LookUp;
+use super::pool::Pool;
+use super::session::Session;
+use super::{hold, message_db, once, read};
+use crate::store::{Bells, Claim, Hold, Holds, Seen, until_free};
+use crate::{
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+};
+
+/// A store on PostgreSQL.
+///
+/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more append, one listens, and one holds the
+/// keys of [`Once`](crate::intents::Once), each made when it is needed. They are not encrypted: reach a distant server through a
+/// tunnel, or over a network you trust.
+///
+/// In a database where Message DB has installed its own schema, and nobody has adopted it ([`migrate`](super::migrate)), its functions are
+/// used: the contract holds, but an append takes a round trip a message, and all messages cannot be read at once
+/// ([`Error::Unsupported`]).
+pub struct PostgresStore {
+    pub(super) pool: Pool,
+    pub(super) place: String,
+    pub(super) limits: Limits,
+    /// The functions are Message DB's own.
+    pub(super) is_message_db: bool,
+    pub(super) histories: Arc<Histories>,
+    pub(super) bells: Arc<Bells>,
+    pub(super) listener: Listener,
+    pub(super) group_commit: GroupCommit,
+    pub(super) look_up: LookUp,
+    pub(super) holds: Holds,
+    pub(super) hold_session: Arc<Session>,
+    pub(super) rotating: tokio::sync::Mutex<()>,
+}
+
+impl PostgresStore {
+    /// Rings for readers here and in other processes.
+    fn ring(&self, streams: &[StreamName]) {
+        self.bells.ring_for(streams);
+        self.listener.tell(streams.iter());
+    }
+
+    /// Refuses what Message DB's own schema has no room for.
+    pub(super) fn assert_ours(&self, what: &str) -> Result<()> {
+        if !self.is_message_db {
+            return Ok(());
+        }
+        let what = format!("{what} in Message DB's own schema; upgrade it with `message-store migrate --adopt`");
+        Err(Error::Unsupported { store: self.place.clone(), what })
+    }
+}
+
+#[async_trait]
+impl MessageStore for PostgresStore {
+    fn store_id(&self) -> StoreId {
+        self.histories.store_id()
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        self.append_in(self.history(), appends).await
+    }
+
+    fn history(&self) -> History {
+        self.histories.current()
+    }
+
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+        crate::store::validate(&appends, &self.limits)?;
+        let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
+        let appended = if self.is_message_db {
+            self.pool
+                .with(async |connection| {
+                    if connection.history() != history {
+                        return Err(Error::HistoryChanged { store: self.place.clone() });
+                    }
+                    message_db::append(connection, &appends).await
+                })
+                .await?
+        } else {
+            self.group_commit.append(history, appends).await?
+        };
+        self.ring(&streams);
+        Ok(appended)
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        self.pool.with(async |connection| read::given_out(connection).await).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.pool.with(async |connection| read::now(connection).await).await
+    }
+
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        self.pool.with(async |connection| read::stream(connection, stream, &read, &self.limits).await).await
+    }
+
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        self.pool.with(async |connection| read::category(connection, category, &read, &self.limits).await).await
+    }
+
+    async fn read_all(&self, read: Read) -> Result<Batch> {
+        // Its writers publish no bound of what they are about to write.
+        self.assert_ours("reading all messages")?;
+        self.pool.with(async |connection| read::all(connection, &self.place, &read, &self.limits).await).await
+    }
+
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        self.pool.with(async |connection| read::last(connection, stream, message_type).await).await
+    }
+
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        self.pool.with(async |connection| read::version(connection, stream).await).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        self.look_up.message(id).await
+    }
+
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
+        self.assert_ours("de-duplication")?;
+        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
+        let lock = until_free(waits, || hold::try_hold(&self.hold_session, claim)).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        self.assert_ours("de-duplication")?;
+        if !appends.is_empty() {
+            crate::store::validate(&appends, &self.limits)?;
+        }
+        let seen =
+            self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
+        if seen.is_none() {
+            let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
+            self.ring(&streams);
+        }
+        Ok(seen)
+    }
+
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+        self.assert_ours("de-duplication")?;
+        self.pool.with(async |connection| once::seen(connection, claim).await).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        self.assert_ours("de-duplication")?;
+        self.pool.with(async |connection| once::sweep(connection, batch).await).await
+    }
+
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        self.listener.listen();
+        Ok(self.bells.listen(category))
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        self.assert_ours("rotating the identity")?;
+        // One after the other: the handle's identity is the one that was written last.
+        let _rotating = self.rotating.lock().await;
+        let id = StoreId::random();
+        let sql = "UPDATE message_store.store_identity SET store_id = $1";
+        let rotate = async |connection: &mut Connection| {
+            connection.execute(sql, &[&id.as_uuid()]).await.map_err(backend("rotating the store's identity"))
+        };
+        self.pool.with(rotate).await?;
+        self.histories.rotated(id);
+        Ok(id)
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("place", &self.place).finish_non_exhaustive()
+    }
+}

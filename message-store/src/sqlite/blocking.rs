@@ -1,0 +1,11 @@
+//! Work that blocks, on threads for that.
+
+use crate::{Error, Result};
+
+/// Runs `work` where it may block.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::backend("a SQLite task", false, error)),
+    }
+}

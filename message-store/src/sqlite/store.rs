@@ -1,0 +1,228 @@
+//! The store: what the contract asks for, and where in this folder it is done.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::store::{Bells, Claim, Hold, Holds, Seen, until_free};
+use crate::{
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+};
+
+use super::blocking::blocking;
+use super::failure::backend;
+use super::place::{Place, open_to_read};
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{hold, migrate, read};
+
+/// Connections that read beside the writer.
+const READERS: usize = 4;
+
+/// A store in a SQLite file, or in memory.
+///
+/// Appends are durable when they are acknowledged (`synchronous=FULL`, write-ahead log). Other processes may open the
+/// file at the same time; their messages are found by polling.
+pub struct SqliteStore {
+    pub(super) place: Place,
+    pub(super) limits: Limits,
+    pub(super) store_id: RwLock<StoreId>,
+    /// How often this handle has rotated the identity.
+    pub(super) rotations: AtomicU64,
+    pub(super) bells: Arc<Bells>,
+    pub(super) writer: Writer,
+    pub(super) readers: Readers,
+    pub(super) holds: Holds,
+    /// None of a store in memory, which no other process has.
+    pub(super) hold_files: Option<hold::Folder>,
+}
+
+impl SqliteStore {
+    /// Opens the file (made when it is missing), or `:memory:`, and makes or upgrades the schema.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty path; [`Error::Backend`] when the file cannot be opened, or is no message store.
+    pub async fn open(place: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(place, Limits::default()).await
+    }
+
+    /// As [`SqliteStore::open`], with these limits.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with(place: impl AsRef<Path>, limits: Limits) -> Result<Self> {
+        let place = match place.as_ref() {
+            path if path.as_os_str().is_empty() => {
+                return Err(Error::invalid("store URL", "it names no file; write sqlite:PATH or sqlite::memory:"));
+            }
+            path if path == Path::new(":memory:") => Place::Memory,
+            path => Place::File(path.to_owned()),
+        };
+        blocking(move || Self::open_now(place, limits)).await
+    }
+
+    fn open_now(place: Place, limits: Limits) -> Result<Self> {
+        let mut connection = place.connect()?;
+        migrate::migrate(&mut connection)?;
+        let store_id = RwLock::new(read::store_id(&connection)?);
+        let bells = Arc::new(Bells::default());
+        let connection = Arc::new(Mutex::new(connection));
+        let readers = match &place {
+            // Another connection would be another database.
+            Place::Memory => Readers::new(vec![Arc::clone(&connection)]),
+            Place::File(path) => {
+                let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));
+                Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
+            }
+        };
+        let hold_files = match &place {
+            Place::Memory => None,
+            Place::File(path) => Some(hold::Folder::beside(path)?),
+        };
+        let writer = Writer::start(connection, Arc::clone(&bells))?;
+        Ok(Self {
+            place,
+            limits,
+            store_id,
+            rotations: AtomicU64::new(0),
+            bells,
+            writer,
+            readers,
+            holds: Holds::default(),
+            hold_files,
+        })
+    }
+}
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    fn store_id(&self) -> StoreId {
+        *self.store_id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn describe(&self) -> String {
+        match &self.place {
+            Place::Memory => "sqlite::memory:".to_owned(),
+            Place::File(path) => format!("sqlite:{}", path.display()),
+        }
+    }
+
+    fn history(&self) -> History {
+        History(self.rotations.load(Ordering::SeqCst))
+    }
+
+    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+        if history != self.history() {
+            return Err(Error::HistoryChanged { store: self.describe() });
+        }
+        self.append(appends).await
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
+        crate::store::validate(&appends, &self.limits)?;
+        self.writer.append(appends).await
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        self.readers.read(read::given_out).await
+    }
+
+    /// The machine's clock, which all who have the file open share.
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(Timestamp::now())
+    }
+
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        let (stream, limits) = (stream.clone(), self.limits);
+        self.readers.read(move |connection| read::stream(connection, &stream, &read, &limits)).await
+    }
+
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        let (category, limits) = (category.clone(), self.limits);
+        self.readers.read(move |connection| read::category(connection, &category, &read, &limits)).await
+    }
+
+    async fn read_all(&self, read: Read) -> Result<Batch> {
+        let limits = self.limits;
+        self.readers.read(move |connection| read::all(connection, &read, &limits)).await
+    }
+
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        let (stream, message_type) = (stream.clone(), message_type.map(str::to_owned));
+        self.readers.read(move |connection| read::last(connection, &stream, message_type.as_deref())).await
+    }
+
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        let stream = stream.clone();
+        self.readers.read(move |connection| read::version(connection, &stream)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        self.readers.read(move |connection| read::message(connection, id)).await
+    }
+
+    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
+        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
+        let Some(files) = &self.hold_files else { return Ok(Some(Hold::new(held))) };
+        let attempt = || {
+            let (files, claim) = (files.clone(), claim.clone());
+            blocking(move || files.try_hold(&claim))
+        };
+        let lock = until_free(waits, attempt).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+        if !appends.is_empty() {
+            crate::store::validate(&appends, &self.limits)?;
+        }
+        self.writer.append_once(claim.clone(), appends, result).await
+    }
+
+    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+        self.writer.seen(claim.clone()).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        if let Some(files) = self.hold_files.clone() {
+            blocking(move || files.sweep()).await?;
+        }
+        self.writer.sweep(batch).await
+    }
+
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        Ok(self.bells.listen(category))
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        let id = StoreId::random();
+        let rotate = move |connection: &Connection| {
+            let sql = "UPDATE store_identity SET store_id = ?1";
+            connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
+        };
+        match self.place.clone() {
+            Place::Memory => self.readers.read(rotate).await?,
+            // The readers of a file cannot write.
+            place @ Place::File(_) => blocking(move || rotate(&place.connect()?)).await?,
+        };
+        *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
+        self.rotations.fetch_add(1, Ordering::SeqCst);
+        Ok(id)
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("place", &self.describe()).finish_non_exhaustive()
+    }
+}

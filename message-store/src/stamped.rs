@@ -1,0 +1,110 @@
+//! The sequence that a message is stamped with, as its metadata holds it.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
+
+use crate::{Category, GlobalPosition, Sequence, StoreId};
+
+/// The sequence of the message that another was written for. [`Metadata::cause`](crate::Metadata::cause) reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stamped {
+    /// In the category that the causation names, of the store where the stamped message was born: nearly always. In JSON, a number.
+    Here(GlobalPosition),
+    /// Elsewhere, for the cause is a copy from another store. In JSON, an object.
+    Elsewhere(Sequence),
+}
+
+impl Stamped {
+    /// As the metadata of a message holds it that was born in the store `home`, and was caused by a message of `category`.
+    pub(crate) fn new(sequence: &Sequence, home: StoreId, category: &Category) -> Self {
+        if sequence.origin.store_id == home && sequence.origin.category == *category {
+            return Self::Here(sequence.global_position);
+        }
+        Self::Elsewhere(sequence.clone())
+    }
+
+    /// The whole of it; `None` when the causation names no category.
+    pub(crate) fn resolve(self, home: StoreId, category: Option<Category>) -> Option<Sequence> {
+        match self {
+            Self::Here(position) => Some(Sequence::new(home, category?, position)),
+            Self::Elsewhere(sequence) => Some(sequence),
+        }
+    }
+}
+
+impl From<Sequence> for Stamped {
+    fn from(sequence: Sequence) -> Self {
+        Self::Elsewhere(sequence)
+    }
+}
+
+impl Serialize for Stamped {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Here(position) => position.serialize(serializer),
+            Self::Elsewhere(sequence) => sequence.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamped {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Stamped;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a global position, or a sequence")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Stamped, E> {
+                Ok(Stamped::Here(GlobalPosition::new(number)))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Stamped, E> {
+                let number = i64::try_from(number).map_err(E::custom)?;
+                Ok(Stamped::Here(GlobalPosition::new(number)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stamped, A::Error> {
+                Sequence::deserialize(MapAccessDeserializer::new(map)).map(Stamped::Elsewhere)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_number_where_the_causation_says_the_rest_and_else_the_whole() {
+        let (here, there) = (StoreId::random(), StoreId::random());
+        let category = |name| Category::new(name).unwrap();
+        let sequence = Sequence::new(here, category("account:command"), GlobalPosition::new(7));
+        for (home, cause, is_short) in
+            [(here, "account:command", true), (there, "account:command", false), (here, "account", false)]
+        {
+            let stamped = Stamped::new(&sequence, home, &category(cause));
+            let text = serde_json::to_string(&stamped).unwrap();
+            assert_eq!(text == "7", is_short, "{text}");
+            let read: Stamped = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, stamped);
+            assert_eq!(read.resolve(home, Some(category(cause))), Some(sequence.clone()));
+        }
+        assert_eq!(Stamped::Here(GlobalPosition::new(7)).resolve(here, None), None);
+    }
+
+    #[test]
+    fn another_shape_is_refused() {
+        for text in ["\"7\"", "7.5", "18446744073709551615", "[7]", "{}", "true"] {
+            assert!(serde_json::from_str::<Stamped>(text).is_err(), "{text}");
+        }
+    }
+}

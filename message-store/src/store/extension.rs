@@ -1,0 +1,107 @@
+//! What follows from the contract, for every store.
+
+use async_trait::async_trait;
+use futures_util::Stream;
+use futures_util::stream::{self, TryStreamExt as _};
+
+use crate::{
+    Append, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage, Position, Read,
+    Result, StreamName, StreamRead,
+};
+
+/// What follows from the contract, for every store.
+#[async_trait]
+pub trait MessageStoreExt: MessageStore {
+    /// Appends messages to one stream.
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`].
+    async fn append_to(
+        &self,
+        stream: &StreamName,
+        expected: impl Into<ExpectedVersion> + Send,
+        messages: Vec<NewMessage>,
+    ) -> Result<Appended> {
+        self.append(vec![Append { stream: stream.clone(), expected: expected.into(), messages }]).await
+    }
+
+    /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds written is
+    /// written now: the first has written it.
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say what became of
+    /// the first: its answer is lost as well, it cannot be sent, or the store has another history by then.
+    async fn append_settled(&self, appends: Vec<Append>) -> Result<Appended> {
+        let history = self.history();
+        let lost = match self.append_in(history, appends.clone()).await {
+            Err(lost @ Error::CommitUnknown { .. }) => lost,
+            result => return result,
+        };
+        match self.append_in(history, appends).await {
+            Ok(appended) => Ok(Appended { already_written: false, ..appended }),
+            // Had the first been written, the second would have found it so.
+            Err(
+                refused @ (Error::WrongExpectedVersion { .. }
+                | Error::IdConflict { .. }
+                | Error::Invalid { .. }
+                | Error::TooLarge { .. }),
+            ) => Err(refused),
+            Err(error) => {
+                tracing::debug!(%error, "an append whose answer was lost could not be settled");
+                Err(lost)
+            }
+        }
+    }
+
+    /// All messages of a stream from a position on, read in batches as they are asked for.
+    fn stream_messages<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        from: Position,
+    ) -> impl Stream<Item = Result<Message>> + Send + 'a {
+        stream::try_unfold(from, move |from| async move {
+            let messages = self.read_stream(stream, StreamRead::forwards_from(from)).await?;
+            let Some(last) = messages.last() else { return Ok(None) };
+            let next = last.position.next();
+            Ok::<_, crate::Error>(Some((stream::iter(messages.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+    }
+
+    /// All messages of a category up to its end, read in batches as they are asked for.
+    fn category_messages<'a>(
+        &'a self,
+        category: &'a Category,
+        read: Read,
+    ) -> impl Stream<Item = Result<Message>> + Send + 'a {
+        batches(read, move |read| self.read_category(category, read))
+    }
+
+    /// All messages of the store up to its end, read in batches as they are asked for.
+    fn all_messages(&self, read: Read) -> impl Stream<Item = Result<Message>> + Send + '_ {
+        batches(read, move |read| self.read_all(read))
+    }
+}
+
+impl<S: MessageStore + ?Sized> MessageStoreExt for S {}
+
+fn batches<'a, F>(
+    read: Read,
+    mut next: impl FnMut(Read) -> F + Send + 'a,
+) -> impl Stream<Item = Result<Message>> + Send + 'a
+where
+    F: Future<Output = Result<Batch>> + Send + 'a,
+{
+    stream::try_unfold(read, move |read| {
+        let batch = next(read.clone());
+        async move {
+            let batch = batch.await?;
+            if batch.is_at_end(&read) {
+                return Ok(None);
+            }
+            let read = Read { from: batch.looked_through.next(), ..read };
+            Ok::<_, crate::Error>(Some((stream::iter(batch.messages.into_iter().map(Ok)), read)))
+        }
+    })
+    .try_flatten()
+}

@@ -1,0 +1,27 @@
+//! The contract of message stores, and what it speaks of.
+
+mod append;
+mod claim;
+mod extension;
+mod history;
+mod hold;
+mod message_store;
+mod read;
+mod wake_up;
+mod window;
+
+pub use append::{Append, Appended, Written};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use append::{Stored, validate, written_before};
+pub use claim::{Claim, Seen};
+pub use extension::MessageStoreExt;
+pub use history::History;
+pub use hold::Hold;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use hold::{Holds, name_for_locks, until_free};
+pub use message_store::MessageStore;
+pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use wake_up::Bells;
+pub use wake_up::WakeUp;
+pub use window::Window;

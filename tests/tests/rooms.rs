@@ -1,0 +1,172 @@
+//! The rooms of the library, by height: a room imports from rooms below it alone, and no file imports, by way of others, from itself.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use message_store_tests::imports::Imports;
+
+/// The folders of the library, from the ground up. The files beside them are the ground: values.
+const ROOMS: &[&str] = &[
+    "values",
+    "store",
+    "postgres",
+    "sqlite",
+    "open",
+    "entity",
+    "intents",
+    "handling",
+    "consumer",
+    "operations",
+    "testing",
+];
+/// The rooms of backends. What lies above them knows the contract alone.
+const BACKENDS: &[&str] = &["postgres", "sqlite"];
+
+fn library() -> Imports {
+    Imports::of_crate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../message-store/src"))
+}
+
+fn room(module: &[String]) -> String {
+    match module.first() {
+        Some(first) if ROOMS.contains(&first.as_str()) => first.clone(),
+        _ => "values".to_owned(),
+    }
+}
+
+fn height(room: &str) -> usize {
+    ROOMS.iter().position(|known| *known == room).unwrap()
+}
+
+/// Why a room must not import from another.
+fn refusal(from: &str, to: &str) -> Option<&'static str> {
+    if from == to {
+        None
+    } else if height(to) > height(from) {
+        Some("it lies above")
+    } else if BACKENDS.contains(&to) && from != "open" {
+        Some("only what opens stores knows backends")
+    } else if to == "open" && from != "testing" {
+        Some("whoever uses a store is given one")
+    } else {
+        None
+    }
+}
+
+/// Imports that go up, or to a backend.
+fn refused(library: &Imports) -> Vec<String> {
+    let mut refused = Vec::new();
+    for module in library.modules().filter(|module| !module.is_empty()) {
+        for imported in library.of(module) {
+            if let Some(why) = refusal(&room(module), &room(&imported)) {
+                refused.push(format!("{} imports {}: {why}", module.join("::"), imported.join("::")));
+            }
+        }
+    }
+    refused
+}
+
+/// What must not be in a circle: a file; a folder within a room, whose files are one concept; and the values, which speak of each other.
+fn unit(module: &[String]) -> Vec<String> {
+    let file = module.iter().take(2).cloned().collect();
+    if room(module) == "values" { vec!["values".to_owned()] } else { file }
+}
+
+/// Files that import from themselves by way of others, and those between them.
+fn circles(library: &Imports) -> Vec<String> {
+    let mut left: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for module in library.modules().filter(|module| !module.is_empty()) {
+        let imported = left.entry(unit(module)).or_default();
+        imported.extend(library.of(module).iter().map(|module| unit(module)).filter(|other| *other != unit(module)));
+    }
+    // What imports from nothing that is left is taken away, until nothing is left, or circles.
+    loop {
+        let free: BTreeSet<_> =
+            left.iter().filter(|(_, imported)| imported.is_empty()).map(|(module, _)| module.clone()).collect();
+        let rest: BTreeSet<_> = left.keys().cloned().collect();
+        for imported in left.values_mut() {
+            imported.retain(|module| !free.contains(module) && rest.contains(module));
+        }
+        left.retain(|module, _| !free.contains(module));
+        if free.is_empty() {
+            break;
+        }
+    }
+    // Nor what nothing that is left imports from.
+    loop {
+        let imported: BTreeSet<_> = left.values().flatten().cloned().collect();
+        let before = left.len();
+        left.retain(|module, _| imported.contains(module));
+        if left.len() == before {
+            break;
+        }
+    }
+    left.iter()
+        .map(|(unit, imported)| {
+            let imported: Vec<String> = imported.iter().map(|unit| unit.join("::")).collect();
+            format!("{} -> {}", unit.join("::"), imported.join(", "))
+        })
+        .collect()
+}
+
+#[test]
+fn every_room_imports_from_rooms_below_it() {
+    let refused = refused(&library());
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn no_file_imports_from_itself_by_way_of_others() {
+    let circles = circles(&library());
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn imports_that_go_up_or_round_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        (
+            "lib.rs",
+            "pub mod consumer; mod message; pub mod postgres;\npub use consumer::Runs;\npub use message::Message;",
+        ),
+        ("message.rs", "use crate::Runs;\npub struct Message;"),
+        ("consumer/mod.rs", "mod loops;\nmod runs;\npub use runs::Runs;"),
+        ("consumer/runs.rs", "use crate::{Message, consumer::loops::{Loops}};\npub struct Runs;"),
+        (
+            "consumer/loops.rs",
+            "// use super::none;\npub(super) struct Loops(super::Runs);\nfn f() { crate::postgres::open() }",
+        ),
+        ("postgres/mod.rs", "pub fn open() {}\n#[cfg(test)]\nmod tests { use crate::Runs; }"),
+    ] {
+        let file = folder.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let library = Imports::of_crate(folder.path());
+    assert_eq!(
+        refused(&library),
+        [
+            "consumer::loops imports postgres: only what opens stores knows backends",
+            "message imports consumer::runs: it lies above"
+        ]
+    );
+    // (The message is in a circle too: it takes from what takes from it.)
+    assert_eq!(
+        circles(&library),
+        ["consumer::loops -> consumer::runs", "consumer::runs -> consumer::loops, values", "values -> consumer::runs"]
+    );
+}
+
+#[test]
+fn the_reader_of_imports_sees_what_the_compiler_sees() {
+    let library = library();
+    let of = |module: &str| -> Vec<String> {
+        let module = module.split("::").map(str::to_owned).collect();
+        library.of(&module).into_iter().map(|module| module.join("::")).collect()
+    };
+    // By way of the root, of a group, and of a path outside of `use`.
+    assert!(of("message").contains(&"json".to_owned()), "{:?}", of("message"));
+    assert!(of("metadata").contains(&"stream_name".to_owned()), "{:?}", of("metadata"));
+    assert!(of("error").contains(&"stream_name".to_owned()), "{:?}", of("error"));
+    assert!(of("position").is_empty(), "{:?}", of("position"));
+}
