@@ -103,8 +103,9 @@ pub enum Error {
 
     /// A consumer's position was taken over by another consumer of the same identity.
     #[error(
-        "the position of consumer {consumer} is now kept by another process (its stream is at {actual}, \
-         ours was {expected}). This one stops. Give each consumer of a category its own identifier"
+        "the position of consumer {consumer} is now kept by another consumer, here or in another process (its stream is at {actual}, \
+         ours was {expected}). This one stops. Give each consumer of a category an identifier of its own, and each member of a group a \
+         number of its own"
     )]
     PositionTaken {
         /// The consumer's position stream.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::canonical::{self, canonical};
+use crate::finite::assert_finite;
 use crate::{Error, Result};
 
 /// How deeply arrays and objects may be nested. A deeper text could be stored but not decoded again.
@@ -44,7 +45,9 @@ impl Json {
     /// # Errors
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        Self::known_to_be_json(serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?)
+        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        assert_finite(value, &text)?;
+        Self::known_to_be_json(text)
     }
 
     /// As [`Json::encode`], of a value whose every part a store has held before.

@@ -7,6 +7,7 @@ mod canonical;
 mod derived_id;
 mod error;
 mod expected_version;
+mod finite;
 mod hash;
 mod json;
 mod key;

@@ -198,8 +198,9 @@ impl Metadata {
         let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
         let stream = self.causation_message_stream_name.as_deref();
         let category = stream.map(|stream| StreamName::from_database(stream).category());
-        let implied = || self.causation_message_global_position.map(Stamped::Here);
-        self.sequence.clone().or_else(implied)?.resolve(home, category)
+        let causation = category.zip(self.causation_message_global_position);
+        let stamped = self.sequence.clone().and_then(|stamped| stamped.resolve(home, causation.as_ref()));
+        stamped.or_else(|| causation.map(|(category, position)| Sequence::new(home, category, position)))
     }
 
     /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too. Positions of two stores

@@ -41,7 +41,7 @@ pub enum Outcome {
         /// The message that came first.
         original: MessageRef,
     },
-    /// It could not be handled, and was set aside ([`DeadLetters`](crate::consumer::DeadLetters)).
+    /// It could not be handled, and was set aside, now or before, and waits for an operator ([`DeadLetters`](crate::consumer::DeadLetters)).
     Parked {
         /// Its letter.
         letter: MessageRef,

@@ -122,19 +122,21 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) 
     let Told { own, causation, is_unread } = told(event);
     let birth = own.origin.as_ref().map(|birth| (birth.origin.store_id, birth.global_position));
     let (home, born_at) = birth.unwrap_or((here, event.global_position));
-    let (cause, position) = causation.unzip();
-    // A sequence that the causation implies is another toolkit's stamp.
-    let (stamped, handler) = match (own.sequence, position) {
-        (Some(stamped), _) => (stamped, own.handler),
-        (None, Some(position)) => (Stamped::Here(position), None),
-        (None, None) => return (None, is_unread),
-    };
-    let category = cause.map(|stream| StreamName::from_database(&stream).category());
-    let Some(sequence) = stamped.resolve(home, category) else { return (None, true) };
-    let stamp = Stamp { sequence, handler };
     // A mark above everything that was given out would make every later command a late one.
-    if stamp.sequence.origin.store_id == home && stamp.sequence.global_position >= born_at {
-        return (None, true);
+    let stands_before = |sequence: &Sequence| sequence.origin.store_id != home || sequence.global_position < born_at;
+    let causation = causation.map(|(stream, position)| (StreamName::from_database(&stream).category(), position));
+    let is_stamped = own.sequence.is_some();
+    let ours = own.sequence.and_then(|stamped| stamped.resolve(home, causation.as_ref())).filter(stands_before);
+    if let Some(sequence) = ours {
+        return (Some(Stamp { sequence, handler: own.handler }), is_unread);
     }
-    (Some(stamp), is_unread)
+    // What stands in the place of our stamp and is none counts as unread. The causation is another toolkit's stamp.
+    let implied = causation.map(|(category, position)| Sequence::new(home, category, position));
+    match implied {
+        Some(sequence) if stands_before(&sequence) => {
+            (Some(Stamp { sequence, handler: None }), is_unread || is_stamped)
+        }
+        Some(_) => (None, true),
+        None => (None, is_unread || is_stamped),
+    }
 }

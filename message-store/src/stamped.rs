@@ -26,11 +26,15 @@ impl Stamped {
         Self::Elsewhere(sequence.clone())
     }
 
-    /// The whole of it; `None` when the causation names no category.
-    pub(crate) fn resolve(self, home: StoreId, category: Option<Category>) -> Option<Sequence> {
-        match self {
-            Self::Here(position) => Some(Sequence::new(home, category?, position)),
-            Self::Elsewhere(sequence) => Some(sequence),
+    /// The whole of it, of a message that was born in the store `home`; `None` for a number that is not the position that the causation
+    /// names: somebody else wrote it.
+    pub(crate) fn resolve(self, home: StoreId, causation: Option<&(Category, GlobalPosition)>) -> Option<Sequence> {
+        match (self, causation) {
+            (Self::Here(number), Some((category, position))) if number == *position => {
+                Some(Sequence::new(home, category.clone(), number))
+            }
+            (Self::Here(_), _) => None,
+            (Self::Elsewhere(sequence), _) => Some(sequence),
         }
     }
 }
@@ -96,9 +100,12 @@ mod tests {
             assert_eq!(text == "7", is_short, "{text}");
             let read: Stamped = serde_json::from_str(&text).unwrap();
             assert_eq!(read, stamped);
-            assert_eq!(read.resolve(home, Some(category(cause))), Some(sequence.clone()));
+            let causation = (category(cause), GlobalPosition::new(7));
+            assert_eq!(read.resolve(home, Some(&causation)), Some(sequence.clone()));
         }
-        assert_eq!(Stamped::Here(GlobalPosition::new(7)).resolve(here, None), None);
+        let number = Stamped::Here(GlobalPosition::new(7));
+        assert_eq!(number.clone().resolve(here, None), None);
+        assert_eq!(number.resolve(here, Some(&(category("account:command"), GlobalPosition::new(8)))), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug};
 use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
-use message_store::{Error, MessageId, MessageStore, Outcome};
+use message_store::{Error, MessageId, MessageStore, Outcome, StreamName};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::marked::{Marked, planted};
 use message_store_tests::on_both_stores;
@@ -128,6 +128,53 @@ async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBu
     blamed
 }
 
+/// One consumer has a message that may have ended the process, and does it well; another one waits to begin. Whether the first is still on record as the
+/// one to blame when the other begins.
+async fn is_on_record_when_others_begin(store: &Store, bug: Option<ConsumerBug>) -> bool {
+    send_deposits(store, "account:command", "1", 1).await;
+    send_deposits(store, "account:command", "2", 1).await;
+    let deadly = send_deposits(store, "other:command", "9", 1).await.remove(0);
+    let handler = Marked::new(store, None);
+    let other = Marked { process: handler.process.clone(), ..Marked::new(store, None) };
+    other.deadly.lock().unwrap().insert(deadly.id);
+    let permits = handler.wait_in("1");
+    let _never = handler.wait_in("2");
+    let first = handler.start_with(store, OnFailure::Park, |consumer| planted(consumer, bug)).await;
+    handler.begun.notified().await;
+    drop(first);
+    let consumer = handler.start_with(store, OnFailure::Park, |consumer| planted(consumer, bug)).await;
+    handler.begun.notified().await;
+    let beside = Consumer::new("other:command", other.clone()).in_process(&other.process).start(store).await.unwrap();
+    permits.add_permits(1);
+    other.dying.notified().await;
+    drop((consumer, beside));
+    let positions = StreamName::new("account:command+position").unwrap();
+    let record = store.last_message(&positions, None).await.unwrap().unwrap();
+    record.data.text().contains("suspect")
+}
+
+/// The only crash is the first one; then the store gets another history, again and again, while the message is under way.
+async fn is_blamed_for_histories(store: &Store) -> bool {
+    let faulty = FaultyStore::new(store);
+    let shared: Store = faulty.clone();
+    let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(&shared, None);
+    let permits = handler.wait_in("1");
+    let first = handler.start(&shared, OnFailure::Park).await;
+    handler.begun.notified().await;
+    drop(first);
+    let mut consumer = handler.start(&shared, OnFailure::Park).await;
+    for _ in 0..4 {
+        handler.begun.notified().await;
+        faulty.change_history();
+        permits.add_permits(1);
+    }
+    permits.add_permits(99);
+    consumer.wait_for(message.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    letters(store).show(message.id).await.unwrap().is_some()
+}
+
 on_both_stores! {
     async fn t38_a_parked_command_that_is_retried_after_later_ones_takes_effect_once(store) {
         assert_eq!(parked_and_retried(&store, None).await, 3);
@@ -230,6 +277,18 @@ on_both_stores! {
 
     async fn twin_when_other_consumers_do_not_count_it_is_blamed(store) {
         assert!(is_blamed_beside_another_consumer(&store, Some(ConsumerBug::OtherConsumersUncounted)).await);
+    }
+
+    async fn when_others_begin_a_message_that_is_done_is_not_on_record_any_more(store) {
+        assert!(!is_on_record_when_others_begin(&store, None).await);
+    }
+
+    async fn twin_when_others_begin_before_the_record_is_changed_it_still_is(store) {
+        assert!(is_on_record_when_others_begin(&store, Some(ConsumerBug::OthersBeginFirst)).await);
+    }
+
+    async fn another_history_of_the_store_is_no_crash(store) {
+        assert!(!is_blamed_for_histories(&store).await);
     }
 
     async fn a_message_that_is_handled_in_each_life_is_not_blamed_for_the_end_of_any(store) {

@@ -98,7 +98,51 @@ async fn limit(store: &Arc<dyn MessageStore>) -> u64 {
     Decide::<Limit>::new(store).entities().fetch("1").await.unwrap().state.0
 }
 
+/// Divides by what it is told to.
+#[derive(Clone, Debug, Default)]
+struct Ratio;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Divide {
+    By { divisor: f64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Divided {
+    Quotient { value: Option<f64> },
+}
+
+impl Projection for Ratio {
+    const CATEGORY: &'static str = "ratio";
+    type Event = Divided;
+    fn apply(&mut self, _: &Divided) {}
+}
+
+impl Decider for Ratio {
+    type Command = Divide;
+    fn decide(&self, Divide::By { divisor }: &Divide) -> Vec<Divided> {
+        vec![Divided::Quotient { value: Some(1.0 / divisor) }]
+    }
+}
+
 on_both_stores! {
+    async fn an_event_with_a_number_that_is_not_finite_is_an_error_and_not_written(store) {
+        let stream = StreamName::new("ratio:command-1").unwrap();
+        for divisor in [0.0, 4.0] {
+            let command = NewMessage::from_variant(&Divide::By { divisor }).unwrap();
+            let id = command.id;
+            store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
+            let outcome = Decide::<Ratio>::new(&store).handle(&store.message(id).await.unwrap().unwrap()).await;
+            match outcome {
+                Err(error) => assert!(error.to_string().contains("inf is not finite"), "{error}"),
+                Ok(outcome) => assert!(divisor > 0.0, "{outcome}"),
+            }
+        }
+        let events = messages_of(&store, "ratio").await;
+        let written: Vec<Divided> = events.iter().map(|event| event.decode_variant().unwrap().unwrap()).collect();
+        assert_eq!(written, [Divided::Quotient { value: Some(0.25) }]);
+    }
+
     async fn t47_a_precondition_that_no_longer_holds_is_refused_with_what_is(store) {
         let decide = Decide::<Limit>::new(&store);
         let first = send(&store, Command::Change { from: 0, to: 100 }).await;

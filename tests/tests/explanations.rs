@@ -6,7 +6,9 @@ use std::sync::Arc;
 use message_store::consumer::{Consumer, DeadLetters, OnFailure};
 use message_store::intents::Intent;
 use message_store::operations::Transfer;
-use message_store::{Category, Error, MessageId, MessageStore};
+use message_store::{
+    Category, Error, ExpectedVersion, Json, MessageId, MessageStore, MessageStoreExt as _, NewMessage, StreamName,
+};
 use message_store_tests::accounts::{Command, member, messages_of, send, sqlite};
 use message_store_tests::on_both_stores;
 
@@ -27,15 +29,16 @@ on_both_stores! {
         let fresh = deposit(&store, "d4", 1, "noon").await;
         for (id, said) in [
             (first, &["holds its intent, in accountTransaction-1+deposit+d1", "carried out: account-1/0"][..]),
-            (again, &["duplicate of account:command-1/0", "not carried out"]),
-            (other, &["in conflict with account:command-1/0", "not carried out"]),
+            (again, &["duplicate of account:command-1/0", "\n  not carried out"]),
+            (other, &["in conflict with account:command-1/0", "\n  not carried out"]),
             (early, &["carried out: account-1/1"]),
-            (late, &["will be handled late"]),
+            (late, &["decided as a late one"]),
             (fresh, &["not carried out"]),
         ] {
             let story = decide.explain(id, None).await.unwrap().to_string();
             for said in said {
                 assert!(story.contains(said), "{story} should say {said}");
+                assert!(!(story.contains(" with ") || story.contains("duplicate")) || !story.contains("late"), "{story}");
             }
         }
         let intent = Intent::new("accountTransaction", ["deposit", "d1"]);
@@ -43,6 +46,20 @@ on_both_stores! {
         assert_eq!(story.command.id, first);
         assert!(decide.explain_intent(&Intent::new("accountTransaction", ["none"]), "1").await.unwrap().is_none());
         assert!(matches!(decide.explain(MessageId::random(), None).await, Err(Error::Invalid { .. })));
+    }
+
+    async fn one_that_cannot_be_decoded_says_so_and_shows_its_letter(store) {
+        let bad = NewMessage::new("Deposit", Json::parse(r#"{"amount":"many"}"#).unwrap());
+        let id = bad.id;
+        store.append_to(&StreamName::new("account:command-1").unwrap(), ExpectedVersion::Any, vec![bad]).await.unwrap();
+        let mut consumer =
+            Consumer::new("account:command", member(&store, None)).on_failure(OnFailure::Park).start(&store).await.unwrap();
+        consumer.wait_for(store.message(id).await.unwrap().unwrap().global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letters = DeadLetters::of(&store, "account:command", None).unwrap();
+        let story = member(&store, None).explain(id, Some(&letters)).await.unwrap().to_string();
+        assert!(story.contains("amount") || story.contains("invalid type"), "{story}");
+        assert!(story.contains("set aside"), "{story}");
     }
 
     async fn a_parked_command_and_a_moved_one_say_so(store) {

@@ -9,9 +9,10 @@ use message_store::consumer::{Consumer, DeadLetters, OnFailure, PlantedBug as Co
 use message_store::operations::Transfer;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Category, ExpectedVersion, GroupMember, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
+    Category, ExpectedVersion, GroupMember, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::{Marked, planted};
 use message_store_tests::on_both_stores;
 
@@ -95,13 +96,13 @@ async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bu
 }
 
 /// As above, but the message was read, with the one before, when it was given up.
-async fn given_up_after_it_was_read(store: &Store, bug: Option<ConsumerBug>) -> u64 {
+async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
     let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
     let permits = busy.wait_in("1");
     let [_, second] = &send_deposits(store, "account:command", "1", 2).await[..] else { unreachable!() };
     let member = GroupMember::new(0, 1).unwrap();
     let settings = |consumer: Consumer<Marked>| planted(consumer.identifier("g").group(member), bug);
-    let mut reader = busy.start_with(store, OnFailure::Park, settings).await;
+    let mut reader = busy.start_with(store, policy, settings).await;
     busy.begun.notified().await;
     other.fail(second);
     for mut member in other.start_group(store, OnFailure::Park, 2, None).await {
@@ -111,11 +112,147 @@ async fn given_up_after_it_was_read(store: &Store, bug: Option<ConsumerBug>) -> 
     let letters = group_letters(store);
     let letter = letters.show(second.id).await.unwrap().unwrap();
     assert!(letters.discard(&letter, "a bad message").await.unwrap());
-    until_letters_are_read(store, "g+0+1").await;
+    // PostgreSQL tells of it a moment later.
+    until_rung(store).await;
     permits.add_permits(9);
     reader.wait_for(second.global_position).await.unwrap();
     let _ = reader.stop().await.unwrap();
     busy.times_handled(second)
+}
+
+/// Waits until what was told of letters so far has been heard.
+async fn until_rung(store: &Store) {
+    let mut bell = store.wake_up(Some(&Category::new("account:command+deadLetter+g").unwrap())).await.unwrap();
+    let mark = NewMessage::new("Mark", Json::NULL);
+    let stream = StreamName::new("account:command+deadLetter+g-mark").unwrap();
+    store.append_to(&stream, ExpectedVersion::Any, vec![mark]).await.unwrap();
+    bell.wait(Duration::from_mins(1)).await;
+}
+
+/// A message fails once; then, before its second attempt, another process sets it aside, and an operator gives it up. How often it is
+/// begun.
+async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) -> usize {
+    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let permits = busy.wait_in("1");
+    let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    let member = GroupMember::new(0, 1).unwrap();
+    let settings = |consumer: Consumer<Marked>| planted(consumer.identifier("g").group(member), bug);
+    let mut reader = busy.start_with(store, OnFailure::Park, settings).await;
+    busy.begun.notified().await;
+    other.fail(&message);
+    for mut member in other.start_group(store, OnFailure::Park, 2, None).await {
+        member.wait_for(message.global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+    let letter = group_letters(store).show(message.id).await.unwrap().unwrap();
+    assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
+    // What is left of them says how often they were taken.
+    permits.add_permits(9);
+    busy.fail(&message);
+    reader.wait_for(message.global_position).await.unwrap();
+    let _ = reader.stop().await.unwrap();
+    9 - permits.available_permits()
+}
+
+/// A letter waits behind another, and follows it; while it is under way, an operator wants to discard it. Whether that is done.
+async fn is_discarded_under_way(store: &Store) -> bool {
+    let deposits = send_deposits(store, "account:command", "1", 2).await;
+    let handler = Marked::new(store, None);
+    handler.fail(&deposits[0]);
+    let mut consumer = handler.start_group(store, OnFailure::Hold, 1, None).await.remove(0);
+    consumer.wait_for(deposits[1].global_position).await.unwrap();
+    handler.mend();
+    let permits = handler.wait_in("1");
+    let letters = group_letters(store);
+    assert!(letters.retry(&letters.show(deposits[0].id).await.unwrap().unwrap()).await.unwrap());
+    handler.begun.notified().await;
+    permits.add_permits(1);
+    handler.begun.notified().await;
+    let under_way = letters.show(deposits[1].id).await.unwrap().unwrap();
+    let is_discarded = letters.discard(&under_way, "a bad message").await.unwrap();
+    permits.add_permits(9);
+    while !letters.list().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _ = consumer.stop().await.unwrap();
+    assert_eq!(balance(store, "1").await, 2);
+    is_discarded
+}
+
+/// The component has moved away and back: its messages stand elsewhere in the store in which the letter was written.
+async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
+    let store = connect(&ageing.url()).await.unwrap();
+    send_deposits(&store, "account:command", "2", 5).await;
+    let bad = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(&store, None);
+    handler.fail(&bad);
+    let mut consumer = handler.start_group(&store, OnFailure::Park, 1, None).await.remove(0);
+    consumer.wait_for(bad.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    let letter = group_letters(&store).show(bad.id).await.unwrap().unwrap();
+    assert!(group_letters(&store).discard(&letter, "a bad message").await.unwrap());
+
+    let other = connect("sqlite::memory:").await.unwrap();
+    let categories =
+        ["account", "account:command+deadLetter+g", "account:command"].map(|name| Category::new(name).unwrap());
+    for category in &categories {
+        Transfer::new(&*store, &*other).copy(category, |_| ()).await.unwrap();
+    }
+    ageing.delete_messages("stream_name LIKE 'account%'").await;
+    for category in &categories {
+        Transfer::new(&*other, &*store).copy(category, |_| ()).await.unwrap();
+    }
+    let store = connect(&ageing.url()).await.unwrap();
+    let last = store.message(bad.id).await.unwrap().unwrap();
+    let mut consumer = Marked::new(&store, None).start_group(&store, OnFailure::Park, 1, None).await.remove(0);
+    consumer.wait_for(last.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    balance(&store, "1").await
+}
+
+/// What waits behind a letter when that is closed while the consumer only parks.
+async fn carried_out_when_the_policy_changes(store: &Store) -> u64 {
+    let deposits = send_deposits(store, "account:command", "1", 3).await;
+    let handler = Marked::new(store, None);
+    handler.fail(&deposits[0]);
+    let mut consumer = handler.start_group(store, OnFailure::Hold, 1, None).await.remove(0);
+    consumer.wait_for(deposits[2].global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    handler.mend();
+    let letters = group_letters(store);
+    assert!(letters.retry(&letters.show(deposits[0].id).await.unwrap().unwrap()).await.unwrap());
+    let consumer = handler.start_group(store, OnFailure::Park, 1, None).await.remove(0);
+    until_letters_are_read(store, "g+0+1").await;
+    let _ = consumer.stop().await.unwrap();
+    let mut consumer = handler.start_group(store, OnFailure::Hold, 1, None).await.remove(0);
+    let last = send_deposits(store, "account:command", "1", 1).await.remove(0);
+    consumer.wait_for(last.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    balance(store, "1").await
+}
+
+/// The first command of an entity was set aside in an old store, under a policy that holds the others. A consumer runs in the new one while the letter
+/// is copied, and then the commands. How many of the others are carried out before an operator has decided.
+async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
+    let old = connect("sqlite::memory:").await.unwrap();
+    let first = send_deposits(&old, "account:command", "1", 1).await.remove(0);
+    let handler = Marked::new(&old, None);
+    handler.fail(&first);
+    let mut consumer = handler.start_group(&old, OnFailure::Hold, 1, None).await.remove(0);
+    consumer.wait_for(first.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    send_deposits(&old, "account:command", "1", 2).await;
+
+    let mut consumer = Marked::new(new, None).start_group(new, OnFailure::Hold, 1, None).await.remove(0);
+    let mut transfer = Transfer::new(&*old, &**new);
+    transfer.copy(&Category::new("account:command+deadLetter+g").unwrap(), |_| ()).await.unwrap();
+    let other = send_deposits(new, "account:command", "2", 1).await.remove(0);
+    consumer.wait_for(other.global_position).await.unwrap();
+    transfer.copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+    let last = messages_of(new, "account:command").await.pop().unwrap();
+    consumer.wait_for(last.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    balance(new, "1").await
 }
 
 /// Waits until this member has been told of all steps of letters that stand, and has saved that.
@@ -338,11 +475,35 @@ on_both_stores! {
     }
 
     async fn what_an_operator_gives_up_is_not_carried_out_by_a_consumer_that_has_read_it(store) {
-        assert_eq!(given_up_after_it_was_read(&store, None).await, 0);
+        assert_eq!(given_up_after_it_was_read(&store, OnFailure::Park, None).await, 0);
+        assert_eq!(given_up_after_it_was_read(&store, OnFailure::Hold, None).await, 0);
+        assert_eq!(given_up_after_it_was_read(&store, OnFailure::Stop, None).await, 0);
     }
 
     async fn twin_when_letters_are_read_at_the_start_alone_a_consumer_that_has_read_it_carries_it_out(store) {
-        assert_eq!(given_up_after_it_was_read(&store, Some(ConsumerBug::LettersReadAtTheStart)).await, 1);
+        let bug = Some(ConsumerBug::LettersReadAtTheStart);
+        assert_eq!(given_up_after_it_was_read(&store, OnFailure::Park, bug).await, 1);
+        assert_eq!(given_up_after_it_was_read(&store, OnFailure::Stop, bug).await, 1);
+    }
+
+    async fn what_is_given_up_between_two_attempts_is_not_begun_again(store) {
+        assert_eq!(given_up_between_two_attempts(&store, None).await, 1);
+    }
+
+    async fn twin_when_letters_are_read_at_the_start_alone_it_is_begun_until_no_attempt_is_left(store) {
+        assert_eq!(given_up_between_two_attempts(&store, Some(ConsumerBug::LettersReadAtTheStart)).await, 3);
+    }
+
+    async fn a_letter_under_way_cannot_be_discarded(store) {
+        assert!(!is_discarded_under_way(&store).await);
+    }
+
+    async fn what_waits_behind_a_letter_follows_it_also_when_the_policy_has_changed(store) {
+        assert_eq!(carried_out_when_the_policy_changes(&store).await, 4);
+    }
+
+    async fn what_waits_behind_a_letter_waits_also_where_both_are_copied_to(store) {
+        assert_eq!(carried_out_before_the_first_in_a_copied_tail(&store).await, 0);
     }
 
     async fn what_was_given_up_in_an_old_store_is_not_carried_out_in_a_new_one(store) {
@@ -369,4 +530,14 @@ on_both_stores! {
         let carried_out = carried_out_of_entities_with_long_ids(&store, Some(ConsumerBug::LettersByName)).await;
         assert!(carried_out < 12, "{carried_out}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_postgres_what_was_given_up_is_not_carried_out_after_a_move_away_and_back() {
+    assert_eq!(carried_out_after_a_move_and_back(AgeingStore::postgres().await).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_sqlite_what_was_given_up_is_not_carried_out_after_a_move_away_and_back() {
+    assert_eq!(carried_out_after_a_move_and_back(AgeingStore::sqlite()).await, 0);
 }

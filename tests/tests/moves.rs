@@ -62,6 +62,33 @@ async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(new, "1").await
 }
 
+/// A consumer has handled everything in the old store; its position is copied by hand, twice, with the mark of a copy or without. Meanwhile other
+/// messages came to the new store, and then three commands. How many of them a consumer carries out there.
+async fn carried_out_beside_a_copied_position(old: &Store, new: &Store, is_marked: bool) -> u64 {
+    send_deposits(old, "elsewhere", "1", 20).await;
+    let last = send_deposits(old, "account:command", "2", 1).await.remove(0);
+    let mut consumer = Consumer::new("account:command", member(old, None)).start(old).await.unwrap();
+    consumer.wait_for(last.global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    // It has run in the new store before, and handled nothing.
+    Consumer::new("account:command", member(new, None)).start(new).await.unwrap().stop().await.unwrap();
+    for position in messages_of(old, "account:command+position").await {
+        let mut copy = NewMessage::new(&position.message_type, position.data.clone());
+        if is_marked {
+            let mut metadata = Metadata::default();
+            metadata.origin = Some(position.sequence(old.store_id()));
+            copy = copy.with_metadata(&metadata).unwrap();
+        }
+        new.append_to(&position.stream, ExpectedVersion::Any, vec![copy]).await.unwrap();
+    }
+    let deposits = send_deposits(new, "account:command", "1", 3).await;
+    send_deposits(new, "elsewhere", "1", 40).await;
+    let mut consumer = Consumer::new("account:command", member(new, None)).start(new).await.unwrap();
+    consumer.wait_for(deposits[2].global_position).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    balance(new, "1").await
+}
+
 macro_rules! between_all_stores {
     ($(async fn $name:ident($old:ident, $new:ident) $body:block)*) => {
         $(async fn $name($old: Store, $new: Store) $body)*
@@ -150,6 +177,39 @@ between_all_stores! {
         copy(&between, &new).await;
         handle_all(&new, None).await;
         assert_eq!(balance(&new, "1").await, 3);
+    }
+
+    async fn a_new_command_that_carries_the_metadata_of_a_copy_is_carried_out(old, new) {
+        send_deposits(&old, "account:command", "1", 1).await;
+        copy(&old, &new).await;
+        let first = messages_of(&new, "account:command").await.remove(0);
+        let decide = member(&new, None);
+        let _ = decide.handle(&first).await.unwrap();
+        // Its author has reused what was read.
+        let again = NewMessage::new("Deposit", Json::parse(r#"{"amount":5}"#).unwrap());
+        let again = again.with_metadata(&first.decode_metadata()).unwrap();
+        new.append_to(&first.stream, ExpectedVersion::Any, vec![again]).await.unwrap();
+        let second = messages_of(&new, "account:command").await.remove(1);
+        for is_first in [true, false] {
+            let outcome = decide.handle(&second).await.unwrap();
+            assert_eq!(matches!(outcome, Outcome::Handled { late: true, .. }), is_first, "{outcome}");
+        }
+        assert!(matches!(decide.handle(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert_eq!(balance(&new, "1").await, 6);
+    }
+
+    async fn a_position_that_was_copied_from_another_store_skips_nothing(old, new) {
+        assert_eq!(carried_out_beside_a_copied_position(&old, &new, true).await, 3);
+    }
+
+    async fn twin_a_position_that_does_not_say_where_it_was_born_skips_what_stands_below_it(old, new) {
+        assert_eq!(carried_out_beside_a_copied_position(&old, &new, false).await, 0);
+    }
+
+    async fn the_positions_of_consumers_are_not_transferred(old, new) {
+        let positions = Category::new("account:command+position").unwrap();
+        let refused = Transfer::new(&*old, &*new).copy(&positions, |_| ()).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
 
     async fn an_id_that_the_new_store_has_for_something_else_is_a_conflict(old, new) {

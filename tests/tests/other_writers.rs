@@ -235,6 +235,28 @@ on_both_stores! {
         }
     }
 
+    async fn a_number_of_somebody_else_in_the_place_of_our_stamp_does_not_hide_the_cause(store) {
+        for _ in 0..5 {
+            put(&store, "elsewhere-1", "Something", "{}", "null").await;
+        }
+        for (number, ours) in ["3", "-7", "9223372036854775807", "1.5", "92233720368547758070", "\"3\""].into_iter().enumerate() {
+            for own in [format!(r#"{{"sequence":{ours}}}"#), format!(r#"{{"sequence":{ours},"handler":"theirs"}}"#)] {
+                let account = format!("{number}{}", own.len());
+                let command = send(&store, "account:command", &account, &Command::Deposit { amount: 1 }).await;
+                let metadata = format!(
+                    r#"{{"causationMessageStreamName":"{}","causationMessagePosition":{},"causationMessageGlobalPosition":{},"messageStore":{own}}}"#,
+                    command.stream, command.position, command.global_position
+                );
+                // Another toolkit has carried it out.
+                put(&store, &format!("account-{account}"), "Deposited", r#"{"amount":1}"#, &metadata).await;
+                let outcome = member(&store, None).handle(&command).await.unwrap();
+                assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{own}: {outcome}");
+                let account = member(&store, None).entities().fetch(&account).await.unwrap();
+                assert_eq!((account.state.balance, account.unread_metadata), (1, 1), "{own}");
+            }
+        }
+    }
+
     async fn a_stamp_as_an_earlier_version_wrote_it_keeps_its_meaning(store) {
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         let sequence = Json::encode(&command.sequence(store.store_id())).unwrap();

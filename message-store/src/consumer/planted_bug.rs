@@ -25,6 +25,8 @@ pub enum PlantedBug {
     OtherConsumersUncounted,
     /// The letters of a group are read by the member that their names belong to.
     LettersByName,
+    /// Others begin before it is on record that a message which was alone is done.
+    OthersBeginFirst,
     /// Letters are read before the position among them is taken over.
     LettersReadFirst,
 }

@@ -16,7 +16,8 @@ use crate::consumer::PlantedBug;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::{
-    Append, Category, Error, GlobalPosition, History, MessageId, MessageStore, NewMessage, Result, StreamName, Version,
+    Append, Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage, Result, StreamName,
+    StreamRead, Version,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
@@ -93,6 +94,24 @@ struct Pending {
     progress: Progress,
 }
 
+/// What was recorded last in this store: another program may have written to the stream too, and a position that was copied from another store
+/// says nothing here.
+async fn last_recorded(store: &Arc<dyn MessageStore>, stream: &StreamName) -> Result<Option<Progress>> {
+    let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
+    let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
+    while is_copy(&last) {
+        tracing::warn!(%stream, "a position that was copied from another store is passed over: it says nothing here");
+        let before = store.read_stream(stream, StreamRead::backwards_from(last.position)).await?;
+        let is_native = |message: &&Message| message.message_type == RECORDED && !is_copy(message);
+        match (before.iter().find(is_native), before.last()) {
+            (Some(native), _) => last = native.clone(),
+            (None, Some(lowest)) if lowest.position < last.position => last = lowest.clone(),
+            (None, _) => return Ok(None),
+        }
+    }
+    Ok(last.decode_variant()?.map(|PositionMessage::Recorded(progress)| progress))
+}
+
 impl PositionStore {
     /// The stream of a consumer's position.
     pub(super) fn stream_name(category: &Category, identifier: Option<&str>) -> Result<StreamName> {
@@ -123,14 +142,7 @@ impl PositionStore {
             (Version::NO_STREAM, Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) });
         if let Some(last) = store.last_message(stream, None).await? {
             version = Version::at(last.position);
-            // Another program may have written there too.
-            let recorded = match last.message_type.as_str() {
-                RECORDED => Some(last),
-                _ => store.last_message(stream, Some(RECORDED)).await?,
-            };
-            if let Some(PositionMessage::Recorded(progress)) =
-                recorded.map(|message| message.decode_variant()).transpose()?.flatten()
-            {
+            if let Some(progress) = last_recorded(store, stream).await? {
                 found = progress;
             }
         }

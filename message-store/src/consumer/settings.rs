@@ -50,7 +50,8 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Tells consumers of one category apart: each keeps a position of its own. Without one there can be one consumer.
+    /// Tells consumers of one category apart: each keeps a position of its own, and in one process each needs a handler with a name of its own.
+    /// Without one there can be one consumer.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
@@ -94,7 +95,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Tries a message again this many times, with growing pauses, when it failed for a reason that may pass (5).
+    /// Tries a message again this many times, with growing pauses, when it failed for a reason that may pass (5). Each delivery has its own
+    /// retries; a failure for any other reason ends the delivery at once.
     pub fn retries(mut self, retries: u32) -> Self {
         self.pace.retries = retries;
         self
@@ -132,8 +134,8 @@ impl<H: Handler> Consumer<H> {
     /// Starts in the background: reads its position, takes it over, and logs its [`Sheet`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the same name handles the category
-    /// in this process; the store's errors.
+    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the same name, or the same one
+    /// under another identifier, handles the category in this process; the store's errors.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
         let category = Category::new(&self.category)?;
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;

@@ -30,7 +30,8 @@ impl Tally {
         self.outcomes.iter().map(|(name, count)| (*name, *count))
     }
 
-    /// How many messages were handed to the handler, whatever came of them.
+    /// How many messages came, whatever became of them: also those that were not handed to the handler, because their letters are open or
+    /// discarded. (What is delivered again for a letter is not counted here: its letter says what came of it.)
     pub fn messages(&self) -> u64 {
         self.outcomes.values().sum()
     }

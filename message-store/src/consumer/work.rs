@@ -99,7 +99,6 @@ impl<H: Handler> Work<H> {
                     first_error.get_or_insert(error);
                 }
             }
-            self.alone = None;
             self.report();
             if self.has_another_history() {
                 if *self.reports.stop.borrow() {
@@ -147,7 +146,8 @@ impl<H: Handler> Work<H> {
         if let Some(set_aside) = &self.set_aside {
             set_aside.begin_anew(self.positions.saved()).await?;
         }
-        self.suspects = self.find_suspects();
+        // Nothing was broken off: what the record says was under way was this consumer's own.
+        (self.suspects, self.alone) = (None, None);
         self.done_since_save = 0;
         self.next_look = self.pace.poll_interval / SOONER;
         self.report();
@@ -183,6 +183,7 @@ impl<H: Handler> Work<H> {
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
                     self.note(done)?;
+                    self.end_being_alone().await?;
                     self.hand_out_what_is_ready();
                     while let Some(done) = self.handling.try_join_next() {
                         self.note(done)?;
@@ -319,12 +320,23 @@ impl<H: Handler> Work<H> {
         Ok(())
     }
 
+    /// What was alone is done. Others begin when that is on record: until then, a crash would be blamed on it.
+    async fn end_being_alone(&mut self) -> Result<()> {
+        if self.has(PlantedBug::OthersBeginFirst) {
+            self.alone = None;
+        }
+        if self.alone.is_some() {
+            self.positions.save(self.progress()).await?;
+            self.alone = None;
+        }
+        Ok(())
+    }
+
     fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
         let (message, outcome) = done.map_err(|error| Error::backend("a handling task", false, error))?;
         let outcome = outcome?;
         self.reports.tally.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
-        self.alone = None;
         self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
         self.done_since_save += 1;
         Ok(())

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::entity::Sequences;
 use crate::entity::recent::Recent;
 use crate::sequence::stamp_of;
-use crate::{GlobalPosition, Message, MessageRef, Position, Result, Sequence, StoreId, StreamName, Version};
+use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, Result, Sequence, StoreId, StreamName, Version};
 
 /// State that events are applied to.
 ///
@@ -108,9 +108,20 @@ impl<P: Projection> Entity<P> {
         self.recent.record(mark, command.global_position, first_event);
     }
 
-    /// The first event that a handler has written for a command, if that was one of the latest.
-    pub(crate) fn recall(&self, handler: &str, command: &Sequence, stream: &StreamName) -> Option<MessageRef> {
-        let mut marks = self.sequences.numbers_of(handler, &command.origin);
-        marks.find_map(|mark| self.recent.find(mark, command.global_position, stream))
+    /// The first event that a handler has written for a command, if that was one of the latest. Its own has this id; one of another toolkit has
+    /// any. (Another message may carry the command's sequence: its author has copied the metadata.)
+    pub(crate) fn recall(
+        &self,
+        handler: &str,
+        command: &Sequence,
+        stream: &StreamName,
+        id: MessageId,
+    ) -> Option<MessageRef> {
+        let marks = self.sequences.numbers_of(handler, &command.origin);
+        let mut found = marks.filter_map(|mark| {
+            let is_own = self.sequences.marks()[mark].handler.is_some();
+            self.recent.find(mark, command.global_position, stream).filter(|first| !is_own || first.id == id)
+        });
+        found.next()
     }
 }

@@ -213,10 +213,11 @@ impl<D: Decider> Decide<D> {
         if is_new && !is_known_by_id {
             return Ok(Standing::New);
         }
-        if let Some(first) = entity.recall(D::NAME, &case.sequence, &case.stream) {
+        let first_id = case.first_id::<D>();
+        if let Some(first) = entity.recall(D::NAME, &case.sequence, &case.stream, first_id) {
             return Ok(Standing::Processed(first));
         }
-        if let Some(first) = self.store().message(case.first_id::<D>()).await? {
+        if let Some(first) = self.store().message(first_id).await? {
             assert_written_by(D::NAME, None, &first)?;
             return Ok(Standing::Processed(first.reference()));
         }

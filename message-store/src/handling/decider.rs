@@ -83,7 +83,8 @@ pub trait Decider: Projection<Event: Serialize> {
         Vec::new()
     }
 
-    /// What the command has in common with other messages that want the same thing done once, if there is such a thing.
+    /// What the command has in common with other messages that want the same thing done once, if there is such a thing. An intent that cannot be
+    /// one (an empty id, say) is an error of the message, which ends or parks: answer `None` for it, and refuse it with an event.
     fn intent(_command: &Self::Command) -> Option<Intent> {
         None
     }

@@ -84,6 +84,11 @@ impl DelayBuffer {
         Ok(Self { store: Arc::clone(store), category, delay, keep, planted: None })
     }
 
+    /// The category that what waits is kept in: `delay:{name}`.
+    pub fn category(&self) -> &Category {
+        &self.category
+    }
+
     /// Switches a protection off.
     #[cfg(feature = "testing")]
     #[must_use]

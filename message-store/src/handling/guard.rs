@@ -71,7 +71,7 @@ pub enum Guarded<R> {
     Confirmed {
         /// The answer.
         response: R,
-        /// It had been confirmed before this run.
+        /// An earlier run had confirmed it. Not so when this run has found the effect of an earlier call.
         earlier: bool,
     },
     /// It was refused; another run tries again.
@@ -79,7 +79,7 @@ pub enum Guarded<R> {
         /// What the other side said.
         reason: String,
     },
-    /// Nobody can tell whether it had its effect. It is not tried again; another run searches again.
+    /// Nobody can tell whether it had its effect. It is not tried again; the next run searches, also when this one called and got no answer.
     Unknown {
         /// Why the search does not tell.
         reason: String,
@@ -94,6 +94,45 @@ pub enum Guarded<R> {
 ///
 /// It cannot stop a process that is halted after its look at the database's clock and goes on after its lease has ended: that process still
 /// calls. Give [`External::call`]'s key to the other side if it takes one.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use message_store::handling::{CallError, External, Found, Guard, Guarded};
+/// use message_store::{Key, Source, connect};
+///
+/// /// The provider: how it is paid, and how one finds out whether it was.
+/// struct Payments;
+///
+/// #[async_trait]
+/// impl External for Payments {
+///     type Request = u64;
+///     type Response = String;
+///
+///     async fn call(&self, key: &Key, amount: &u64) -> Result<String, CallError> {
+///         // An answer that tells nothing, or none, is `Ambiguous`; a refusal that had no effect for certain is `Definite`.
+///         if *amount == 0 { Err(CallError::Definite("nothing to pay".into())) } else { Ok(format!("receipt of {key}")) }
+///     }
+///
+///     async fn find(&self, _key: &Key, _amount: &u64) -> Result<Found<String>, Source> {
+///         Ok(Found::CannotTell("the list of payments ends after a thousand".to_owned()))
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let store = connect("sqlite::memory:").await?;
+/// let payments = Guard::new(&store, "payments", Payments)?;
+/// match payments.run(&Key::new("order-7")?, &100).await? {
+///     Guarded::Confirmed { response, .. } => assert_eq!(response, "receipt of order-7"),
+///     // Run it again later: a refusal is tried again, what is unknown is searched for, what is in progress ends or loses its lease. In a
+///     // handler, an error says so: the message is delivered again, or set aside and retried by an operator.
+///     Guarded::Failed { reason } | Guarded::Unknown { reason } => panic!("not paid, or nobody knows: {reason}"),
+///     Guarded::InProgress => panic!("another runner is at it"),
+///     Guarded::Conflict => panic!("this order was paid for with another amount"),
+/// }
+/// # Ok::<(), message_store::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Guard<X> {
     store: Arc<dyn MessageStore>,
     category: Category,
@@ -180,6 +219,11 @@ impl<X: External> Guard<X> {
     pub fn plant(mut self, bug: GuardBug) -> Self {
         self.planted = Some(bug);
         self
+    }
+
+    /// The category that its calls' states are kept in: `guard:{scope}`.
+    pub fn category(&self) -> &Category {
+        &self.category
     }
 
     /// The other side.

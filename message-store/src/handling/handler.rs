@@ -29,7 +29,7 @@ use crate::{Message, Outcome, Source};
 /// ```
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Its name, which its author gives: the ids of what it writes are derived from it, and its messages carry it. It belongs to what is
+    /// Its name, which its author gives (a handler that wraps another one answers the other's name): the ids of what it writes are derived from it, and its messages carry it. It belongs to what is
     /// stored: with another name, messages that were handled are written for anew. Of two handlers of one category each needs a name of its
     /// own; a process refuses to start the second one.
     fn name(&self) -> &'static str;

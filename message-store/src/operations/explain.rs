@@ -45,8 +45,10 @@ pub enum Fact {
     /// It was set aside.
     Parked(Box<DeadLetter>),
     /// Nothing was written for it, and its entity has seen later commands of its origin, through this position: when it is delivered, it
-    /// is handled as a late one.
+    /// is decided as a late one, unless another command holds its intent.
     NotCarriedOutLate(GlobalPosition),
+    /// Its data cannot be decoded as a command; why.
+    Undecodable(String),
     /// Nothing was written for it.
     NotCarriedOut,
 }
@@ -59,12 +61,21 @@ impl<D: Decider> Decide<D> {
     pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Story> {
         let message = self.store().message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
-        let command = message.decode_variant::<D::Command>()?.ok_or_else(|| {
-            Error::invalid(
-                "message",
-                format!("{} is a {}, which is no command here", message.reference(), message.message_type),
-            )
-        })?;
+        let letter = match letters {
+            Some(letters) => letters.show(id).await?,
+            None => None,
+        };
+        let set_aside = letter.map(|letter| Fact::Parked(Box::new(letter)));
+        let command = match message.decode_variant::<D::Command>() {
+            Ok(command) => command.ok_or_else(|| {
+                let reason = format!("{} is a {}, which is no command here", message.reference(), message.message_type);
+                Error::invalid("message", reason)
+            })?,
+            Err(error) => {
+                let facts = [Fact::Undecodable(error.to_string())].into_iter().chain(set_aside).collect();
+                return Ok(Story { command: message.reference(), message_type: message.message_type, facts });
+            }
+        };
         let here = self.store().store_id();
         let sequence = message.sequence(here);
         let mut facts = Vec::new();
@@ -85,19 +96,16 @@ impl<D: Decider> Decide<D> {
             events = events_of(&**self.store(), D::NAME, &copy, &stream).await?;
         }
         let elsewhere = if events.is_empty() { search(&**self.store(), &message, &stream).await? } else { None };
-        let letter = match letters {
-            Some(letters) => letters.show(id).await?,
-            None => None,
-        };
         let is_open = events.is_empty() && elsewhere.is_none();
-        facts.extend(letter.map(|letter| Fact::Parked(Box::new(letter))));
+        let is_repeat = facts.iter().any(|fact| matches!(fact, Fact::DuplicateOf(_) | Fact::ConflictsWith(_)));
+        facts.extend(set_aside);
         if !events.is_empty() {
             facts.push(Fact::CarriedOut(events));
         }
         facts.extend(elsewhere.map(Fact::CarriedOutElsewhere));
         if is_open {
             let mark = self.entities().fetch(entity_id).await?.sequences.mark(D::NAME, &sequence.origin);
-            let passed = mark.filter(|mark| *mark >= sequence.global_position);
+            let passed = mark.filter(|mark| *mark >= sequence.global_position && !is_repeat);
             facts.push(passed.map_or(Fact::NotCarriedOut, Fact::NotCarriedOutLate));
         }
         Ok(Story { command: message.reference(), message_type: message.message_type, facts })
@@ -165,9 +173,13 @@ impl fmt::Display for Fact {
                 write!(f, "carried out: {}", events.join(", "))
             }
             Self::CarriedOutElsewhere(event) => write!(f, "carried out by another toolkit: {event}"),
+            Self::Undecodable(reason) => f.write_str(reason),
             Self::Parked(letter) => write!(f, "set aside: {letter}"),
             Self::NotCarriedOutLate(mark) => {
-                write!(f, "not carried out; its entity has seen commands through {mark}, so it will be handled late")
+                write!(
+                    f,
+                    "not carried out; its entity has seen commands through {mark}: delivered again, it is decided as a late one"
+                )
             }
             Self::NotCarriedOut => f.write_str("not carried out"),
         }

@@ -23,9 +23,19 @@ const PART: usize = 500;
 /// Copies categories from one store to another, in order, ids kept. It can be broken off and run again, and run again when there is
 /// more to copy: what is there already is passed over.
 ///
-/// To move a component: copy the categories of its entities and reservations first, and that of its dead letters
-/// (`account:command+deadLetter`, with `+` and the consumer's identifier, if it has one): what was given up stays given up. Then copy that of its commands; start the component
-/// on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
+/// To move a component, copy first what says what was done, and then what is to be done:
+///
+/// 1. the categories of its entities (`account`) and of its reservations (`accountTransaction`);
+/// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one): what was given up
+///    stays given up, also where a consumer runs on the new store already;
+/// 3. the states of its guards ([`Guard::category`](crate::handling::Guard::category)) and delay buffers
+///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)): without a guard's state, its calls are made again;
+/// 4. its commands.
+///
+/// The keys of [`Once`](crate::intents::Once) are no messages, and are not copied: a request that comes again within its window is done
+/// again on the new store. Positions of consumers are refused: they mean something in their own store alone.
+///
+/// Then start the component on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
 /// that were not are carried out there. Commands that arrive in the old store meanwhile are copied by another run, late or not.
 ///
 /// Do not rotate an identity between two runs of one move: what another toolkit has carried out is known by the identity that its commands were copied
@@ -83,9 +93,16 @@ impl<'a> Transfer<'a> {
     /// Copies a category and verifies the copy, telling `progress` after each part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when both stores are one, or when the copy is not as the original;
+    /// [`Error::Invalid`] for the positions of consumers, when both stores are one, or when the copy is not as the original;
     /// [`Error::IdConflict`] when the new store has an id for another message; the stores' errors. What was copied stays; run it again.
     pub async fn copy(&mut self, category: &Category, mut progress: impl FnMut(&Copied)) -> Result<Copied> {
+        if category.as_str().ends_with("+position") {
+            let reason = format!(
+                "{category} keeps positions of consumers, which mean something in their own store alone; leave it where it is: a consumer on \
+                 the new store begins at its beginning, and knows what was done"
+            );
+            return Err(Error::invalid("transfer", reason));
+        }
         if self.from.store_id() == self.to.store_id() {
             let reason = "both stores have one identity; if one is a clone of the other, rotate its identity first";
             return Err(Error::invalid("transfer", reason));

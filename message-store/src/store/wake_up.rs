@@ -26,6 +26,16 @@ impl WakeUp {
         Bells::default().listen(None)
     }
 
+    /// Whether it has rung since this was made, last waited on, or heard.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.0.has_changed().unwrap_or_default()
+    }
+
+    /// What rang until now is known.
+    pub(crate) fn hear(&mut self) {
+        self.0.mark_unchanged();
+    }
+
     /// Waits for a ring since this was made or last waited on, but not longer than `at_most`.
     pub async fn wait(&mut self, at_most: Duration) {
         let ring = self.ring();

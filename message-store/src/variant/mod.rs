@@ -10,6 +10,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 
+use crate::finite::assert_finite;
 use crate::{Error, Json, Result};
 use capture::Capture;
 
@@ -26,6 +27,7 @@ pub(crate) fn encode_unchecked<E: Serialize>(value: &E) -> Result<(&'static str,
         .serialize(Capture(&mut serde_json::Serializer::new(&mut data)))
         .map_err(|error| Error::invalid("message", error.to_string()))?;
     let data = String::from_utf8(data).map_err(|error| Error::invalid("message", error.to_string()))?;
+    assert_finite(value, &data)?;
     Ok((name, data))
 }
 

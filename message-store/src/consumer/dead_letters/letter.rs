@@ -232,9 +232,13 @@ impl DeadLetters {
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
             match (step.decode_variant::<Step>()?, &mut letter) {
-                (Some(Step::Attempted { alone: is_alone }), _) => {
+                (Some(Step::Attempted { alone: is_alone }), letter) => {
                     begun += 1;
                     alone += u32::from(is_alone);
+                    // One that only waited is under way now: it is too late to discard it.
+                    if let Some(letter) = letter.as_mut().filter(|letter| letter.state == LetterState::Parked) {
+                        letter.state = LetterState::Retrying;
+                    }
                 }
                 (Some(Step::NotAlone {}), _) => alone = alone.saturating_sub(1),
                 (Some(Step::Parked { message, message_type, attempts, error, holds: _ }), _) => {
@@ -270,8 +274,8 @@ impl DeadLetters {
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
     /// the message was not copied.
     pub(super) async fn place_of(&self, step: &Message, said: &Place) -> Result<Option<MessageRef>> {
-        let here = self.store.store_id();
-        if step.sequence(here).origin.store_id == here {
+        // A copy may have been born here, and its message moved away and back.
+        if step.decode_metadata().origin.is_none() {
             return Ok(Some(said.clone().into()));
         }
         Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::set_aside::SetAside;
+use super::set_aside::{Cause, SetAside};
 use crate::handling::{Context, Handler};
 use crate::{Error, Message, Outcome, Source, chain};
 
@@ -29,7 +29,7 @@ impl<H: Handler> Handler for Parking<H> {
         if let Some(outcome) = set_aside.keep_back(message).await? {
             return Ok(outcome);
         }
-        match set_aside.deliver(&*self.handler, message).await? {
+        match set_aside.deliver(&*self.handler, message, Cause::Position).await? {
             Ok(outcome) => Ok(outcome),
             Err((attempts, error)) if set_aside.is_on() => {
                 Ok(set_aside.set_aside(message, attempts, &chain(&*error)).await?)

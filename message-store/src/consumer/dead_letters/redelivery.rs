@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::LetterState;
 use super::letter::{DeadLetter, Found, Step};
-use super::set_aside::{Failure, SetAside};
+use super::set_aside::{Cause, Failure, SetAside};
 use crate::consumer::process::Turn;
 use crate::handling::{Context, Handler};
 use crate::{Error, ExpectedVersion, Message, Outcome, Result, Source, StreamName, chain};
@@ -50,7 +50,9 @@ impl<H: Handler> Redelivery<H> {
         if !self.say(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
             return Ok(Delivery::Overtaken);
         }
-        match self.deliver_in(turn, stream, &message).await? {
+        // Held until it is on record what came of it: a crash before that is one of this delivery.
+        let (delivered, _turn) = self.deliver_in(turn, stream, &message).await?;
+        match delivered {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
                 letters.say(stream, ExpectedVersion::Any, &resolved).await?;
@@ -64,19 +66,21 @@ impl<H: Handler> Redelivery<H> {
     }
 
     /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and they begin.
-    async fn deliver_in(&self, turn: Turn, stream: &StreamName, message: &Message) -> Result<Result<Outcome, Failure>> {
-        let mut delivery = std::pin::pin!(self.set_aside.deliver(&*self.handler, message));
-        if let Turn::Alone(mut alone) = turn {
-            tokio::select! {
-                delivered = &mut delivery => return delivered,
-                () = alone.is_in_the_way() => {}
-            }
-            self.set_aside.letters.say(stream, ExpectedVersion::Any, &Step::NotAlone {}).await?;
-            drop(alone);
-            return delivery.await;
+    async fn deliver_in(
+        &self,
+        turn: Turn,
+        stream: &StreamName,
+        message: &Message,
+    ) -> Result<(Result<Outcome, Failure>, Option<Turn>)> {
+        let mut delivery = std::pin::pin!(self.set_aside.deliver(&*self.handler, message, Cause::Letter));
+        let Turn::Alone(mut alone) = turn else { return Ok((delivery.await?, Some(turn))) };
+        tokio::select! {
+            delivered = &mut delivery => return Ok((delivered?, Some(Turn::Alone(alone)))),
+            () = alone.is_in_the_way() => {}
         }
-        let _turn = turn;
-        delivery.await
+        self.set_aside.letters.say(stream, ExpectedVersion::Any, &Step::NotAlone {}).await?;
+        drop(alone);
+        Ok((delivery.await?, None))
     }
 
     /// Appends a step to a letter as it was read; `false` when it is not that any more.
@@ -89,21 +93,27 @@ impl<H: Handler> Redelivery<H> {
     }
 
     /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is left, the
-    /// entity is released.
+    /// entity is released. Where nothing holds entities any more, what waited under another policy follows all the same.
     async fn follow(&self, entity: &str) -> Result<()> {
         loop {
             let mut known = self.set_aside.known().await;
-            if !known.is_held(entity) {
+            let holds = self.set_aside.holds();
+            if holds && !known.is_held(entity) {
                 return Ok(());
             }
             let open = self.set_aside.letters.list().await?;
-            let next = open.into_iter().find(|letter| letter.letter.stream.cardinal_id() == Some(entity));
+            let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
+            // What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
+            let waits_for_operator = |letter: &DeadLetter| letter.state == LetterState::Parked && letter.attempts > 0;
+            let next = open.into_iter().find(|letter| is_of_entity(letter) && (holds || !waits_for_operator(letter)));
             known.release(entity);
             let Some(next) = next else { return Ok(()) };
-            known.hold(entity, next.message.global_position);
+            if holds {
+                known.hold(entity, next.message.global_position);
+            }
             drop(known);
-            // The first of a queue waits for an operator; what only waited behind another has never been tried.
-            if next.state == LetterState::Parked && next.attempts > 0 {
+            // The first of a queue.
+            if waits_for_operator(&next) {
                 return Ok(());
             }
             let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -15,10 +16,19 @@ use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::consumer::process::Process;
 use crate::handling::{Contention, Handler};
-use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source, StreamName, chain};
+use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source, StreamName, WakeUp, chain};
 
 /// How often a message was delivered in vain, and what its handler said last.
 pub(super) type Failure = (u32, Source);
+
+/// Why a message is delivered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cause {
+    /// The consumer has come to its position.
+    Position,
+    /// Its letter asks for it. A letter under way cannot be discarded.
+    Letter,
+}
 
 /// What a consumer knows of its letters, and does with a message that fails.
 pub(in crate::consumer) struct SetAside {
@@ -31,6 +41,8 @@ pub(in crate::consumer) struct SetAside {
     known: Mutex<Known>,
     /// No letter stands, and nothing waits: kept beside the lock, for it is asked before each message.
     is_clear: AtomicBool,
+    /// Rings when something becomes of letters.
+    bell: RwLock<WakeUp>,
     /// What is under way beside a message.
     pub(in crate::consumer) process: Process,
     member: Option<GroupMember>,
@@ -57,7 +69,9 @@ impl SetAside {
         let (stream, handled_through) = positions;
         let (known, time_outs) = (Mutex::new(Known::nothing(member)), TimeOuts::new(stream.clone()));
         let is_clear = AtomicBool::new(false);
-        let new = Self { letters, policy, deliveries, pace, known, is_clear, process, member, time_outs };
+        // Listens before it reads.
+        let bell = RwLock::new(letters.store.wake_up(Some(&letters.category)).await?);
+        let new = Self { letters, policy, deliveries, pace, known, is_clear, bell, process, member, time_outs };
         new.learn(&mut *new.known.lock().await, handled_through).await?;
         Ok(new)
     }
@@ -77,6 +91,11 @@ impl SetAside {
     /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy, still is.
     pub(in crate::consumer) fn is_on(&self) -> bool {
         self.policy != OnFailure::Stop
+    }
+
+    /// Whether later messages of an entity wait behind one that is set aside.
+    pub(super) fn holds(&self) -> bool {
+        self.policy == OnFailure::Hold
     }
 
     /// Whether this member of its group has the messages of a stream.
@@ -108,10 +127,19 @@ impl SetAside {
         self.learn(&mut known, handled_through).await
     }
 
+    /// Whether something has become of letters since this was last asked.
+    fn has_news(&self) -> bool {
+        let has_rung = self.bell.read().unwrap_or_else(PoisonError::into_inner).has_rung();
+        if has_rung {
+            self.bell.write().unwrap_or_else(PoisonError::into_inner).hear();
+        }
+        has_rung
+    }
+
     async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
         known.handled_through = handled_through;
         for (entity, message) in known.standings.refresh(&self.letters, handled_through).await? {
-            if self.policy == OnFailure::Hold {
+            if self.holds() {
                 known.hold(&entity, message);
             }
         }
@@ -122,6 +150,9 @@ impl SetAside {
     /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it up, or because it
     /// has to wait behind another. `None` for all others.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
+        if self.has_news() {
+            self.refresh_now().await?;
+        }
         if self.is_clear.load(Ordering::SeqCst) {
             return Ok(None);
         }
@@ -147,11 +178,24 @@ impl SetAside {
     ///
     /// # Errors
     /// [`Error::Handler`] when the store's fault does not pass.
-    pub(super) async fn deliver<H: Handler>(&self, handler: &H, message: &Message) -> Result<Result<Outcome, Failure>> {
+    pub(super) async fn deliver<H: Handler>(
+        &self,
+        handler: &H,
+        message: &Message,
+        cause: Cause,
+    ) -> Result<Result<Outcome, Failure>> {
         let mut attempts = 0;
         let (mut contention, mut contended) = (Contention::new(), None::<StreamName>);
         let (mut pause, mut again) = (Pause::new(self.pace.retries), Pause::new(self.deliveries));
+        let mut is_first = true;
         loop {
+            // Between two attempts it may have been set aside and given up, by way of another process.
+            if !std::mem::take(&mut is_first) && cause == Cause::Position {
+                self.refresh_now().await?;
+                if let Some(outcome) = self.keep_back(message).await? {
+                    return Ok(Ok(outcome));
+                }
+            }
             let error = match attempt(handler, &self.letters.store, message).await {
                 Ok(outcome) => {
                     self.time_outs.end();
@@ -208,7 +252,7 @@ impl SetAside {
     ) -> Result<Outcome> {
         let mut known = self.known.lock().await;
         let outcome = self.park(message, attempts, error, false).await?;
-        if self.policy == OnFailure::Hold && matches!(outcome, Outcome::Parked { .. }) {
+        if self.holds() && matches!(outcome, Outcome::Parked { .. }) {
             known.hold(&self.letters.entity_of(message), message.global_position);
             self.is_clear.store(false, Ordering::SeqCst);
         }
@@ -228,7 +272,7 @@ impl SetAside {
             message_type: message.message_type.clone(),
             attempts,
             error: error.to_owned(),
-            holds: self.policy == OnFailure::Hold,
+            holds: self.holds(),
         };
         loop {
             let found = self.letters.read(&stream).await?;

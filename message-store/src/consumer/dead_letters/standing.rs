@@ -10,14 +10,16 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 
-use super::letter::{DeadLetters, Step};
+use super::letter::{DeadLetters, Place, Step};
 use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    /// Where its message stands.
-    pub(super) message: GlobalPosition,
+    /// Where its message stands; `None` as long as it is not here: it is still to be copied.
+    pub(super) message: Option<GlobalPosition>,
+    /// What its letter says of it.
+    said: Place,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
@@ -54,10 +56,9 @@ impl Standings {
                 // By the message: the name of its letter may be shortened, and then belongs to another member.
                 Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => continue,
                 Some(Step::Parked { message, holds, .. }) => {
-                    // One that is not here yet may still be delivered.
-                    let place = letters.place_of(&step, &message).await?;
-                    let message = place.map_or(GlobalPosition::new(i64::MAX), |place| place.global_position);
-                    let standing = Standing { message, letter: step.reference(), is_discarded: false, holds };
+                    let place = letters.place_of(&step, &message).await?.map(|place| place.global_position);
+                    let (letter, said) = (step.reference(), message);
+                    let standing = Standing { message: place, said, letter, is_discarded: false, holds };
                     self.by_stream.insert(step.stream.clone(), standing);
                 }
                 Some(Step::Discarded { .. }) => {
@@ -70,12 +71,18 @@ impl Standings {
             }
             changed.push(step.stream);
         }
+        for (stream, standing) in self.by_stream.iter_mut().filter(|(_, standing)| standing.message.is_none()) {
+            let message = letters.store.message(standing.said.message_id).await?;
+            standing.message = message.map(|message| message.global_position);
+            changed.push(stream.clone());
+        }
         let holding = changed.iter().filter_map(|stream| {
             let standing = self.by_stream.get(stream).filter(|standing| standing.holds && !standing.is_discarded)?;
-            Some((stream.cardinal_id().unwrap_or_default().to_owned(), standing.message))
+            // One that is not here holds back nothing that is: the later messages of its entity are copied after it.
+            Some((stream.cardinal_id().unwrap_or_default().to_owned(), standing.message?))
         });
         let holding = holding.collect();
-        self.by_stream.retain(|_, standing| standing.message > handled_through);
+        self.by_stream.retain(|_, standing| standing.message.is_none_or(|message| message > handled_through));
         Ok(holding)
     }
 
