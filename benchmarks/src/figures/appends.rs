@@ -9,10 +9,10 @@ use message_store::{MessageStore, connect};
 
 use crate::bench::Bench;
 use crate::databases::clear;
-use crate::{messages, processes};
 use crate::references::{copy, insert_many, insert_one, write_message};
 use crate::report::{Goal, Line};
 use crate::rounds::{Effort, Sample, Side, closed_loop, interleave};
+use crate::{messages, processes};
 
 /// Appends of one message each to the writer's own stream.
 pub async fn append(

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use message_store::handling::{Context as HandlerContext, Handler};
 use message_store::consumer::Consumer;
-use message_store::{Category, GlobalPosition, Message, MessageStore, Outcome, Read, Source, connect};
+use message_store::handling::{Context as HandlerContext, Handler};
 use message_store::postgres::PostgresOptions;
+use message_store::{Category, GlobalPosition, Message, MessageStore, Outcome, Read, Source, connect};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
