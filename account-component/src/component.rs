@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::handling::Decide;
+use message_store::handling::CommandHandler;
 use message_store::{Category, MessageStore, Result, StreamName};
 
 use crate::Account;
@@ -20,6 +20,6 @@ pub fn command_stream(account_id: &str) -> Result<StreamName> {
 }
 
 /// The consumer of the commands, ready to start.
-pub fn commands(store: &Arc<dyn MessageStore>) -> Consumer<Decide<Account>> {
-    Consumer::new(COMMANDS, Decide::new(store))
+pub fn commands(store: &Arc<dyn MessageStore>) -> Consumer<CommandHandler<Account>> {
+    Consumer::new(COMMANDS, CommandHandler::new(store))
 }

@@ -83,11 +83,11 @@ impl Ledger {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts, and kills it with signal 9 after it has got so far: some messages behind its start-up sheet.
+    /// Starts, and kills it with signal 9 after it has got so far: some messages behind its start-up report.
     fn kill(&self, store: &str, messages: i64) {
         let mut replay = self.command(store).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut sheet = BufReader::new(replay.stderr.take().unwrap()).lines();
-        let started = sheet.any(|line| line.unwrap().contains("concurrency"));
+        let mut report = BufReader::new(replay.stderr.take().unwrap()).lines();
+        let started = report.any(|line| line.unwrap().contains("concurrency"));
         assert!(started, "the component did not start");
         // A thread of its own, because a runtime cannot wait within another.
         std::thread::scope(|scope| scope.spawn(|| wait_for_messages(store, messages, &mut replay)).join().unwrap());

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn it_depends_on_its_five_inputs_alone_and_begins_as_its_cause() {
-        let (cause, other) = (MessageId::random(), MessageId::random());
+        let (cause, other) = (MessageId::new(), MessageId::new());
         let account = stream("account-1");
         let id = derived_id(cause, "account", "", &account, 0);
         assert_eq!(id, derived_id(cause, "account", "", &account, 0));

@@ -48,13 +48,13 @@ pub use limits::{Limits, MAX_MESSAGE_TYPE_BYTES};
 pub use message::{Message, MessageId, MessageRef, NewMessage};
 pub use metadata::Metadata;
 pub use open::connect;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, OutcomeKind};
 pub use position::{GlobalPosition, Position, Version};
 pub use sequence::{Origin, Sequence};
 pub use stamped::Stamped;
 pub use store::{
-    Append, Appended, Batch, DEFAULT_BATCH, Filter, GroupMember, History, MessageStore, MessageStoreExt, Read,
-    StreamRead, WakeUp, Written,
+    Append, Appended, Batch, DEFAULT_BATCH, Filter, GroupMember, History, MessageStore, MessageStoreExt, Place, Read,
+    StreamRead, WakeUp,
 };
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};

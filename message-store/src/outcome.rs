@@ -36,7 +36,7 @@ pub enum Outcome {
         /// The message that came first.
         original: MessageRef,
     },
-    /// Another message with the same intent came first, and said something else: somebody has to look.
+    /// Another message with the same intent came first, and said something else: an operator has to look.
     Conflict {
         /// The message that came first.
         original: MessageRef,
@@ -57,21 +57,57 @@ pub enum Outcome {
     Unhandled,
 }
 
-impl Outcome {
-    /// The outcome's name, for counting.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Handled { late: false, .. } => "handled",
-            Self::Handled { late: true, .. } => "handled late",
-            Self::Reserved { .. } => "reserved",
-            Self::AlreadyProcessed { .. } => "already processed",
-            Self::Redelivered { .. } => "redelivered",
-            Self::Duplicate { .. } => "duplicate",
-            Self::Conflict { .. } => "conflict",
-            Self::Parked { .. } => "parked",
-            Self::Discarded { .. } => "discarded",
+/// What outcomes are counted by: an [`Outcome`] without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum OutcomeKind {
+    Handled,
+    HandledLate,
+    Reserved,
+    AlreadyProcessed,
+    Redelivered,
+    Duplicate,
+    Conflict,
+    Parked,
+    Discarded,
+    Ignored,
+    Unhandled,
+}
+
+impl fmt::Display for OutcomeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Handled => "handled",
+            Self::HandledLate => "handled late",
+            Self::Reserved => "reserved",
+            Self::AlreadyProcessed => "already processed",
+            Self::Redelivered => "redelivered",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+            Self::Parked => "parked",
+            Self::Discarded => "discarded",
             Self::Ignored => "ignored",
             Self::Unhandled => "unhandled",
+        })
+    }
+}
+
+impl Outcome {
+    /// What it is counted by.
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Handled { late: false, .. } => OutcomeKind::Handled,
+            Self::Handled { late: true, .. } => OutcomeKind::HandledLate,
+            Self::Reserved { .. } => OutcomeKind::Reserved,
+            Self::AlreadyProcessed { .. } => OutcomeKind::AlreadyProcessed,
+            Self::Redelivered { .. } => OutcomeKind::Redelivered,
+            Self::Duplicate { .. } => OutcomeKind::Duplicate,
+            Self::Conflict { .. } => OutcomeKind::Conflict,
+            Self::Parked { .. } => OutcomeKind::Parked,
+            Self::Discarded { .. } => OutcomeKind::Discarded,
+            Self::Ignored => OutcomeKind::Ignored,
+            Self::Unhandled => OutcomeKind::Unhandled,
         }
     }
 
@@ -95,8 +131,8 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.original() {
-            Some(original) => write!(f, "{} (first: {original})", self.name()),
-            None => f.write_str(self.name()),
+            Some(original) => write!(f, "{} (first: {original})", self.kind()),
+            None => self.kind().fmt(f),
         }
     }
 }

@@ -27,7 +27,7 @@ impl Stamped {
     }
 
     /// The whole of it, of a message that was born in the store `home`; `None` for a number that is not the position that the causation
-    /// names: somebody else wrote it.
+    /// names: another program wrote it.
     pub(crate) fn resolve(self, home: StoreId, causation: Option<&(Category, GlobalPosition)>) -> Option<Sequence> {
         match (self, causation) {
             (Self::Here(number), Some((category, position))) if number == *position => {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn it_is_a_number_where_the_causation_says_the_rest_and_else_the_whole() {
-        let (here, there) = (StoreId::random(), StoreId::random());
+        let (here, there) = (StoreId::new(), StoreId::new());
         let category = |name| Category::new(name).unwrap();
         let sequence = Sequence::new(here, category("account:command"), GlobalPosition::new(7));
         for (home, cause, is_short) in

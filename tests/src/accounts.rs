@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use message_store::entity::Projection;
-use message_store::handling::{Decide, Decider, PlantedBug};
+use message_store::handling::{CommandHandler, Decider, PlantedBug};
 use message_store::intents::Intent;
 use message_store::{
     Category, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName, connect,
@@ -82,8 +82,8 @@ impl Decider for Account {
 }
 
 /// A runtime with an empty cache, as in a process that has just started; with a bug, if one is given.
-pub fn member(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> Decide<Account> {
-    let decide = Decide::new(store);
+pub fn member(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> CommandHandler<Account> {
+    let decide = CommandHandler::new(store);
     match bug {
         Some(bug) => decide.plant(bug),
         None => decide,

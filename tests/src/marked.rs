@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use message_store::consumer::{Consumer, OnFailure, PlantedBug as ConsumerBug, Process, Running};
-use message_store::handling::{Context, Decide, Handler, PlantedBug};
+use message_store::consumer::{Consumer, ConsumerHandle, OnFailure, PlantedBug as ConsumerBug, Process};
+use message_store::handling::{CommandHandler, Context, Handler, PlantedBug};
 use message_store::{GroupMember, Message, MessageId, MessageStore, Outcome, Source};
 use tokio::sync::{Notify, Semaphore};
 
@@ -17,7 +17,7 @@ type Store = Arc<dyn MessageStore>;
 /// Handles deposits, but for those that are marked: they fail, or end the process.
 #[derive(Clone)]
 pub struct Marked {
-    pub decide: Arc<Decide<Account>>,
+    pub decide: Arc<CommandHandler<Account>>,
     pub failing: Arc<Mutex<HashSet<MessageId>>>,
     pub deadly: Arc<Mutex<HashSet<MessageId>>>,
     pub dying: Arc<Notify>,
@@ -61,7 +61,7 @@ impl Marked {
         self.failing.lock().unwrap().clear();
     }
 
-    pub async fn start(&self, store: &Store, on_failure: OnFailure) -> Running {
+    pub async fn start(&self, store: &Store, on_failure: OnFailure) -> ConsumerHandle {
         self.start_with(store, on_failure, |consumer| consumer).await
     }
 
@@ -70,7 +70,7 @@ impl Marked {
         store: &Store,
         on_failure: OnFailure,
         settings: impl FnOnce(Consumer<Self>) -> Consumer<Self>,
-    ) -> Running {
+    ) -> ConsumerHandle {
         let consumer = Consumer::new("account:command", self.clone()).concurrency(4).on_failure(on_failure);
         settings(consumer.in_process(&self.process)).start(store).await.unwrap()
     }
@@ -82,7 +82,7 @@ impl Marked {
         on_failure: OnFailure,
         size: u16,
         bug: Option<ConsumerBug>,
-    ) -> Vec<Running> {
+    ) -> Vec<ConsumerHandle> {
         let mut members = Vec::new();
         for number in 0..size {
             let member = GroupMember::new(number, size).unwrap();

@@ -11,7 +11,8 @@ use message_store::consumer::{Consumer, PlantedBug};
 use message_store::handling::{Context, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName, connect,
+    Append, Error, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, OutcomeKind, Source, StreamName,
+    connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::expire::AgeingStore;
@@ -199,7 +200,7 @@ on_both_stores_from_outside! {
         let mut consumer = start().await;
         send_deposits(&store, "account:command", "1", 1).await;
         consumer.wait_for(last_position(&store).await).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("handled"), 1);
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), 1);
     };
 
     a_running_consumer_stops_when_its_store_is_restored_to_an_earlier_point = async |outside: &AgeingStore| {
@@ -262,15 +263,15 @@ on_both_stores! {
         };
         send_deposits(&store, "account:command", "1", 1).await;
         let whole = GroupMember::new(0, 1).unwrap();
-        assert_eq!(start(whole).await.sheet().unread_stream, None);
+        assert_eq!(start(whole).await.startup_report().unread_stream, None);
         let stream = StreamName::new("account:command").unwrap();
         store.append(vec![Append::to(stream.clone()).message(NewMessage::new("Deposit", Json::NULL))]).await.unwrap();
         let member = start(whole).await;
-        assert_eq!(member.sheet().unread_stream, Some(stream));
-        assert!(member.sheet().to_string().contains("unread       the messages of account:command:"));
+        assert_eq!(member.startup_report().unread_stream, Some(stream));
+        assert!(member.startup_report().to_string().contains("unread       the messages of account:command:"));
         drop(member);
         let alone = Consumer::new("account:command", Shared(Arc::default())).start(&store).await.unwrap();
-        assert_eq!(alone.sheet().unread_stream, None, "a consumer without a group reads it");
+        assert_eq!(alone.startup_report().unread_stream, None, "a consumer without a group reads it");
     }
 
     async fn what_another_program_writes_to_a_position_stream_sends_no_consumer_back(store) {
@@ -281,7 +282,7 @@ on_both_stores! {
         let _ = running.stop().await.unwrap();
         let note = NewMessage::new("Noted", Json::parse(r#"{"by":"an operator"}"#).unwrap());
         store.append(vec![Append::to(StreamName::new("account:command+position").unwrap()).message(note)]).await.unwrap();
-        assert!(start().await.sheet().handled_through >= message.global_position);
+        assert!(start().await.startup_report().handled_through >= message.global_position);
     }
 
     async fn contention_for_one_new_stream_after_another_is_no_fault_of_the_message(store) {
@@ -309,7 +310,7 @@ on_both_stores! {
         let message = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let mut running = Consumer::new("account:command", Slots::default()).start(&store).await.unwrap();
         running.wait_for(message.global_position).await.unwrap();
-        assert_eq!(running.stop().await.unwrap().of("handled"), 1);
+        assert_eq!(running.stop().await.unwrap().of(OutcomeKind::Handled), 1);
     }
 
     async fn a_message_is_seen_without_a_wake_up_however_often_the_position_is_saved(store) {
@@ -366,7 +367,7 @@ on_both_stores! {
         let start = async || Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
         let mut consumer = start().await;
         consumer.wait_for(last_position(&store).await).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("handled"), 3);
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), 3);
 
         send_deposits(&store, "account:command", "1", 2).await;
         let mut consumer = start().await;
@@ -379,7 +380,7 @@ on_both_stores! {
         for _ in 0..3 {
             send_deposits(&store, "account:command", "1", 20).await;
             let consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
-            while consumer.tally().messages() < 5 {
+            while consumer.counts().messages() < 5 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             drop(consumer);
@@ -499,9 +500,9 @@ on_both_stores! {
 
     async fn the_start_up_sheet_says_what_is_read_by_whom_and_from_where(store) {
         let consumer = Consumer::new("account:command", member(&store, None)).concurrency(3).start(&store).await.unwrap();
-        let sheet = consumer.sheet().to_string();
+        let report = consumer.startup_report().to_string();
         for said in ["account:command", "account (Deposit, DepositOnce, Look)", "position 0", "account:command+position", "3 entities"] {
-            assert!(sheet.contains(said), "{sheet} should say {said}");
+            assert!(report.contains(said), "{report} should say {said}");
         }
         let not_a_category = Consumer::new("account-1", member(&store, None)).start(&store).await;
         assert!(matches!(not_a_category, Err(Error::Invalid { .. })));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use message_store::consumer::Consumer;
 use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, Message, MessageStore, NewMessage, Outcome, Result, StreamName};
+use message_store::{Append, Error, Message, MessageStore, NewMessage, Outcome, OutcomeKind, Result, StreamName};
 use message_store_tests::accounts::{Event, balance, member, send_deposits};
 use message_store_tests::on_both_stores;
 
@@ -40,8 +40,8 @@ async fn backlogs(store: &Store, categories: &[&str], each: usize) {
         consumer.wait_for(last.global_position).await.unwrap();
     }
     for consumer in running {
-        let tally = consumer.stop().await.unwrap();
-        assert_eq!(tally.of("handled"), each as u64, "{tally}");
+        let counts = consumer.stop().await.unwrap();
+        assert_eq!(counts.of(OutcomeKind::Handled), each as u64, "{counts}");
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::handling::{Context, Decide, Decider, Handler};
+use message_store::handling::{CommandHandler, Context, Decider, Handler};
 use message_store::intents::Intent;
 use message_store::{
-    Append, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, Source, StreamName,
+    Append, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, OutcomeKind,
+    Source, StreamName,
 };
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
@@ -95,7 +96,7 @@ async fn send(store: &Arc<dyn MessageStore>, command: Command) -> Message {
 }
 
 async fn limit(store: &Arc<dyn MessageStore>) -> u64 {
-    Decide::<Limit>::new(store).entities().fetch("1").await.unwrap().state.0
+    CommandHandler::<Limit>::new(store).entities().fetch("1").await.unwrap().state.0
 }
 
 /// Divides by what it is told to.
@@ -132,7 +133,7 @@ on_both_stores! {
             let command = NewMessage::from_variant(&Divide::By { divisor }).unwrap();
             let id = command.id;
             store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
-            let outcome = Decide::<Ratio>::new(&store).handle(&store.message(id).await.unwrap().unwrap()).await;
+            let outcome = CommandHandler::<Ratio>::new(&store).handle(&store.message(id).await.unwrap().unwrap()).await;
             match outcome {
                 Err(error) => assert!(error.to_string().contains("inf is not finite"), "{error}"),
                 Ok(outcome) => assert!(divisor > 0.0, "{outcome}"),
@@ -144,7 +145,7 @@ on_both_stores! {
     }
 
     async fn t47_a_precondition_that_no_longer_holds_is_refused_with_what_is(store) {
-        let decide = Decide::<Limit>::new(&store);
+        let decide = CommandHandler::<Limit>::new(&store);
         let first = send(&store, Command::Change { from: 0, to: 100 }).await;
         let second = send(&store, Command::Change { from: 0, to: 500 }).await;
         for message in [&first, &second, &second] {
@@ -157,7 +158,7 @@ on_both_stores! {
     }
 
     async fn t48_a_late_command_whose_order_matters_is_refused_for_good(store) {
-        let decide = Decide::<Limit>::new(&store);
+        let decide = CommandHandler::<Limit>::new(&store);
         let set_500 = send(&store, Command::Set { to: 500 }).await;
         let set_100 = send(&store, Command::Set { to: 100 }).await;
         let _ = decide.handle(&set_100).await.unwrap();
@@ -192,7 +193,7 @@ on_both_stores! {
         let original = messages[0].reference();
         for delivery in 0..3 {
             // A process that has just started.
-            let decide = Decide::<Limit>::new(&store);
+            let decide = CommandHandler::<Limit>::new(&store);
             for message in &messages {
                 let outcome = decide.handle(message).await.unwrap();
                 let first = delivery == 0;
@@ -219,6 +220,6 @@ on_both_stores! {
         let mut consumer = Consumer::new("limit", Notifier).start(&store).await.unwrap();
         let last = messages_of(&store, "limit").await.last().unwrap().global_position;
         consumer.wait_for(last).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("already processed"), 2);
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::AlreadyProcessed), 2);
     }
 }

@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::consumer::Consumer;
-use message_store::{Category, Filter, GlobalPosition, Outcome, Position, Read, StreamName, connect};
+use message_store::{Category, Filter, GlobalPosition, Outcome, OutcomeKind, Position, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::postgres::TestDatabase;
 
@@ -41,10 +41,14 @@ async fn a_component_takes_over_from_eventide_where_it_was_and_repeats_nothing()
 
     let new = send_deposits(&store, "account:command", "123", 1).await.remove(0);
     let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
-    assert_eq!(consumer.sheet().handled_through, GlobalPosition::new(101));
+    assert_eq!(consumer.startup_report().handled_through, GlobalPosition::new(101));
     consumer.wait_for(new.global_position).await.unwrap();
-    let tally = consumer.stop().await.unwrap();
-    assert_eq!((tally.of("already processed"), tally.of("handled")), (1, 1), "102 was carried out by Eventide");
+    let counts = consumer.stop().await.unwrap();
+    assert_eq!(
+        (counts.of(OutcomeKind::AlreadyProcessed), counts.of(OutcomeKind::Handled)),
+        (1, 1),
+        "102 was carried out by Eventide"
+    );
     assert_eq!(balance(&store, "123").await, 13);
 
     // From the beginning, too.

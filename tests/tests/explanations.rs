@@ -35,17 +35,17 @@ on_both_stores! {
             (late, &["decided as a late one"]),
             (fresh, &["not carried out"]),
         ] {
-            let story = decide.explain(id, None).await.unwrap().to_string();
+            let explanation = decide.explain(id, None).await.unwrap().to_string();
             for said in said {
-                assert!(story.contains(said), "{story} should say {said}");
-                assert!(!(story.contains(" with ") || story.contains("duplicate")) || !story.contains("late"), "{story}");
+                assert!(explanation.contains(said), "{explanation} should say {said}");
+                assert!(!(explanation.contains(" with ") || explanation.contains("duplicate")) || !explanation.contains("late"), "{explanation}");
             }
         }
         let intent = Intent::new("accountTransaction", ["deposit", "d1"]);
-        let story = decide.explain_intent(&intent, "1").await.unwrap().unwrap();
-        assert_eq!(story.command.id, first);
+        let explanation = decide.explain_intent(&intent, "1").await.unwrap().unwrap();
+        assert_eq!(explanation.command.id, first);
         assert!(decide.explain_intent(&Intent::new("accountTransaction", ["none"]), "1").await.unwrap().is_none());
-        assert!(matches!(decide.explain(MessageId::random(), None).await, Err(Error::Invalid { .. })));
+        assert!(matches!(decide.explain(MessageId::new(), None).await, Err(Error::Invalid { .. })));
     }
 
     async fn one_that_cannot_be_decoded_says_so_and_shows_its_letter(store) {
@@ -57,9 +57,9 @@ on_both_stores! {
         consumer.wait_for(store.message(id).await.unwrap().unwrap().global_position).await.unwrap();
         let _ = consumer.stop().await.unwrap();
         let letters = DeadLetters::of(&store, "account:command", None).unwrap();
-        let story = member(&store, None).explain(id, Some(&letters)).await.unwrap().to_string();
-        assert!(story.contains("amount") || story.contains("invalid type"), "{story}");
-        assert!(story.contains("set aside"), "{story}");
+        let explanation = member(&store, None).explain(id, Some(&letters)).await.unwrap().to_string();
+        assert!(explanation.contains("amount") || explanation.contains("invalid type"), "{explanation}");
+        assert!(explanation.contains("set aside"), "{explanation}");
     }
 
     async fn a_parked_command_and_a_moved_one_say_so(store) {
@@ -73,14 +73,14 @@ on_both_stores! {
         let letters = DeadLetters::of(&store, "account:command", None).unwrap();
         let letter = letters.show(bad).await.unwrap().unwrap();
         assert!(letter.to_string().contains("3 attempts"), "{letter}");
-        let story = member(&store, None).explain(bad, Some(&letters)).await.unwrap().to_string();
-        assert!(story.contains("set aside") && story.contains("intent cannot be reserved"), "{story}");
+        let explanation = member(&store, None).explain(bad, Some(&letters)).await.unwrap().to_string();
+        assert!(explanation.contains("set aside") && explanation.contains("intent cannot be reserved"), "{explanation}");
 
         let good = deposit(&store, "d1", 7, "noon").await;
         let new = sqlite().await;
         Transfer::new(&*store, &*new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
-        let story = member(&new, None).explain(good, None).await.unwrap().to_string();
-        assert!(story.contains("moved from store") && story.contains("not carried out"), "{story}");
+        let explanation = member(&new, None).explain(good, None).await.unwrap().to_string();
+        assert!(explanation.contains("moved from store") && explanation.contains("not carried out"), "{explanation}");
         let here = member(&store, None).explain(good, Some(&letters)).await.unwrap().to_string();
         assert!(!here.contains("moved") && !here.contains("set aside"), "{here}");
     }

@@ -112,7 +112,7 @@ async fn look_ups_that_share_a_query_say_why_once() {
     let database = TestDatabase::create().await;
     let store = PostgresStore::open(database.url()).await.unwrap();
     database.execute("ALTER TABLE message_store.messages RENAME TO elsewhere").await;
-    for error in join_all((0..20).map(|_| store.message(message_store::MessageId::random()))).await {
+    for error in join_all((0..20).map(|_| store.message(message_store::MessageId::new()))).await {
         let error = error.unwrap_err();
         assert_said_once(&error, r#"relation "message_store.messages" does not exist"#);
         assert_said_once(&error, "looking up messages");

@@ -188,7 +188,7 @@ async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
         let store = Arc::clone(&scene.store);
         tokio::spawn(async move {
             if looks_up {
-                drop(store.message(MessageId::random()).await);
+                drop(store.message(MessageId::new()).await);
             } else {
                 drop(store.read_category(&category("other"), Read::default()).await);
             }

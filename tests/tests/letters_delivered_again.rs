@@ -9,7 +9,8 @@ use message_store::consumer::{Consumer, DeadLetters, OnFailure, PlantedBug as Co
 use message_store::operations::Transfer;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Category, ExpectedVersion, GroupMember, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName, connect,
+    Category, ExpectedVersion, GroupMember, Json, MessageStore, MessageStoreExt as _, NewMessage, OutcomeKind,
+    StreamName, connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::expire::AgeingStore;
@@ -33,7 +34,7 @@ async fn delivered_again(
     on_failure: OnFailure,
     decision: Decision,
     bug: Option<ConsumerBug>,
-) -> (HashMap<&'static str, u64>, u64) {
+) -> (HashMap<OutcomeKind, u64>, u64) {
     let deposits = send_deposits(store, "account:command", "1", 3).await;
     let handler = Marked::new(store, None);
     handler.fail(&deposits[0]);
@@ -113,7 +114,7 @@ async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Optio
     let letter = letters.show(second.id).await.unwrap().unwrap();
     assert!(letters.discard(&letter, "a bad message").await.unwrap());
     // PostgreSQL tells of it a moment later.
-    until_rung(store).await;
+    until_woken(store).await;
     permits.add_permits(9);
     reader.wait_for(second.global_position).await.unwrap();
     let _ = reader.stop().await.unwrap();
@@ -121,12 +122,12 @@ async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Optio
 }
 
 /// Waits until what was told of letters so far has been heard.
-async fn until_rung(store: &Store) {
-    let mut bell = store.wake_up(Some(&Category::new("account:command+deadLetter+g").unwrap())).await.unwrap();
+async fn until_woken(store: &Store) {
+    let mut wake_up = store.wake_up(Some(&Category::new("account:command+deadLetter+g").unwrap())).await.unwrap();
     let mark = NewMessage::new("Mark", Json::NULL);
     let stream = StreamName::new("account:command+deadLetter+g-mark").unwrap();
     store.append_to(&stream, ExpectedVersion::Any, vec![mark]).await.unwrap();
-    bell.wait(Duration::from_mins(1)).await;
+    wake_up.wait(Duration::from_mins(1)).await;
 }
 
 /// A message fails once; then, before its second attempt, another process sets it aside, and an operator gives it up. How often it is
@@ -396,28 +397,28 @@ fn group_letters(store: &Store) -> DeadLetters {
 on_both_stores! {
     async fn a_discarded_letter_stays_discarded_when_its_position_is_delivered_again(store) {
         let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Discard, None).await;
-        assert_eq!((outcomes.get("discarded"), balance), (Some(&1), 2), "{outcomes:?}");
+        assert_eq!((outcomes.get(&OutcomeKind::Discarded), balance), (Some(&1), 2), "{outcomes:?}");
     }
 
     async fn a_discarded_letter_stays_discarded_also_where_others_were_held_behind_it(store) {
         let (outcomes, balance) = delivered_again(&store, OnFailure::Hold, Decision::Discard, None).await;
-        assert_eq!((outcomes.get("discarded"), balance), (Some(&1), 2), "{outcomes:?}");
+        assert_eq!((outcomes.get(&OutcomeKind::Discarded), balance), (Some(&1), 2), "{outcomes:?}");
     }
 
     async fn twin_when_letters_are_not_looked_at_a_discarded_message_is_carried_out(store) {
         let bug = Some(ConsumerBug::LettersUnread);
         let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Discard, bug).await;
-        assert_eq!((outcomes.get("discarded"), balance), (None, 3), "{outcomes:?}");
+        assert_eq!((outcomes.get(&OutcomeKind::Discarded), balance), (None, 3), "{outcomes:?}");
     }
 
     async fn a_letter_that_waits_for_an_operator_still_waits_when_its_position_is_delivered_again(store) {
         let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Nothing, None).await;
-        assert_eq!((outcomes.get("parked"), balance), (Some(&1), 2), "{outcomes:?}");
+        assert_eq!((outcomes.get(&OutcomeKind::Parked), balance), (Some(&1), 2), "{outcomes:?}");
     }
 
     async fn what_is_held_is_still_held_when_its_positions_are_delivered_again(store) {
         let (outcomes, balance) = delivered_again(&store, OnFailure::Hold, Decision::Nothing, None).await;
-        assert_eq!((outcomes.get("parked"), balance), (Some(&3), 0), "{outcomes:?}");
+        assert_eq!((outcomes.get(&OutcomeKind::Parked), balance), (Some(&3), 0), "{outcomes:?}");
     }
 
     async fn a_letter_whose_retry_was_asked_for_takes_effect_once_also_when_its_position_is_delivered_again(store) {

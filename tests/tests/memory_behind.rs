@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use message_store::entity::Projection;
-use message_store::handling::{Decide, Decider, PlantedBug};
+use message_store::handling::{CommandHandler, Decider, PlantedBug};
 use message_store::intents::Intent;
 use message_store::testing::FaultyStore;
 use message_store::{
@@ -81,8 +81,8 @@ impl Decider for Door {
     }
 }
 
-fn runtime(store: &Store, bug: Option<PlantedBug>) -> Decide<Door> {
-    let decide = Decide::new(store);
+fn runtime(store: &Store, bug: Option<PlantedBug>) -> CommandHandler<Door> {
+    let decide = CommandHandler::new(store);
     match bug {
         Some(bug) => decide.plant(bug),
         None => decide,
@@ -209,7 +209,7 @@ mod shown {
 }
 
 /// The door is remembered closed, at position 1; it is open, at position 0.
-async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, Decide<Door>) {
+async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, CommandHandler<Door>) {
     let store = connect(&ageing.url()).await.unwrap();
     let decide = runtime(&store, None);
     for command in [Command::Open, Command::Close] {
@@ -282,10 +282,10 @@ on_both_stores! {
     }
 
     async fn what_a_process_remembers_of_its_own_events_has_the_fields_that_the_runtime_adds(store) {
-        let decide = Decide::<shown::Account>::new(&store);
+        let decide = CommandHandler::<shown::Account>::new(&store);
         let deposit = shown::send(&store, &shown::Command::Deposit { amount: 1 }).await;
         let _ = decide.handle(&deposit).await.unwrap();
-        let elsewhere = Decide::<shown::Account>::new(&store).entities().fetch("1").await.unwrap();
+        let elsewhere = CommandHandler::<shown::Account>::new(&store).entities().fetch("1").await.unwrap();
         assert_eq!(decide.entities().fetch("1").await.unwrap().state, elsewhere.state);
         let confirm = shown::send(&store, &shown::Command::Confirm {}).await;
         let outcome = decide.handle(&confirm).await.unwrap();

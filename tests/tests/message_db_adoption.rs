@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use message_store::consumer::Consumer;
 use message_store::postgres::{Installation, PostgresStore, check, migrate};
-use message_store::{Error, MessageStore, Read, StreamName, connect};
+use message_store::{Error, MessageStore, OutcomeKind, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::message_db::{self, VERSIONS, message_db, message_db_of, write_message};
 use message_store_tests::postgres::TestDatabase;
@@ -31,7 +31,7 @@ async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
     let deposits = send_deposits(&store, "account:command", "1", 3).await;
     let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
     consumer.wait_for(deposits[2].global_position).await.unwrap();
-    assert_eq!(consumer.stop().await.unwrap().of("handled"), 3);
+    assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), 3);
     assert_eq!(store.version(&StreamName::new("account-1").unwrap()).await.unwrap().get(), 3);
     assert_eq!(store.store_id(), connect(database.url()).await.unwrap().store_id(), "its identity does not change");
 

@@ -10,7 +10,7 @@ use message_store::intents::{Intent, RESERVED, reserve};
 use message_store::operations::Transfer;
 use message_store::{
     Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
-    StreamName, connect,
+    OutcomeKind, StreamName, connect,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, send, sqlite};
 use message_store_tests::expire::AgeingStore;
@@ -160,7 +160,7 @@ on_both_stores! {
         }
         let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
         consumer.wait_for(last.unwrap().global_position).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("handled"), METADATA.len() as u64);
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), METADATA.len() as u64);
         let mut unread = 0;
         for (number, metadata) in METADATA.iter().enumerate() {
             let account = member(&store, None).entities().fetch(&number.to_string()).await.unwrap();
@@ -228,7 +228,7 @@ on_both_stores! {
         );
         put(&store, "shown-1", "Deposited", "{}", &cause).await;
         for command in [&second, &first] {
-            let _ = message_store::handling::Decide::<shown::Account>::new(&store).handle(command).await.unwrap();
+            let _ = message_store::handling::CommandHandler::<shown::Account>::new(&store).handle(command).await.unwrap();
             let event = store.last_message(&StreamName::new("shown-1").unwrap(), None).await.unwrap().unwrap();
             let shown: serde_json::Value = event.data.decode().unwrap();
             assert_eq!(shown["sequence"], serde_json::json!(copy.global_position.get()));
@@ -330,7 +330,7 @@ async fn metadata_that_is_no_json_stops_no_consumer_and_is_copied() {
         ageing.execute("", &format!("UPDATE messages SET metadata = {metadata}")).await;
         let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
         consumer.wait_for(first.global_position).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("handled"), 1, "{metadata}");
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), 1, "{metadata}");
         assert_eq!(balance(&store, "1").await, 101, "{metadata}");
         let new = sqlite().await;
         for category in ["account", "account:command"] {

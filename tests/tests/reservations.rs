@@ -6,7 +6,7 @@ use std::sync::Arc;
 use message_store::consumer::Consumer;
 use message_store::handling::PlantedBug;
 use message_store::intents::{Intent, reserve};
-use message_store::{Message, MessageStore, Outcome};
+use message_store::{Message, MessageStore, Outcome, OutcomeKind};
 use message_store_tests::accounts::{Command, balance, member, messages_of, send};
 use message_store_tests::on_both_stores;
 
@@ -117,7 +117,7 @@ on_both_stores! {
         let mut consumer = Consumer::new("accountTransaction", member(&store, None)).start(&store).await.unwrap();
         let last = messages_of(&store, "accountTransaction").await.last().unwrap().global_position;
         consumer.wait_for(last).await.unwrap();
-        assert_eq!(consumer.stop().await.unwrap().of("handled"), 2);
+        assert_eq!(consumer.stop().await.unwrap().of(OutcomeKind::Handled), 2);
         assert_eq!(balance(&store, "1").await, 20);
     }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::handling::{Context, Decide, Decider, Handler};
+use message_store::handling::{CommandHandler, Context, Decider, Handler};
 use message_store::intents::{Intent, Reservation, reserve};
 use message_store::testing::FaultyStore;
 use message_store::{
     ExpectedVersion, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
-    Outcome, Source, StreamName,
+    Outcome, OutcomeKind, Source, StreamName,
 };
 use message_store_tests::accounts::{Command, balance, member, messages_of, send, send_deposits};
 use message_store_tests::on_both_stores;
@@ -39,7 +39,7 @@ impl Handler for Endless {
     }
 }
 
-async fn consume_all(store: &Arc<dyn MessageStore>) -> message_store::consumer::Tally {
+async fn consume_all(store: &Arc<dyn MessageStore>) -> message_store::consumer::OutcomeCounts {
     let last = messages_of(store, "account:command").await.last().unwrap().global_position;
     let mut consumer = Consumer::new("account:command", member(store, None)).start(store).await.unwrap();
     consumer.wait_for(last).await.unwrap();
@@ -105,7 +105,7 @@ on_both_stores! {
         let consumer = Consumer::new("account:command", Endless(Arc::clone(&begun))).start(&store).await.unwrap();
         begun.notified().await;
         drop(consumer);
-        assert_eq!(consume_all(&store).await.of("handled"), 3);
+        assert_eq!(consume_all(&store).await.of(OutcomeKind::Handled), 3);
         assert_eq!(balance(&store, "1").await, 3);
     }
 
@@ -113,24 +113,24 @@ on_both_stores! {
         for message in send_deposits(&store, "account:command", "1", 3).await {
             let _ = member(&store, None).handle(&message).await.unwrap();
         }
-        assert_eq!(consume_all(&store).await.of("already processed"), 3);
+        assert_eq!(consume_all(&store).await.of(OutcomeKind::AlreadyProcessed), 3);
         assert_eq!(balance(&store, "1").await, 3);
     }
 
     async fn t4_of_a_commands_events_all_are_there_or_none(store) {
         let faulty = FaultyStore::new(&store);
         let shared: Arc<dyn MessageStore> = faulty.clone();
-        let _ = Decide::<Trio>::new(&store).handle(&send_trio(&store, TrioCommand::Open {}).await).await.unwrap();
+        let _ = CommandHandler::<Trio>::new(&store).handle(&send_trio(&store, TrioCommand::Open {}).await).await.unwrap();
         let three = send_trio(&store, TrioCommand::Three {}).await;
         let happened = async || messages_of(&store, "trio").await.len() - 1;
         faulty.refuse_appends(1);
-        assert!(Decide::<Trio>::new(&shared).handle(&three).await.is_err());
+        assert!(CommandHandler::<Trio>::new(&shared).handle(&three).await.is_err());
         assert_eq!(happened().await, 0);
         faulty.lose_answers(1);
-        let outcome = Decide::<Trio>::new(&shared).handle(&three).await.unwrap();
+        let outcome = CommandHandler::<Trio>::new(&shared).handle(&three).await.unwrap();
         assert_eq!(outcome, Outcome::Handled { events: 3, late: false });
         assert_eq!(happened().await, 3);
-        assert!(matches!(Decide::<Trio>::new(&store).handle(&three).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(CommandHandler::<Trio>::new(&store).handle(&three).await.unwrap(), Outcome::AlreadyProcessed { .. }));
     }
 
     async fn t7_a_message_that_two_readers_have_at_once_takes_effect_once(store) {
@@ -150,8 +150,8 @@ on_both_stores! {
         let last = messages_of(&store, "account:command").await.last().unwrap().global_position;
         let mut again = again.start(&store).await.unwrap();
         again.wait_for(last).await.unwrap();
-        let tally = again.stop().await.unwrap();
-        assert_eq!((tally.of("already processed"), tally.events()), (5, 0));
+        let counts = again.stop().await.unwrap();
+        assert_eq!((counts.of(OutcomeKind::AlreadyProcessed), counts.events()), (5, 0));
     }
 
     async fn t9_an_entity_that_is_projected_anew_has_the_same_marks(store) {
@@ -209,7 +209,7 @@ on_both_stores! {
             let group = GroupMember::new(0, size).unwrap();
             let consumer = Consumer::new("account:command", member(&store, None)).identifier("g").group(group);
             let consumer = consumer.start(&store).await.unwrap();
-            assert_eq!(consumer.sheet().handled_through.get(), 0);
+            assert_eq!(consumer.startup_report().handled_through.get(), 0);
             let _ = consumer.stop().await.unwrap();
         }
     }
@@ -230,11 +230,11 @@ on_both_stores! {
         let three = send_trio(&store, TrioCommand::Three {}).await;
         let open = send_trio(&store, TrioCommand::Open {}).await;
         for message in [&three, &open] {
-            let _ = Decide::<Trio>::new(&store).handle(message).await.unwrap();
+            let _ = CommandHandler::<Trio>::new(&store).handle(message).await.unwrap();
         }
-        let again = Decide::<Trio>::new(&store).handle(&three).await.unwrap();
+        let again = CommandHandler::<Trio>::new(&store).handle(&three).await.unwrap();
         assert!(matches!(again, Outcome::AlreadyProcessed { .. }), "{again}");
-        assert_eq!(Decide::<Trio>::new(&store).entities().fetch("1").await.unwrap().state.events, 0);
+        assert_eq!(CommandHandler::<Trio>::new(&store).entities().fetch("1").await.unwrap().state.events, 0);
     }
 
     async fn equal_amounts_are_not_duplicates(store) {

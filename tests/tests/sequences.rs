@@ -68,7 +68,7 @@ async fn positions_restarted(store: &Store, bug: Option<PlantedBug>, stamp: Meta
 fn our_stamp() -> Metadata {
     let command = Category::new("account:command").unwrap();
     let mut metadata = Metadata::default();
-    metadata.sequence = Some(Sequence::new(StoreId::random(), command, GlobalPosition::new(1_000_000)).into());
+    metadata.sequence = Some(Sequence::new(StoreId::new(), command, GlobalPosition::new(1_000_000)).into());
     metadata
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use message_store::consumer::Consumer;
 use message_store::entity::Projection;
-use message_store::handling::{Context, Decide, Decider, Handler};
+use message_store::handling::{CommandHandler, Context, Decider, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{
     Append, Error, ExpectedVersion, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName,
@@ -236,8 +236,8 @@ on_both_stores! {
         let message = cause(&store).await;
         for delivery in 0..2 {
             for outcome in [
-                Decide::<Account>::new(&store).handle(&message).await.unwrap(),
-                Decide::<Bonus>::new(&store).handle(&message).await.unwrap(),
+                CommandHandler::<Account>::new(&store).handle(&message).await.unwrap(),
+                CommandHandler::<Bonus>::new(&store).handle(&message).await.unwrap(),
             ] {
                 assert_eq!(matches!(outcome, Outcome::Handled { late: false, .. }), delivery == 0, "{outcome}");
             }
@@ -266,7 +266,7 @@ on_both_stores! {
         let id = message_store::derived_id(message.id, "bonus", "", &account, 0);
         let forged = NewMessage::from_variant(&Event::Deposited { amount: 1_000 }).unwrap().with_id(id);
         store.append(vec![Append::to(account).message(forged)]).await.unwrap();
-        let refused = Decide::<Bonus>::new(&store).handle(&message).await;
+        let refused = CommandHandler::<Bonus>::new(&store).handle(&message).await;
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }
 

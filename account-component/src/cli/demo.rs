@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use message_store::entity::EntityStore;
-use message_store::handling::Decide;
+use message_store::handling::CommandHandler;
 use message_store::{
     ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamRead, connect,
 };
@@ -26,7 +26,7 @@ pub(crate) async fn run() -> Result<()> {
 /// The component, and what is said of what it does.
 struct Demo {
     store: Arc<dyn MessageStore>,
-    component: Decide<Account>,
+    component: CommandHandler<Account>,
     table: Table,
     sent: usize,
     effects: usize,
@@ -38,7 +38,7 @@ impl Demo {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["", "what is sent", "what takes effect", "what is caught, and by which layer"]);
-        Self { component: Decide::new(&store), store, table, sent: 0, effects: 0, caught: 0 }
+        Self { component: CommandHandler::new(&store), store, table, sent: 0, effects: 0, caught: 0 }
     }
 
     async fn play(&mut self) -> Result<()> {

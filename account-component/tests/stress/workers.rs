@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use account_component::Account;
 use message_store::consumer::Consumer;
-use message_store::handling::{Decide, PlantedBug};
+use message_store::handling::{CommandHandler, PlantedBug};
 use message_store::{GlobalPosition, GroupMember, MessageStore, StreamName, connect};
 
 /// Where commands are sent to.
@@ -104,7 +104,7 @@ pub(crate) async fn work() {
     let Ok(url) = std::env::var(URL) else { return };
     let setting = |name: &str| std::env::var(name).unwrap();
     let store = connect(&url).await.unwrap();
-    let decide = Decide::<Account>::new(&store);
+    let decide = CommandHandler::<Account>::new(&store);
     let decide = if std::env::var(BUG).is_ok() { decide.plant(PlantedBug::RememberedNothing) } else { decide };
     let group = GroupMember::new(setting(MEMBER).parse().unwrap(), setting(MEMBERS).parse().unwrap()).unwrap();
     let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));

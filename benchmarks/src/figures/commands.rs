@@ -7,7 +7,7 @@ use account_component::component::{COMMANDS, command_stream};
 use account_component::{Account, Command};
 use anyhow::{Context as _, Result};
 use message_store::consumer::Consumer;
-use message_store::handling::Decide;
+use message_store::handling::CommandHandler;
 use message_store::{Append, GlobalPosition, MessageStore, NewMessage, connect};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -45,13 +45,13 @@ async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Resul
 /// Handles what is there; messages a second.
 async fn handle(store: &Arc<dyn MessageStore>, identifier: &str, last: GlobalPosition, commands: usize) -> Result<f64> {
     let consumer =
-        Consumer::new(COMMANDS, Decide::<Account>::new(store)).identifier(identifier).concurrency(CONCURRENCY);
+        Consumer::new(COMMANDS, CommandHandler::<Account>::new(store)).identifier(identifier).concurrency(CONCURRENCY);
     let begun = Instant::now();
     let mut running = consumer.start(store).await?;
     running.wait_for(last).await?;
     let per_second = commands as f64 / begun.elapsed().as_secs_f64();
-    let tally = running.stop().await?;
-    anyhow::ensure!(tally.messages() == commands as u64, "{tally} of {commands}");
+    let counts = running.stop().await?;
+    anyhow::ensure!(counts.messages() == commands as u64, "{counts} of {commands}");
     Ok(per_second)
 }
 

@@ -1,8 +1,10 @@
 //! Consumers: read a category, hand each message to a handler, remember how far all is handled.
 
 mod attempt;
+mod consumer_handle;
 mod dead_letters;
 mod names;
+mod outcome_counts;
 mod pace;
 mod partitions;
 mod pause;
@@ -11,21 +13,19 @@ mod planted_bug;
 mod position_store;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod process;
-mod running;
 mod settings;
-mod sheet;
+mod startup_report;
 mod suspects;
-mod tally;
 mod work;
 
+pub use consumer_handle::ConsumerHandle;
 pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure};
+pub use outcome_counts::OutcomeCounts;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;
 #[cfg(not(feature = "testing"))]
 pub(crate) use planted_bug::PlantedBug;
 #[cfg(feature = "testing")]
 pub use process::Process;
-pub use running::Running;
 pub use settings::Consumer;
-pub use sheet::Sheet;
-pub use tally::Tally;
+pub use startup_report::StartupReport;

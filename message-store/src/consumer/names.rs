@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_name_belongs_to_one_handler_and_one_identifier_until_its_consumers_have_ended() {
-        let (store, category) = (StoreId::random(), Category::new("account:command").unwrap());
+        let (store, category) = (StoreId::new(), Category::new("account:command").unwrap());
         let take = |identifier: Option<&str>| {
             NameInUse::take::<First>(store, category.clone(), "mail", identifier.map(str::to_owned))
         };
@@ -112,7 +112,7 @@ mod tests {
             "another handler"
         );
         assert!(NameInUse::take::<Second>(store, category.clone(), "letters", Some("b".into())).is_ok());
-        assert!(NameInUse::take::<Second>(StoreId::random(), category.clone(), "mail", None).is_ok());
+        assert!(NameInUse::take::<Second>(StoreId::new(), category.clone(), "mail", None).is_ok());
         drop(member);
         assert!(take(Some("b")).is_err());
         other_member.release();

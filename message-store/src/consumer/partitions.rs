@@ -118,7 +118,7 @@ mod tests {
 
     fn message(entity: &str, global_position: i64) -> Message {
         Message {
-            id: MessageId::random(),
+            id: MessageId::new(),
             stream: StreamName::new(format!("c-{entity}")).unwrap(),
             message_type: "T".into(),
             position: Position::FIRST,

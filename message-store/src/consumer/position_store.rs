@@ -221,7 +221,7 @@ impl PositionStore {
         match self.pending.take() {
             Some(mut pending) => {
                 if self.planted == Some(PlantedBug::NewIdAtEachSave) {
-                    pending.message.id = MessageId::random();
+                    pending.message.id = MessageId::new();
                 }
                 self.append(pending, true).await
             }

@@ -130,7 +130,7 @@ mod tests {
         let process = Process::default();
         let Turn::Alone(mut alone) = process.clone().turn(0).await else { panic!("nothing else is under way") };
         let still_alone = timeout(Duration::from_hours(1), alone.is_in_the_way()).await;
-        assert!(still_alone.is_err(), "nobody waits");
+        assert!(still_alone.is_err(), "no other message waits");
 
         let other = tokio::spawn({
             let process = process.clone();
@@ -149,7 +149,7 @@ mod tests {
         let begun = Instant::now();
         drop(process.clone().turn(3).await);
         assert_eq!(begun.elapsed(), FIRST_LIMIT * 8);
-        // It keeps nobody waiting any more.
+        // It keeps no other message waiting any more.
         drop(timeout(Duration::ZERO, process.beside_others()).await.unwrap());
         drop(other);
         assert!(process.turn(0).await.is_alone());

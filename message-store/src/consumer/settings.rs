@@ -9,13 +9,13 @@ use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
 use crate::consumer::work::{Source, Work};
-use crate::consumer::{PlantedBug, Running, Sheet};
+use crate::consumer::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::handling::Handler;
 use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
-/// A message is handed over at least once. What a [`Decide`](crate::handling::Decide) or a [`Context`](crate::handling::Context)
+/// A message is handed over at least once. What a [`CommandHandler`](crate::handling::CommandHandler) or a [`Context`](crate::handling::Context)
 /// writes for it is there exactly once.
 ///
 /// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
@@ -57,7 +57,7 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no member's: the [`Sheet`] names
+    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no member's: the [`StartupReport`] names
     /// the stream, and the start warns of it. A group needs an identifier. Its size may change: members of the new
     /// size start from the beginning, and what was handled is told apart.
     pub fn group(mut self, member: GroupMember) -> Self {
@@ -131,18 +131,18 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Starts in the background: reads its position, takes it over, and logs its [`Sheet`].
+    /// Starts in the background: reads its position, takes it over, and logs its [`StartupReport`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the same name, or the same one
     /// under another identifier, handles the category in this process; the store's errors.
-    pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<Running> {
+    pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
         self.start_as(store, name).await
     }
 
-    async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<Running> {
+    async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<ConsumerHandle> {
         let positions = self.take_over(store).await?;
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
@@ -210,13 +210,13 @@ impl<H: Handler> Consumer<H> {
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
-    ) -> Result<Running> {
+    ) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
         if let Some(stream) = &unread_stream {
             tracing::warn!(%stream, "no member of the group reads these messages: their stream has no id");
         }
-        let sheet = Sheet {
+        let startup_report = StartupReport {
             category: category.clone(),
             store: store.describe(),
             handler: self.handler.name(),
@@ -228,10 +228,10 @@ impl<H: Handler> Consumer<H> {
             unread_stream,
             concurrency: self.pace.concurrency,
         };
-        tracing::info!("{sheet}");
+        tracing::info!("{startup_report}");
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
-        Ok(Running::spawn(sheet, name, |reports| {
+        Ok(ConsumerHandle::spawn(startup_report, name, |reports| {
             let source = Source { store: Arc::clone(store), category, filter, wake_up };
             Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
         }))
@@ -240,7 +240,7 @@ impl<H: Handler> Consumer<H> {
     /// Runs until it fails.
     ///
     /// # Errors
-    /// As [`Consumer::start`] and [`Running::stop`].
+    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
     pub async fn run(self, store: &Arc<dyn MessageStore>) -> Result<()> {
         self.run_until(store, std::future::pending()).await
     }
@@ -248,7 +248,7 @@ impl<H: Handler> Consumer<H> {
     /// Runs until `shutdown` completes (a signal, say), then finishes what is under way and saves its position.
     ///
     /// # Errors
-    /// As [`Consumer::start`] and [`Running::stop`].
+    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
     pub async fn run_until(self, store: &Arc<dyn MessageStore>, shutdown: impl Future<Output = ()>) -> Result<()> {
         let mut running = self.start(store).await?;
         tokio::select! {

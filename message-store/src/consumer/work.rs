@@ -9,13 +9,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
+use crate::consumer::consumer_handle::Reports;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::pace::Pace;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::{Alone, Turn};
-use crate::consumer::running::Reports;
 use crate::consumer::suspects::Suspects;
 use crate::handling::Handler;
 use crate::{Batch, Category, Error, Filter, Message, MessageStore, Outcome, Read, Result, WakeUp};
@@ -157,10 +157,10 @@ impl<H: Handler> Work<H> {
     async fn work(&mut self) -> Result<()> {
         let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A task of its own: a read that nobody polls while the position is saved could keep the connection that the save waits for.
+        // A task of its own: a read that is not polled while the position is saved could keep the connection that the save waits for.
         let mut reading = JoinSet::new();
         let mut turns = JoinSet::new();
-        let mut at_end = false;
+        let (mut at_end, mut is_woken) = (false, false);
         let mut stop = self.reports.stop.clone();
         // A deadline, which nothing that happens meanwhile postpones.
         let mut look_at = Instant::now();
@@ -175,7 +175,7 @@ impl<H: Handler> Work<H> {
                 });
             }
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
-                reading.spawn(self.read());
+                reading.spawn(self.read(std::mem::take(&mut is_woken)));
             }
             if self.has(PlantedBug::WaitBegunAnew) {
                 look_at = after(self.next_look);
@@ -212,7 +212,10 @@ impl<H: Handler> Work<H> {
                     self.hand_out_suspect(turn).await?;
                 }
                 () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
-                () = self.source.wake_up.wait_until(look_at), if at_end => at_end = false,
+                () = self.source.wake_up.wait_until(look_at), if at_end => {
+                    at_end = false;
+                    is_woken = Instant::now() < look_at;
+                }
                 _ = timer.tick() => {}
                 // (Its handle is gone: the task is about to be broken off. That is no stop in good order.)
                 () = async { if stop.wait_for(|stop| *stop).await.is_err() { pending().await } } => return Ok(()),
@@ -225,15 +228,27 @@ impl<H: Handler> Work<H> {
         self.pace.planted == Some(bug)
     }
 
-    fn read(&self) -> impl Future<Output = Result<Batch>> + Send + use<H> {
+    /// Reads the next batch, and what has become of letters. `is_woken`: messages have come, and are waited for.
+    fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<H> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
         let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
         let handled_through = self.partitions.handled_through();
         let read = async move || {
+            let Some(set_aside) = &set_aside else { return store.read_category(&category, read.clone()).await };
+            if is_woken {
+                // Both at once: what becomes of a letter from here on is told by a wake-up of its own.
+                let (batch, refreshed) =
+                    tokio::join!(store.read_category(&category, read.clone()), set_aside.refresh(handled_through));
+                refreshed?;
+                if set_aside.waits_for_messages().await {
+                    set_aside.refresh(handled_through).await?;
+                }
+                return batch;
+            }
             let batch = store.read_category(&category, read.clone()).await?;
-            if let Some(set_aside) = set_aside.as_ref().filter(|_| !batch.messages.is_empty()) {
+            if !batch.messages.is_empty() {
                 set_aside.refresh(handled_through).await?;
             }
             Ok(batch)
@@ -335,7 +350,7 @@ impl<H: Handler> Work<H> {
     fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
         let (message, outcome) = done.map_err(|error| Error::backend("a handling task", false, error))?;
         let outcome = outcome?;
-        self.reports.tally.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
+        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
         self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
         self.done_since_save += 1;
@@ -364,7 +379,7 @@ impl<H: Handler> Work<H> {
         self.save().await
     }
 
-    /// A store that was restored to an earlier point would give out again what was read, and nobody would see it. Asked while nothing else
+    /// A store that was restored to an earlier point would give out again what was read, unseen. Asked while nothing else
     /// happens, as often as the position is saved otherwise; a save itself would find that its own stream is not where it was.
     async fn assert_store_is_not_behind(&self) -> Result<()> {
         match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {

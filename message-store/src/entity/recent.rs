@@ -52,7 +52,7 @@ mod tests {
         let mut recent = Recent::default();
         let stream = StreamName::new("account-1").unwrap();
         let event = |at: i64| MessageRef {
-            id: MessageId::random(),
+            id: MessageId::new(),
             stream: stream.clone(),
             position: Position::new(at),
             global_position: GlobalPosition::new(100 + at),

@@ -1,6 +1,6 @@
-//! Pauses of those who write to one stream at once.
+//! Pauses of writers that write to one stream at once.
 //!
-//! Problem: of several who decide on one version of a stream, one writes; the others decide again, and meet again. Fix: each waits a random
+//! Problem: of several writers that decide on one version of a stream, one writes; the others decide again, and meet again. Fix: each waits a random
 //! time, of a span that grows with every loss. Why it ends: each loss is another's write, so the stream makes progress, and the longer one has
 //! waited, the fewer others come at the same moment. Only a stream that stands still while it refuses ends the attempts.
 

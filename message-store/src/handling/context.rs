@@ -94,7 +94,7 @@ impl<'a> Context<'a> {
             return Err(Error::invalid("write", reason));
         }
         writes.insert(name.to_owned(), Stand::UnderWay);
-        // Until the answer is there, nobody knows.
+        // Until the answer is there, it is unknown.
         Ok(Write { writes: &self.writes, name, before, after: Some(Stand::Unanswered) })
     }
 

@@ -9,8 +9,8 @@ use crate::intents::Intent;
 
 /// An entity that carries out commands.
 ///
-/// The runtime ([`Decide`](crate::handling::Decide)) loads the entity, tells repeats apart, calls `decide`, stamps the events and appends them. When
-/// somebody else wrote in between, it loads and decides again: so `decide` must not do anything but decide.
+/// The runtime ([`CommandHandler`](crate::handling::CommandHandler)) loads the entity, tells repeats apart, calls `decide`, stamps the events and appends them. When
+/// another writer came in between, it loads and decides again: so `decide` must not do anything but decide.
 ///
 /// ```
 /// use message_store::handling::Decider;
@@ -77,7 +77,7 @@ pub trait Decider: Projection<Event: Serialize> {
         self.decide(command)
     }
 
-    /// The events that another command of an intent that was carried out before leads to: none, unless somebody is to be told. `repeat` is
+    /// The events that a repeat leads to: a command whose intent another command has reserved before. None, unless the sender is to be told. `repeat` is
     /// [`Outcome::Duplicate`] or [`Outcome::Conflict`].
     fn decide_repeat(&self, _command: &Self::Command, _repeat: &Outcome) -> Vec<Self::Event> {
         Vec::new()

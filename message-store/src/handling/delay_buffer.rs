@@ -103,7 +103,7 @@ impl DelayBuffer {
     /// The store's.
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
         let place = match self.planted {
-            Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::random())?,
+            Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::new())?,
             None => key.stream(&self.category)?,
         };
         loop {
@@ -121,7 +121,7 @@ impl DelayBuffer {
             let step = NewMessage::from_variant(&step)?;
             match self.store.append_settled(vec![Append::to(place.clone()).expecting(version).message(step)]).await {
                 Ok(_) => return Ok(delayed),
-                // Somebody else asked, or it was released.
+                // Another request came, or it was released.
                 Err(Error::WrongExpectedVersion { .. }) => {}
                 Err(error) => return Err(error),
             }

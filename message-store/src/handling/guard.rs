@@ -1,13 +1,13 @@
 //! The guard: calls to systems that remember nothing of us.
 //!
 //! Problem: a call that was sent and not answered may have had its effect or not; calling again doubles it, not calling again loses it.
-//! No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and after it how it ended; when nobody
-//! has said how it ended, ask the other side first, by the caller's own search. What the search cannot tell stays unknown,
+//! No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and after it how it ended; when that
+//! was not said, ask the other side first, by the caller's own search. What the search cannot tell stays unknown,
 //! and is reported, not tried. Why it is right: every step is appended at the version that it follows, so of two that work on one
 //! call one goes on; a runner that was overtaken learns of it when it wants to say how its call ended. And no two call at once: see
 //! [`super::lease`].
 //!
-//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by whoever comes next:
+//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by the next runner:
 //! `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
 
 use std::fmt;
@@ -79,7 +79,7 @@ pub enum Guarded<R> {
         /// What the other side said.
         reason: String,
     },
-    /// Nobody can tell whether it had its effect. It is not tried again; the next run searches, also when this one called and got no answer.
+    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called and got no answer.
     Unknown {
         /// Why the search does not tell.
         reason: String,
@@ -125,7 +125,7 @@ pub enum Guarded<R> {
 ///     Guarded::Confirmed { response, .. } => assert_eq!(response, "receipt of order-7"),
 ///     // Run it again later: a refusal is tried again, what is unknown is searched for, what is in progress ends or loses its lease. In a
 ///     // handler, an error says so: the message is delivered again, or set aside and retried by an operator.
-///     Guarded::Failed { reason } | Guarded::Unknown { reason } => panic!("not paid, or nobody knows: {reason}"),
+///     Guarded::Failed { reason } | Guarded::Unknown { reason } => panic!("not paid, or unknown: {reason}"),
 ///     Guarded::InProgress => panic!("another runner is at it"),
 ///     Guarded::Conflict => panic!("this order was paid for with another amount"),
 /// }
@@ -148,7 +148,7 @@ pub struct Guard<X> {
 pub enum GuardBug {
     /// After its append, a runner does not ask how much of its lease is left.
     LeaseUnchecked,
-    /// A call of which nobody has said how it ended is made again, without a search.
+    /// A call whose end was not said is made again, without a search.
     NoSearch,
 }
 
@@ -231,7 +231,7 @@ impl<X: External> Guard<X> {
         &self.external
     }
 
-    /// Calls, unless the call was made before; finds out, when nobody has said how it ended.
+    /// Calls, unless the call was made before; finds out, when its end was not said.
     ///
     /// # Errors
     /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to look whether both
@@ -335,7 +335,7 @@ impl<X: External> Guard<X> {
         attempt: u32,
         reason: String,
     ) -> Result<Guarded<X::Response>> {
-        tracing::warn!(stream = %call.stream, attempt, reason, "nobody can tell whether a call had its effect");
+        tracing::warn!(stream = %call.stream, attempt, reason, "whether a call had its effect is unknown");
         let unknown = Step::Unknown { attempt, request: call.asked.clone(), reason: reason.clone() };
         self.say(call, version, &unknown).await?;
         Ok(Guarded::Unknown { reason })

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::handling::Context;
 use crate::{Message, Outcome, Source};
 
-/// Does something for each message: process managers, I/O. A [`Decide`](crate::handling::Decide) is a handler too, and the simpler choice
+/// Does something for each message: process managers, I/O. A [`CommandHandler`](crate::handling::CommandHandler) is a handler too, and the simpler choice
 /// where a decision needs nothing but the state of one entity.
 ///
 /// ```
@@ -34,7 +34,7 @@ pub trait Handler: Send + Sync + 'static {
     /// own; a process refuses to start the second one.
     fn name(&self) -> &'static str;
 
-    /// The message types it handles, for the start-up sheet. It is given the others too, and answers
+    /// The message types it handles, for the start-up report. It is given the others too, and answers
     /// [`Outcome::Unhandled`].
     fn message_types(&self) -> Vec<&'static str>;
 

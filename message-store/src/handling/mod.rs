@@ -11,12 +11,12 @@
 //! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
 //! from a repeat by its derived id, and handled.
 
-mod case;
+mod command_handler;
 mod contention;
 mod context;
-mod decide;
 mod decider;
 mod delay_buffer;
+mod delivery;
 mod effects;
 mod guard;
 mod handler;
@@ -25,9 +25,9 @@ mod lease;
 mod planted_bug;
 mod stamp;
 
+pub use command_handler::CommandHandler;
 pub(crate) use contention::Contention;
 pub use context::Context;
-pub use decide::Decide;
 pub use decider::Decider;
 #[cfg(feature = "testing")]
 pub use delay_buffer::DelayBug;

@@ -3,7 +3,7 @@
 use crate::Sequence;
 use crate::entity::Sequences;
 
-/// A protection of [`Decide`](crate::handling::Decide) to be switched off. For tests of tests.
+/// A protection of [`CommandHandler`](crate::handling::CommandHandler) to be switched off. For tests of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]

@@ -4,7 +4,7 @@
 //! the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it is right: until then
 //! nothing is written, so failure, panic and cancellation leave the key free; and of two that work on one key at once,
 //! the second to write finds it taken, writes nothing, and answers what the first did. That two work at once is the exception: the key is
-//! held meanwhile (see [`Hold`](super::Hold)), and who comes second waits, or is told.
+//! held meanwhile (see [`Hold`](super::Hold)), and the second caller waits, or is told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::key::fingerprint;
-use crate::store::{Claim, Seen, Window};
+use crate::store::{Claim, ClaimRecord, Window};
 use crate::{Append, Error, Json, Key, MessageStore, Result};
 
 /// How many expired keys a sweep removes at a time, unless said otherwise: few enough that no lock lasts.
@@ -161,9 +161,9 @@ impl Once {
         let (appends, result) = work().await?;
         match self.store.append_once(&claim, appends, Json::encode(&result)?).await {
             Ok(None) => Ok(Answer::Done(result)),
-            // Our hold was lost, and somebody was quicker: nothing of ours was written.
+            // Our hold was lost, and another caller was quicker: nothing of ours was written.
             Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
-            // The answer was lost: who has the key now says what became of it. When that cannot be asked for, nobody knows.
+            // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays unknown.
             Err(lost @ Error::CommitUnknown { .. }) => match self.store.seen(&claim).await {
                 Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
                 Ok(None) | Err(_) => Err(lost.into()),
@@ -189,7 +189,7 @@ impl Once {
     }
 }
 
-fn answer<R: DeserializeOwned>(claim: &Claim, seen: &Seen) -> Result<Answer<R>> {
+fn answer<R: DeserializeOwned>(claim: &Claim, seen: &ClaimRecord) -> Result<Answer<R>> {
     if seen.fingerprint != claim.fingerprint {
         return Ok(Answer::Conflict { first: seen.at });
     }

@@ -19,7 +19,7 @@ use crate::{
 /// type is in its metadata.
 pub const RESERVED: &str = "Reserved";
 
-/// What the ids of reservations are derived from, in the place of a handler's name: whoever carries a message out, its intent is its own.
+/// What the ids of reservations are derived from, in the place of a handler's name: a message has one intent, whichever handler carries it out.
 const WRITER: &str = "reservation";
 
 /// An intent, about to be reserved for a message.
@@ -88,7 +88,7 @@ impl<'a> Reservation<'a> {
         Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(message))
     }
 
-    /// Who holds the intent, after the append was refused because somebody does: `Redelivered`, `Duplicate` or `Conflict`.
+    /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or `Conflict`.
     ///
     /// # Errors
     /// As a read.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::consumer::{DeadLetter, DeadLetters};
-use crate::handling::{Decide, Decider, events_of, search};
+use crate::handling::{CommandHandler, Decider, events_of, search};
 use crate::intents::{Holder, Intent, Reservation, cause_of};
 use crate::{
     Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Position, Result, Sequence, StreamName, StreamRead,
@@ -12,19 +12,19 @@ use crate::{
 /// What is known of a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Story {
+pub struct Explanation {
     /// The command.
     pub command: MessageRef,
     /// Its type.
     pub message_type: String,
     /// One by one, in the order in which they matter.
-    pub facts: Vec<Fact>,
+    pub findings: Vec<Finding>,
 }
 
 /// One thing that is known of a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Fact {
+pub enum Finding {
     /// It is a copy: it was born there.
     MovedFrom(Sequence),
     /// It holds the reservation of its intent.
@@ -53,40 +53,40 @@ pub enum Fact {
     NotCarriedOut,
 }
 
-impl<D: Decider> Decide<D> {
-    /// The story of a command; with the letters of its consumer, whether it was set aside.
+impl<D: Decider> CommandHandler<D> {
+    /// The explanation of a command; with the letters of its consumer, whether it was set aside.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such message, or it is no command of this entity; the store's errors.
-    pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Story> {
+    pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Explanation> {
         let message = self.store().message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         let letter = match letters {
             Some(letters) => letters.show(id).await?,
             None => None,
         };
-        let set_aside = letter.map(|letter| Fact::Parked(Box::new(letter)));
+        let set_aside = letter.map(|letter| Finding::Parked(Box::new(letter)));
         let command = match message.decode_variant::<D::Command>() {
             Ok(command) => command.ok_or_else(|| {
                 let reason = format!("{} is a {}, which is no command here", message.reference(), message.message_type);
                 Error::invalid("message", reason)
             })?,
             Err(error) => {
-                let facts = [Fact::Undecodable(error.to_string())].into_iter().chain(set_aside).collect();
-                return Ok(Story { command: message.reference(), message_type: message.message_type, facts });
+                let findings = [Finding::Undecodable(error.to_string())].into_iter().chain(set_aside).collect();
+                return Ok(Explanation { command: message.reference(), message_type: message.message_type, findings });
             }
         };
         let here = self.store().store_id();
         let sequence = message.sequence(here);
-        let mut facts = Vec::new();
+        let mut findings = Vec::new();
         if sequence.origin.store_id != here {
-            facts.push(Fact::MovedFrom(sequence.clone()));
+            findings.push(Finding::MovedFrom(sequence.clone()));
         }
         let entity_id = message.stream.cardinal_id().unwrap_or_default();
         let mut copy = None;
         if let Some(intent) = D::intent(&command) {
-            let (fact, held_by) = self.reservation(&intent, entity_id, &message).await?;
-            facts.extend(fact);
+            let (finding, held_by) = self.reservation(&intent, entity_id, &message).await?;
+            findings.extend(finding);
             copy = held_by;
         }
         let stream = self.entities().stream(entity_id)?;
@@ -97,25 +97,26 @@ impl<D: Decider> Decide<D> {
         }
         let elsewhere = if events.is_empty() { search(&**self.store(), &message, &stream).await? } else { None };
         let is_open = events.is_empty() && elsewhere.is_none();
-        let is_repeat = facts.iter().any(|fact| matches!(fact, Fact::DuplicateOf(_) | Fact::ConflictsWith(_)));
-        facts.extend(set_aside);
+        let is_repeat =
+            findings.iter().any(|finding| matches!(finding, Finding::DuplicateOf(_) | Finding::ConflictsWith(_)));
+        findings.extend(set_aside);
         if !events.is_empty() {
-            facts.push(Fact::CarriedOut(events));
+            findings.push(Finding::CarriedOut(events));
         }
-        facts.extend(elsewhere.map(Fact::CarriedOutElsewhere));
+        findings.extend(elsewhere.map(Finding::CarriedOutElsewhere));
         if is_open {
             let mark = self.entities().fetch(entity_id).await?.sequences.mark(D::NAME, &sequence.origin);
             let passed = mark.filter(|mark| *mark >= sequence.global_position && !is_repeat);
-            facts.push(passed.map_or(Fact::NotCarriedOut, Fact::NotCarriedOutLate));
+            findings.push(passed.map_or(Finding::NotCarriedOut, Finding::NotCarriedOutLate));
         }
-        Ok(Story { command: message.reference(), message_type: message.message_type, facts })
+        Ok(Explanation { command: message.reference(), message_type: message.message_type, findings })
     }
 
-    /// The story of the command that holds an intent of an entity, if one does.
+    /// The explanation of the command that holds an intent of an entity, if one does.
     ///
     /// # Errors
-    /// As [`Decide::explain`].
-    pub async fn explain_intent(&self, intent: &Intent, entity_id: &str) -> Result<Option<Story>> {
+    /// As [`CommandHandler::explain`].
+    pub async fn explain_intent(&self, intent: &Intent, entity_id: &str) -> Result<Option<Explanation>> {
         let stream = intent.stream(entity_id)?;
         let first = self.store().read_stream(&stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
         let Some(holder) = first.into_iter().next() else { return Ok(None) };
@@ -131,32 +132,32 @@ impl<D: Decider> Decide<D> {
         intent: &Intent,
         entity_id: &str,
         message: &Message,
-    ) -> Result<(Option<Fact>, Option<Box<Message>>)> {
+    ) -> Result<(Option<Finding>, Option<Box<Message>>)> {
         let reservation = match Reservation::new(intent, entity_id, message) {
             Ok(reservation) => reservation,
-            Err(error) => return Ok((Some(Fact::InvalidIntent(error.to_string())), None)),
+            Err(error) => return Ok((Some(Finding::InvalidIntent(error.to_string())), None)),
         };
         let stream = reservation.stream().clone();
         if self.store().version(&stream).await?.position().is_none() {
             return Ok((None, None));
         }
         Ok(match reservation.holder(&**self.store()).await? {
-            Holder::Itself => (Some(Fact::Reserved { stream }), None),
-            Holder::Copy(copy) => (Some(Fact::Reserved { stream }), Some(copy)),
-            Holder::Another(Outcome::Conflict { original }) => (Some(Fact::ConflictsWith(original)), None),
-            Holder::Another(outcome) => (outcome.original().cloned().map(Fact::DuplicateOf), None),
+            Holder::Itself => (Some(Finding::Reserved { stream }), None),
+            Holder::Copy(copy) => (Some(Finding::Reserved { stream }), Some(copy)),
+            Holder::Another(Outcome::Conflict { original }) => (Some(Finding::ConflictsWith(original)), None),
+            Holder::Another(outcome) => (outcome.original().cloned().map(Finding::DuplicateOf), None),
         })
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} at {}", self.message_type, self.command.id, self.command)?;
-        self.facts.iter().try_for_each(|fact| write!(f, "\n  {fact}"))
+        self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
     }
 }
 
-impl fmt::Display for Fact {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MovedFrom(Sequence { origin, global_position }) => {

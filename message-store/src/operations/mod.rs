@@ -3,5 +3,5 @@
 mod explain;
 mod transfer;
 
-pub use explain::{Fact, Story};
+pub use explain::{Explanation, Finding};
 pub use transfer::{Copied, Transfer};

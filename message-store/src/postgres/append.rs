@@ -9,7 +9,7 @@ use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
-use crate::{Append, Appended, Error, GlobalPosition, MessageId, Position, Result, StreamName, Version, Written};
+use crate::{Append, Appended, Error, GlobalPosition, MessageId, Place, Position, Result, StreamName, Version};
 
 pub(super) const APPEND: &str = include_str!("sql/append.sql");
 
@@ -128,7 +128,7 @@ fn results<'a>(
     let mut results = Vec::new();
     for (number, appends) in batch.into_iter().enumerate() {
         let size = appends.iter().map(|append| append.messages.len()).sum();
-        let written: Vec<Written> = places.by_ref().take(size).filter_map(|(p, g)| p.zip(g).map(written)).collect();
+        let written: Vec<Place> = places.by_ref().take(size).filter_map(|(p, g)| p.zip(g).map(written)).collect();
         let refusal = refusals.as_ref().and_then(|refusals| *refusals.get(number)?);
         let already_written = written_before.as_ref().is_some_and(|before| before.get(number) == Some(&true));
         results.push(match refusal {
@@ -140,8 +140,8 @@ fn results<'a>(
     Ok(results)
 }
 
-fn written((position, global_position): (i64, i64)) -> Written {
-    Written { position: Position::new(position), global_position: GlobalPosition::new(global_position) }
+fn written((position, global_position): (i64, i64)) -> Place {
+    Place { position: Position::new(position), global_position: GlobalPosition::new(global_position) }
 }
 
 #[derive(Deserialize)]

@@ -8,12 +8,12 @@ use super::PostgresOptions;
 use super::failure::backend;
 use super::installation::{Installation, differences};
 use super::row::get;
-use super::state::{Seen, roles_that_insert, sequence_problem, state};
+use super::state::{Observation, roles_that_insert, sequence_problem, state};
 use crate::Result;
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CheckedItem {
     /// What was looked at.
     pub what: String,
     /// What is wrong with it, if anything is.
@@ -29,7 +29,7 @@ pub struct Check {
     /// What is installed there.
     pub installation: Installation,
     /// One by one.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckedItem>,
 }
 
 impl Check {
@@ -42,7 +42,7 @@ impl Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.installation)?;
-        for Finding { what, problem } in &self.findings {
+        for CheckedItem { what, problem } in &self.findings {
             match problem {
                 None => write!(f, "\n  ok       {what}")?,
                 Some(problem) => write!(f, "\n  PROBLEM  {what}: {problem}")?,
@@ -61,7 +61,7 @@ pub async fn check(url: &str) -> Result<Check> {
     let client = options.connect().await?;
     let installation = Installation::find(&client).await?;
     let mut findings = Vec::new();
-    let mut note = |what: String, problem: Option<String>| findings.push(Finding { what, problem });
+    let mut note = |what: String, problem: Option<String>| findings.push(CheckedItem { what, problem });
 
     for setting in ["fsync", "synchronous_commit"] {
         let value: String = one(&client, "SELECT current_setting($1)", setting).await?;
@@ -87,7 +87,7 @@ pub async fn check(url: &str) -> Result<Check> {
         note("table messages".to_owned(), (!differences.is_empty()).then(|| differences.join("; ")));
         // Message DB's functions are what they are; what it lacks, the store does without.
         let is_ours = installation != Installation::MessageDb;
-        for Seen { what, problem, is_missing, .. } in state(&client).await? {
+        for Observation { what, problem, is_missing, .. } in state(&client).await? {
             if is_ours || is_missing {
                 note(what, problem);
             }

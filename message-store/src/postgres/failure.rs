@@ -66,7 +66,7 @@ pub(super) fn backend(context: &'static str) -> impl Fn(tokio_postgres::Error) -
 }
 
 /// Whether the connection broke (or was broken off by the server) while the statement was under way, so that
-/// nobody told us how it ended.
+/// the server did not say how it ended.
 pub(super) fn is_unanswered(error: &tokio_postgres::Error) -> bool {
     match error.as_db_error() {
         None => !is_unsent(error),

@@ -1,8 +1,8 @@
 //! Keys held across processes: advisory locks of one session.
 //!
-//! All keys of an open store are held by one connection of their own, so that those who work hold none from the pool. The server frees
+//! All keys of an open store are held by one connection of their own, so that callers that work hold none from the pool. The server frees
 //! them when the connection ends, with this process or without it. No statement on it waits for a lock. Should the server not answer one
-//! all the same, the connection is left to those who hold keys by it, and the next caller is given a new one.
+//! all the same, the connection is left to the callers that hold keys by it, and the next caller is given a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) async fn try_hold(session: &Arc<Session>, claim: &Claim) -> Result<Op
     let number = name_for_locks(claim).as_u64_pair().0.cast_signed();
     let runtime = tokio::runtime::Handle::current();
     let session = Arc::clone(session);
-    // In a task of its own: a lock that is granted to a caller who has gone is freed again.
+    // In a task of its own: a lock that is granted to a caller that has gone is freed again.
     let attempt = runtime.clone().spawn(async move {
         let connection = session.connection().await?;
         let take = async {

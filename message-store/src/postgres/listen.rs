@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, NoTls};
 use super::failure::{backend, failed};
 use super::history::Histories;
 use super::pool::Pool;
-use crate::store::Bells;
+use crate::store::WakeUps;
 use crate::{Result, StreamName};
 
 const CHANNEL: &str = "message_store";
@@ -30,7 +30,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Listener {
     config: Config,
-    bells: Arc<Bells>,
+    wake_ups: Arc<WakeUps>,
     histories: Arc<Histories>,
     outbox: Option<Arc<Outbox>>,
     tasks: Mutex<Tasks>,
@@ -49,11 +49,17 @@ struct Tasks {
 }
 
 impl Listener {
-    pub(super) fn new(config: Config, pool: Pool, bells: Arc<Bells>, histories: Arc<Histories>, tells: bool) -> Self {
+    pub(super) fn new(
+        config: Config,
+        pool: Pool,
+        wake_ups: Arc<WakeUps>,
+        histories: Arc<Histories>,
+        tells: bool,
+    ) -> Self {
         let outbox = tells.then(Arc::<Outbox>::default);
         let teller = outbox.clone().map(|outbox| tokio::spawn(tell(outbox, pool)).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: teller.into_iter().collect() });
-        Self { config, bells, histories, outbox, tasks }
+        Self { config, wake_ups, histories, outbox, tasks }
     }
 
     /// Tells other processes of messages in these streams, soon.
@@ -73,7 +79,7 @@ impl Listener {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
             let task =
-                tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.bells), Arc::clone(&self.histories)));
+                tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories)));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -113,16 +119,16 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     .await
 }
 
-async fn hear(config: Config, bells: Weak<Bells>, histories: Arc<Histories>) {
-    while let Some(bells) = bells.upgrade() {
-        if let Err(error) = hear_until_lost(&config, &bells, &histories).await {
+async fn hear(config: Config, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
+    while let Some(wake_ups) = wake_ups.upgrade() {
+        if let Err(error) = hear_until_lost(&config, &wake_ups, &histories).await {
             tracing::debug!(%error, "the wake-up connection was lost; readers poll");
         }
         tokio::time::sleep(RECONNECT).await;
     }
 }
 
-async fn hear_until_lost(config: &Config, bells: &Bells, histories: &Histories) -> Result<()> {
+async fn hear_until_lost(config: &Config, wake_ups: &WakeUps, histories: &Histories) -> Result<()> {
     let context = "listening for appends";
     let (client, mut connection) = config.connect(NoTls).await.map_err(backend(context))?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -138,11 +144,11 @@ async fn hear_until_lost(config: &Config, bells: &Bells, histories: &Histories) 
             done = &mut subscribed, if waiting => {
                 done?;
                 waiting = false;
-                // What was written before we listened has rung no bell.
-                bells.ring_all();
+                // What was written before we listened has woken no reader.
+                wake_ups.wake_all();
             }
             message = messages.next() => match message {
-                Some(Ok(AsyncMessage::Notification(notification))) => bells.ring(notification.payload()),
+                Some(Ok(AsyncMessage::Notification(notification))) => wake_ups.wake(notification.payload()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(failed(context, error)),
                 None => return Ok(()),

@@ -14,7 +14,7 @@ use super::failure::is_race;
 use super::read::{VERSION, version_in};
 use super::row::get;
 use crate::store::{Stored, written_before};
-use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Position, Result, Written};
+use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Place, Position, Result};
 
 const LOCK: &str = "SELECT message_store.acquire_lock($1)";
 const STORED: &str = "SELECT id, stream_name, type, data::text, position, global_position FROM message_store.messages WHERE id = ANY ($1)";
@@ -81,7 +81,7 @@ async fn attempt(client: &mut Connection, appends: &[Append]) -> Result<Appended
             transaction.execute(&write, &[&text, &stream, &message.message_type, &data, &metadata]).await?;
             let row = transaction.query_one(&place, &[&id]).await?;
             let global_position = GlobalPosition::new(row.try_get(1)?);
-            written.push(Written { position: Position::new(row.try_get(0)?), global_position });
+            written.push(Place { position: Position::new(row.try_get(0)?), global_position });
         }
     }
     transaction.commit().await?;
@@ -99,7 +99,7 @@ async fn stored(
     let mut stored = HashMap::new();
     for row in &rows {
         let written =
-            Written { position: Position::new(get(row, 4)?), global_position: GlobalPosition::new(get(row, 5)?) };
+            Place { position: Position::new(get(row, 4)?), global_position: GlobalPosition::new(get(row, 5)?) };
         let data = Json::from_database(get(row, 3)?);
         let found = Stored { stream: get(row, 1)?, message_type: get(row, 2)?, data, written };
         stored.insert(MessageId::from_uuid(get(row, 0)?), found);

@@ -13,7 +13,7 @@ use super::failure::backend;
 use super::installation::{Installation, assert_message_db};
 use super::migrations::{Failed, newest_version};
 use super::row::get;
-use super::state::{Seen, roles_that_insert, state};
+use super::state::{Observation, roles_that_insert, state};
 use super::{PostgresOptions, schema};
 use crate::{Error, Result};
 
@@ -80,7 +80,7 @@ pub(super) async fn carry_out(client: &mut Client, scope: Scope) -> Result<Insta
     } else if scope == Scope::Open && !wrong.iter().any(|seen| seen.is_serious) {
         return Ok(found);
     }
-    for Seen { what, problem, is_serious, .. } in problems(client, Installation::find(client).await?).await? {
+    for Observation { what, problem, is_serious, .. } in problems(client, Installation::find(client).await?).await? {
         let problem = problem.unwrap_or_default();
         if is_serious {
             let text = format!("{what}: {problem}; the schema's owner puts it right with `migrate`");
@@ -92,7 +92,7 @@ pub(super) async fn carry_out(client: &mut Client, scope: Scope) -> Result<Insta
 }
 
 /// What is wrong with a schema of ours.
-async fn problems(client: &Client, found: Installation) -> Result<Vec<Seen>> {
+async fn problems(client: &Client, found: Installation) -> Result<Vec<Observation>> {
     if !found.is_current() {
         return Ok(Vec::new());
     }

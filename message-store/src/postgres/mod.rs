@@ -27,7 +27,7 @@ mod state;
 mod store;
 mod view;
 
-pub use check::{Check, Finding, check};
+pub use check::{Check, CheckedItem, check};
 pub use installation::Installation;
 pub use migrate::migrate;
 pub use options::PostgresOptions;

@@ -10,14 +10,14 @@ use super::append::{APPEND, RACES, meaning};
 use super::connection::Connection;
 use super::failure::{backend, is_race};
 use super::row::get;
-use crate::store::{Claim, Seen};
+use crate::store::{Claim, ClaimRecord};
 use crate::{Append, Json, Result};
 
 const SEEN: &str = "SELECT first_seen_at, first_fingerprint, first_result FROM message_store.seen($1, $2, $3::float8 * interval '1 second', $4)";
 const TAKE: &str = "SELECT message_store.take_key($1, $2, $3::float8 * interval '1 second', $4, $5)";
 const SWEEP: &str = "SELECT message_store.sweep($1)";
 
-pub(super) async fn seen(client: &Connection, claim: &Claim) -> Result<Option<Seen>> {
+pub(super) async fn seen(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
     let statement = client.prepare_cached(SEEN).await.map_err(backend("looking for a key"))?;
     let window = claim.window;
     let row = client
@@ -32,7 +32,7 @@ pub(super) async fn append_once(
     claim: &Claim,
     appends: &[Append],
     result: &Json,
-) -> Result<Option<Seen>> {
+) -> Result<Option<ClaimRecord>> {
     let mut races = 0;
     loop {
         match attempt(client, claim, appends, result).await {
@@ -86,9 +86,9 @@ pub(super) async fn sweep(client: &Connection, batch: u32) -> Result<u64> {
     Ok(get::<i64>(&row, 0)?.unsigned_abs())
 }
 
-fn seen_in(row: &Row) -> Result<Seen> {
+fn seen_in(row: &Row) -> Result<ClaimRecord> {
     let at: Timestamp = get(row, 0)?;
-    Ok(Seen { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?) })
+    Ok(ClaimRecord { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?) })
 }
 
 fn seconds(duration: Duration) -> f64 {

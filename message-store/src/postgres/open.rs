@@ -15,7 +15,7 @@ use super::row::get;
 use super::session::Session;
 use super::{PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
-use crate::store::{Bells, Holds};
+use crate::store::{Holds, WakeUps};
 
 /// How long a call waits for a free connection before it fails.
 const POOL_WAIT: Duration = Duration::from_secs(30);
@@ -59,9 +59,14 @@ impl PostgresOptions {
         }
         let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
         let hold_session = Arc::new(Session::new(Pool::new(self.clone(), &histories, HOLDING, None)?));
-        let bells = Arc::new(Bells::default());
-        let listener =
-            Listener::new(self.config.clone(), pool.clone(), Arc::clone(&bells), Arc::clone(&histories), self.notifies);
+        let wake_ups = Arc::new(WakeUps::default());
+        let listener = Listener::new(
+            self.config.clone(),
+            pool.clone(),
+            Arc::clone(&wake_ups),
+            Arc::clone(&histories),
+            self.notifies,
+        );
         let limits = self.limits;
         let long_wait = self.for_appends();
         let mut short_wait = long_wait.clone();
@@ -78,7 +83,7 @@ impl PostgresOptions {
             limits,
             is_message_db,
             histories,
-            bells,
+            wake_ups,
             listener,
             group_commit,
             look_up,

@@ -13,7 +13,7 @@ pub enum PlantedBug {
     HistoryIgnored,
     /// What a lost answer had written counts as written before.
     LostAnswersCountAsBefore,
-    /// What a lost answer had written counts as written now, whoever wrote it.
+    /// What a lost answer had written counts as written now, also when another call wrote it.
     LostAnswersCountAsNow,
     /// A batch that took too long is halved, and its halves are tried.
     TimeOutsAreHalved,

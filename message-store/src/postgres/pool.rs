@@ -88,7 +88,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// The pool of the current history. That of an earlier one is closed: who waits there comes here.
+    /// The pool of the current history. That of an earlier one is closed: callers that wait there come here.
     fn current(&self) -> Result<OfHistory> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.histories.current();

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::pool::Pool;
 use crate::Result;
 
-/// Those who share its connection are served in the order in which they ask.
+/// Callers that share its connection are served in the order in which they ask.
 #[derive(Debug)]
 pub(super) struct Session {
     pool: Pool,
@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// The next one who asks is given a new connection.
+    /// The next caller is given a new connection.
     pub(super) async fn give_up(&self, silent: &Arc<Connection>) {
         self.connection.lock().await.take_if(|connection| Arc::ptr_eq(connection, silent));
     }

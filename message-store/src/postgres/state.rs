@@ -12,7 +12,7 @@ const SEQUENCE: &str = include_str!("sql/sequence.sql");
 const ROLES_THAT_INSERT: &str = include_str!("sql/roles_that_insert.sql");
 
 /// One thing that was looked at.
-pub(super) struct Seen {
+pub(super) struct Observation {
     pub(super) what: String,
     pub(super) problem: Option<String>,
     /// The store keeps its promises only when this is put right.
@@ -23,11 +23,11 @@ pub(super) struct Seen {
     pub(super) is_missing: bool,
 }
 
-pub(super) async fn state(client: &Client) -> Result<Vec<Seen>> {
+pub(super) async fn state(client: &Client) -> Result<Vec<Observation>> {
     let rows = client.query(STATE, &[&FUNCTIONS]).await.map_err(backend("comparing the schema message_store"))?;
     let seen = rows.iter().map(|row| {
         let (what, problem) = (get(row, 0)?, get(row, 1)?);
-        Ok(Seen { what, problem, is_serious: get(row, 2)?, is_mendable: get(row, 3)?, is_missing: get(row, 4)? })
+        Ok(Observation { what, problem, is_serious: get(row, 2)?, is_mendable: get(row, 3)?, is_missing: get(row, 4)? })
     });
     seen.collect()
 }

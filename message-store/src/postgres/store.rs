@@ -15,7 +15,7 @@ use super::look_up::LookUp;
 use super::pool::Pool;
 use super::session::Session;
 use super::{hold, message_db, once, read};
-use crate::store::{Bells, Claim, Hold, Holds, Seen, until_free};
+use crate::store::{Claim, ClaimRecord, Hold, Holds, WakeUps, until_free};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -27,7 +27,7 @@ use crate::{
 /// keys of [`Once`](crate::intents::Once), each made when it is needed. They are not encrypted: reach a distant server through a
 /// tunnel, or over a network you trust.
 ///
-/// In a database where Message DB has installed its own schema, and nobody has adopted it ([`migrate`](super::migrate)), its functions are
+/// In a database where Message DB has installed its own schema, and which is not adopted ([`migrate`](super::migrate)), its functions are
 /// used: the contract holds, but an append takes a round trip a message, and all messages cannot be read at once
 /// ([`Error::Unsupported`]).
 pub struct PostgresStore {
@@ -37,7 +37,7 @@ pub struct PostgresStore {
     /// The functions are Message DB's own.
     pub(super) is_message_db: bool,
     pub(super) histories: Arc<Histories>,
-    pub(super) bells: Arc<Bells>,
+    pub(super) wake_ups: Arc<WakeUps>,
     pub(super) listener: Listener,
     pub(super) group_commit: GroupCommit,
     pub(super) look_up: LookUp,
@@ -48,8 +48,8 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Rings for readers here and in other processes.
-    fn ring(&self, streams: &[StreamName]) {
-        self.bells.ring_for(streams);
+    fn wake(&self, streams: &[StreamName]) {
+        self.wake_ups.wake_for(streams);
         self.listener.tell(streams.iter());
     }
 
@@ -100,7 +100,7 @@ impl MessageStore for PostgresStore {
         } else {
             self.group_commit.append(history, appends).await?
         };
-        self.ring(&streams);
+        self.wake(&streams);
         Ok(appended)
     }
 
@@ -145,7 +145,7 @@ impl MessageStore for PostgresStore {
         Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
         self.assert_ours("de-duplication")?;
         if !appends.is_empty() {
             crate::store::validate(&appends, &self.limits)?;
@@ -154,12 +154,12 @@ impl MessageStore for PostgresStore {
             self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
         if seen.is_none() {
             let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
-            self.ring(&streams);
+            self.wake(&streams);
         }
         Ok(seen)
     }
 
-    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
         self.assert_ours("de-duplication")?;
         self.pool.with(async |connection| once::seen(connection, claim).await).await
     }
@@ -171,14 +171,14 @@ impl MessageStore for PostgresStore {
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
         self.listener.listen();
-        Ok(self.bells.listen(category))
+        Ok(self.wake_ups.listen(category))
     }
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         self.assert_ours("rotating the identity")?;
         // One after the other: the handle's identity is the one that was written last.
         let _rotating = self.rotating.lock().await;
-        let id = StoreId::random();
+        let id = StoreId::new();
         let sql = "UPDATE message_store.store_identity SET store_id = $1";
         let rotate = async |connection: &mut Connection| {
             connection.execute(sql, &[&id.as_uuid()]).await.map_err(backend("rotating the store's identity"))

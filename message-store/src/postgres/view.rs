@@ -49,7 +49,7 @@ impl PostgresStore {
                 .await?;
             let from: i64 = row.map(|row| get(&row, 0)).transpose()?.unwrap_or_default();
             let read = Read::from(GlobalPosition::new(from).next());
-            // Before a connection is taken for the transaction: nobody holds one while waiting for another.
+            // Before a connection is taken for the transaction: a caller that waits for one holds none.
             let batch = self.read_category(category, read.clone()).await?;
             if batch.is_at_end(&read) {
                 return Ok(applied);

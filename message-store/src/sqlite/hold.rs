@@ -30,7 +30,7 @@ impl Folder {
         Ok(Self(path.into()))
     }
 
-    /// The key, if nobody has it.
+    /// The key, if no caller has it.
     pub(super) fn try_hold(&self, claim: &Claim) -> Result<Option<Lock>> {
         fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
         let path = self.0.join(name_for_locks(claim).to_string());
@@ -60,7 +60,7 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let file = Handle::from_file(file)?;
-        // Who had it before may have removed it after we opened it: then it guards nothing.
+        // Its last holder may have removed it after we opened it: then it guards nothing.
         match Handle::from_path(path) {
             Ok(named) if named == file => Ok(Some(Self { path: path.to_owned(), file })),
             Ok(_) => Ok(None),
@@ -72,7 +72,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while it is still locked, so that nobody's file is removed but ours.
+        // Removed while it is still locked, so that no file but ours is removed.
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "the file of a key stays until the key is held again");
         }

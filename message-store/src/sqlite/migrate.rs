@@ -1,7 +1,7 @@
 //! Making and upgrading the schema.
 //!
 //! Problem: refinery takes no lock, so of two processes that open a new file at once one finds the other's tables half
-//! way. Fix: whoever fails looks again; when the schema is current by then, somebody else has made it.
+//! way. Fix: an open that fails looks again; when the schema is current by then, another process has made it.
 
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 mod blocking;
 mod failure;
 mod hold;
+mod location;
 mod migrate;
 mod once;
-mod place;
 mod read;
 mod readers;
 mod store;

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use rusqlite::Transaction;
 
 use super::failure::Failed;
-use crate::store::{Claim, Seen};
+use crate::store::{Claim, ClaimRecord};
 use crate::{Error, Json, Result};
 
 /// The key's holder, unless it has expired; with a sliding window, the window begins anew.
-pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Option<Seen>, Failed> {
+pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Option<ClaimRecord>, Failed> {
     let now = Timestamp::now().as_microsecond();
     let key = (claim.scope.as_str(), claim.key.as_str(), now);
     let sql =
@@ -20,7 +20,7 @@ pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Optio
     let Some(row) = rows.next()? else { return Ok(None) };
     let at = Timestamp::from_microsecond(row.get(0)?);
     let at = at.map_err(|error| Error::backend("reading when a key was taken", false, error))?;
-    let seen = Seen { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?) };
+    let seen = ClaimRecord { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?) };
     if claim.window.is_sliding {
         let sql = "UPDATE deduplication SET expires_at = ?3 WHERE scope = ?1 AND key = ?2";
         let expires_at = expiry(now, claim.window.lifetime);
@@ -29,7 +29,7 @@ pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Optio
     Ok(Some(seen))
 }
 
-/// Takes a key that nobody has.
+/// Takes a key that is free.
 pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_microsecond();
     let sql = "INSERT OR REPLACE INTO deduplication (scope, key, seen_at, expires_at, fingerprint, result) \

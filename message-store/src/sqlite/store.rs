@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use crate::store::{Bells, Claim, Hold, Holds, Seen, until_free};
+use crate::store::{Claim, ClaimRecord, Hold, Holds, WakeUps, until_free};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -17,7 +17,7 @@ use crate::{
 
 use super::blocking::blocking;
 use super::failure::backend;
-use super::place::{Place, open_to_read};
+use super::location::{Location, open_to_read};
 use super::readers::Readers;
 use super::writer::Writer;
 use super::{hold, migrate, read};
@@ -30,12 +30,12 @@ const READERS: usize = 4;
 /// Appends are durable when they are acknowledged (`synchronous=FULL`, write-ahead log). Other processes may open the
 /// file at the same time; their messages are found by polling.
 pub struct SqliteStore {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
     /// How often this handle has rotated the identity.
     pub(super) rotations: AtomicU64,
-    pub(super) bells: Arc<Bells>,
+    pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,
     pub(super) holds: Holds,
@@ -61,37 +61,37 @@ impl SqliteStore {
             path if path.as_os_str().is_empty() => {
                 return Err(Error::invalid("store URL", "it names no file; write sqlite:PATH or sqlite::memory:"));
             }
-            path if path == Path::new(":memory:") => Place::Memory,
-            path => Place::File(path.to_owned()),
+            path if path == Path::new(":memory:") => Location::Memory,
+            path => Location::File(path.to_owned()),
         };
         blocking(move || Self::open_now(place, limits)).await
     }
 
-    fn open_now(place: Place, limits: Limits) -> Result<Self> {
+    fn open_now(place: Location, limits: Limits) -> Result<Self> {
         let mut connection = place.connect()?;
         migrate::migrate(&mut connection)?;
         let store_id = RwLock::new(read::store_id(&connection)?);
-        let bells = Arc::new(Bells::default());
+        let wake_ups = Arc::new(WakeUps::default());
         let connection = Arc::new(Mutex::new(connection));
         let readers = match &place {
             // Another connection would be another database.
-            Place::Memory => Readers::new(vec![Arc::clone(&connection)]),
-            Place::File(path) => {
+            Location::Memory => Readers::new(vec![Arc::clone(&connection)]),
+            Location::File(path) => {
                 let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));
                 Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
             }
         };
         let hold_files = match &place {
-            Place::Memory => None,
-            Place::File(path) => Some(hold::Folder::beside(path)?),
+            Location::Memory => None,
+            Location::File(path) => Some(hold::Folder::beside(path)?),
         };
-        let writer = Writer::start(connection, Arc::clone(&bells))?;
+        let writer = Writer::start(connection, Arc::clone(&wake_ups))?;
         Ok(Self {
             place,
             limits,
             store_id,
             rotations: AtomicU64::new(0),
-            bells,
+            wake_ups,
             writer,
             readers,
             holds: Holds::default(),
@@ -112,8 +112,8 @@ impl MessageStore for SqliteStore {
 
     fn describe(&self) -> String {
         match &self.place {
-            Place::Memory => "sqlite::memory:".to_owned(),
-            Place::File(path) => format!("sqlite:{}", path.display()),
+            Location::Memory => "sqlite::memory:".to_owned(),
+            Location::File(path) => format!("sqlite:{}", path.display()),
         }
     }
 
@@ -137,7 +137,7 @@ impl MessageStore for SqliteStore {
         self.readers.read(read::given_out).await
     }
 
-    /// The machine's clock, which all who have the file open share.
+    /// The machine's clock, which all processes that have the file open share.
     async fn now(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
@@ -182,14 +182,14 @@ impl MessageStore for SqliteStore {
         Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
         if !appends.is_empty() {
             crate::store::validate(&appends, &self.limits)?;
         }
         self.writer.append_once(claim.clone(), appends, result).await
     }
 
-    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
         self.writer.seen(claim.clone()).await
     }
 
@@ -201,19 +201,19 @@ impl MessageStore for SqliteStore {
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
-        Ok(self.bells.listen(category))
+        Ok(self.wake_ups.listen(category))
     }
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
-        let id = StoreId::random();
+        let id = StoreId::new();
         let rotate = move |connection: &Connection| {
             let sql = "UPDATE store_identity SET store_id = ?1";
             connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
         };
         match self.place.clone() {
-            Place::Memory => self.readers.read(rotate).await?,
+            Location::Memory => self.readers.read(rotate).await?,
             // The readers of a file cannot write.
-            place @ Place::File(_) => blocking(move || rotate(&place.connect()?)).await?,
+            place @ Location::File(_) => blocking(move || rotate(&place.connect()?)).await?,
         };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
         self.rotations.fetch_add(1, Ordering::SeqCst);

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::blocking::blocking;
 use super::failure::backend;
-use super::place::Place;
+use super::location::Location;
 use super::{SqliteStore, read};
 use crate::{Category, Error, GlobalPosition, Limits, Message, Read, Result, Source};
 
@@ -37,9 +37,9 @@ impl SqliteStore {
             let (view, category, limits) = (std::sync::Arc::clone(&view), category.clone(), self.limits);
             let work = move |connection: &Connection| update(connection, &*view, &category, &limits);
             let part = match self.place.clone() {
-                Place::Memory => self.readers.read(work).await?,
+                Location::Memory => self.readers.read(work).await?,
                 // The readers of a file cannot write.
-                place @ Place::File(_) => blocking(move || work(&place.connect()?)).await?,
+                place @ Location::File(_) => blocking(move || work(&place.connect()?)).await?,
             };
             match part {
                 None => return Ok(applied),

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
 use super::{once, read};
-use crate::store::{Bells, Claim, Seen, Stored, written_before};
+use crate::store::{Claim, ClaimRecord, Stored, WakeUps, written_before};
 use crate::{
-    Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Position, Result, StreamName, Written,
+    Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
 };
 
 /// Requests that may wait; further callers wait for a place.
@@ -37,22 +37,22 @@ struct Job {
 enum Request {
     Append(Vec<Append>),
     Once(Claim, Vec<Append>, Json),
-    Seen(Claim),
+    Find(Claim),
     Sweep(u32),
 }
 
 enum Reply {
     Appended(Appended),
-    Seen(Option<Seen>),
+    Found(Option<ClaimRecord>),
     Swept(u64),
 }
 
 impl Writer {
-    pub(super) fn start(connection: Arc<Mutex<Connection>>, bells: Arc<Bells>) -> Result<Self> {
+    pub(super) fn start(connection: Arc<Mutex<Connection>>, wake_ups: Arc<WakeUps>) -> Result<Self> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("message-store-writer".to_owned())
-            .spawn(move || run(&connection, jobs, &bells))
+            .spawn(move || run(&connection, jobs, &wake_ups))
             .map_err(|error| Error::backend("starting the writer thread", false, error))?;
         Ok(Self(sender))
     }
@@ -64,14 +64,19 @@ impl Writer {
         }
     }
 
-    /// Who has the key; nobody has it, and it is taken now.
-    pub(super) async fn append_once(&self, claim: Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+    /// The record of the key; `None` when it was free, and is taken now.
+    pub(super) async fn append_once(
+        &self,
+        claim: Claim,
+        appends: Vec<Append>,
+        result: Json,
+    ) -> Result<Option<ClaimRecord>> {
         self.ask(Request::Once(claim, appends, result)).await.map(Reply::seen)
     }
 
-    /// Who has the key; its window begins anew, if it is a sliding one.
-    pub(super) async fn seen(&self, claim: Claim) -> Result<Option<Seen>> {
-        self.ask(Request::Seen(claim)).await.map(Reply::seen)
+    /// The record of the key; its window begins anew, if it is a sliding one.
+    pub(super) async fn seen(&self, claim: Claim) -> Result<Option<ClaimRecord>> {
+        self.ask(Request::Find(claim)).await.map(Reply::seen)
     }
 
     pub(super) async fn sweep(&self, batch: u32) -> Result<u64> {
@@ -91,20 +96,20 @@ impl Writer {
 }
 
 impl Reply {
-    fn seen(self) -> Option<Seen> {
+    fn seen(self) -> Option<ClaimRecord> {
         match self {
-            Self::Seen(seen) => seen,
+            Self::Found(seen) => seen,
             Self::Appended(_) | Self::Swept(_) => None,
         }
     }
 
     /// Whether messages were written.
     fn has_written(&self) -> bool {
-        matches!(self, Self::Appended(Appended { already_written: false, .. }) | Self::Seen(None))
+        matches!(self, Self::Appended(Appended { already_written: false, .. }) | Self::Found(None))
     }
 }
 
-fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, bells: &Bells) {
+fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
     let mut group = Vec::with_capacity(GROUP);
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +119,7 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, bells: &Be
             if let Request::Append(appends) | Request::Once(_, appends, _) = &job.request
                 && result.as_ref().is_ok_and(Reply::has_written)
             {
-                bells.ring_for(appends.iter().map(|append| &append.stream));
+                wake_ups.wake_for(appends.iter().map(|append| &append.stream));
             }
             // A caller that has gone away does not want the answer; its append stands.
             let _ = job.answer.send(result);
@@ -145,7 +150,7 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
     })
 }
 
-/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, nobody knows what the
+/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, it is unknown what the
 /// disk has kept of it.
 fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
     if is_committing && is_io(&error) {
@@ -165,9 +170,9 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
                 }
                 once::take(transaction, claim, result)?;
             }
-            Reply::Seen(seen)
+            Reply::Found(seen)
         }
-        Request::Seen(claim) => Reply::Seen(once::seen(transaction, claim)?),
+        Request::Find(claim) => Reply::Found(once::seen(transaction, claim)?),
         Request::Sweep(batch) => Reply::Swept(once::sweep(transaction, *batch)?),
     })
 }
@@ -190,7 +195,7 @@ fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended,
     for (append, mut position) in appends.iter().zip(firsts) {
         for message in &append.messages {
             let global_position = insert(transaction, &append.stream, message, position, now)?;
-            written.push(Written { position, global_position });
+            written.push(Place { position, global_position });
             position = position.next();
         }
     }
@@ -207,7 +212,7 @@ fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<M
         if let Some(row) = rows.next()? {
             let data = Json::from_database(row.get(2)?);
             let written =
-                Written { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
+                Place { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
             found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written });
         }
     }

@@ -61,7 +61,7 @@ impl From<Append> for Vec<Append> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// One place per message, in the order in which the messages were given.
-    pub written: Vec<Written>,
+    pub written: Vec<Place>,
     /// The same messages had been written before this call: these are their first places, and nothing was written now.
     ///
     /// What this call wrote is written now, however often the store had to ask for a lost answer. Such a call takes messages for its own
@@ -72,7 +72,7 @@ pub struct Appended {
 
 /// Where one message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct Place {
     /// Its place in its stream.
     pub position: Position,
     /// Its place in the store.
@@ -85,7 +85,7 @@ pub(crate) struct Stored {
     pub(crate) stream: String,
     pub(crate) message_type: String,
     pub(crate) data: Json,
-    pub(crate) written: Written,
+    pub(crate) written: Place,
 }
 
 impl Stored {
@@ -106,7 +106,7 @@ impl Stored {
 ///
 /// # Errors
 /// [`Error::IdConflict`] when only some were, or something else was.
-pub(crate) fn written_before(appends: &[Append], stored: &HashMap<MessageId, Stored>) -> Result<Option<Vec<Written>>> {
+pub(crate) fn written_before(appends: &[Append], stored: &HashMap<MessageId, Stored>) -> Result<Option<Vec<Place>>> {
     let messages = || appends.iter().flat_map(|append| append.messages.iter().map(|message| (&append.stream, message)));
     let conflict = |message: &NewMessage, stream: &StreamName, reason| {
         Err(Error::IdConflict { id: message.id, stream: stream.clone(), reason })

@@ -20,7 +20,7 @@ pub struct Claim {
 
 /// A key that is taken.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub struct ClaimRecord {
     /// When it was taken, by the database's clock.
     pub at: Timestamp,
     /// The hash of the request that took it.

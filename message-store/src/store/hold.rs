@@ -48,7 +48,7 @@ pub(crate) struct Held {
 }
 
 impl Holds {
-    /// Waits for the key, or `None` if somebody holds it and waiting is not wanted.
+    /// Waits for the key, or `None` if another caller holds it and waiting is not wanted.
     pub(crate) async fn hold(&self, claim: &Claim, waits: bool) -> Option<Held> {
         let name = name_for_locks(claim);
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Claim, Hold, Seen};
+use crate::store::{Claim, ClaimRecord, Hold};
 use crate::{
     Append, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, Read, Result,
     StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -80,25 +80,25 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
 
-    /// Holds a key while somebody works on it, so that nobody else begins, here or in another process: waits for it, or, without
-    /// waiting, answers `None` when somebody has it. It ends with the [`Hold`], or with the process.
+    /// Holds a key while its caller works on it, so that no other begins, here or in another process: waits for it, or, without
+    /// waiting, answers `None` when another caller has it. It ends with the [`Hold`], or with the process.
     async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>>;
 
-    /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or says who has the key, and
+    /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or returns the record of the key, and
     /// does nothing. See [`Once`](crate::intents::Once).
     ///
     /// # Errors
     /// As [`MessageStore::append`]; the key is free then.
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>>;
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>>;
 
-    /// Who has a key, unless it has expired. With a sliding window, the window begins anew.
-    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>>;
+    /// The record of a key, unless it has expired or was never taken. With a sliding window, the window begins anew.
+    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>>;
 
     /// Removes up to `batch` expired keys; returns how many.
     async fn sweep(&self, batch: u32) -> Result<u64>;
 
-    /// A bell that rings when messages come to a category, or to any with `None`. Ask for it *before* reading: what is
-    /// written after the read then rings it.
+    /// What wakes a reader when messages come to a category, or to any with `None`. Ask for it *before* reading: then what is
+    /// written after the read wakes it.
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp>;
 
     /// Gives the store a new identity, so that positions given out from now on are told apart from earlier ones.

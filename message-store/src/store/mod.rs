@@ -10,10 +10,10 @@ mod read;
 mod wake_up;
 mod window;
 
-pub use append::{Append, Appended, Written};
+pub use append::{Append, Appended, Place};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use append::{Stored, validate, written_before};
-pub use claim::{Claim, Seen};
+pub use claim::{Claim, ClaimRecord};
 pub use extension::MessageStoreExt;
 pub use history::History;
 pub use hold::Hold;
@@ -21,7 +21,7 @@ pub use hold::Hold;
 pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use message_store::MessageStore;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use wake_up::Bells;
 pub use wake_up::WakeUp;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use wake_up::WakeUps;
 pub use window::Window;

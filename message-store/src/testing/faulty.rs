@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::store::{Claim, Hold, Seen};
+use crate::store::{Claim, ClaimRecord, Hold};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -279,7 +279,7 @@ impl MessageStore for FaultyStore {
         Ok(hold)
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<Seen>> {
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
@@ -290,7 +290,7 @@ impl MessageStore for FaultyStore {
         Ok(seen)
     }
 
-    async fn seen(&self, claim: &Claim) -> Result<Option<Seen>> {
+    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
         self.inner.seen(claim).await
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::handling::{Decide, Decider, PlantedBug};
+use crate::handling::{CommandHandler, Decider, PlantedBug};
 use crate::{
     Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStoreExt as _, NewMessage, Outcome, Sequence,
     StreamRead, connect,
@@ -223,8 +223,8 @@ impl Run {
         let store = connect("sqlite::memory:").await.unwrap();
         let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
         let runtime = || match self.bug {
-            None => Decide::<D>::new(&store),
-            Some(bug) => Decide::<D>::new(&store).plant(bug),
+            None => CommandHandler::<D>::new(&store),
+            Some(bug) => CommandHandler::<D>::new(&store).plant(bug),
         };
         let decide = runtime();
         let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());

@@ -73,5 +73,6 @@ BEGIN
     FROM messages m
     WHERE category(m.stream_name) = get_category_messages.category
       AND m.global_position >= get_category_messages.position
+      AND (correlation IS NULL OR category(m.metadata->>'correlationStreamName') = correlation)
     ORDER BY m.global_position LIMIT get_category_messages.batch_size;
 END $$;

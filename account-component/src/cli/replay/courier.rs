@@ -7,15 +7,15 @@ use std::sync::Arc;
 use account_component::Account;
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use message_store::handling::{Context, Decide, Handler};
-use message_store::{Message, MessageStore, Outcome, Source};
+use message_store::handling::{CommandHandler, Context, Handler};
+use message_store::{Message, MessageStore, Outcome, OutcomeKind, Source};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::plan::is_chosen;
 
 /// What became of the second deliveries, by name.
-pub(super) type Redelivered = BTreeMap<&'static str, u64>;
+pub(super) type Redelivered = BTreeMap<OutcomeKind, u64>;
 
 /// Messages that may wait for the courier.
 const QUEUE: usize = 1024;
@@ -40,7 +40,7 @@ impl Courier {
     /// Delivers so many messages at a time.
     pub(super) fn start(store: &Arc<dyn MessageStore>, seed: u64, share: f64, concurrency: usize) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
-        let decide = Arc::new(Decide::<Account>::new(store));
+        let decide = Arc::new(CommandHandler::<Account>::new(store));
         Self { sender, task: tokio::spawn(deliver(decide, messages, concurrency)), seed, share }
     }
 
@@ -56,11 +56,11 @@ impl Courier {
 }
 
 async fn deliver(
-    decide: Arc<Decide<Account>>,
+    decide: Arc<CommandHandler<Account>>,
     mut messages: mpsc::Receiver<Message>,
     concurrency: usize,
 ) -> Result<Redelivered> {
-    let mut tally = Redelivered::new();
+    let mut counts = Redelivered::new();
     let mut deliveries = JoinSet::new();
     loop {
         tokio::select! {
@@ -71,17 +71,17 @@ async fn deliver(
                 }
                 None => break,
             },
-            Some(outcome) = deliveries.join_next() => count(&mut tally, &outcome??),
+            Some(outcome) = deliveries.join_next() => count(&mut counts, &outcome??),
         }
     }
     while let Some(outcome) = deliveries.join_next().await {
-        count(&mut tally, &outcome??);
+        count(&mut counts, &outcome??);
     }
-    Ok(tally)
+    Ok(counts)
 }
 
-fn count(tally: &mut Redelivered, outcome: &Outcome) {
-    *tally.entry(outcome.name()).or_default() += 1;
+fn count(counts: &mut Redelivered, outcome: &Outcome) {
+    *counts.entry(outcome.kind()).or_default() += 1;
 }
 
 #[async_trait]

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use account_component::Account;
 use account_component::component::COMMANDS;
 use anyhow::{Context as _, Result};
-use message_store::consumer::{Consumer, Running};
-use message_store::handling::Decide;
+use message_store::consumer::{Consumer, ConsumerHandle};
+use message_store::handling::CommandHandler;
 use message_store::{GlobalPosition, MessageStore, connect};
 
 use courier::Courier;
@@ -79,18 +79,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let began = Instant::now();
 
     let courier = Courier::start(&store, arguments.seed, arguments.redeliveries, concurrency);
-    let handler = courier.watch(Decide::<Account>::new(&store));
+    let handler = courier.watch(CommandHandler::<Account>::new(&store));
     let mut running = Consumer::new(COMMANDS, handler).concurrency(concurrency).start(&store).await?;
-    eprintln!("{}", running.sheet());
+    eprintln!("{}", running.startup_report());
 
     let progress = Progress::new(plan.messages());
     let handled = follow(&store, &plan, &mut running, &progress).await;
     progress.finish();
     handled?;
-    let tally = running.stop().await?;
+    let counts = running.stop().await?;
     let redelivered = courier.finish().await?;
 
-    let summary = Summary { plan: &plan, tally: &tally, redelivered: &redelivered, elapsed: began.elapsed() };
+    let summary = Summary { plan: &plan, counts: &counts, redelivered: &redelivered, elapsed: began.elapsed() };
     println!("{summary}");
     let statements = report::statements(&store, &transactions).await?;
     match &arguments.balances {
@@ -104,14 +104,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// Writes everything, and waits until it is handled.
-async fn follow(store: &Arc<dyn MessageStore>, plan: &Plan, running: &mut Running, progress: &Progress) -> Result<()> {
+async fn follow(
+    store: &Arc<dyn MessageStore>,
+    plan: &Plan,
+    running: &mut ConsumerHandle,
+    progress: &Progress,
+) -> Result<()> {
     let last = tokio::select! {
         last = sender::send(store, plan, |written| progress.written(written)) => last?,
         // The consumer ends by itself only when it fails.
         failed = running.wait_for(GlobalPosition::new(i64::MAX)) => { failed?; GlobalPosition::ZERO }
     };
     loop {
-        progress.handled(running.tally().messages());
+        progress.handled(running.counts().messages());
         tokio::select! {
             handled = running.wait_for(last) => return Ok(handled?),
             () = tokio::time::sleep(Duration::from_millis(200)) => {}

@@ -100,7 +100,7 @@ fn command(transaction: &Transaction, part: Part) -> Result<Command> {
             return Ok(Command::Open { account_id, customer_id, time });
         }
         Part::Original => {}
-        // Whoever asks again says another time.
+        // A sender that asks again says another time.
         Part::Duplicate => time = time.checked_add(1.minute())?,
         Part::Conflict => amount += Money::from_hundredths(100),
     }

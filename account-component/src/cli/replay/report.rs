@@ -9,9 +9,9 @@ use std::time::Duration;
 use account_component::{Money, Statement};
 use anyhow::{Context as _, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use message_store::MessageStore;
-use message_store::consumer::Tally;
+use message_store::consumer::OutcomeCounts;
 use message_store::entity::EntityStore;
+use message_store::{MessageStore, OutcomeKind};
 
 use super::courier::Redelivered;
 use super::plan::Plan;
@@ -57,32 +57,33 @@ impl Progress {
 /// What was sent, and what became of it.
 pub(super) struct Summary<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) tally: &'a Tally,
+    pub(super) counts: &'a OutcomeCounts,
     pub(super) redelivered: &'a Redelivered,
     pub(super) elapsed: Duration,
 }
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, tally, redelivered, elapsed } = self;
+        let Self { plan, counts, redelivered, elapsed } = self;
         writeln!(f, "commands   {:>7}", plan.messages())?;
         writeln!(f, "  accounts opened           {:>7}", plan.accounts)?;
         writeln!(f, "  transactions              {:>7}", plan.transactions)?;
         writeln!(f, "  repeats, same intent      {:>7}", plan.duplicates)?;
         writeln!(f, "  repeats, other amount     {:>7}", plan.conflicts)?;
-        writeln!(f, "deliveries {:>7} in this run", tally.messages())?;
-        for (outcome, count) in tally.iter() {
+        writeln!(f, "deliveries {:>7} in this run", counts.messages())?;
+        for (outcome, count) in counts.iter() {
             writeln!(f, "  {outcome:<25} {count:>7}")?;
         }
         writeln!(f, "second deliveries {:>7}", redelivered.values().sum::<u64>())?;
         for (outcome, count) in *redelivered {
             writeln!(f, "  {outcome:<25} {count:>7}")?;
         }
-        let again = redelivered.iter().filter(|(outcome, _)| outcome.starts_with("handled")).map(|(_, count)| count);
-        writeln!(f, "effects    {:>7}", tally.events() + again.sum::<u64>())?;
+        let is_handled = |kind: &OutcomeKind| matches!(kind, OutcomeKind::Handled | OutcomeKind::HandledLate);
+        let again = redelivered.iter().filter(|(kind, _)| is_handled(kind)).map(|(_, count)| count);
+        writeln!(f, "effects    {:>7}", counts.events() + again.sum::<u64>())?;
         let seconds = elapsed.as_secs_f64();
         #[allow(clippy::cast_precision_loss)]
-        let rate = tally.messages() as f64 / seconds;
+        let rate = counts.messages() as f64 / seconds;
         write!(f, "{seconds:.1} s, {rate:.0} commands per second")
     }
 }

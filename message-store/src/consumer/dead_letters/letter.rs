@@ -29,41 +29,41 @@ pub(super) enum Step {
     /// It is set aside.
     Parked {
         #[serde(flatten)]
-        message: Place,
+        message: MessagePlace,
         message_type: String,
         attempts: u32,
         error: String,
         /// Later messages of its entity wait behind it.
         holds: bool,
     },
-    /// Somebody asked for another delivery.
+    /// An operator asked for another delivery.
     RetryRequested {},
     /// It was delivered, with this outcome.
     Resolved { outcome: String },
-    /// Somebody gave it up.
+    /// An operator gave it up.
     Discarded { why: String },
 }
 
 /// The message of a letter, and where it stands in the store in which it was set aside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Place {
+pub(super) struct MessagePlace {
     pub(super) message_id: MessageId,
     pub(super) stream: StreamName,
     pub(super) position: Position,
     pub(super) global_position: GlobalPosition,
 }
 
-impl From<&Message> for Place {
+impl From<&Message> for MessagePlace {
     fn from(message: &Message) -> Self {
         let MessageRef { id: message_id, stream, position, global_position } = message.reference();
         Self { message_id, stream, position, global_position }
     }
 }
 
-impl From<Place> for MessageRef {
-    fn from(place: Place) -> Self {
-        let Place { message_id: id, stream, position, global_position } = place;
+impl From<MessagePlace> for MessageRef {
+    fn from(place: MessagePlace) -> Self {
+        let MessagePlace { message_id: id, stream, position, global_position } = place;
         Self { id, stream, position, global_position }
     }
 }
@@ -71,7 +71,7 @@ impl From<Place> for MessageRef {
 /// How a letter stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LetterState {
-    /// It waits for somebody to decide.
+    /// It waits for an operator to decide.
     Parked,
     /// Another delivery was asked for.
     Retrying,
@@ -103,7 +103,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Whether somebody has still to decide, or a delivery is still to come.
+    /// Whether an operator has still to decide, or a delivery is still to come.
     pub fn is_open(&self) -> bool {
         matches!(self.state, LetterState::Parked | LetterState::Retrying)
     }
@@ -180,7 +180,7 @@ impl DeadLetters {
         Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
-    /// Asks the consumer to deliver a message again. `false` when somebody else has decided since the letter was read: then nothing is asked.
+    /// Asks the consumer to deliver a message again. `false` when another decision was made since the letter was read: then nothing is asked.
     ///
     /// # Errors
     /// The store's.
@@ -273,7 +273,7 @@ impl DeadLetters {
 
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
     /// the message was not copied.
-    pub(super) async fn place_of(&self, step: &Message, said: &Place) -> Result<Option<MessageRef>> {
+    pub(super) async fn place_of(&self, step: &Message, said: &MessagePlace) -> Result<Option<MessageRef>> {
         // A copy may have been born here, and its message moved away and back.
         if step.decode_metadata().origin.is_none() {
             return Ok(Some(said.clone().into()));

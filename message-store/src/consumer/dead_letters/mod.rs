@@ -1,7 +1,7 @@
 //! Dead letters: messages that could not be handled, set aside so that others can go on.
 //!
 //! Problem: a message that is set aside and tried again later lies below the marks of its entity by then, and a toolkit that goes by marks
-//! alone drops it. Here a late command is handled (see [`crate::handling::Decide`]), so trying the original again is sound. What is
+//! alone drops it. Here a late command is handled (see [`crate::handling::CommandHandler`]), so trying the original again is sound. What is
 //! set aside is written to `{category}+deadLetter[+identifier]-{entity}+{message id}`: one stream a message, the cardinal id is the
 //! entity. Its last message says how it stands; each step is appended at the version that it follows, so that what two operators
 //! ask for at once is done once.

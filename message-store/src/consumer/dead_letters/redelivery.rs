@@ -18,7 +18,7 @@ pub(in crate::consumer) struct Redelivery<H> {
 }
 
 /// What came of a delivery.
-enum Delivery {
+enum Redelivered {
     Handled(Outcome),
     Failed,
     /// The letter is not as it was read: another process, or an operator, was quicker.
@@ -27,19 +27,19 @@ enum Delivery {
 
 impl<H: Handler> Redelivery<H> {
     /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with nothing else under way.
-    async fn deliver(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Delivery> {
+    async fn deliver(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
             tracing::warn!(%letter, "the message of a letter is no longer in the store");
             let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
-            return self.say(letter, &gone).await.map(|_| Delivery::Overtaken);
+            return self.say(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
         if alone >= set_aside.deliveries() {
             let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
-            return Ok(Delivery::Failed);
+            return Ok(Redelivered::Failed);
         }
         // The first time, nothing tells that the message may end the process.
         let turn = match begun {
@@ -48,19 +48,19 @@ impl<H: Handler> Redelivery<H> {
         };
         // At the version that was read: what was discarded since is not delivered.
         if !self.say(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
-            return Ok(Delivery::Overtaken);
+            return Ok(Redelivered::Overtaken);
         }
         // Held until it is on record what came of it: a crash before that is one of this delivery.
         let (delivered, _turn) = self.deliver_in(turn, stream, &message).await?;
         match delivered {
             Ok(outcome) => {
-                let resolved = Step::Resolved { outcome: outcome.name().to_owned() };
+                let resolved = Step::Resolved { outcome: outcome.kind().to_string() };
                 letters.say(stream, ExpectedVersion::Any, &resolved).await?;
-                Ok(Delivery::Handled(outcome))
+                Ok(Redelivered::Handled(outcome))
             }
             Err((attempts, error)) => {
                 set_aside.set_aside_again(&message, letter.attempts + attempts, &chain(&*error)).await?;
-                Ok(Delivery::Failed)
+                Ok(Redelivered::Failed)
             }
         }
     }
@@ -117,7 +117,7 @@ impl<H: Handler> Redelivery<H> {
                 return Ok(());
             }
             let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
-            if matches!(self.deliver(&next, begun, alone).await?, Delivery::Failed) {
+            if matches!(self.deliver(&next, begun, alone).await?, Redelivered::Failed) {
                 return Ok(());
             }
         }
@@ -151,9 +151,9 @@ impl<H: Handler> Handler for Redelivery<H> {
             && letter.state == LetterState::Retrying
         {
             match self.deliver(&letter, begun, alone).await? {
-                Delivery::Handled(handled) => outcome = Some(handled),
-                Delivery::Failed => {}
-                Delivery::Overtaken => {
+                Redelivered::Handled(handled) => outcome = Some(handled),
+                Redelivered::Failed => {}
+                Redelivered::Overtaken => {
                     found = self.set_aside.letters.read(&step.stream).await?;
                     continue;
                 }

@@ -41,8 +41,8 @@ pub(in crate::consumer) struct SetAside {
     known: Mutex<Known>,
     /// No letter stands, and nothing waits: kept beside the lock, for it is asked before each message.
     is_clear: AtomicBool,
-    /// Rings when something becomes of letters.
-    bell: RwLock<WakeUp>,
+    /// Says when something becomes of letters.
+    wake_up: RwLock<WakeUp>,
     /// What is under way beside a message.
     pub(in crate::consumer) process: Process,
     member: Option<GroupMember>,
@@ -70,8 +70,8 @@ impl SetAside {
         let (known, time_outs) = (Mutex::new(Known::nothing(member)), TimeOuts::new(stream.clone()));
         let is_clear = AtomicBool::new(false);
         // Listens before it reads.
-        let bell = RwLock::new(letters.store.wake_up(Some(&letters.category)).await?);
-        let new = Self { letters, policy, deliveries, pace, known, is_clear, bell, process, member, time_outs };
+        let wake_up = RwLock::new(letters.store.wake_up(Some(&letters.category)).await?);
+        let new = Self { letters, policy, deliveries, pace, known, is_clear, wake_up, process, member, time_outs };
         new.learn(&mut *new.known.lock().await, handled_through).await?;
         Ok(new)
     }
@@ -117,6 +117,11 @@ impl SetAside {
         self.learn(&mut *self.known.lock().await, handled_through).await
     }
 
+    /// Whether letters are known whose messages were not in the store when that was last asked.
+    pub(in crate::consumer) async fn waits_for_messages(&self) -> bool {
+        !self.is_clear.load(Ordering::SeqCst) && self.known.lock().await.standings.wait_for_messages()
+    }
+
     /// As [`SetAside::refresh`], for messages that were read before.
     pub(super) async fn refresh_now(&self) -> Result<()> {
         if self.has(PlantedBug::LettersReadAtTheStart) {
@@ -129,11 +134,11 @@ impl SetAside {
 
     /// Whether something has become of letters since this was last asked.
     fn has_news(&self) -> bool {
-        let has_rung = self.bell.read().unwrap_or_else(PoisonError::into_inner).has_rung();
-        if has_rung {
-            self.bell.write().unwrap_or_else(PoisonError::into_inner).hear();
+        let has_woken = self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
+        if has_woken {
+            self.wake_up.write().unwrap_or_else(PoisonError::into_inner).acknowledge();
         }
-        has_rung
+        has_woken
     }
 
     async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {

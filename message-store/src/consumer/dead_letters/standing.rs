@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 
-use super::letter::{DeadLetters, Place, Step};
+use super::letter::{DeadLetters, MessagePlace, Step};
 use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.
@@ -19,7 +19,7 @@ pub(super) struct Standing {
     /// Where its message stands; `None` as long as it is not here: it is still to be copied.
     pub(super) message: Option<GlobalPosition>,
     /// What its letter says of it.
-    said: Place,
+    said: MessagePlace,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
@@ -84,6 +84,11 @@ impl Standings {
         let holding = holding.collect();
         self.by_stream.retain(|_, standing| standing.message.is_none_or(|message| message > handled_through));
         Ok(holding)
+    }
+
+    /// Whether messages of letters are still to be copied here.
+    pub(super) fn wait_for_messages(&self) -> bool {
+        self.by_stream.values().any(|standing| standing.message.is_none())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -96,7 +96,7 @@ impl Lanes {
                 Err(Unsuccessful::Sent(error)) => error,
             };
             if is_unanswered(&error) {
-                // Closed first: nobody holds a connection while waiting for another.
+                // Closed first: a caller that waits for a connection holds none.
                 *connection = None;
                 return self.send_again(route, connection, batch, &error).await;
             }
@@ -181,7 +181,7 @@ enum Unsuccessful {
 }
 
 enum Failed {
-    /// Somebody has had a category for long. Nothing was written.
+    /// Another session has had a category for long. Nothing was written.
     Locked,
     /// Some of it was decided in another history than this one, that the connection belongs to. Nothing was sent.
     OtherHistory(History),

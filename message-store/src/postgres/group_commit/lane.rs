@@ -29,7 +29,7 @@ impl Lane {
         Self { route, lanes: Arc::clone(lanes) }
     }
 
-    /// Until nobody can append any more, or nobody has for a while, and all that was queued is answered.
+    /// Until no caller can append any more, or none has for a while, and all that was queued is answered.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Job>) {
         let (mut received, mut waiting) = (Vec::new(), VecDeque::new());
         let mut under_way = FuturesUnordered::new();
@@ -66,7 +66,7 @@ impl Lane {
                     }
                 }
                 () = tokio::time::sleep(IDLE), if is_idle && is_open => {
-                    // Whoever comes now finds no lane, or a closed one, and makes a new one.
+                    // A caller that comes now finds no lane, or a closed one, and makes a new one.
                     self.lanes.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.route);
                     queue.close();
                 }

@@ -1,7 +1,7 @@
 //! Group commit: appends of one process that share a round trip and a commit.
 //!
 //! Problem: a durable commit costs a wait for the disk, and writers of one category wait for each other until it is done. Fix:
-//! while a batch is under way, later appends gather, and go together as the next one; whoever is alone is sent at once. Once a
+//! while a batch is under way, later appends gather, and go together as the next one; an append that is alone is sent at once. Once a
 //! batch is worth it, it is sent while the one before it is still being committed, so that the server does not wait for us.
 //!
 //! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so. When a
@@ -13,7 +13,7 @@
 //! as one of its callers waits; once all have gone, and at once for an append that was sent alone, it is cancelled, so that it keeps no
 //! connection. What such a caller sent may stand all the same.
 //!
-//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for somebody's lock on its
+//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for another session's lock on its
 //! category. One that does for long leaves them, and its category has a lane of its own until it has been quiet: whoever is slow
 //! with one category keeps no other waiting.
 
@@ -48,7 +48,7 @@ pub(super) struct GroupCommit(Arc<Lanes>);
 #[derive(Debug)]
 struct Lanes {
     senders: Mutex<HashMap<Route, mpsc::Sender<Job>>>,
-    /// Those who append just now.
+    /// Callers that append just now.
     callers: AtomicUsize,
     /// Connections that wait for a lock as long as it takes, and those that wait for it no longer than [`SHORT_WAIT`].
     long_wait: Pool,
@@ -96,7 +96,7 @@ impl GroupCommit {
         let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer };
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
-            // There is nobody to share with: the way by a lane would only take longer.
+            // There is no append to share with: the way by a lane would only take longer.
             let route = Route::Own(categories(&job.work.appends));
             match self.0.long_wait.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
@@ -116,7 +116,7 @@ impl Drop for GroupCommit {
     }
 }
 
-/// Somebody who appends, until it is dropped.
+/// A caller that appends, until it is dropped.
 struct Caller<'a> {
     callers: &'a AtomicUsize,
     is_alone: bool,

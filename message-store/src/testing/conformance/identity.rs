@@ -15,7 +15,7 @@ contract! {$ identity identity_tests {
         assert_eq!(types_in(&*again, "account-1").await, ["A"]);
     }
 
-    /// For this handle and for whoever opens the store later.
+    /// For this handle and for those that open the store later.
     async fn rotation_gives_another_identity(subject) {
         let store = subject.store();
         let before = store.store_id();

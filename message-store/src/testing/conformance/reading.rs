@@ -124,7 +124,7 @@ contract! {$ reading reading_tests {
         assert_eq!(everything.len(), count, "what did not fit comes with the next batch");
     }
 
-    /// By type, of a stream that is not there, and with an id nobody has.
+    /// By type, of a stream that is not there, and with an id that no message has.
     async fn the_last_message_the_version_and_a_message_by_its_id_are_found(subject) {
         let store = subject.store();
         append(&*store, "account-1", &["A", "B", "A", "C"]).await;
@@ -141,7 +141,7 @@ contract! {$ reading reading_tests {
 
         let last = store.last_message(&account, None).await.unwrap().unwrap();
         assert_eq!(store.message(last.id).await.unwrap().unwrap().reference(), last.reference());
-        assert!(store.message(MessageId::random()).await.unwrap().is_none());
+        assert!(store.message(MessageId::new()).await.unwrap().is_none());
     }
 
     /// More messages than a batch holds.

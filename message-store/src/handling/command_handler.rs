@@ -19,18 +19,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::case::{Case, Prepared};
 use super::contention::Contention;
+use super::delivery::{Delivery, PreparedAppend};
 use super::effects::{events_of, search};
 use super::stamp::assert_written_by;
 use crate::entity::{Entity, EntityStore, Known, Projection};
 use crate::handling::{Context, Decider, Handler, PlantedBug};
 use crate::intents::{Holder, Reservation};
 use crate::sequence::places_of;
-use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Outcome, Result, Source, Written};
+use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Outcome, Place, Result, Source};
 
 /// Carries out the commands of an entity, each exactly once.
-pub struct Decide<D> {
+pub struct CommandHandler<D> {
     entities: EntityStore<D>,
     planted: Option<PlantedBug>,
 }
@@ -53,7 +53,7 @@ struct Learned {
     is_known_by_id: bool,
 }
 
-impl<D: Decider> Decide<D> {
+impl<D: Decider> CommandHandler<D> {
     /// Carries out commands on entities of this store.
     pub fn new(store: &Arc<dyn MessageStore>) -> Self {
         Self::with_entities(EntityStore::new(store))
@@ -98,28 +98,28 @@ impl<D: Decider> Decide<D> {
         let intent = D::intent(&command).filter(|_| !self.has(PlantedBug::NoReservation));
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
         let sequence = message.sequence(self.store().store_id());
-        let case = Case { message: Cow::Borrowed(message), sequence, stream, reservation };
-        let outcome = self.carry_out(&command, case).await?;
+        let delivery = Delivery { message: Cow::Borrowed(message), sequence, stream, reservation };
+        let outcome = self.carry_out(&command, delivery).await?;
         if let Some(original) = outcome.original() {
-            tracing::debug!(message = %message.reference(), %original, outcome = outcome.name(), "a repeat was caught");
+            tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was caught");
         } else if matches!(outcome, Outcome::Handled { late: true, .. }) {
             tracing::info!(message = %message.reference(), "a late command was handled");
         }
         Ok(outcome)
     }
 
-    async fn carry_out(&self, command: &D::Command, mut case: Case<'_>) -> Result<Outcome> {
-        let mut recalled = self.entities.recall(&case.stream).await?;
+    async fn carry_out(&self, command: &D::Command, mut delivery: Delivery<'_>) -> Result<Outcome> {
+        let mut recalled = self.entities.recall(&delivery.stream).await?;
         let mut learned = Learned::default();
         let mut contention = Contention::new();
         loop {
             let Known { entity, history } = recalled.known;
-            let late = match self.standing(&entity, &case, learned.is_known_by_id).await? {
+            let late = match self.standing(&entity, &delivery, learned.is_known_by_id).await? {
                 Standing::New => false,
                 Standing::Late => true,
                 // The append whose answer was lost was ours.
                 Standing::Processed(_) if learned.is_unanswered => {
-                    return self.handled_before(&case, learned.repeat).await;
+                    return self.handled_before(&delivery, learned.repeat).await;
                 }
                 Standing::Processed(original) => return Ok(Outcome::AlreadyProcessed { original }),
             };
@@ -133,42 +133,42 @@ impl<D: Decider> Decide<D> {
                 if is_current || self.has(PlantedBug::RememberedNothing) {
                     return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
                 }
-                recalled = self.entities.refresh(&case.stream).await?;
+                recalled = self.entities.refresh(&delivery.stream).await?;
                 if Arc::ptr_eq(&recalled.known.entity, &entity) && recalled.known.history == history {
                     return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
                 }
                 continue;
             }
-            let Prepared { appends, first, read_back } =
-                case.appends(&**self.store(), &events, &entity, self.planted)?;
+            let PreparedAppend { appends, first, read_back } =
+                delivery.appends(&**self.store(), &events, &entity, self.planted)?;
             let failure = match self.store().append_in(history, appends).await {
                 Ok(appended) if !appended.already_written => {
                     let events_read = read_back.as_deref().unwrap_or(&events);
-                    if let Some(entity) = next(&entity, events_read, first, &appended, &case) {
-                        self.entities.remember(&case.stream, &Known { entity: Arc::new(entity), history });
+                    if let Some(entity) = next(&entity, events_read, first, &appended, &delivery) {
+                        self.entities.remember(&delivery.stream, &Known { entity: Arc::new(entity), history });
                     }
                     return Ok(learned.repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
                 }
-                Ok(_) if learned.is_unanswered => return self.handled_before(&case, learned.repeat).await,
+                Ok(_) if learned.is_unanswered => return self.handled_before(&delivery, learned.repeat).await,
                 Ok(_) => {
-                    let original = self.first_event(&case).await?;
-                    self.entities.refresh(&case.stream).await?;
+                    let original = self.first_event(&delivery).await?;
+                    self.entities.refresh(&delivery.stream).await?;
                     return Ok(Outcome::AlreadyProcessed { original });
                 }
                 Err(error) => error,
             };
-            if let Some(reservation) = case.reservation.take_if(|reservation| is_held(&failure, reservation)) {
+            if let Some(reservation) = delivery.reservation.take_if(|reservation| is_held(&failure, reservation)) {
                 match reservation.holder(&**self.store()).await? {
                     Holder::Another(outcome) => learned.repeat = Some(outcome),
                     Holder::Copy(copy) if !self.has(PlantedBug::CopyIgnored) => {
-                        case.replace_by(*copy, self.store().store_id());
+                        delivery.replace_by(*copy, self.store().store_id());
                     }
                     Holder::Itself | Holder::Copy(_) => {}
                 }
             } else {
-                self.learn(failure, &entity, &case, &mut learned, &mut contention).await?;
+                self.learn(failure, &entity, &delivery, &mut learned, &mut contention).await?;
             }
-            recalled = self.entities.refresh(&case.stream).await?;
+            recalled = self.entities.refresh(&delivery.stream).await?;
         }
     }
 
@@ -177,7 +177,7 @@ impl<D: Decider> Decide<D> {
         &self,
         failure: Error,
         entity: &Entity<D>,
-        case: &Case<'_>,
+        delivery: &Delivery<'_>,
         learned: &mut Learned,
         contention: &mut Contention,
     ) -> Result<()> {
@@ -188,7 +188,7 @@ impl<D: Decider> Decide<D> {
             Error::WrongExpectedVersion { actual, .. } => {
                 // The stream has lost what was remembered of it.
                 if *actual < entity.version {
-                    self.entities.forget(&case.stream);
+                    self.entities.forget(&delivery.stream);
                 }
             }
             Error::HistoryChanged { .. } => {}
@@ -202,19 +202,19 @@ impl<D: Decider> Decide<D> {
         if is_worth_it { Ok(()) } else { Err(failure) }
     }
 
-    async fn standing(&self, entity: &Entity<D>, case: &Case<'_>, is_known_by_id: bool) -> Result<Standing> {
+    async fn standing(&self, entity: &Entity<D>, delivery: &Delivery<'_>, is_known_by_id: bool) -> Result<Standing> {
         let sequences = &entity.sequences;
-        match self.planted.and_then(|bug| bug.judge(sequences, D::NAME, &case.sequence)) {
-            Some(true) => return Ok(Standing::Processed(case.message.reference())),
+        match self.planted.and_then(|bug| bug.judge(sequences, D::NAME, &delivery.sequence)) {
+            Some(true) => return Ok(Standing::Processed(delivery.message.reference())),
             Some(false) => return Ok(Standing::New),
             None => {}
         }
-        let is_new = sequences.is_new(D::NAME, &case.sequence) && !self.may_be_foreign_repeat(entity, case);
+        let is_new = sequences.is_new(D::NAME, &delivery.sequence) && !self.may_be_foreign_repeat(entity, delivery);
         if is_new && !is_known_by_id {
             return Ok(Standing::New);
         }
-        let first_id = case.first_id::<D>();
-        if let Some(first) = entity.recall(D::NAME, &case.sequence, &case.stream, first_id) {
+        let first_id = delivery.first_id::<D>();
+        if let Some(first) = entity.recall(D::NAME, &delivery.sequence, &delivery.stream, first_id) {
             return Ok(Standing::Processed(first));
         }
         if let Some(first) = self.store().message(first_id).await? {
@@ -222,7 +222,7 @@ impl<D: Decider> Decide<D> {
             return Ok(Standing::Processed(first.reference()));
         }
         if sequences.has_foreign()
-            && let Some(event) = search(&**self.store(), &case.message, &case.stream).await?
+            && let Some(event) = search(&**self.store(), &delivery.message, &delivery.stream).await?
         {
             return Ok(Standing::Processed(event));
         }
@@ -230,26 +230,26 @@ impl<D: Decider> Decide<D> {
     }
 
     /// A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the store where it did.
-    fn may_be_foreign_repeat(&self, entity: &Entity<D>, case: &Case<'_>) -> bool {
+    fn may_be_foreign_repeat(&self, entity: &Entity<D>, delivery: &Delivery<'_>) -> bool {
         entity.sequences.has_foreign()
-            && places_of(&case.message, self.store().store_id())
+            && places_of(&delivery.message, self.store().store_id())
                 .iter()
                 .any(|place| !entity.sequences.is_new(D::NAME, place))
     }
 
     /// The append whose answer was lost was written.
-    async fn handled_before(&self, case: &Case<'_>, repeat: Option<Outcome>) -> Result<Outcome> {
-        self.entities.refresh(&case.stream).await?;
+    async fn handled_before(&self, delivery: &Delivery<'_>, repeat: Option<Outcome>) -> Result<Outcome> {
+        self.entities.refresh(&delivery.stream).await?;
         if let Some(repeat) = repeat {
             return Ok(repeat);
         }
-        let events = events_of(&**self.store(), D::NAME, &case.message, &case.stream).await?.len();
+        let events = events_of(&**self.store(), D::NAME, &delivery.message, &delivery.stream).await?.len();
         Ok(Outcome::Handled { events, late: false })
     }
 
-    async fn first_event(&self, case: &Case<'_>) -> Result<MessageRef> {
-        let Some(first) = self.store().message(case.first_id::<D>()).await? else {
-            return Ok(case.message.reference());
+    async fn first_event(&self, delivery: &Delivery<'_>) -> Result<MessageRef> {
+        let Some(first) = self.store().message(delivery.first_id::<D>()).await? else {
+            return Ok(delivery.message.reference());
         };
         assert_written_by(D::NAME, None, &first)?;
         Ok(first.reference())
@@ -274,10 +274,10 @@ fn next<D: Decider>(
     events: &[D::Event],
     id: MessageId,
     appended: &Appended,
-    case: &Case<'_>,
+    delivery: &Delivery<'_>,
 ) -> Option<Entity<D>> {
-    let written = appended.written.get(case.reserved()..)?;
-    let &Written { position, global_position } = written.first()?;
+    let written = appended.written.get(delivery.reserved()..)?;
+    let &Place { position, global_position } = written.first()?;
     if position != entity.version.next() {
         return None;
     }
@@ -285,15 +285,15 @@ fn next<D: Decider>(
     for event in events {
         next.state.apply(event);
     }
-    let stream = case.stream.clone();
-    next.remember(Some(D::NAME), &case.sequence, &MessageRef { id, stream, position, global_position });
+    let stream = delivery.stream.clone();
+    next.remember(Some(D::NAME), &delivery.sequence, &MessageRef { id, stream, position, global_position });
     let last = written.last()?;
     next.note_last(last.position, last.global_position);
     Some(next)
 }
 
 #[async_trait]
-impl<D: Decider> Handler for Decide<D> {
+impl<D: Decider> Handler for CommandHandler<D> {
     fn message_types(&self) -> Vec<&'static str> {
         crate::variant::names::<D::Command>().to_vec()
     }
@@ -303,11 +303,11 @@ impl<D: Decider> Handler for Decide<D> {
     }
 
     async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
-        Ok(Decide::handle(self, message).await?)
+        Ok(CommandHandler::handle(self, message).await?)
     }
 }
 
-impl<D: Projection> fmt::Debug for Decide<D> {
+impl<D: Projection> fmt::Debug for CommandHandler<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decide").field("entities", &self.entities).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! The start-up sheet: what a consumer reads, from where, and who handles it.
+//! The start-up report: what a consumer reads, from where, and which handler handles it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{Category, GlobalPosition, GroupMember, StreamName};
 /// What a consumer does, said when it starts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Sheet {
+pub struct StartupReport {
     /// The category it reads.
     pub category: Category,
     /// The store it reads.
@@ -30,7 +30,7 @@ pub struct Sheet {
     pub concurrency: usize,
 }
 
-impl fmt::Display for Sheet {
+impl fmt::Display for StartupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Consumer of {}", self.category)?;
         writeln!(f, "  store        {}", self.store)?;

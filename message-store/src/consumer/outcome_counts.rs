@@ -3,31 +3,31 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::Outcome;
+use crate::{Outcome, OutcomeKind};
 
-/// Outcomes, counted by name.
+/// Outcomes, counted by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    outcomes: BTreeMap<&'static str, u64>,
+pub struct OutcomeCounts {
+    outcomes: BTreeMap<OutcomeKind, u64>,
     events: u64,
 }
 
-impl Tally {
+impl OutcomeCounts {
     pub(super) fn count(&mut self, outcome: &Outcome) {
-        *self.outcomes.entry(outcome.name()).or_default() += 1;
+        *self.outcomes.entry(outcome.kind()).or_default() += 1;
         if let Outcome::Handled { events, .. } = outcome {
             self.events += *events as u64;
         }
     }
 
-    /// How often an outcome of this name ([`Outcome::name`]) came up.
-    pub fn of(&self, name: &str) -> u64 {
-        self.outcomes.get(name).copied().unwrap_or_default()
+    /// How often an outcome of this kind came up.
+    pub fn of(&self, kind: OutcomeKind) -> u64 {
+        self.outcomes.get(&kind).copied().unwrap_or_default()
     }
 
     /// All outcomes that came up, with their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.outcomes.iter().map(|(name, count)| (*name, *count))
+    pub fn iter(&self) -> impl Iterator<Item = (OutcomeKind, u64)> + '_ {
+        self.outcomes.iter().map(|(kind, count)| (*kind, *count))
     }
 
     /// How many messages came, whatever became of them: also those that were not handed to the handler, because their letters are open or
@@ -42,9 +42,9 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for OutcomeCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Vec<String> = self.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let counts: Vec<String> = self.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         f.write_str(&counts.join(", "))
     }
 }

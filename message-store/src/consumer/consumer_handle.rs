@@ -6,20 +6,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::consumer::names::NameInUse;
-use crate::consumer::{Sheet, Tally};
+use crate::consumer::{OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. Dropped, it is broken off, as a crash would.
 #[derive(Debug)]
-pub struct Running {
-    sheet: Sheet,
+pub struct ConsumerHandle {
+    startup_report: StartupReport,
     stop: watch::Sender<bool>,
     handled_through: watch::Receiver<GlobalPosition>,
-    tally: Arc<Mutex<Tally>>,
+    counts: Arc<Mutex<OutcomeCounts>>,
     /// `None` once it has ended, and has said why.
     task: Option<JoinHandle<Result<()>>>,
     /// What delivers dead letters again.
-    companion: Option<Box<Running>>,
+    companion: Option<Box<ConsumerHandle>>,
     /// Its handler's name is taken for as long as this is there.
     name: Option<NameInUse>,
 }
@@ -29,19 +29,23 @@ pub struct Running {
 pub(super) struct Reports {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) handled_through: watch::Sender<GlobalPosition>,
-    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) counts: Arc<Mutex<OutcomeCounts>>,
 }
 
-impl Running {
+impl ConsumerHandle {
     /// Works in the background. Until it has ended, no other handler has the name.
-    pub(super) fn spawn<W>(sheet: Sheet, name: Option<NameInUse>, work: impl FnOnce(Reports) -> W) -> Self
+    pub(super) fn spawn<W>(
+        startup_report: StartupReport,
+        name: Option<NameInUse>,
+        work: impl FnOnce(Reports) -> W,
+    ) -> Self
     where
         W: Future<Output = Result<()>> + Send + 'static,
     {
         let (stop, stop_asked) = watch::channel(false);
-        let (progress, handled_through) = watch::channel(sheet.handled_through);
-        let tally = Arc::new(Mutex::new(Tally::default()));
-        let reports = Reports { stop: stop_asked, handled_through: progress, tally: Arc::clone(&tally) };
+        let (progress, handled_through) = watch::channel(startup_report.handled_through);
+        let counts = Arc::new(Mutex::new(OutcomeCounts::default()));
+        let reports = Reports { stop: stop_asked, handled_through: progress, counts: Arc::clone(&counts) };
         let (work, taken) = (work(reports), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
@@ -50,7 +54,7 @@ impl Running {
             }
             ended
         });
-        Self { sheet, stop, handled_through, tally, task: Some(task), companion: None, name }
+        Self { startup_report, stop, handled_through, counts, task: Some(task), companion: None, name }
     }
 
     /// With another one that ends when this one does, and the other way round.
@@ -60,8 +64,8 @@ impl Running {
     }
 
     /// What it said when it started.
-    pub fn sheet(&self) -> &Sheet {
-        &self.sheet
+    pub fn startup_report(&self) -> &StartupReport {
+        &self.startup_report
     }
 
     /// Everything up to here is handled.
@@ -70,8 +74,8 @@ impl Running {
     }
 
     /// What became of the messages so far.
-    pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn counts(&self) -> OutcomeCounts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until everything up to this position is handled.
@@ -95,7 +99,7 @@ impl Running {
     /// # Errors
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
-    pub async fn stop(mut self) -> Result<Tally> {
+    pub async fn stop(mut self) -> Result<OutcomeCounts> {
         // What became of the companion is said when this one has stopped in good order as well.
         let companion = match self.companion.take() {
             Some(companion) => Box::pin(companion.stop()).await.map(drop),
@@ -104,7 +108,7 @@ impl Running {
         self.stop.send_replace(true);
         self.ended().await?;
         companion?;
-        Ok(self.tally())
+        Ok(self.counts())
     }
 
     /// Waits for the end.
@@ -115,7 +119,7 @@ impl Running {
 
 type Task = Option<JoinHandle<Result<()>>>;
 
-async fn end_of_either(task: &mut Task, companion: &mut Option<Box<Running>>) -> Result<()> {
+async fn end_of_either(task: &mut Task, companion: &mut Option<Box<ConsumerHandle>>) -> Result<()> {
     match companion {
         None => end_of(task).await,
         Some(companion) => tokio::select! {
@@ -132,7 +136,7 @@ async fn end_of(task: &mut Task) -> Result<()> {
     ended.unwrap_or_else(|error| Err(Error::backend("the consumer's task", false, error)))
 }
 
-impl Drop for Running {
+impl Drop for ConsumerHandle {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

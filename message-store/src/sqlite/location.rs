@@ -12,12 +12,12 @@ use crate::Result;
 /// How long a statement waits for another process's lock on the file.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Location {
     Memory,
     File(PathBuf),
 }
 
-impl Place {
+impl Location {
     pub(super) fn connect(&self) -> Result<Connection> {
         let connection = match self {
             Self::Memory => Connection::open_in_memory().map_err(backend("opening a SQLite store in memory"))?,

@@ -14,7 +14,7 @@ use crate::{
     StreamName, derived_id,
 };
 
-pub(super) struct Case<'a> {
+pub(super) struct Delivery<'a> {
     pub(super) message: Cow<'a, Message>,
     pub(super) sequence: Sequence,
     /// The entity's.
@@ -24,7 +24,7 @@ pub(super) struct Case<'a> {
 }
 
 /// What is appended for a command.
-pub(super) struct Prepared<E> {
+pub(super) struct PreparedAppend<E> {
     /// Reservation and events: one step.
     pub(super) appends: Vec<Append>,
     /// The first event's id.
@@ -33,7 +33,7 @@ pub(super) struct Prepared<E> {
     pub(super) read_back: Option<Vec<E>>,
 }
 
-impl Case<'_> {
+impl Delivery<'_> {
     /// The same, with the copy of the command that a first hop has written in the place of the command.
     pub(super) fn replace_by(&mut self, copy: Message, here: StoreId) {
         self.sequence = copy.sequence(here);
@@ -58,7 +58,7 @@ impl Case<'_> {
         events: &[D::Event],
         entity: &Entity<D>,
         planted: Option<PlantedBug>,
-    ) -> Result<Prepared<D::Event>> {
+    ) -> Result<PreparedAppend<D::Event>> {
         let stamp = Stamp::new(&self.message, store.store_id(), D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
         let mut added = Vec::new();
@@ -84,14 +84,14 @@ impl Case<'_> {
             }
             message = stamp.put_on(message, &self.stream, index);
             if planted == Some(PlantedBug::NoSequences) {
-                message.id = MessageId::random();
+                message.id = MessageId::new();
             }
             first.get_or_insert(message.id);
             append = append.message(message);
         }
         let reservation = self.reservation.as_ref().map(|reservation| reservation.append(store)).transpose()?;
         let first = first.unwrap_or_else(|| self.first_id::<D>());
-        Ok(Prepared { appends: reservation.into_iter().chain([append]).collect(), first, read_back })
+        Ok(PreparedAppend { appends: reservation.into_iter().chain([append]).collect(), first, read_back })
     }
 
     /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind
