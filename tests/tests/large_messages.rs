@@ -158,14 +158,14 @@ macro_rules! sql {
     };
 }
 
-/// Types of the scope and filter, the statement, its parameters up to the weight.
+/// The types of the scope and of the filter, the scope, and its parameters up to the weight.
 const READS: [(&str, &str, &str, &str); 6] = [
-    (STREAM, NONE, sql!("read_category"), "'large', 0, 1000"),
-    (ALL, NONE, sql!("read_all"), "10000, 0, 1000"),
-    (STREAM, NONE, sql!("read_stream_forwards"), "'large-1', 0, 1000"),
-    (STREAM, NONE, sql!("read_stream_backwards"), "'large-1', 10000, 1000"),
-    (STREAM, FILTER, sql!("read_category_filtered"), "'large', 0, 1000"),
-    (ALL, FILTER, sql!("read_all_filtered"), "10000, 0, 1000"),
+    (STREAM, NONE, sql!("scope_category"), "'large', 0, 1000"),
+    (ALL, NONE, sql!("scope_all"), "10000, 0, 1000"),
+    (STREAM, NONE, sql!("scope_stream_forwards"), "'large-1', 0, 1000"),
+    (STREAM, NONE, sql!("scope_stream_backwards"), "'large-1', 10000, 1000"),
+    (STREAM, FILTER, sql!("scope_category"), "'large', 0, 1000"),
+    (ALL, FILTER, sql!("scope_all"), "10000, 0, 1000"),
 ];
 /// The bytes of a batch counted only once all rows are read.
 const WITHOUT_WEIGHT: &str = "SELECT *, sum(coalesce(octet_length(data), 0)) \
@@ -175,6 +175,13 @@ const WITHOUT_WEIGHT: &str = "SELECT *, sum(coalesce(octet_length(data), 0)) \
 
 /// How many blocks the server touches to answer.
 async fn blocks(client: &Client, (scope, filter, sql, parameters): (&str, &str, &str, &str), weight: i64) -> u64 {
+    // What is a whole statement has no frame.
+    let frame = match (sql.contains("SELECT"), filter.is_empty()) {
+        (true, _) => "{scope}",
+        (false, true) => sql!("read"),
+        (false, false) => sql!("read_filtered"),
+    };
+    let sql = frame.replace("{scope}", sql);
     let (types, values) = if filter.is_empty() {
         (scope.to_owned(), format!("{parameters}, {weight}"))
     } else {

@@ -147,9 +147,9 @@ async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) 
     }
     let letter = group_letters(store).show(message.id).await.unwrap().unwrap();
     assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
+    busy.fail(&message);
     // What is left of them says how often they were taken.
     permits.add_permits(9);
-    busy.fail(&message);
     reader.wait_for(message.global_position).await.unwrap();
     let _ = reader.stop().await.unwrap();
     9 - permits.available_permits()

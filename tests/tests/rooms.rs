@@ -170,3 +170,26 @@ fn the_reader_of_imports_sees_what_the_compiler_sees() {
     assert!(of("error").contains(&"stream_name".to_owned()), "{:?}", of("error"));
     assert!(of("position").is_empty(), "{:?}", of("position"));
 }
+
+#[test]
+fn sql_stands_in_files_of_its_own() {
+    fn collect(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let is_sql = |line: &&str| {
+                    let is_comment = line.trim_start().starts_with("//");
+                    let begins = ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM ", "\"SET LOCAL "];
+                    !is_comment && begins.iter().any(|word| line.contains(word))
+                };
+                found.extend(text.lines().filter(is_sql).map(|line| format!("{}: {}", path.display(), line.trim())));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../message-store/src"), &mut found);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

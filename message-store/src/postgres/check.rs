@@ -64,7 +64,7 @@ pub async fn check(url: &str) -> Result<Check> {
     let mut note = |what: String, problem: Option<String>| findings.push(CheckedItem { what, problem });
 
     for setting in ["fsync", "synchronous_commit"] {
-        let value: String = one(&client, "SELECT current_setting($1)", setting).await?;
+        let value: String = one(&client, include_str!("sql/setting.sql"), setting).await?;
         let problem =
             (value == "off").then(|| "it is off: acknowledged messages can be lost with the power".to_owned());
         note(setting.to_owned(), problem);

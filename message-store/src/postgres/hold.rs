@@ -15,8 +15,8 @@ use super::session::Session;
 use crate::store::{Claim, name_for_locks};
 use crate::{Error, Result};
 
-const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
-const FREE: &str = "SELECT pg_advisory_unlock($1)";
+const TAKE: &str = include_str!("sql/try_lock.sql");
+const FREE: &str = include_str!("sql/unlock.sql");
 
 /// How long the server may take to say whether a key is free.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

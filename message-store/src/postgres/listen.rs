@@ -108,9 +108,7 @@ async fn tell(outbox: Arc<Outbox>, pool: Pool) {
 }
 
 async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
-    // Nothing is lost with it, so it need not wait for the disk.
-    const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, category) \
-         FROM unnest($2::text[]) AS category";
+    const NOTIFY: &str = include_str!("sql/notify.sql");
     let context = "notifying of appends";
     pool.with(async |connection| {
         let statement = connection.prepare_cached(NOTIFY).await.map_err(backend(context))?;

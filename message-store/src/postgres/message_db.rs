@@ -16,10 +16,10 @@ use super::row::get;
 use crate::store::{Stored, written_before};
 use crate::{Append, Appended, Error, GlobalPosition, Json, MessageId, Place, Position, Result};
 
-const LOCK: &str = "SELECT message_store.acquire_lock($1)";
-const STORED: &str = "SELECT id, stream_name, type, data::text, position, global_position FROM message_store.messages WHERE id = ANY ($1)";
-const WRITE: &str = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb, $5::text::jsonb)";
-const PLACE: &str = "SELECT position, global_position FROM message_store.messages WHERE id = $1";
+const LOCK: &str = include_str!("sql/message_db_lock.sql");
+const STORED: &str = include_str!("sql/message_db_stored.sql");
+const WRITE: &str = include_str!("sql/message_db_write.sql");
+const PLACE: &str = include_str!("sql/message_db_place.sql");
 
 pub(super) async fn append(client: &mut Connection, appends: &[Append]) -> Result<Appended> {
     let mut race = 0;

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// The bytes of `msg_migr`: no other client's by chance.
 const LOCK: i64 = 0x6d73_675f_6d69_6772;
 /// How long a statement waits for a lock.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
+const LOCK_TIMEOUT: &str = include_str!("sql/set_lock_timeout.sql");
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long it is tried; and how long the last step of an adoption waits for transactions that began before it.
@@ -67,14 +67,14 @@ pub(super) async fn carry_out(client: &mut Client, scope: Scope) -> Result<Insta
     let revokes = scope != Scope::Open && !roles_that_insert(client).await?.is_empty();
     if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || revokes {
         client
-            .execute("SELECT pg_advisory_lock($1)", &[&LOCK])
+            .execute(include_str!("sql/lock.sql"), &[&LOCK])
             .await
             .map_err(backend("waiting for the migration lock"))?;
         let migrated = match migrate_locked(client).await {
             Ok(()) if scope != Scope::Open => revoke_inserts(client).await,
             migrated => migrated,
         };
-        let unlock = "SELECT pg_advisory_unlock($1)";
+        let unlock = include_str!("sql/unlock.sql");
         client.execute(unlock, &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
         migrated?;
     } else if scope == Scope::Open && !wrong.iter().any(|seen| seen.is_serious) {

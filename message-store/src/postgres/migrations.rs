@@ -9,8 +9,8 @@ use crate::{Error, Result};
 
 embed_migrations!("migrations/postgres");
 
-const APPLIED: &str = "SELECT version, checksum FROM message_store.schema_history";
-const NOTE: &str = "INSERT INTO message_store.schema_history (version, name, checksum) VALUES ($1, $2, $3)";
+const APPLIED: &str = include_str!("sql/applied_versions.sql");
+const NOTE: &str = include_str!("sql/note_version.sql");
 
 /// The version of the tables that this library makes.
 pub(super) fn newest_version() -> i32 {
@@ -20,7 +20,7 @@ pub(super) fn newest_version() -> i32 {
 
 /// The version of the tables that are there.
 pub(super) async fn applied_version(client: &Client) -> Result<Option<i32>> {
-    let sql = "SELECT max(version) FROM message_store.schema_history";
+    let sql = include_str!("sql/applied_version.sql");
     get(&client.query_one(sql, &[]).await.map_err(backend("reading the schema's version"))?, 0)
 }
 

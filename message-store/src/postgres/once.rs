@@ -13,9 +13,9 @@ use super::row::get;
 use crate::store::{Claim, ClaimRecord};
 use crate::{Append, Json, Result};
 
-const SEEN: &str = "SELECT first_seen_at, first_fingerprint, first_result FROM message_store.seen($1, $2, $3::float8 * interval '1 second', $4)";
-const TAKE: &str = "SELECT message_store.take_key($1, $2, $3::float8 * interval '1 second', $4, $5)";
-const SWEEP: &str = "SELECT message_store.sweep($1)";
+const SEEN: &str = include_str!("sql/find_key.sql");
+const TAKE: &str = include_str!("sql/take_key.sql");
+const SWEEP: &str = include_str!("sql/sweep.sql");
 
 pub(super) async fn seen(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
     let statement = client.prepare_cached(SEEN).await.map_err(backend("looking for a key"))?;

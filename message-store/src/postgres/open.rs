@@ -97,7 +97,7 @@ impl PostgresOptions {
 /// An acknowledged append survives power loss only with both of these on.
 async fn warn_if_not_durable(client: &Client, place: &str) -> Result<()> {
     for setting in ["fsync", "synchronous_commit"] {
-        let sql = "SELECT current_setting($1)";
+        let sql = include_str!("sql/setting.sql");
         let row = client.query_one(sql, &[&setting]).await.map_err(failure::backend("reading a setting"))?;
         if get::<String>(&row, 0)? == "off" {
             tracing::warn!(store = %place, "{setting} is off: acknowledged messages can be lost with the server's power");

@@ -9,6 +9,8 @@
 //! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `functions/append.sql`. It holds on
 //! the primary, and for statements that begin after the horizon was taken.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -25,17 +27,25 @@ use crate::{
     StreamName, StreamRead, Version,
 };
 
-const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
-const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
+static STREAM_FORWARDS: LazyLock<String> = LazyLock::new(|| framed(include_str!("sql/scope_stream_forwards.sql")));
+static STREAM_BACKWARDS: LazyLock<String> = LazyLock::new(|| framed(include_str!("sql/scope_stream_backwards.sql")));
 /// As it is, and filtered.
-const CATEGORY: [&str; 2] = [include_str!("sql/read_category.sql"), include_str!("sql/read_category_filtered.sql")];
-const ALL: [&str; 2] = [include_str!("sql/read_all.sql"), include_str!("sql/read_all_filtered.sql")];
+static CATEGORY: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/scope_category.sql")));
+static ALL: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/scope_all.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
-pub(super) const VERSION: &str = "SELECT max(position) FROM message_store.messages WHERE stream_name = $1";
-const HORIZON: &str = "SELECT message_store.horizon()";
-const GIVEN_OUT: &str = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM message_store.messages_global_position_seq";
-const NOW: &str = "SELECT clock_timestamp()";
-const STORE_ID: &str = "SELECT store_id FROM message_store.store_identity";
+pub(super) const VERSION: &str = include_str!("sql/version.sql");
+const HORIZON: &str = include_str!("sql/horizon.sql");
+const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
+const NOW: &str = include_str!("sql/now.sql");
+const STORE_ID: &str = include_str!("sql/store_id.sql");
+
+fn framed(scope: &str) -> String {
+    include_str!("sql/read.sql").replace("{scope}", scope)
+}
+
+fn both(scope: &str) -> [String; 2] {
+    [framed(scope), include_str!("sql/read_filtered.sql").replace("{scope}", scope)]
+}
 
 pub(super) async fn stream(
     client: &Connection,
@@ -43,7 +53,7 @@ pub(super) async fn stream(
     read: &StreamRead,
     limits: &Limits,
 ) -> Result<Vec<Message>> {
-    let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
+    let (sql, first) = if read.backwards { (&*STREAM_BACKWARDS, i64::MAX) } else { (&*STREAM_FORWARDS, 0) };
     let next = |row: &Row| {
         let position: i64 = get(row, 3)?;
         Ok(if read.backwards { position - 1 } else { position + 1 })
@@ -54,7 +64,7 @@ pub(super) async fn stream(
 }
 
 pub(super) async fn category(client: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
-    batch(client, CATEGORY, &category.as_str(), read, limits).await
+    batch(client, &CATEGORY, &category.as_str(), read, limits).await
 }
 
 /// In a statement of its own before the read: see `functions/append.sql` for why that is right.
@@ -67,12 +77,12 @@ pub(super) async fn all(client: &Connection, place: &str, read: &Read, limits: &
         let what = "reading all messages on a standby, which does not know which positions are still being written; read them on the primary";
         Error::Unsupported { store: place.to_owned(), what: what.to_owned() }
     })?;
-    batch(client, ALL, &get::<i64>(&row, 0)?, read, limits).await
+    batch(client, &ALL, &get::<i64>(&row, 0)?, read, limits).await
 }
 
 async fn batch(
     client: &Connection,
-    [plain, filtered]: [&'static str; 2],
+    [plain, filtered]: &'static [String; 2],
     scope: &(dyn ToSql + Sync),
     read: &Read,
     limits: &Limits,
@@ -127,7 +137,7 @@ pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
 /// A read of as many bytes as a batch may have.
 ///
 /// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a megabyte each.
-/// Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see `sql/read_category.sql`). What comes is
+/// Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see `sql/read.sql`). What comes is
 /// counted here, and when it is less than was asked for, the next part follows. Mostly the first part is all: rows that are not compressed
 /// weigh what they are.
 struct Parts<'a> {

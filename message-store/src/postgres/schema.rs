@@ -25,7 +25,7 @@ const HISTORY: &str = include_str!("sql/history.sql");
 const ADOPT: &str = include_str!("sql/adopt.sql");
 const WRITERS: &str = include_str!("sql/writers.sql");
 const GRANT_WRITING: &str = include_str!("sql/grant_writing.sql");
-const SET_STORE_ID: &str = "UPDATE message_store.store_identity SET store_id = $1";
+const SET_STORE_ID: &str = include_str!("sql/set_store_id.sql");
 
 /// Makes what is missing, and puts right what is not as it should be. `found` is what stood there before.
 pub(super) async fn make(transaction: &Transaction<'_>, found: Installation) -> Result<(), Failed> {

@@ -11,6 +11,6 @@ use crate::Result;
 /// [`Error::Backend`](crate::Error::Backend) when the schema is not ours, or not this user's.
 pub async fn allow_sql_condition(url: &str) -> Result<()> {
     let client = PostgresOptions::from_url(url)?.connect().await?;
-    let sql = "UPDATE message_store.sql_condition SET allowed = true";
+    let sql = include_str!("sql/allow_sql_condition.sql");
     client.execute(sql, &[]).await.map_err(backend("allowing SQL conditions")).map(|_| ())
 }

@@ -179,7 +179,7 @@ impl MessageStore for PostgresStore {
         // One after the other: the handle's identity is the one that was written last.
         let _rotating = self.rotating.lock().await;
         let id = StoreId::new();
-        let sql = "UPDATE message_store.store_identity SET store_id = $1";
+        let sql = include_str!("sql/set_store_id.sql");
         let rotate = async |connection: &mut Connection| {
             connection.execute(sql, &[&id.as_uuid()]).await.map_err(backend("rotating the store's identity"))
         };

@@ -27,11 +27,10 @@ pub trait View: Send + Sync {
     async fn apply(&self, transaction: &Transaction<'_>, message: &Message) -> Result<(), Source>;
 }
 
-const FROM: &str = "SELECT global_position FROM message_store.view_positions WHERE view = $1";
-const BEGIN: &str =
-    "INSERT INTO message_store.view_positions (view, global_position) VALUES ($1, 0) ON CONFLICT (view) DO NOTHING";
-const LOCK: &str = "SELECT global_position FROM message_store.view_positions WHERE view = $1 FOR UPDATE";
-const SAVE: &str = "UPDATE message_store.view_positions SET global_position = $2 WHERE view = $1";
+const FROM: &str = include_str!("sql/view_position.sql");
+const BEGIN: &str = include_str!("sql/make_view_position.sql");
+const LOCK: &str = include_str!("sql/lock_view_position.sql");
+const SAVE: &str = include_str!("sql/save_view_position.sql");
 
 impl PostgresStore {
     /// Applies to a view what it has not seen of a category. How many messages that were.

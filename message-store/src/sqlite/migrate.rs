@@ -39,16 +39,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
 
 fn is_current(connection: &Connection) -> Result<bool> {
     let newest = migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
-    let history = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
+    let history = include_str!("sql/has_history.sql");
     let found: Option<i64> = connection
-        .query_row(history, [HISTORY], |row| row.get(0))
+        .query_row(history, [], |row| row.get(0))
         .optional()
         .map_err(backend("reading the SQLite file (is it a SQLite file?)"))?;
     if found.is_none() {
         return Ok(false);
     }
     let version: Option<i64> = connection
-        .query_row(&format!("SELECT max(version) FROM {HISTORY}"), [], |row| row.get(0))
+        .query_row(include_str!("sql/applied_version.sql"), [], |row| row.get(0))
         .map_err(backend("reading the schema's version"))?;
     Ok(version >= newest.map(i64::from))
 }

@@ -13,8 +13,7 @@ use crate::{Error, Json, Result};
 pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Option<ClaimRecord>, Failed> {
     let now = Timestamp::now().as_microsecond();
     let key = (claim.scope.as_str(), claim.key.as_str(), now);
-    let sql =
-        "SELECT seen_at, fingerprint, result FROM deduplication WHERE scope = ?1 AND key = ?2 AND expires_at > ?3";
+    let sql = include_str!("sql/find_key.sql");
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query(key)?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -22,7 +21,7 @@ pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Optio
     let at = at.map_err(|error| Error::backend("reading when a key was taken", false, error))?;
     let seen = ClaimRecord { at, fingerprint: row.get(1)?, result: Json::from_database(row.get(2)?) };
     if claim.window.is_sliding {
-        let sql = "UPDATE deduplication SET expires_at = ?3 WHERE scope = ?1 AND key = ?2";
+        let sql = include_str!("sql/renew_key.sql");
         let expires_at = expiry(now, claim.window.lifetime);
         transaction.prepare_cached(sql)?.execute((claim.scope.as_str(), claim.key.as_str(), expires_at))?;
     }
@@ -32,8 +31,7 @@ pub(super) fn seen(transaction: &Transaction<'_>, claim: &Claim) -> Result<Optio
 /// Takes a key that is free.
 pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_microsecond();
-    let sql = "INSERT OR REPLACE INTO deduplication (scope, key, seen_at, expires_at, fingerprint, result) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = include_str!("sql/take_key.sql");
     let expires_at = expiry(now, claim.window.lifetime);
     let key = (claim.scope.as_str(), claim.key.as_str());
     transaction.prepare_cached(sql)?.execute((
@@ -49,8 +47,7 @@ pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) 
 
 /// Removes up to `batch` expired keys.
 pub(super) fn sweep(transaction: &Transaction<'_>, batch: u32) -> rusqlite::Result<u64> {
-    let sql = "DELETE FROM deduplication WHERE (scope, key) IN \
-               (SELECT scope, key FROM deduplication WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+    let sql = include_str!("sql/sweep.sql");
     let swept = transaction.prepare_cached(sql)?.execute((Timestamp::now().as_microsecond(), batch))?;
     Ok(swept as u64)
 }

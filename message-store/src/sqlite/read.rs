@@ -10,7 +10,15 @@ use crate::{
     StreamName, StreamRead, Version,
 };
 
-const COLUMNS: &str = "id, stream_name, type, position, global_position, data, metadata, time";
+const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
+const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
+const CATEGORY: &str = include_str!("sql/read_category.sql");
+const ALL: &str = include_str!("sql/read_all.sql");
+const LAST: &str = include_str!("sql/last_message.sql");
+const MESSAGE: &str = include_str!("sql/message.sql");
+const VERSION: &str = include_str!("sql/version.sql");
+const STORE_ID: &str = include_str!("sql/store_id.sql");
+const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
 
 pub(super) fn stream(
     connection: &Connection,
@@ -18,26 +26,19 @@ pub(super) fn stream(
     read: &StreamRead,
     limits: &Limits,
 ) -> Result<Vec<Message>> {
-    let (compare, order, first) = if read.backwards { ("<=", "DESC", i64::MAX) } else { (">=", "ASC", 0) };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM messages WHERE stream_name = ?1 AND position {compare} ?2 ORDER BY position {order} LIMIT ?3"
-    );
+    let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
     let from = read.from.map_or(first, Position::get);
-    messages(connection, &sql, (stream.as_str(), from, limits.rows(read.limit)), limits)
+    messages(connection, sql, (stream.as_str(), from, limits.rows(read.limit)), limits)
 }
 
 pub(super) fn category(connection: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM messages WHERE category = ?1 AND global_position >= ?2 ORDER BY global_position LIMIT ?3"
-    );
     let rows = limits.rows(read.look_at());
-    Ok(batch(messages(connection, &sql, (category.as_str(), read.from.get(), rows), limits)?, read))
+    Ok(batch(messages(connection, CATEGORY, (category.as_str(), read.from.get(), rows), limits)?, read))
 }
 
 /// With one writer at a time, positions become visible in their order.
 pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
-    let sql = format!("SELECT {COLUMNS} FROM messages WHERE global_position >= ?1 ORDER BY global_position LIMIT ?2");
-    Ok(batch(messages(connection, &sql, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
+    Ok(batch(messages(connection, ALL, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
 }
 
 fn batch(mut messages: Vec<Message>, read: &Read) -> Batch {
@@ -51,35 +52,29 @@ pub(super) fn last(
     stream: &StreamName,
     message_type: Option<&str>,
 ) -> Result<Option<Message>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM messages WHERE stream_name = ?1 AND (?2 IS NULL OR type = ?2) ORDER BY position DESC LIMIT 1"
-    );
-    one(connection, &sql, (stream.as_str(), message_type))
+    one(connection, LAST, (stream.as_str(), message_type))
 }
 
 pub(super) fn message(connection: &Connection, id: MessageId) -> Result<Option<Message>> {
-    one(connection, &format!("SELECT {COLUMNS} FROM messages WHERE id = ?1"), [id.as_uuid().as_bytes()])
+    one(connection, MESSAGE, [id.as_uuid().as_bytes()])
 }
 
 pub(super) fn version(connection: &Connection, stream: &StreamName) -> Result<Version> {
-    let mut statement = connection
-        .prepare_cached("SELECT max(position) FROM messages WHERE stream_name = ?1")
-        .map_err(backend("reading a stream's version"))?;
+    let mut statement = connection.prepare_cached(VERSION).map_err(backend("reading a stream's version"))?;
     let position: Option<i64> =
         statement.query_row([stream.as_str()], |row| row.get(0)).map_err(backend("reading a stream's version"))?;
     Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
 }
 
 pub(super) fn store_id(connection: &Connection) -> Result<StoreId> {
-    let bytes: [u8; 16] = connection
-        .query_row("SELECT store_id FROM store_identity", [], |row| row.get(0))
-        .map_err(backend("reading the store's identity"))?;
+    let bytes: [u8; 16] =
+        connection.query_row(STORE_ID, [], |row| row.get(0)).map_err(backend("reading the store's identity"))?;
     Ok(StoreId::from_uuid(Uuid::from_bytes(bytes)))
 }
 
 pub(super) fn given_out(connection: &Connection) -> Result<GlobalPosition> {
-    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'";
-    let position = connection.query_row(sql, [], |row| row.get(0)).map_err(backend("reading the last position"))?;
+    let position =
+        connection.query_row(GIVEN_OUT, [], |row| row.get(0)).map_err(backend("reading the last position"))?;
     Ok(GlobalPosition::new(position))
 }
 

@@ -207,7 +207,7 @@ impl MessageStore for SqliteStore {
     async fn rotate_store_id(&self) -> Result<StoreId> {
         let id = StoreId::new();
         let rotate = move |connection: &Connection| {
-            let sql = "UPDATE store_identity SET store_id = ?1";
+            let sql = include_str!("sql/set_store_id.sql");
             connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
         };
         match self.place.clone() {

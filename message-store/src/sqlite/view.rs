@@ -53,7 +53,7 @@ impl SqliteStore {
 fn update(connection: &Connection, view: &dyn View, category: &Category, limits: &Limits) -> Result<Option<usize>> {
     let context = || backend("updating a view");
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(context())?;
-    let sql = "SELECT global_position FROM view_positions WHERE view = ?1";
+    let sql = include_str!("sql/view_position.sql");
     let position: Option<i64> =
         transaction.query_row(sql, [view.name()], |row| row.get(0)).optional().map_err(context())?;
     let read = Read::from(GlobalPosition::new(position.unwrap_or_default()).next());
@@ -64,7 +64,7 @@ fn update(connection: &Connection, view: &dyn View, category: &Category, limits:
     for message in &batch.messages {
         view.apply(&transaction, message).map_err(|error| Error::handler(message, error))?;
     }
-    let sql = "INSERT OR REPLACE INTO view_positions (view, global_position) VALUES (?1, ?2)";
+    let sql = include_str!("sql/save_view_position.sql");
     transaction.execute(sql, (view.name(), batch.looked_through.get())).map_err(context())?;
     transaction.commit().map_err(context())?;
     Ok(Some(batch.messages.len()))

@@ -205,7 +205,7 @@ fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended,
 /// The messages that the store has under the ids of an append.
 fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
     let mut found = HashMap::new();
-    let sql = "SELECT stream_name, type, data, position, global_position FROM messages WHERE id = ?1";
+    let sql = include_str!("sql/stored.sql");
     let mut statement = transaction.prepare_cached(sql)?;
     for id in appends.iter().flat_map(|append| &append.messages).map(|message| message.id) {
         let mut rows = statement.query([id.as_uuid().as_bytes()])?;
@@ -226,10 +226,7 @@ fn insert(
     position: Position,
     now: i64,
 ) -> rusqlite::Result<GlobalPosition> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO messages (position, time, stream_name, category, type, data, metadata, id) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
+    let mut statement = transaction.prepare_cached(include_str!("sql/insert.sql"))?;
     let id: Uuid = message.id.as_uuid();
     statement.execute((
         position.get(),

@@ -1,4 +1,4 @@
--- A stream towards higher positions. At most $3 rows, and none after a weight of $4 is passed.
+-- The frame of the reads; in its middle stands one of scope_*.sql. At most $3 rows, and none after a weight of $4 is passed.
 -- (A weight is a bound of what a row costs to read, without reading it: its stored size, times 100 where it is compressed. The rows keep
 -- the order of the innermost query.)
 SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time, weight
@@ -9,8 +9,7 @@ FROM (
       least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
         * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
     FROM message_store.messages
-    WHERE stream_name = $1 AND position >= $2
-    ORDER BY position
+    {scope}
     LIMIT $3
   ) AS rows
 ) AS weighed

@@ -1,6 +1,5 @@
--- A category in the order of global positions. Looks at $3 rows at most, and at none after those that pass have
--- passed a weight of $4 (see read_category.sql); returns those that pass the filters ($5 correlation category, $6 group member of $7, $8 types),
--- and, marked, the last looked at.
+-- The frame of the filtered reads (see read.sql). Looks at $3 rows at most, and at none after those that pass have passed a weight of $4;
+-- returns those that pass the filters ($5 correlation category, $6 group member of $7, $8 types), and, marked, the last looked at.
 WITH looked_at AS (
   SELECT *
   FROM (
@@ -21,9 +20,7 @@ WITH looked_at AS (
             false
           ) AS passes
         FROM message_store.messages
-        WHERE (message_store.category(stream_name)::text, global_position) >= ($1::text, $2)
-          AND message_store.category(stream_name)::text <= $1::text
-        ORDER BY message_store.category(stream_name)::text, global_position
+        {scope}
         LIMIT $3
       ) AS rows
     ) AS sized

@@ -1,0 +1,1 @@
+UPDATE message_store.sql_condition SET allowed = true

@@ -1,0 +1,1 @@
+SELECT max(version) FROM message_store.schema_history

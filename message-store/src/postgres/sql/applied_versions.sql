@@ -1,0 +1,1 @@
+SELECT version, checksum FROM message_store.schema_history

@@ -1,0 +1,1 @@
+SELECT message_store.acquire_lock($1)

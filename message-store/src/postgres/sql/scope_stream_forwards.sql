@@ -1,0 +1,3 @@
+-- A stream towards higher positions.
+WHERE stream_name = $1 AND position >= $2
+ORDER BY position

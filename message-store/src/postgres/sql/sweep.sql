@@ -1,0 +1,1 @@
+SELECT message_store.sweep($1)

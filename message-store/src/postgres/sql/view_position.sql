@@ -1,0 +1,1 @@
+SELECT global_position FROM message_store.view_positions WHERE view = $1

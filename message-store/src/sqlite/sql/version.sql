@@ -1,0 +1,1 @@
+SELECT max(position) FROM messages WHERE stream_name = ?1

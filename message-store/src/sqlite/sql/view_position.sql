@@ -1,0 +1,1 @@
+SELECT global_position FROM view_positions WHERE view = ?1
