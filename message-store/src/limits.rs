@@ -18,9 +18,14 @@ pub struct Limits {
     pub batch_bytes: usize,
 }
 
+impl Limits {
+    pub(crate) const DEFAULT: Self =
+        Self { message_bytes: 1 << 20, append_messages: 10_000, batch_messages: 10_000, batch_bytes: 16 << 20 };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 1 << 20, append_messages: 10_000, batch_messages: 10_000, batch_bytes: 16 << 20 }
+        Self::DEFAULT
     }
 }
 

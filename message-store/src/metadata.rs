@@ -14,7 +14,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::sequence::places_of;
+use crate::sequence::{place_of, places_of};
 use crate::{GlobalPosition, Json, Message, Position, Result, Sequence, Stamped, StoreId, StreamName};
 
 /// The key that what the toolkit adds stands under.
@@ -178,7 +178,18 @@ impl Metadata {
     /// (correlation, reply stream, properties, trace context). What belongs to `preceding` alone is not: its local
     /// properties, schema version, sequence and origin.
     pub fn follow(preceding: &Message) -> Self {
-        let carried = preceding.decode_metadata();
+        Self::carrying(preceding.decode_metadata(), preceding)
+    }
+
+    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`; and that sequence.
+    pub(crate) fn written_for(cause: &Message, here: StoreId) -> (Self, Sequence) {
+        let mut carried = cause.decode_metadata();
+        let sequence = carried.origin.take().unwrap_or_else(|| place_of(cause, here));
+        let stamped = Stamped::new(&sequence, here, &cause.category());
+        (Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence)
+    }
+
+    fn carrying(carried: Self, preceding: &Message) -> Self {
         Self {
             causation_message_stream_name: Some(preceding.stream.as_str().to_owned()),
             causation_message_position: Some(preceding.position),

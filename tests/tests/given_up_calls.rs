@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, Transaction, View};
-use message_store::store::{Claim, Window};
+use message_store::store::{Claim, WhenHeld, Window};
 use message_store::{
     Append, Category, Json, Key, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
 };
@@ -99,7 +99,12 @@ impl Scene {
             let read = self.store.read_category(&category("other"), Read::default()).await.unwrap();
             assert!(self.store.message(read.messages[0].id).await.unwrap().is_some());
             assert_eq!(
-                self.store.append_once(&claim("other"), vec![append("other-3")], Json::NULL).await.unwrap(),
+                self.store
+                    .deduplication()
+                    .unwrap()
+                    .append_once(&claim("other"), vec![append("other-3")], Json::NULL)
+                    .await
+                    .unwrap(),
                 None
             );
         };
@@ -160,7 +165,9 @@ async fn keys(pool_size: usize, bug: Option<PlantedBug>) -> bool {
     let call = |number| {
         let store = Arc::clone(&scene.store);
         let claim = claim(&format!("slow {number}"));
-        tokio::spawn(async move { drop(store.append_once(&claim, vec![append("slow-1")], Json::NULL).await) })
+        tokio::spawn(async move {
+            drop(store.deduplication().unwrap().append_once(&claim, vec![append("slow-1")], Json::NULL).await);
+        })
     };
     scene.give_up(call).await;
     scene.others_go_through().await
@@ -195,7 +202,11 @@ async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
         })
     };
     scene.give_up(call).await;
-    scene.within(async { assert!(scene.store.seen(&claim("other")).await.unwrap().is_none()) }).await
+    scene
+        .within(async {
+            assert!(scene.store.deduplication().unwrap().record(&claim("other")).await.unwrap().is_none());
+        })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -305,13 +316,19 @@ async fn twin_where_abandoned_batches_go_on_the_server_works_for_nobody() {
 async fn a_wait_for_a_held_key_that_was_given_up_keeps_no_other_waiting() {
     let scene = Scene::locking_a_category(1, None).await;
     let elsewhere = PostgresStore::open(scene.database.url()).await.unwrap();
-    let held = elsewhere.hold(&claim("held"), true).await.unwrap().unwrap();
+    let held = elsewhere.deduplication().unwrap().hold(&claim("held"), WhenHeld::Wait).await.unwrap().unwrap();
     let claimed = claim("held");
     for _ in 0..CALLERS {
-        let waiting = scene.store.hold(&claimed, true);
+        let waiting = scene.store.deduplication().unwrap().hold(&claimed, WhenHeld::Wait);
         assert!(tokio::time::timeout(Duration::from_millis(5), waiting).await.is_err());
     }
-    assert!(scene.store.hold(&claim("free"), true).await.unwrap().is_some());
+    assert!(scene.store.deduplication().unwrap().hold(&claim("free"), WhenHeld::Wait).await.unwrap().is_some());
     drop(held);
-    assert!(scene.within(async { drop(scene.store.hold(&claim("held"), true).await.unwrap().unwrap()) }).await);
+    assert!(
+        scene
+            .within(async {
+                drop(scene.store.deduplication().unwrap().hold(&claim("held"), WhenHeld::Wait).await.unwrap().unwrap());
+            })
+            .await
+    );
 }

@@ -27,7 +27,7 @@ use crate::entity::{Entity, EntityStore, Known, Projection};
 use crate::handling::{Context, Decider, Handler, PlantedBug};
 use crate::intents::{Holder, Reservation};
 use crate::sequence::places_of;
-use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Outcome, Place, Result, Source};
+use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Metadata, Outcome, Place, Result, Source};
 
 /// Carries out the commands of an entity, each exactly once.
 pub struct CommandHandler<D> {
@@ -97,8 +97,8 @@ impl<D: Decider> CommandHandler<D> {
         let stream = self.entities.stream(entity_id)?;
         let intent = D::intent(&command).filter(|_| !self.has(PlantedBug::NoReservation));
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
-        let sequence = message.sequence(self.store().store_id());
-        let delivery = Delivery { message: Cow::Borrowed(message), sequence, stream, reservation };
+        let (metadata, sequence) = Metadata::written_for(message, self.store().store_id());
+        let delivery = Delivery { message: Cow::Borrowed(message), sequence, metadata, stream, reservation };
         let outcome = self.carry_out(&command, delivery).await?;
         if let Some(original) = outcome.original() {
             tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was caught");

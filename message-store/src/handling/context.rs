@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::stamp::{Stamp, assert_written_by};
-use crate::{Append, Error, Message, MessageStore, MessageStoreExt as _, Outcome, Result};
+use crate::{Append, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result};
 
 /// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes once.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl<'a> Context<'a> {
     pub async fn write(&self, name: &str, appends: impl Into<Vec<Append>> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
         let is_second_try = write.before == Some(Stand::Unanswered);
-        let stamp = Stamp::new(self.message, self.store.store_id(), self.handler, name)?;
+        let (metadata, _) = Metadata::written_for(self.message, self.store.store_id());
+        let stamp = Stamp::new(self.message.id, metadata, self.handler, name)?;
         let mut appends: Vec<Append> = appends.into();
         for Append { stream, messages, .. } in &mut appends {
             let stamped = messages.drain(..).enumerate().map(|(index, message)| stamp.put_on(message, stream, index));

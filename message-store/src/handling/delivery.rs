@@ -10,13 +10,15 @@ use crate::handling::{Decider, PlantedBug};
 use crate::intents::Reservation;
 use crate::variant::{decode, encode_unchecked};
 use crate::{
-    Append, Error, GlobalPosition, Json, Message, MessageId, MessageStore, NewMessage, Result, Sequence, StoreId,
-    StreamName, derived_id,
+    Append, Error, GlobalPosition, Json, Message, MessageId, MessageStore, Metadata, NewMessage, Result, Sequence,
+    StoreId, StreamName, derived_id,
 };
 
 pub(super) struct Delivery<'a> {
     pub(super) message: Cow<'a, Message>,
     pub(super) sequence: Sequence,
+    /// Of what is written for it.
+    pub(super) metadata: Metadata,
     /// The entity's.
     pub(super) stream: StreamName,
     /// What is written with its events, so that its intent is reserved.
@@ -36,7 +38,7 @@ pub(super) struct PreparedAppend<E> {
 impl Delivery<'_> {
     /// The same, with the copy of the command that a first hop has written in the place of the command.
     pub(super) fn replace_by(&mut self, copy: Message, here: StoreId) {
-        self.sequence = copy.sequence(here);
+        (self.metadata, self.sequence) = Metadata::written_for(&copy, here);
         self.message = Cow::Owned(copy);
         self.reservation = None;
     }
@@ -59,7 +61,7 @@ impl Delivery<'_> {
         entity: &Entity<D>,
         planted: Option<PlantedBug>,
     ) -> Result<PreparedAppend<D::Event>> {
-        let stamp = Stamp::new(&self.message, store.store_id(), D::NAME, "")?;
+        let stamp = Stamp::new(self.message.id, self.metadata.clone(), D::NAME, "")?;
         let mut append = Append::to(self.stream.clone()).expecting(entity.version);
         let mut added = Vec::new();
         if let Some(name) = D::SEQUENCE_FIELD {
@@ -89,7 +91,8 @@ impl Delivery<'_> {
             first.get_or_insert(message.id);
             append = append.message(message);
         }
-        let reservation = self.reservation.as_ref().map(|reservation| reservation.append(store)).transpose()?;
+        let reservation =
+            self.reservation.as_ref().map(|reservation| reservation.append_with(self.metadata.clone())).transpose()?;
         let first = first.unwrap_or_else(|| self.first_id::<D>());
         Ok(PreparedAppend { appends: reservation.into_iter().chain([append]).collect(), first, read_back })
     }

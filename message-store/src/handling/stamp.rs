@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Error, Json, Message, MessageId, Metadata, NewMessage, Result, Stamped, StoreId, StreamName, derived_id};
+use crate::{Error, Json, Message, MessageId, Metadata, NewMessage, Result, StreamName, derived_id};
 
 /// Stamps the messages that a handler writes for one message.
 pub(crate) struct Stamp<'a> {
@@ -14,13 +14,11 @@ pub(crate) struct Stamp<'a> {
 }
 
 impl<'a> Stamp<'a> {
-    /// For a cause that was read in the store `here`.
-    pub(crate) fn new(cause: &Message, here: StoreId, handler: &'a str, write: &'a str) -> Result<Self> {
-        let mut metadata = Metadata::follow(cause);
-        metadata.sequence = Some(Stamped::new(&cause.sequence(here), here, &cause.category()));
+    /// `metadata` is what is written for the cause ([`Metadata::written_for`]).
+    pub(crate) fn new(cause: MessageId, mut metadata: Metadata, handler: &'a str, write: &'a str) -> Result<Self> {
         metadata.handler = Some(handler.to_owned());
         // What follows the cause was read from the store.
-        Ok(Self { cause: cause.id, handler, write, metadata: Json::encode_stored(&metadata)? })
+        Ok(Self { cause, handler, write, metadata: Json::encode_stored(&metadata)? })
     }
 
     /// The message as number `index` of those written to `stream` for the cause. What its metadata said is replaced.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::key::fingerprint;
-use crate::store::{Claim, ClaimRecord, Window};
+use crate::store::{Claim, ClaimRecord, Deduplication, WhenHeld, Window};
 use crate::{Append, Error, Json, Key, MessageStore, Result};
 
 /// How many expired keys a sweep removes at a time, unless said otherwise: few enough that no lock lasts.
@@ -52,7 +52,7 @@ pub struct Once {
     scope: String,
     window: Window,
     is_enabled: bool,
-    waits: bool,
+    when_held: WhenHeld,
 }
 
 /// What came of a request.
@@ -100,7 +100,7 @@ impl Once {
             scope: scope.as_str().to_owned(),
             window: Window::default(),
             is_enabled: true,
-            waits: true,
+            when_held: WhenHeld::Wait,
         })
     }
 
@@ -121,7 +121,7 @@ impl Once {
     /// Answers [`Answer::InProgress`] while another caller works on the key, instead of waiting for it.
     #[must_use]
     pub fn answer_in_progress(mut self) -> Self {
-        self.waits = false;
+        self.when_held = WhenHeld::Leave;
         self
     }
 
@@ -154,17 +154,18 @@ impl Once {
             fingerprint: fingerprint(request)?,
             window: self.window,
         };
-        let Some(_hold) = self.store.hold(&claim, self.waits).await? else { return Ok(Answer::InProgress) };
-        if let Some(seen) = self.store.seen(&claim).await? {
+        let keys = keys(&*self.store)?;
+        let Some(_hold) = keys.hold(&claim, self.when_held).await? else { return Ok(Answer::InProgress) };
+        if let Some(seen) = keys.record(&claim).await? {
             return Ok(answer(&claim, &seen)?);
         }
         let (appends, result) = work().await?;
-        match self.store.append_once(&claim, appends, Json::encode(&result)?).await {
+        match keys.append_once(&claim, appends, Json::encode(&result)?).await {
             Ok(None) => Ok(Answer::Done(result)),
             // Our hold was lost, and another caller was quicker: nothing of ours was written.
             Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
             // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays unknown.
-            Err(lost @ Error::CommitUnknown { .. }) => match self.store.seen(&claim).await {
+            Err(lost @ Error::CommitUnknown { .. }) => match keys.record(&claim).await {
                 Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
                 Ok(None) | Err(_) => Err(lost.into()),
             },
@@ -180,13 +181,23 @@ impl Once {
     pub async fn sweep(store: &dyn MessageStore, batch: u32) -> Result<u64> {
         let mut swept = 0;
         loop {
-            let removed = store.sweep(batch.max(1)).await?;
+            let removed = keys(store)?.sweep(batch.max(1)).await?;
             swept += removed;
             if removed < u64::from(batch.max(1)) {
                 return Ok(swept);
             }
         }
     }
+}
+
+/// The keys of a store.
+///
+/// # Errors
+/// [`Error::Unsupported`] where it has none.
+fn keys(store: &dyn MessageStore) -> Result<&dyn Deduplication> {
+    let what =
+        "de-duplication (in Message DB's own schema, upgrade it with `message-store migrate --adopt`)".to_owned();
+    store.deduplication().ok_or_else(|| Error::Unsupported { store: store.describe(), what })
 }
 
 fn answer<R: DeserializeOwned>(claim: &Claim, seen: &ClaimRecord) -> Result<Answer<R>> {

@@ -12,7 +12,7 @@
 use crate::intents::Intent;
 use crate::{
     Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Outcome,
-    Position, Result, Stamped, StreamName, StreamRead, derived_id,
+    Position, Result, StreamName, StreamRead, derived_id,
 };
 
 /// The type of a message that reserves an intent in one step with what is written for it. It has the data of the command; the command's
@@ -64,21 +64,18 @@ impl<'a> Reservation<'a> {
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
     pub fn append(&self, store: &dyn MessageStore) -> Result<Append> {
-        let mut metadata = self.metadata(store);
+        self.append_with(Metadata::written_for(self.message, store.store_id()).0)
+    }
+
+    /// As [`Reservation::append`], with the metadata of what is written for the message.
+    pub(crate) fn append_with(&self, mut metadata: Metadata) -> Result<Append> {
         metadata.reserves = Some(self.message.message_type.clone());
         self.first_message(RESERVED, &metadata)
     }
 
     /// What reserves the intent alone (the first of two hops): a copy of the message.
     fn append_copy(&self, store: &dyn MessageStore) -> Result<Append> {
-        self.first_message(&self.message.message_type, &self.metadata(store))
-    }
-
-    fn metadata(&self, store: &dyn MessageStore) -> Metadata {
-        let mut metadata = Metadata::follow(self.message);
-        let (sequence, here) = (self.message.sequence(store.store_id()), store.store_id());
-        metadata.sequence = Some(Stamped::new(&sequence, here, &self.message.category()));
-        metadata
+        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).0)
     }
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {

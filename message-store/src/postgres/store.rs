@@ -15,7 +15,7 @@ use super::look_up::LookUp;
 use super::pool::Pool;
 use super::session::Session;
 use super::{hold, message_db, once, read};
-use crate::store::{Claim, ClaimRecord, Hold, Holds, WakeUps, until_free};
+use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -138,37 +138,6 @@ impl MessageStore for PostgresStore {
         self.look_up.message(id).await
     }
 
-    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
-        self.assert_ours("de-duplication")?;
-        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
-        let lock = until_free(waits, || hold::try_hold(&self.hold_session, claim)).await?;
-        Ok(lock.map(|lock| Hold::new((lock, held))))
-    }
-
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
-        self.assert_ours("de-duplication")?;
-        if !appends.is_empty() {
-            crate::store::validate(&appends, &self.limits)?;
-        }
-        let seen =
-            self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
-        if seen.is_none() {
-            let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
-            self.wake(&streams);
-        }
-        Ok(seen)
-    }
-
-    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.assert_ours("de-duplication")?;
-        self.pool.with(async |connection| once::seen(connection, claim).await).await
-    }
-
-    async fn sweep(&self, batch: u32) -> Result<u64> {
-        self.assert_ours("de-duplication")?;
-        self.pool.with(async |connection| once::sweep(connection, batch).await).await
-    }
-
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
         self.listener.listen();
         Ok(self.wake_ups.listen(category))
@@ -186,6 +155,41 @@ impl MessageStore for PostgresStore {
         self.pool.with(rotate).await?;
         self.histories.rotated(id);
         Ok(id)
+    }
+
+    fn deduplication(&self) -> Option<&dyn Deduplication> {
+        // Message DB's own schema has no room for keys.
+        if self.is_message_db { None } else { Some(self) }
+    }
+}
+
+#[async_trait]
+impl Deduplication for PostgresStore {
+    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
+        let Some(held) = self.holds.hold(claim, when_held).await else { return Ok(None) };
+        let lock = until_free(when_held, || hold::try_hold(&self.hold_session, claim)).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
+        if !appends.is_empty() {
+            crate::store::validate(&appends, &self.limits)?;
+        }
+        let seen =
+            self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
+        if seen.is_none() {
+            let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
+            self.wake(&streams);
+        }
+        Ok(seen)
+    }
+
+    async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
+        self.pool.with(async |connection| once::seen(connection, claim).await).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        self.pool.with(async |connection| once::sweep(connection, batch).await).await
     }
 }
 

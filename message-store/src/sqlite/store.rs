@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use crate::store::{Claim, ClaimRecord, Hold, Holds, WakeUps, until_free};
+use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -171,35 +171,6 @@ impl MessageStore for SqliteStore {
         self.readers.read(move |connection| read::message(connection, id)).await
     }
 
-    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
-        let Some(held) = self.holds.hold(claim, waits).await else { return Ok(None) };
-        let Some(files) = &self.hold_files else { return Ok(Some(Hold::new(held))) };
-        let attempt = || {
-            let (files, claim) = (files.clone(), claim.clone());
-            blocking(move || files.try_hold(&claim))
-        };
-        let lock = until_free(waits, attempt).await?;
-        Ok(lock.map(|lock| Hold::new((lock, held))))
-    }
-
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
-        if !appends.is_empty() {
-            crate::store::validate(&appends, &self.limits)?;
-        }
-        self.writer.append_once(claim.clone(), appends, result).await
-    }
-
-    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.writer.seen(claim.clone()).await
-    }
-
-    async fn sweep(&self, batch: u32) -> Result<u64> {
-        if let Some(files) = self.hold_files.clone() {
-            blocking(move || files.sweep()).await?;
-        }
-        self.writer.sweep(batch).await
-    }
-
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
         Ok(self.wake_ups.listen(category))
     }
@@ -218,6 +189,42 @@ impl MessageStore for SqliteStore {
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
         self.rotations.fetch_add(1, Ordering::SeqCst);
         Ok(id)
+    }
+
+    fn deduplication(&self) -> Option<&dyn Deduplication> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Deduplication for SqliteStore {
+    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
+        let Some(held) = self.holds.hold(claim, when_held).await else { return Ok(None) };
+        let Some(files) = &self.hold_files else { return Ok(Some(Hold::new(held))) };
+        let attempt = || {
+            let (files, claim) = (files.clone(), claim.clone());
+            blocking(move || files.try_hold(&claim))
+        };
+        let lock = until_free(when_held, attempt).await?;
+        Ok(lock.map(|lock| Hold::new((lock, held))))
+    }
+
+    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
+        if !appends.is_empty() {
+            crate::store::validate(&appends, &self.limits)?;
+        }
+        self.writer.append_once(claim.clone(), appends, result).await
+    }
+
+    async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
+        self.writer.seen(claim.clone()).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        if let Some(files) = self.hold_files.clone() {
+            blocking(move || files.sweep()).await?;
+        }
+        self.writer.sweep(batch).await
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::store::Claim;
+use crate::store::{Claim, WhenHeld};
 
 /// Pauses between two looks at a key that another process holds: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -24,7 +24,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 pub struct Hold(#[expect(dead_code, reason = "what it does, it does when it is dropped")] Box<dyn Any + Send>);
 
 impl Hold {
-    pub(crate) fn new(held: impl Any + Send) -> Self {
+    /// Held for as long as this value lives.
+    pub fn new(held: impl Any + Send) -> Self {
         Self(Box::new(held))
     }
 }
@@ -48,13 +49,15 @@ pub(crate) struct Held {
 }
 
 impl Holds {
-    /// Waits for the key, or `None` if another caller holds it and waiting is not wanted.
-    pub(crate) async fn hold(&self, claim: &Claim, waits: bool) -> Option<Held> {
+    pub(crate) async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Option<Held> {
         let name = name_for_locks(claim);
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
         // From here on, what was entered is removed again, also when the wait is broken off.
         let mut held = Held { holds: self.clone(), name, guard: None };
-        held.guard = if waits { Some(lock.lock_owned().await) } else { lock.try_lock_owned().ok() };
+        held.guard = match when_held {
+            WhenHeld::Wait => Some(lock.lock_owned().await),
+            WhenHeld::Leave => lock.try_lock_owned().ok(),
+        };
         held.guard.is_some().then_some(held)
     }
 }
@@ -80,14 +83,14 @@ pub(crate) fn name_for_locks(claim: &Claim) -> Uuid {
 }
 
 /// Asks until the key is free; once, without waiting.
-pub(crate) async fn until_free<T, F>(waits: bool, mut attempt: impl FnMut() -> F) -> Result<Option<T>>
+pub(crate) async fn until_free<T, F>(when_held: WhenHeld, mut attempt: impl FnMut() -> F) -> Result<Option<T>>
 where
     F: Future<Output = Result<Option<T>>>,
 {
     let (mut pause, longest) = PAUSES;
     loop {
         let held = attempt().await?;
-        if held.is_some() || !waits {
+        if held.is_some() || when_held == WhenHeld::Leave {
             return Ok(held);
         }
         tokio::time::sleep(pause).await;

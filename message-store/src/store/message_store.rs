@@ -5,10 +5,10 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Claim, ClaimRecord, Hold};
+use crate::store::Deduplication;
 use crate::{
-    Append, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, Read, Result,
-    StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, Position, Read,
+    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store of messages.
@@ -22,10 +22,14 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     fn store_id(&self) -> StoreId;
 
     /// What this store refuses to write, and how much it reads at once.
-    fn limits(&self) -> &Limits;
+    fn limits(&self) -> &Limits {
+        &Limits::DEFAULT
+    }
 
-    /// The store's kind and place, without secrets: for start-up sheets and errors.
-    fn describe(&self) -> String;
+    /// The store's kind and place, without secrets: for start-up reports and errors.
+    fn describe(&self) -> String {
+        format!("the store {}", self.store_id())
+    }
 
     /// Appends messages to one stream or to several, all of them or none.
     ///
@@ -72,36 +76,53 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     async fn read_all(&self, read: Read) -> Result<Batch>;
 
     /// The last message of a stream, or its last message of one type.
-    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>>;
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        let mut read = StreamRead::backwards();
+        if message_type.is_none() {
+            read = read.limit(1);
+        }
+        loop {
+            let messages = self.read_stream(stream, read.clone()).await?;
+            let Some(lowest) = messages.last().map(|message| message.position) else { return Ok(None) };
+            let is_wanted = |message: &Message| message_type.is_none_or(|wanted| message.message_type == wanted);
+            if let Some(found) = messages.into_iter().find(is_wanted) {
+                return Ok(Some(found));
+            }
+            if lowest == Position::FIRST {
+                return Ok(None);
+            }
+            read = StreamRead::backwards_from(Position::new(lowest.get() - 1));
+        }
+    }
 
     /// The version of a stream.
-    async fn version(&self, stream: &StreamName) -> Result<Version>;
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        let last = self.last_message(stream, None).await?;
+        Ok(last.map_or(Version::NO_STREAM, |last| Version::at(last.position)))
+    }
 
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
 
-    /// Holds a key while its caller works on it, so that no other begins, here or in another process: waits for it, or, without
-    /// waiting, answers `None` when another caller has it. It ends with the [`Hold`], or with the process.
-    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>>;
-
-    /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or returns the record of the key, and
-    /// does nothing. See [`Once`](crate::intents::Once).
-    ///
-    /// # Errors
-    /// As [`MessageStore::append`]; the key is free then.
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>>;
-
-    /// The record of a key, unless it has expired or was never taken. With a sliding window, the window begins anew.
-    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>>;
-
-    /// Removes up to `batch` expired keys; returns how many.
-    async fn sweep(&self, batch: u32) -> Result<u64>;
-
     /// What wakes a reader when messages come to a category, or to any with `None`. Ask for it *before* reading: then what is
     /// written after the read wakes it.
-    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp>;
+    /// A store without wake-ups answers one that never comes: its readers poll.
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        let _ = category;
+        Ok(WakeUp::never())
+    }
 
     /// Gives the store a new identity, so that positions given out from now on are told apart from earlier ones.
     /// For a store restored to an earlier point, or a clone that goes live; with no component running.
-    async fn rotate_store_id(&self) -> Result<StoreId>;
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::Error::Unsupported) where a store's identity cannot change.
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        Err(Error::Unsupported { store: self.describe(), what: "another identity".to_owned() })
+    }
+
+    /// Keys with a window, if this store has them.
+    fn deduplication(&self) -> Option<&dyn Deduplication> {
+        None
+    }
 }

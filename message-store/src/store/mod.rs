@@ -2,6 +2,7 @@
 
 mod append;
 mod claim;
+mod deduplication;
 mod extension;
 mod history;
 mod hold;
@@ -13,7 +14,8 @@ mod window;
 pub use append::{Append, Appended, Place};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use append::{Stored, validate, written_before};
-pub use claim::{Claim, ClaimRecord};
+pub use claim::{Claim, ClaimRecord, WhenHeld};
+pub use deduplication::Deduplication;
 pub use extension::MessageStoreExt;
 pub use history::History;
 pub use hold::Hold;
@@ -21,7 +23,5 @@ pub use hold::Hold;
 pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use message_store::MessageStore;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
-pub use wake_up::WakeUp;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use wake_up::WakeUps;
+pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

@@ -20,9 +20,8 @@ use crate::{Category, StreamName};
 pub struct WakeUp(watch::Receiver<()>);
 
 impl WakeUp {
-    /// Of a store that is closed: it never wakes.
-    #[cfg(feature = "testing")]
-    pub(crate) fn never() -> Self {
+    /// One that never comes: its reader polls.
+    pub fn never() -> Self {
         WakeUps::default().listen(None)
     }
 
@@ -57,22 +56,37 @@ impl WakeUp {
     }
 }
 
-/// The wake-ups of one open store.
+/// The wake-ups of one open store: what a backend hands out, and sends after each commit.
+///
+/// ```
+/// use message_store::Category;
+/// use message_store::store::WakeUps;
+///
+/// let (wake_ups, account) = (WakeUps::default(), Category::new("account")?);
+/// let mut wake_up = wake_ups.listen(Some(&account));
+/// // … an append is committed:
+/// wake_ups.wake("account");
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// wake_up.wait(std::time::Duration::from_secs(3600)).await; // returns at once
+/// # });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct WakeUps {
+pub struct WakeUps {
     by_category: Mutex<HashMap<Category, watch::Sender<()>>>,
     any: watch::Sender<()>,
 }
 
 impl WakeUps {
-    pub(crate) fn listen(&self, category: Option<&Category>) -> WakeUp {
+    /// What wakes a reader of a category, or, with `None`, a reader of all messages.
+    pub fn listen(&self, category: Option<&Category>) -> WakeUp {
         let Some(category) = category else { return WakeUp(self.any.subscribe()) };
         let mut wake_ups = self.by_category.lock().unwrap_or_else(PoisonError::into_inner);
         WakeUp(wake_ups.entry(category.clone()).or_default().subscribe())
     }
 
     /// Wakes the readers of one category.
-    pub(crate) fn wake(&self, category: &str) {
+    pub fn wake(&self, category: &str) {
         self.any.send_replace(());
         let wake_ups = self.by_category.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = wake_ups.get(category) {
@@ -81,14 +95,14 @@ impl WakeUps {
     }
 
     /// Wakes the readers of these streams' categories.
-    pub(crate) fn wake_for<'a>(&self, streams: impl IntoIterator<Item = &'a StreamName>) {
+    pub fn wake_for<'a>(&self, streams: impl IntoIterator<Item = &'a StreamName>) {
         for stream in streams {
             self.wake(stream.category_str());
         }
     }
 
     /// Wakes all readers: wake-ups may have been lost.
-    pub(crate) fn wake_all(&self) {
+    pub fn wake_all(&self) {
         self.any.send_replace(());
         for sender in self.by_category.lock().unwrap_or_else(PoisonError::into_inner).values() {
             sender.send_replace(());

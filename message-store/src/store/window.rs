@@ -32,6 +32,16 @@ impl Window {
         Ok(Self { lifetime, is_sliding: false })
     }
 
+    /// How long a key is remembered.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Whether every repeat begins it anew.
+    pub fn is_sliding(&self) -> bool {
+        self.is_sliding
+    }
+
     /// So long from the last sight of a key: every repeat begins it anew.
     #[must_use]
     pub fn sliding(mut self) -> Self {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::store::{Claim, ClaimRecord, Hold};
+use crate::store::{Claim, ClaimRecord, Deduplication, Hold, WhenHeld};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -137,6 +137,11 @@ impl FaultyStore {
     /// So much time passes for this store's clock.
     pub fn pass(&self, time: Duration) {
         lock(&self.clock).ahead += time;
+    }
+
+    fn keys(&self) -> Result<&dyn Deduplication> {
+        let what = "de-duplication".to_owned();
+        self.inner.deduplication().ok_or_else(|| Error::Unsupported { store: self.describe(), what })
     }
 
     fn assert_here(&self) -> Result<()> {
@@ -270,8 +275,26 @@ impl MessageStore for FaultyStore {
         Ok(self.inner.message(id).await?.map(|message| self.dated(message)))
     }
 
-    async fn hold(&self, claim: &Claim, waits: bool) -> Result<Option<Hold>> {
-        let hold = self.inner.hold(claim, waits).await?;
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        if self.lose_wake_ups.load(Ordering::SeqCst) {
+            return Ok(WakeUp::never());
+        }
+        self.inner.wake_up(category).await
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        self.inner.rotate_store_id().await
+    }
+
+    fn deduplication(&self) -> Option<&dyn Deduplication> {
+        self.inner.deduplication().map(|_| self as &dyn Deduplication)
+    }
+}
+
+#[async_trait]
+impl Deduplication for FaultyStore {
+    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
+        let hold = self.keys()?.hold(claim, when_held).await?;
         if self.lose_holds.load(Ordering::SeqCst) {
             drop(hold);
             return Ok(Some(Hold::new(())));
@@ -283,29 +306,18 @@ impl MessageStore for FaultyStore {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        let seen = self.inner.append_once(claim, appends, result).await?;
+        let seen = self.keys()?.append_once(claim, appends, result).await?;
         if take(&self.lose) {
             return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }
         Ok(seen)
     }
 
-    async fn seen(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.inner.seen(claim).await
+    async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
+        self.keys()?.record(claim).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
-        self.inner.sweep(batch).await
-    }
-
-    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
-        if self.lose_wake_ups.load(Ordering::SeqCst) {
-            return Ok(WakeUp::never());
-        }
-        self.inner.wake_up(category).await
-    }
-
-    async fn rotate_store_id(&self) -> Result<StoreId> {
-        self.inner.rotate_store_id().await
+        self.keys()?.sweep(batch).await
     }
 }
