@@ -21,10 +21,8 @@ impl Imports {
     /// Reads the crate whose root is `{folder}/lib.rs`.
     #[must_use]
     pub fn of_crate(folder: &Path) -> Self {
-        let mut files = Vec::new();
-        collect(folder, &mut files);
         let mut imports = Self::default();
-        for file in files {
+        for file in rust_files(folder) {
             let module = module_of(folder, &file);
             let text = without_unit_tests(&without_comments(&fs::read_to_string(&file).unwrap()));
             let handed_on = uses(&text)
@@ -82,15 +80,19 @@ impl Imports {
     }
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+/// The Rust files in a folder and below it.
+#[must_use]
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, files);
+            files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
+    files
 }
 
 fn module_of(folder: &Path, file: &Path) -> Module {
@@ -144,7 +146,8 @@ fn end_of_string(text: &str) -> usize {
 
 fn without_unit_tests(text: &str) -> String {
     let mut out = text.to_owned();
-    while let Some(begin) = out.find("#[cfg(test)]\nmod ") {
+    // Some need features as well.
+    while let Some(begin) = out.find("#[cfg(test)]\nmod ").or_else(|| out.find("#[cfg(all(test, ")) {
         let Some(open) = out.get(begin..).and_then(|rest| rest.find('{')) else { break };
         let (mut depth, mut end) = (0, out.len());
         for (at, character) in out[begin + open..].char_indices() {

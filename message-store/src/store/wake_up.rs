@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{Category, StreamName};
 
 /// Wakes a reader when there may be new messages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct WakeUp(watch::Receiver<()>);
 

@@ -132,13 +132,23 @@ impl SetAside {
         self.learn(&mut known, handled_through).await
     }
 
-    /// Whether something has become of letters since this was last asked.
-    fn has_news(&self) -> bool {
-        let has_woken = self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
-        if has_woken {
-            self.wake_up.write().unwrap_or_else(PoisonError::into_inner).acknowledge();
+    /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the wake-up is acknowledged once
+    /// everything that it told of is known.
+    async fn learn_news(&self) -> Result<()> {
+        let has_news = || self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
+        if !has_news() || self.has(PlantedBug::LettersReadAtTheStart) {
+            return Ok(());
         }
-        has_woken
+        let mut known = self.known.lock().await;
+        // Another task may have learned it while this one waited.
+        if has_news() {
+            let mut heard = self.wake_up.read().unwrap_or_else(PoisonError::into_inner).clone();
+            heard.acknowledge();
+            let handled_through = known.handled_through;
+            self.learn(&mut known, handled_through).await?;
+            *self.wake_up.write().unwrap_or_else(PoisonError::into_inner) = heard;
+        }
+        Ok(())
     }
 
     async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
@@ -155,9 +165,7 @@ impl SetAside {
     /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it up, or because it
     /// has to wait behind another. `None` for all others.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
-        if self.has_news() {
-            self.refresh_now().await?;
-        }
+        self.learn_news().await?;
         if self.is_clear.load(Ordering::SeqCst) {
             return Ok(None);
         }
@@ -332,5 +340,41 @@ impl Known {
 
     pub(super) fn release(&mut self, entity: &str) {
         self.held.remove(entity);
+    }
+}
+
+#[cfg(all(test, feature = "testing", feature = "sqlite"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::FaultyStore;
+    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, connect};
+
+    #[tokio::test]
+    async fn what_could_not_be_learned_of_a_letter_is_learned_before_its_message_is_delivered() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let (command, position) = (NewMessage::new("Deposit", Json::NULL), StreamName::new("c+position").unwrap());
+        let id = command.id;
+        store.append_to(&StreamName::new("c-1").unwrap(), ExpectedVersion::Any, vec![command]).await.unwrap();
+        let message = store.message(id).await.unwrap().unwrap();
+        let of = async |store: &Arc<dyn MessageStore>| {
+            let letters = DeadLetters::of(store, "c", None).unwrap();
+            let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
+            SetAside::new(letters, failures, None, Pace::default(), Process::default(), place).await.unwrap()
+        };
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let (ours, theirs) = (of(&shared).await, of(&store).await);
+        assert_eq!(ours.keep_back(&message).await.unwrap(), None);
+
+        let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
+        let letter = theirs.letters.show(id).await.unwrap().unwrap();
+        assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
+        faulty.set_away(true);
+        assert!(ours.keep_back(&message).await.unwrap_err().is_transient());
+        faulty.set_away(false);
+        let kept_back = ours.keep_back(&message).await.unwrap();
+        assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
     }
 }
