@@ -119,6 +119,8 @@ impl fmt::Display for DeadLetter {
 /// What stands in the stream of a letter.
 pub(super) struct Found {
     pub(super) letter: Option<DeadLetter>,
+    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds them.
+    pub(super) holds: bool,
     /// How often a delivery was begun since it was last asked for.
     pub(super) begun: u32,
     /// How many of them were alone in the process, from their beginning to their end or that of the process.
@@ -228,7 +230,7 @@ impl DeadLetters {
     /// What stands in the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
         let (mut letter, mut version) = (None::<DeadLetter>, Version::NO_STREAM);
-        let (mut begun, mut alone) = (0, 0);
+        let (mut holds, mut begun, mut alone) = (false, 0, 0);
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
             match (step.decode_variant::<Step>()?, &mut letter) {
@@ -241,7 +243,8 @@ impl DeadLetters {
                     }
                 }
                 (Some(Step::NotAlone {}), _) => alone = alone.saturating_sub(1),
-                (Some(Step::Parked { message, message_type, attempts, error, holds: _ }), _) => {
+                (Some(Step::Parked { message, message_type, attempts, error, holds: held }), _) => {
+                    holds |= held;
                     let message = self.place_of(&step, &message).await?.unwrap_or_else(|| message.into());
                     letter = Some(DeadLetter {
                         message,
@@ -268,7 +271,7 @@ impl DeadLetters {
                 letter.version = version;
             }
         }
-        Ok(Found { letter, begun, alone, version })
+        Ok(Found { letter, holds, begun, alone, version })
     }
 
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when

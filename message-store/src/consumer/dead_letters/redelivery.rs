@@ -146,7 +146,7 @@ impl<H: Handler> Handler for Redelivery<H> {
             // Messages that were read before it was said may be delivered after it.
             self.set_aside.refresh_now().await?;
         }
-        let mut outcome = None;
+        let (holds, mut outcome) = (found.holds, None);
         while let Found { letter: Some(letter), begun, alone, .. } = found
             && letter.state == LetterState::Retrying
         {
@@ -160,7 +160,9 @@ impl<H: Handler> Handler for Redelivery<H> {
             }
             break;
         }
-        self.follow(step.stream.cardinal_id().unwrap_or_default()).await?;
+        if holds {
+            self.follow(step.stream.cardinal_id().unwrap_or_default()).await?;
+        }
         Ok(outcome.unwrap_or(Outcome::Ignored))
     }
 }
