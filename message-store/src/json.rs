@@ -45,15 +45,14 @@ impl Json {
     /// # Errors
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
+        let text = text_of(value)?;
         assert_finite(value, &text)?;
         Self::known_to_be_json(text)
     }
 
     /// As [`Json::encode`], of a value whose every part a store has held before.
     pub(crate) fn encode_stored<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let text = serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        Ok(Self::trusted(text.into()))
+        Ok(Self::trusted(text_of(value)?.into()))
     }
 
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
@@ -111,6 +110,10 @@ impl Json {
         self.text() == other.text()
             || matches!((canonical(self.text()), canonical(other.text())), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
+}
+
+fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))
 }
 
 fn last_of_equal_keys(text: &str) -> Result<Json> {

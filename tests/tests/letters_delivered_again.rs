@@ -9,7 +9,7 @@ use message_store::consumer::{Consumer, DeadLetters, OnFailure, PlantedBug as Co
 use message_store::operations::Transfer;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Category, ExpectedVersion, GroupMember, Json, MessageStore, MessageStoreExt as _, NewMessage, OutcomeKind,
+    Category, ExpectedVersion, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, OutcomeKind,
     StreamName, connect,
 };
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
@@ -71,23 +71,32 @@ async fn delivered_again(
     (outcomes, balance(store, "1").await)
 }
 
+/// All members of a group of this size handle everything up to a message, which fails and is set aside; then they stop.
+async fn set_aside(store: &Store, message: &Message, policy: OnFailure, size: u16) {
+    let handler = Marked::new(store, None);
+    handler.fail(message);
+    for mut member in handler.start_group(store, policy, size, None).await {
+        member.wait_for(message.global_position).await.unwrap();
+        let _ = member.stop().await.unwrap();
+    }
+}
+
+async fn discard(store: &Store, message: &Message) {
+    let letter = group_letters(store).show(message.id).await.unwrap().unwrap();
+    assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
+}
+
 /// Another member of a group of another size sets a message aside, and an operator gives it up, while this one is busy with the message
 /// before. How often this one carries it out.
 async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
-    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let busy = Marked::new(store, None);
     let members = busy.start_group(store, policy, 2, bug).await;
     let permits = busy.wait_in("1");
     send_deposits(store, "account:command", "1", 1).await;
     busy.begun.notified().await;
     let second = send_deposits(store, "account:command", "1", 1).await.remove(0);
-    other.fail(&second);
-    for mut member in other.start_group(store, OnFailure::Park, 1, None).await {
-        member.wait_for(second.global_position).await.unwrap();
-        let _ = member.stop().await.unwrap();
-    }
-    let letters = group_letters(store);
-    let letter = letters.show(second.id).await.unwrap().unwrap();
-    assert!(letters.discard(&letter, "a bad message").await.unwrap());
+    set_aside(store, &second, OnFailure::Park, 1).await;
+    discard(store, &second).await;
     permits.add_permits(9);
     for mut member in members {
         member.wait_for(second.global_position).await.unwrap();
@@ -98,21 +107,15 @@ async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bu
 
 /// As above, but the message was read, with the one before, when it was given up.
 async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
-    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let busy = Marked::new(store, None);
     let permits = busy.wait_in("1");
     let [_, second] = &send_deposits(store, "account:command", "1", 2).await[..] else { unreachable!() };
     let member = GroupMember::new(0, 1).unwrap();
     let settings = |consumer: Consumer<Marked>| planted(consumer.identifier("g").group(member), bug);
     let mut reader = busy.start_with(store, policy, settings).await;
     busy.begun.notified().await;
-    other.fail(second);
-    for mut member in other.start_group(store, OnFailure::Park, 2, None).await {
-        member.wait_for(second.global_position).await.unwrap();
-        let _ = member.stop().await.unwrap();
-    }
-    let letters = group_letters(store);
-    let letter = letters.show(second.id).await.unwrap().unwrap();
-    assert!(letters.discard(&letter, "a bad message").await.unwrap());
+    set_aside(store, second, OnFailure::Park, 2).await;
+    discard(store, second).await;
     // PostgreSQL tells of it a moment later.
     until_woken(store).await;
     permits.add_permits(9);
@@ -133,20 +136,15 @@ async fn until_woken(store: &Store) {
 /// A message fails once; then, before its second attempt, another process sets it aside, and an operator gives it up. How often it is
 /// begun.
 async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) -> usize {
-    let (busy, other) = (Marked::new(store, None), Marked::new(store, None));
+    let busy = Marked::new(store, None);
     let permits = busy.wait_in("1");
     let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let member = GroupMember::new(0, 1).unwrap();
     let settings = |consumer: Consumer<Marked>| planted(consumer.identifier("g").group(member), bug);
     let mut reader = busy.start_with(store, OnFailure::Park, settings).await;
     busy.begun.notified().await;
-    other.fail(&message);
-    for mut member in other.start_group(store, OnFailure::Park, 2, None).await {
-        member.wait_for(message.global_position).await.unwrap();
-        let _ = member.stop().await.unwrap();
-    }
-    let letter = group_letters(store).show(message.id).await.unwrap().unwrap();
-    assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
+    set_aside(store, &message, OnFailure::Park, 2).await;
+    discard(store, &message).await;
     busy.fail(&message);
     // What is left of them says how often they were taken.
     permits.add_permits(9);
@@ -185,13 +183,8 @@ async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
     let store = connect(&ageing.url()).await.unwrap();
     send_deposits(&store, "account:command", "2", 5).await;
     let bad = send_deposits(&store, "account:command", "1", 1).await.remove(0);
-    let handler = Marked::new(&store, None);
-    handler.fail(&bad);
-    let mut consumer = handler.start_group(&store, OnFailure::Park, 1, None).await.remove(0);
-    consumer.wait_for(bad.global_position).await.unwrap();
-    let _ = consumer.stop().await.unwrap();
-    let letter = group_letters(&store).show(bad.id).await.unwrap().unwrap();
-    assert!(group_letters(&store).discard(&letter, "a bad message").await.unwrap());
+    set_aside(&store, &bad, OnFailure::Park, 1).await;
+    discard(&store, &bad).await;
 
     let other = connect("sqlite::memory:").await.unwrap();
     let categories =
@@ -237,11 +230,7 @@ async fn carried_out_when_the_policy_changes(store: &Store) -> u64 {
 async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let first = send_deposits(&old, "account:command", "1", 1).await.remove(0);
-    let handler = Marked::new(&old, None);
-    handler.fail(&first);
-    let mut consumer = handler.start_group(&old, OnFailure::Hold, 1, None).await.remove(0);
-    consumer.wait_for(first.global_position).await.unwrap();
-    let _ = consumer.stop().await.unwrap();
+    set_aside(&old, &first, OnFailure::Hold, 1).await;
     send_deposits(&old, "account:command", "1", 2).await;
 
     let mut consumer = Marked::new(new, None).start_group(new, OnFailure::Hold, 1, None).await.remove(0);
@@ -276,13 +265,8 @@ async fn until_letters_are_read(store: &Store, member: &str) {
 async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let bad = send_deposits(&old, "account:command", "1", 1).await.remove(0);
-    let handler = Marked::new(&old, None);
-    handler.fail(&bad);
-    let mut consumer = handler.start_group(&old, OnFailure::Park, 1, None).await.remove(0);
-    consumer.wait_for(bad.global_position).await.unwrap();
-    let _ = consumer.stop().await.unwrap();
-    let letter = group_letters(&old).show(bad.id).await.unwrap().unwrap();
-    assert!(group_letters(&old).discard(&letter, "a bad message").await.unwrap());
+    set_aside(&old, &bad, OnFailure::Park, 1).await;
+    discard(&old, &bad).await;
 
     let handler = Marked::new(new, None);
     let others = send_deposits(new, "account:command", "2", 20).await;

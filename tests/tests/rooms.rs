@@ -2,9 +2,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use message_store_tests::imports::Imports;
+use message_store_tests::imports::{Imports, rust_files};
 
 /// The folders of the library, from the ground up. The files beside them are the ground: values.
 const ROOMS: &[&str] = &[
@@ -23,8 +23,12 @@ const ROOMS: &[&str] = &[
 /// The rooms of backends. What lies above them knows the contract alone.
 const BACKENDS: &[&str] = &["postgres", "sqlite"];
 
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../message-store/src")
+}
+
 fn library() -> Imports {
-    Imports::of_crate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../message-store/src"))
+    Imports::of_crate(&source())
 }
 
 fn room(module: &[String]) -> String {
@@ -173,23 +177,15 @@ fn the_reader_of_imports_sees_what_the_compiler_sees() {
 
 #[test]
 fn sql_stands_in_files_of_its_own() {
-    fn collect(folder: &Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let is_sql = |line: &&str| {
-                    let is_comment = line.trim_start().starts_with("//");
-                    let begins = ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM ", "\"SET LOCAL "];
-                    !is_comment && begins.iter().any(|word| line.contains(word))
-                };
-                found.extend(text.lines().filter(is_sql).map(|line| format!("{}: {}", path.display(), line.trim())));
-            }
-        }
-    }
+    let is_sql = |line: &&str| {
+        let is_comment = line.trim_start().starts_with("//");
+        let begins = ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM ", "\"SET LOCAL "];
+        !is_comment && begins.iter().any(|word| line.contains(word))
+    };
     let mut found = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../message-store/src"), &mut found);
+    for path in rust_files(&source()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        found.extend(text.lines().filter(is_sql).map(|line| format!("{}: {}", path.display(), line.trim())));
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

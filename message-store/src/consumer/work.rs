@@ -337,13 +337,10 @@ impl<H: Handler> Work<H> {
 
     /// What was alone is done. Others begin when that is on record: until then, a crash would be blamed on it.
     async fn end_being_alone(&mut self) -> Result<()> {
-        if self.has(PlantedBug::OthersBeginFirst) {
-            self.alone = None;
-        }
-        if self.alone.is_some() {
+        if self.alone.is_some() && !self.has(PlantedBug::OthersBeginFirst) {
             self.positions.save(self.progress()).await?;
-            self.alone = None;
         }
+        self.alone = None;
         Ok(())
     }
 

@@ -117,11 +117,10 @@ impl<P: Projection> Entity<P> {
         stream: &StreamName,
         id: MessageId,
     ) -> Option<MessageRef> {
-        let marks = self.sequences.numbers_of(handler, &command.origin);
-        let mut found = marks.filter_map(|mark| {
+        let mut marks = self.sequences.numbers_of(handler, &command.origin);
+        marks.find_map(|mark| {
             let is_own = self.sequences.marks()[mark].handler.is_some();
             self.recent.find(mark, command.global_position, stream).filter(|first| !is_own || first.id == id)
-        });
-        found.next()
+        })
     }
 }

@@ -309,6 +309,6 @@ impl<D: Decider> Handler for CommandHandler<D> {
 
 impl<D: Projection> fmt::Debug for CommandHandler<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decide").field("entities", &self.entities).finish_non_exhaustive()
+        f.debug_struct("CommandHandler").field("entities", &self.entities).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,8 @@ mod once;
 mod reservation;
 
 pub use intent::Intent;
+#[cfg(feature = "testing")]
+pub(crate) use once::keys;
 pub use once::{Answer, DEFAULT_SWEEP, Once};
 pub(crate) use reservation::{Holder, cause_of};
 pub use reservation::{RESERVED, Reservation, reserve};

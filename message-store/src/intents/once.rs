@@ -194,7 +194,7 @@ impl Once {
 ///
 /// # Errors
 /// [`Error::Unsupported`] where it has none.
-fn keys(store: &dyn MessageStore) -> Result<&dyn Deduplication> {
+pub(crate) fn keys(store: &dyn MessageStore) -> Result<&dyn Deduplication> {
     let what =
         "de-duplication (in Message DB's own schema, upgrade it with `message-store migrate --adopt`)".to_owned();
     store.deduplication().ok_or_else(|| Error::Unsupported { store: store.describe(), what })

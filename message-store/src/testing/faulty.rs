@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::intents::keys;
 use crate::store::{Claim, ClaimRecord, Deduplication, Hold, WhenHeld};
 use crate::{
     Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
@@ -137,11 +138,6 @@ impl FaultyStore {
     /// So much time passes for this store's clock.
     pub fn pass(&self, time: Duration) {
         lock(&self.clock).ahead += time;
-    }
-
-    fn keys(&self) -> Result<&dyn Deduplication> {
-        let what = "de-duplication".to_owned();
-        self.inner.deduplication().ok_or_else(|| Error::Unsupported { store: self.describe(), what })
     }
 
     fn assert_here(&self) -> Result<()> {
@@ -294,7 +290,7 @@ impl MessageStore for FaultyStore {
 #[async_trait]
 impl Deduplication for FaultyStore {
     async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
-        let hold = self.keys()?.hold(claim, when_held).await?;
+        let hold = keys(&*self.inner)?.hold(claim, when_held).await?;
         if self.lose_holds.load(Ordering::SeqCst) {
             drop(hold);
             return Ok(Some(Hold::new(())));
@@ -306,7 +302,7 @@ impl Deduplication for FaultyStore {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        let seen = self.keys()?.append_once(claim, appends, result).await?;
+        let seen = keys(&*self.inner)?.append_once(claim, appends, result).await?;
         if take(&self.lose) {
             return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }
@@ -314,10 +310,10 @@ impl Deduplication for FaultyStore {
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.keys()?.record(claim).await
+        keys(&*self.inner)?.record(claim).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
-        self.keys()?.sweep(batch).await
+        keys(&*self.inner)?.sweep(batch).await
     }
 }
