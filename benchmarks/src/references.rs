@@ -1,7 +1,7 @@
 //! What ours is measured against, in plain SQL: Message DB's way of writing, and what the table itself can take.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::SinkExt as _;
@@ -40,6 +40,25 @@ pub async fn write_message_to(url: &str, workers: usize, categories: usize, time
         }
     })
     .await
+}
+
+/// Calls of `write_message` by the server itself, each in a transaction of its own: no client, no network, no flush.
+pub async fn write_message_in_server(url: &str, calls: usize) -> Result<Sample> {
+    clear(url).await?;
+    let client = connections(url, 1).await?.remove(0);
+    client.batch_execute("SET search_path = message_store, public; SET synchronous_commit = off").await?;
+    let (stream, data, metadata) = (stream(0, 1), data(0), metadata(0));
+    let loop_of = |calls: usize| {
+        format!(
+            "DO $$ BEGIN FOR i IN 1..{calls} LOOP \
+               PERFORM message_store.write_message(gen_random_uuid()::varchar, '{stream}', '{TYPE}', '{data}', '{metadata}'); COMMIT; \
+             END LOOP; END $$"
+        )
+    };
+    client.batch_execute(&loop_of(10)).await?;
+    let begun = Instant::now();
+    client.batch_execute(&loop_of(calls)).await?;
+    Ok(Sample { per_second: calls as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
 const COLUMNS: &str = "id, stream_name, position, type, data, metadata";

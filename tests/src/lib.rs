@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod accounts;
+pub mod bounds;
 pub mod cutting_proxy;
 pub mod expire;
 pub mod imports;

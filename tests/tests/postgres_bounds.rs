@@ -6,6 +6,7 @@ use message_store::{
     ExpectedVersion, GlobalPosition, Json, Message, MessageStore as _, MessageStoreExt as _, NewMessage, Read,
     StreamName,
 };
+use message_store_tests::bounds::instead_of_bounds;
 use message_store_tests::message_db::{connect, write_message};
 use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::Client;
@@ -65,17 +66,15 @@ async fn a_reader_of_all_messages_skips_nothing_beside_transactions_with_savepoi
 /// A note that the bound is published which ROLLBACK TO SAVEPOINT does not take back, as it takes back the lock: a sequence.
 #[tokio::test]
 async fn twin_a_note_that_outlives_the_savepoint_lets_the_reader_skip() {
-    let sabotage = "CREATE SEQUENCE message_store.noted;
-        CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void LANGUAGE plpgsql AS $$
-        -- message-store functions 1000
-        BEGIN
-          IF (SELECT last_value FROM message_store.noted) = pg_current_xact_id()::text::bigint THEN RETURN; END IF;
-          PERFORM setval('message_store.noted', pg_current_xact_id()::text::bigint);
-          PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
-        END $$";
+    let bounds = instead_of_bounds(
+        "IF (SELECT last_value FROM message_store.noted) = pg_current_xact_id()::text::bigint THEN RETURN; END IF;
+         PERFORM setval('message_store.noted', pg_current_xact_id()::text::bigint);
+         PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());",
+    );
+    let sabotage = format!("CREATE SEQUENCE message_store.noted; {bounds}");
     let mut skipped = Vec::new();
     for script in transactions() {
-        skipped.push(skipped_beside(sabotage, &script).await > 0);
+        skipped.push(skipped_beside(&sabotage, &script).await > 0);
     }
     assert!(!skipped[0] && !skipped[1], "without a rollback it does no harm");
     assert!(skipped[2], "{skipped:?}");
@@ -109,14 +108,12 @@ async fn a_bound_is_never_above_what_is_drawn_whatever_its_setting_says() {
 
 #[tokio::test]
 async fn twin_a_setting_that_is_believed_puts_the_bound_above_what_is_drawn() {
-    let sabotage = "CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void LANGUAGE plpgsql AS $$
-        -- message-store functions 1000
-        BEGIN
-          IF coalesce(current_setting('message_store.lower_bound', true), '') = '' THEN
-            PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
-          END IF;
-        END $$";
-    let (drawn, horizon) = drawn_and_horizon(sabotage, "SET message_store.lower_bound = '999999'").await;
+    let sabotage = instead_of_bounds(
+        "IF coalesce(current_setting('message_store.lower_bound', true), '') = '' THEN
+           PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
+         END IF;",
+    );
+    let (drawn, horizon) = drawn_and_horizon(&sabotage, "SET message_store.lower_bound = '999999'").await;
     assert!(horizon > drawn);
 }
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use message_store::postgres::{PostgresStore, check, migrate};
 use message_store::{Category, Error, GlobalPosition, MessageStore as _, Read};
+use message_store_tests::bounds::instead_of_bounds;
 use message_store_tests::message_db::{connect, write_message};
 use message_store_tests::postgres::{LocalServer, Purpose, servers_are_left_out};
 use message_store_tests::warnings::Warnings;
@@ -122,12 +123,10 @@ async fn twin_with_a_bound_at_each_write_the_server_runs_out_of_locks() {
     if servers_are_left_out() {
         return;
     }
-    let sabotage = "CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void LANGUAGE plpgsql AS $$
-        -- message-store functions 1000
-        BEGIN
-          PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());
-        END $$";
-    let error = write_in_one_transaction(sabotage).await.unwrap_err();
+    let sabotage = instead_of_bounds(
+        "PERFORM pg_advisory_xact_lock_shared((6175389::bigint << 40) | message_store.next_global_position());",
+    );
+    let error = write_in_one_transaction(&sabotage).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "53200", "{error}");
 }
 

@@ -6,34 +6,20 @@ use anyhow::{Result, ensure};
 
 use crate::bench::Bench;
 use crate::databases::{connect, fill};
-use crate::references::write_message;
+use crate::references::{write_message, write_message_in_server};
 use crate::report::{Goal, Line};
-use crate::rounds::{Sample, Side, histogram, interleave, milliseconds};
+use crate::rounds::{Effort, Sample, Side, histogram, interleave, milliseconds};
 
 pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
-    let effort = bench.effort;
+    // The two differ by less than one round does from the next: many short ones.
+    let effort = Effort { rounds: bench.effort.rounds * 7, time: bench.effort.time / 2, ..bench.effort };
     let (ours, theirs) = (bench.databases.ours("f10").await?, bench.databases.message_db("f10_message_db").await?);
     let mut lines = Vec::new();
-    for (connections, commits, settings) in [
-        (1, "each commit flushed", ""),
-        (8, "each commit flushed", ""),
-        // The time of the flush, which is the same for both, hides that of the functions.
-        (1, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
-        (8, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
-    ] {
-        let (ours, theirs) = (format!("{ours}{settings}"), format!("{theirs}{settings}"));
-        let sides = [
-            Side::new(format!("ours, {connections} connections, {commits}"), || {
-                write_message(&ours, connections, 1, effort.time)
-            }),
-            Side::new(format!("theirs, {connections} connections, {commits}"), || {
-                write_message(&theirs, connections, 1, effort.time)
-            }),
-        ];
+    let mut measured = async |what: &str, sides: [Side<'_>; 2]| {
         let samples = interleave(effort, &sides).await?;
         lines.push(Line {
             figure: "F10".into(),
-            what: format!("write_message, {connections} connections, 1 category, {commits}"),
+            what: format!("write_message, {what}"),
             ours: samples[0].per_second,
             reference: "Message DB's write_message".into(),
             theirs: Some(samples[1].per_second),
@@ -42,7 +28,28 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
             errors: samples.iter().map(|sample| sample.errors).sum(),
             note: format!("The reference is {}.", bench.databases.message_db_is()),
         });
+        anyhow::Ok(())
+    };
+    for (connections, commits, settings) in [
+        (1, "each commit flushed", ""),
+        (8, "each commit flushed", ""),
+        // The time of the flush, which is the same for both, hides that of the functions.
+        (1, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
+        (8, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
+    ] {
+        let (ours, theirs) = (format!("{ours}{settings}"), format!("{theirs}{settings}"));
+        let what = format!("{connections} connections, 1 category, {commits}");
+        let ours = Side::new(format!("ours, {what}"), || write_message(&ours, connections, 1, effort.time));
+        let theirs = Side::new(format!("theirs, {what}"), || write_message(&theirs, connections, 1, effort.time));
+        measured(&what, [ours, theirs]).await?;
     }
+    // What the functions cost, without what the client and the network do.
+    let calls = 5_000;
+    let sides = [
+        Side::new("ours, in the server", || write_message_in_server(&ours, calls)),
+        Side::new("theirs, in the server", || write_message_in_server(&theirs, calls)),
+    ];
+    measured("called by the server itself, commits not flushed", sides).await?;
     Ok(lines)
 }
 

@@ -8,7 +8,7 @@
 -- below both. A position it must not miss was drawn by a writer whose bound was published before: either the bound still
 -- stands, and the reader stops below it, or the writer has ended, and a later statement sees what it wrote.
 
--- The lock of the stream's category, until the transaction ends. (One expression, as `publish_lower_bound`: the planner puts it in the
+-- The lock of the stream's category, until the transaction ends. (One expression, as `publish_first_bound`: the planner puts it in the
 -- place of the call.)
 CREATE OR REPLACE FUNCTION message_store.lock_category(stream_name varchar) RETURNS void
 LANGUAGE sql VOLATILE AS $$
@@ -53,24 +53,31 @@ END $$;
 
 -- Publishes a lower bound of what this transaction will draw, and not another one at each write: all later ones draw higher positions.
 --
--- The bound is kept in a setting that ends with the transaction. ROLLBACK TO SAVEPOINT takes back the setting and the lock alike, if
--- they are younger than the savepoint. The setting decides nothing by itself, since any client can make it: the lock is taken
--- again at each call (which is free while it is held), and a bound above what is drawn next is lowered. (Zero: nothing has been drawn yet.)
--- A transaction's first write, which most do not follow with another, leaves no note.
+-- A transaction's first write, which most do not follow with another, leaves no note of its bound. Later ones keep it in a setting that
+-- ends with the transaction. ROLLBACK TO SAVEPOINT takes back the setting and the lock alike, if they are younger than the savepoint. The
+-- setting decides nothing by itself, since any client can make it: the lock is taken again at each call (which is free while it is
+-- held), and a bound above what is drawn next is lowered. (Zero: nothing has been drawn yet.)
+--
+-- Writers choose between the two, by whether their transaction has an id yet: an expression is prepared anew in each transaction, so the
+-- short one makes a write quicker.
 --
 -- The lock's upper 24 bits are a mark of ours (6175389), the others the bound's. The reader finds the rest from the position that is
 -- drawn next, which would have to be 2^40 positions later to mislead it.
-CREATE OR REPLACE FUNCTION message_store.publish_lower_bound() RETURNS void
+CREATE OR REPLACE FUNCTION message_store.publish_first_bound() RETURNS void
 LANGUAGE sql VOLATILE AS $$
 -- message-store functions {version}
-SELECT pg_catalog.pg_advisory_xact_lock_shared((6175389::bigint << 40) | (1099511627775 & CASE
-  WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL
-    THEN coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)
-  ELSE pg_catalog.set_config('message_store.lower_bound', greatest(0, least(
+SELECT pg_catalog.pg_advisory_xact_lock_shared((6175389::bigint << 40) | (1099511627775
+  & coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)));
+$$;
+
+CREATE OR REPLACE FUNCTION message_store.publish_later_bound() RETURNS void
+LANGUAGE sql VOLATILE AS $$
+-- message-store functions {version}
+SELECT pg_catalog.pg_advisory_xact_lock_shared((6175389::bigint << 40) | (1099511627775
+  & pg_catalog.set_config('message_store.lower_bound', greatest(0, least(
     nullif(pg_catalog.current_setting('message_store.lower_bound', true), '')::bigint,
     coalesce(pg_catalog.pg_sequence_last_value('message_store.messages_global_position_seq') + 1, 0)
-  ))::text, true)::bigint
-END));
+  ))::text, true)::bigint));
 $$;
 
 -- The first global position that is not safe to read yet. A lock is a bound of ours when it is shared, has one number, and that
@@ -210,7 +217,11 @@ BEGIN
   END IF;
 
   -- Global positions are drawn in the order of the messages.
-  IF message_store.publish_lower_bound() IS NULL THEN
+  IF pg_current_xact_id_if_assigned() IS NULL THEN
+    IF message_store.publish_first_bound() IS NULL THEN
+      NULL;
+    END IF;
+  ELSIF message_store.publish_later_bound() IS NULL THEN
     NULL;
   END IF;
   global_positions := ARRAY(

@@ -87,16 +87,18 @@ BEGIN
   IF message_store.lock_category(write_message.stream_name) IS NULL THEN
     NULL;
   END IF;
-  current_version := coalesce(
-    (SELECT m.position FROM message_store.messages m WHERE m.stream_name = write_message.stream_name
-      ORDER BY m.position DESC LIMIT 1),
-    -1
-  );
+  SELECT m.position INTO current_version FROM message_store.messages m WHERE m.stream_name = write_message.stream_name
+    ORDER BY m.position DESC LIMIT 1;
+  current_version := coalesce(current_version, -1);
   IF write_message.expected_version <> current_version THEN
     RAISE EXCEPTION 'Wrong expected version: % (Stream: %, Stream Version: %)',
       write_message.expected_version, write_message.stream_name, current_version;
   END IF;
-  IF message_store.publish_lower_bound() IS NULL THEN
+  IF pg_current_xact_id_if_assigned() IS NULL THEN
+    IF message_store.publish_first_bound() IS NULL THEN
+      NULL;
+    END IF;
+  ELSIF message_store.publish_later_bound() IS NULL THEN
     NULL;
   END IF;
 
