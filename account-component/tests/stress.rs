@@ -39,7 +39,7 @@ impl Sender<'_> {
     async fn send(&mut self, category: usize, command: &Command) {
         let stream = StreamName::new(format!("{}-{}", CATEGORIES[category], command.account_id())).unwrap();
         let append = Append::to(stream).message(NewMessage::from_variant(command).unwrap());
-        let appended = self.store.append(vec![append]).await.unwrap();
+        let appended = self.store.append(append.into()).await.unwrap();
         self.ends[category] = appended.written[0].global_position;
         self.sent.note(command);
     }

@@ -53,8 +53,8 @@ pub use position::{GlobalPosition, Position, Version};
 pub use sequence::{Origin, Sequence};
 pub use stamped::Stamped;
 pub use store::{
-    Append, Appended, Batch, DEFAULT_BATCH, Filter, GroupMember, History, MessageStore, MessageStoreExt, Place, Read,
-    StreamRead, WakeUp,
+    Append, AppendRequest, Appended, Batch, DEFAULT_BATCH, Filter, GroupMember, History, MessageStore, MessageStoreExt,
+    Place, Read, StreamRead, WakeUp,
 };
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};

@@ -38,7 +38,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         }
     }
     for append in appends {
-        store.append(vec![append]).await.unwrap();
+        store.append(append.into()).await.unwrap();
     }
     let mut deliveries =
         [messages_of(store, "account:command").await, messages_of(store, "teller:command").await].concat();

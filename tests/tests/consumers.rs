@@ -265,7 +265,7 @@ on_both_stores! {
         let whole = GroupMember::new(0, 1).unwrap();
         assert_eq!(start(whole).await.startup_report().unread_stream, None);
         let stream = StreamName::new("account:command").unwrap();
-        store.append(vec![Append::to(stream.clone()).message(NewMessage::new("Deposit", Json::NULL))]).await.unwrap();
+        store.append(Append::to(stream.clone()).message(NewMessage::new("Deposit", Json::NULL)).into()).await.unwrap();
         let member = start(whole).await;
         assert_eq!(member.startup_report().unread_stream, Some(stream));
         assert!(member.startup_report().to_string().contains("unread       the messages of account:command:"));
@@ -281,7 +281,7 @@ on_both_stores! {
         running.wait_for(message.global_position).await.unwrap();
         let _ = running.stop().await.unwrap();
         let note = NewMessage::new("Noted", Json::parse(r#"{"by":"an operator"}"#).unwrap());
-        store.append(vec![Append::to(StreamName::new("account:command+position").unwrap()).message(note)]).await.unwrap();
+        store.append(Append::to(StreamName::new("account:command+position").unwrap()).message(note).into()).await.unwrap();
         assert!(start().await.startup_report().handled_through >= message.global_position);
     }
 
@@ -301,7 +301,7 @@ on_both_stores! {
                     Append::to(slot).expecting(message_store::ExpectedVersion::NoStream).message(NewMessage::new("Taken", Json::NULL))
                 };
                 if number < 20 {
-                    context.store().append(vec![take()]).await?;
+                    context.store().append(take().into()).await?;
                 }
                 Ok(context.write("slot", take()).await?)
             }

@@ -128,7 +128,7 @@ on_both_stores! {
             store.append(vec![
                 Append::to(state).expecting(expected).message(NewMessage::new("Ran", Json::encode(&(seen + 1))?)),
                 Append::to(StreamName::new("invoice-1")?).message(invoice),
-            ]).await?;
+            ].into()).await?;
             Ok(seen + 1)
         }
         assert_eq!(run(&store, false).await.unwrap(), 1);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
 use message_store::{
-    Append, Error, History, Json, MessageStore, MessageStoreExt as _, NewMessage, Position, StreamName, StreamRead,
-    Version,
+    Append, AppendRequest, Error, History, Json, MessageStore, MessageStoreExt as _, NewMessage, Position, StreamName,
+    StreamRead, Version,
 };
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, servers_are_left_out};
@@ -23,9 +23,9 @@ fn account() -> StreamName {
     StreamName::new("account-1").unwrap()
 }
 
-fn deposits(count: usize, version: Version) -> Vec<Append> {
+fn deposits(count: usize, version: Version) -> AppendRequest {
     let messages = (0..count).map(|_| NewMessage::new("Deposited", Json::NULL));
-    vec![Append::to(account()).expecting(version).messages(messages)]
+    Append::to(account()).expecting(version).messages(messages).into()
 }
 
 fn address(url: &str) -> String {
@@ -55,7 +55,7 @@ impl Scene {
         store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
         let standby = primary.standby_of_now().await.unwrap();
         let before = store.history();
-        store.append_in(before, deposits(2, Version::at(Position::new(2)))).await.unwrap();
+        store.append(deposits(2, Version::at(Position::new(2))).in_history(before)).await.unwrap();
 
         primary.stop().unwrap();
         standby.promote().unwrap();
@@ -68,7 +68,7 @@ impl Scene {
 
     /// What becomes of an append that was decided before the failover.
     async fn append_of_before(&self) -> Result<(), Error> {
-        self.store.append_in(self.before, deposits(1, Version::at(Position::new(4)))).await.map(drop)
+        self.store.append(deposits(1, Version::at(Position::new(4))).in_history(self.before)).await.map(drop)
     }
 }
 
@@ -144,7 +144,7 @@ async fn connections_that_were_lost_and_made_again_change_no_history() {
     let (_database, store) = after("SELECT 1").await;
     read(&store).await;
     assert_eq!(store.history(), History::default());
-    store.append_in(History::default(), deposits(1, Version::at(Position::new(2)))).await.unwrap();
+    store.append(deposits(1, Version::at(Position::new(2))).in_history(History::default())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -157,7 +157,7 @@ async fn another_identity_of_the_store_is_another_history() {
     assert_eq!(store.store_id(), PostgresStore::open(database.url()).await.unwrap().store_id());
     // It is noticed once.
     let after = store.history();
-    store.append_in(after, deposits(1, Version::at(Position::new(2)))).await.unwrap();
+    store.append(deposits(1, Version::at(Position::new(2))).in_history(after)).await.unwrap();
     assert_eq!(store.history(), after);
 }
 
@@ -168,7 +168,7 @@ async fn positions_that_are_given_out_again_are_another_history() {
     let (_database, store) = after(sql).await;
     let refused = async {
         loop {
-            match store.append_in(History::default(), deposits(1, Version::NO_STREAM)).await {
+            match store.append(deposits(1, Version::NO_STREAM).in_history(History::default())).await {
                 Err(Error::HistoryChanged { .. }) => return,
                 Err(error) => assert!(error.is_transient(), "{error}"),
                 Ok(written) => panic!("{written:?}"),
@@ -187,7 +187,7 @@ async fn rotating_the_identity_begins_another_history() {
     let store = PostgresStore::open(database.url()).await.unwrap();
     store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
     store.rotate_store_id().await.unwrap();
-    let refused = store.append_in(History::default(), deposits(1, Version::at(Position::new(2)))).await;
+    let refused = store.append(deposits(1, Version::at(Position::new(2))).in_history(History::default())).await;
     assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
     store.append(deposits(1, Version::at(Position::new(2)))).await.unwrap();
     assert_eq!(store.history(), History(1));

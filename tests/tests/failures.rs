@@ -95,7 +95,7 @@ async fn appends_that_find_no_server_say_why_once() {
     let proxy = CuttingProxy::start(format!("127.0.0.1:{}", config.get_ports()[0]), "no mark").await;
     let store = PostgresStore::open(&proxy.url(database.url())).await.unwrap();
     proxy.refuse();
-    for error in join_all((0..40).map(|number| store.append(append(&format!("account-{number}"))))).await {
+    for error in join_all((0..40).map(|number| store.append(append(&format!("account-{number}")).into()))).await {
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Backend { transient: true, .. }), "{error:?}");
         assert_said_once(&error, "connecting to postgres://");
@@ -126,7 +126,7 @@ async fn a_server_that_may_only_be_read_is_a_passing_fault() {
     let store = PostgresStore::open(&format!("{}?options=-c%20default_transaction_read_only%3Don", database.url()))
         .await
         .unwrap();
-    let error = store.append(append("account-1")).await.unwrap_err();
+    let error = store.append(append("account-1").into()).await.unwrap_err();
     assert!(matches!(error, Error::Backend { transient: true, .. }), "{error:?}");
     assert_said_once(&error, "in a read-only transaction");
 }
@@ -136,7 +136,7 @@ async fn error_with(setting: &str, sql: &str) -> Error {
     let store = PostgresStore::open(&format!("{}?options=-c%20{setting}%3D100", database.url())).await.unwrap();
     let foreign = connect(&database).await;
     foreign.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
-    store.append(append("account-1")).await.unwrap_err()
+    store.append(append("account-1").into()).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -171,7 +171,7 @@ async fn attempts(bug: Option<PlantedBug>) -> i64 {
              $$ BEGIN PERFORM nextval('public.attempts'); PERFORM pg_sleep(3600); END $$",
         )
         .await;
-    for error in join_all((0..APPENDS).map(|number| store.append(append(&format!("account-{number}"))))).await {
+    for error in join_all((0..APPENDS).map(|number| store.append(append(&format!("account-{number}")).into()))).await {
         assert!(matches!(error, Err(Error::TimedOut { .. })), "{error:?}");
     }
     connect(&database).await.query_one("SELECT last_value FROM public.attempts", &[]).await.unwrap().get(0)

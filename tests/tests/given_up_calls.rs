@@ -46,7 +46,7 @@ impl Scene {
             options = options.plant(bug);
         }
         let store = Arc::new(options.open().await.unwrap());
-        store.append(vec![append("other-1")]).await.unwrap();
+        store.append(append("other-1").into()).await.unwrap();
         let foreign = connect(&database).await;
         foreign.batch_execute(&format!("BEGIN; {sql}")).await.unwrap();
         Self { database, store, bug, foreign }
@@ -91,8 +91,8 @@ impl Scene {
     /// Whether an append to another category, reads, look-ups and a key with its messages go through.
     async fn others_go_through(&self) -> bool {
         let others = async {
-            self.store.append(vec![append("other-2")]).await.unwrap();
-            join_all((0..20).map(|number| self.store.append(vec![append(&format!("more{number}-1"))])))
+            self.store.append(append("other-2").into()).await.unwrap();
+            join_all((0..20).map(|number| self.store.append(append(&format!("more{number}-1")).into())))
                 .await
                 .into_iter()
                 .for_each(|appended| drop(appended.unwrap()));
@@ -102,7 +102,7 @@ impl Scene {
                 self.store
                     .deduplication()
                     .unwrap()
-                    .append_once(&claim("other"), vec![append("other-3")], Json::NULL)
+                    .append_once(&claim("other"), vec![append("other-3")].into(), Json::NULL)
                     .await
                     .unwrap(),
                 None
@@ -144,7 +144,7 @@ async fn appends(bug: Option<PlantedBug>) -> bool {
     let scene = Scene::locking_a_category(1, bug).await;
     let call = |number| {
         let store = Arc::clone(&scene.store);
-        tokio::spawn(async move { drop(store.append(vec![append(&format!("slow-{number}"))]).await) })
+        tokio::spawn(async move { drop(store.append(append(&format!("slow-{number}")).into()).await) })
     };
     scene.give_up(call).await;
     scene.others_go_through().await
@@ -166,7 +166,7 @@ async fn keys(pool_size: usize, bug: Option<PlantedBug>) -> bool {
         let store = Arc::clone(&scene.store);
         let claim = claim(&format!("slow {number}"));
         tokio::spawn(async move {
-            drop(store.deduplication().unwrap().append_once(&claim, vec![append("slow-1")], Json::NULL).await);
+            drop(store.deduplication().unwrap().append_once(&claim, vec![append("slow-1")].into(), Json::NULL).await);
         })
     };
     scene.give_up(call).await;
@@ -268,7 +268,7 @@ async fn a_batch_goes_on_when_one_of_its_callers_gives_up() {
     let scene = Scene::locking_a_category(1, None).await;
     let send = |number: usize| {
         let store = Arc::clone(&scene.store);
-        tokio::spawn(async move { store.append(vec![append(&format!("slow-{number}"))]).await })
+        tokio::spawn(async move { store.append(append(&format!("slow-{number}")).into()).await })
     };
     // One alone, and behind it some that share a batch.
     let alone = send(0);
@@ -290,7 +290,7 @@ async fn is_abandoned_batch_cancelled(bug: Option<PlantedBug>) -> bool {
     let callers: Vec<_> = (0..10)
         .map(|number| {
             let store = Arc::clone(&scene.store);
-            tokio::spawn(async move { store.append(vec![append(&format!("slow-{number}"))]).await })
+            tokio::spawn(async move { store.append(append(&format!("slow-{number}")).into()).await })
         })
         .collect();
     // One that was alone, and the batch of the rest, once it has a lane of its own.

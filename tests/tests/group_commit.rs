@@ -29,7 +29,7 @@ type Task = tokio::task::JoinHandle<Result<Appended>>;
 
 fn send(store: &Arc<dyn MessageStore>, append: Append) -> Task {
     let store = Arc::clone(store);
-    tokio::spawn(async move { store.append(vec![append]).await })
+    tokio::spawn(async move { store.append(append.into()).await })
 }
 
 /// The ids of what stands in the category; each once.
@@ -42,9 +42,9 @@ async fn ids(store: &Arc<dyn MessageStore>, category: &str) -> HashSet<MessageId
 
 on_both_stores! {
     async fn each_of_many_appends_at_once_has_its_own_answer(store) {
-        store.append(vec![append("account-taken", "1").expecting(ExpectedVersion::NoStream)]).await.unwrap();
+        store.append(append("account-taken", "1").expecting(ExpectedVersion::NoStream).into()).await.unwrap();
         let taken = append("account-id", "1");
-        store.append(vec![taken.clone()]).await.unwrap();
+        store.append(taken.clone().into()).await.unwrap();
         let tasks: Vec<Task> = (0..400)
             .map(|number| send(&store, match number % 8 {
                 0 => append("account-taken", "2").expecting(ExpectedVersion::NoStream),
@@ -90,7 +90,7 @@ on_both_stores! {
             let wrong: Vec<Task> = (0..5)
                 .map(|_| send(&store, append("account-1", "0").expecting(Version::at(Position::new(1_000)))))
                 .collect();
-            let right = store.append(vec![append("account-1", &number.to_string()).expecting(version)]).await.unwrap();
+            let right = store.append(append("account-1", &number.to_string()).expecting(version).into()).await.unwrap();
             version = Version::at(right.written[0].position);
             for answer in join_all(wrong).await {
                 assert!(matches!(answer.unwrap(), Err(Error::WrongExpectedVersion { .. })));
@@ -125,7 +125,7 @@ on_both_stores! {
         // Those that went away are written once, or not at all.
         for append in appends {
             let was_there = found.contains(&append.messages[0].id);
-            assert!(store.append(vec![append]).await.unwrap().already_written || !was_there);
+            assert!(store.append(append.into()).await.unwrap().already_written || !was_there);
         }
         assert_eq!(ids(&store, "account").await.len(), 600);
     }
@@ -146,7 +146,7 @@ on_both_stores! {
                 let (store, done) = (Arc::clone(&store), Arc::clone(&done));
                 tokio::spawn(async move {
                     loop {
-                        store.append(vec![append("account-hot", "1")]).await.unwrap();
+                        store.append(append("account-hot", "1").into()).await.unwrap();
                         done.fetch_add(1, Ordering::SeqCst);
                     }
                 })
@@ -154,7 +154,7 @@ on_both_stores! {
             .collect();
         for number in 0..20 {
             let before = done.load(Ordering::SeqCst);
-            store.append(vec![append(&format!("account-quiet{number}"), "1")]).await.unwrap();
+            store.append(append(&format!("account-quiet{number}"), "1").into()).await.unwrap();
             let passed = done.load(Ordering::SeqCst) - before;
             // Those that were queued before it, those under way, and what came while its answer was on its way.
             assert!(passed < 40 * HOT, "{passed} appends of the hot stream went before one of a quiet one");
@@ -212,17 +212,17 @@ async fn a_connection_lost_in_the_middle_of_a_batch_is_resolved_by_ids() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn when_the_server_cannot_be_asked_again_every_caller_is_told_that_nobody_knows() {
     let (database, proxy, store) = through_proxy("cut-for-good").await;
-    store.append(vec![append("account-1", "1")]).await.unwrap();
+    store.append(append("account-1", "1").into()).await.unwrap();
     proxy.refuse();
     let lost = append("account-1", r#""cut-for-good""#);
-    let answer = store.append(vec![lost.clone()]).await;
+    let answer = store.append(lost.clone().into()).await;
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
     // Nothing is sent, and that is said.
-    let unsent = store.append(vec![append("account-2", "1")]).await;
+    let unsent = store.append(append("account-2", "1").into()).await;
     assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
     // By another way: the same append again says what became of it.
     let direct = connect(database.url()).await.unwrap();
-    assert!(direct.append(vec![lost]).await.unwrap().already_written);
+    assert!(direct.append(lost.into()).await.unwrap().already_written);
     assert_eq!(ids(&direct, "account").await.len(), 2);
 }
 

@@ -63,7 +63,7 @@ async fn written(store: &dyn MessageStore) -> Vec<Uuid> {
     let ids = messages.iter().map(|message| message.id.as_uuid()).collect();
     for part in messages.chunks(20) {
         let append = Append::to(StreamName::new("large-1").unwrap()).messages(part.to_vec());
-        store.append(vec![append]).await.unwrap();
+        store.append(append.into()).await.unwrap();
     }
     ids
 }
@@ -208,7 +208,7 @@ async fn large_messages(text: impl Fn() -> String) -> (TestDatabase, Client) {
     let store = PostgresOptions::from_url(database.url()).unwrap().open().await.unwrap();
     let stream = StreamName::new("large-1").unwrap();
     let messages = (0..200).map(|_| NewMessage::new("B", Json::parse(format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
-    store.append(vec![Append::to(stream).messages(messages)]).await.unwrap();
+    store.append(Append::to(stream).messages(messages).into()).await.unwrap();
     let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("VACUUM ANALYZE message_store.messages").await.unwrap();
@@ -247,7 +247,7 @@ async fn a_filtered_batch_has_no_more_messages_than_a_batch_may_have() {
     // Compressed to a fortieth: it weighs more than it is.
     let text = || (0..100).map(|_| Uuid::new_v4().simple().to_string()[..1].repeat(300)).collect::<String>();
     let messages = (0..40).map(|_| NewMessage::new("B", Json::parse(format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
-    store.append(vec![Append::to(stream).messages(messages)]).await.unwrap();
+    store.append(Append::to(stream).messages(messages).into()).await.unwrap();
     let category = Category::new("large").unwrap();
     let plain = store.read_category(&category, Read::default()).await.unwrap().messages.len();
     let read = Read::default().filter(Filter::default().message_types(["B"]));

@@ -32,7 +32,7 @@ impl Scene {
     async fn after(before: &[Append], bug: Option<PlantedBug>) -> Self {
         let database = TestDatabase::create().await;
         if !before.is_empty() {
-            PostgresStore::open(database.url()).await.unwrap().append(before.to_vec()).await.unwrap();
+            PostgresStore::open(database.url()).await.unwrap().append(before.to_vec().into()).await.unwrap();
         }
         let config: tokio_postgres::Config = database.url().parse().unwrap();
         let proxy = CuttingProxy::start(format!("127.0.0.1:{}", config.get_ports()[0]), MARK).await;
@@ -48,10 +48,10 @@ impl Scene {
 async fn first_append_with_a_lost_answer(bug: Option<PlantedBug>) -> Appended {
     let scene = Scene::after(&[], bug).await;
     let append = marked();
-    let settled = scene.store.append(append.clone()).await.unwrap();
+    let settled = scene.store.append(append.clone().into()).await.unwrap();
     assert_eq!(scene.proxy.cuts(), 1);
     // The next call finds it written before.
-    let again = scene.store.append(append.clone()).await.unwrap();
+    let again = scene.store.append(append.clone().into()).await.unwrap();
     assert!(again.already_written);
     assert_eq!(again.written, settled.written);
     assert_eq!(scene.store.version(&append[0].stream).await.unwrap().get(), 0);
@@ -72,7 +72,7 @@ async fn twin_where_lost_answers_count_as_before_a_first_append_is_told_that_it_
 async fn repeated_append_with_a_lost_answer(bug: Option<PlantedBug>) -> Appended {
     let append = marked();
     let scene = Scene::after(&append, bug).await;
-    let again = scene.store.append(append).await.unwrap();
+    let again = scene.store.append(append.into()).await.unwrap();
     assert_eq!(scene.proxy.cuts(), 1);
     again
 }
@@ -91,9 +91,9 @@ async fn twin_where_lost_answers_count_as_now_a_repeated_append_is_told_that_it_
 async fn what_this_process_has_read_is_written_before_although_an_answer_was_lost() {
     let scene = Scene::after(&[], None).await;
     let append = marked();
-    PostgresStore::open(scene.database.url()).await.unwrap().append(append.clone()).await.unwrap();
+    PostgresStore::open(scene.database.url()).await.unwrap().append(append.clone().into()).await.unwrap();
     assert_eq!(scene.store.read_stream(&append[0].stream, StreamRead::default()).await.unwrap().len(), 1);
-    assert!(scene.store.append(append).await.unwrap().already_written);
+    assert!(scene.store.append(append.into()).await.unwrap().already_written);
     assert_eq!(scene.proxy.cuts(), 1);
 }
 
@@ -119,7 +119,7 @@ async fn when_the_second_attempt_of_a_settled_append_cannot_be_sent_the_first_st
     let scene = Scene::after(&[], None).await;
     scene
         .store
-        .append(vec![Append::to(StreamName::new("account-2").unwrap()).message(NewMessage::new("A", Json::NULL))])
+        .append(Append::to(StreamName::new("account-2").unwrap()).message(NewMessage::new("A", Json::NULL)).into())
         .await
         .unwrap();
     scene.proxy.refuse();
@@ -127,10 +127,10 @@ async fn when_the_second_attempt_of_a_settled_append_cannot_be_sent_the_first_st
     let answer = scene.store.append_settled(append.clone()).await;
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
     // What the second attempt has said: nothing of the first.
-    let unsent = scene.store.append(append.clone()).await;
+    let unsent = scene.store.append(append.clone().into()).await;
     assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
     let direct = PostgresStore::open(scene.database.url()).await.unwrap();
-    assert!(direct.append(append).await.unwrap().already_written);
+    assert!(direct.append(append.into()).await.unwrap().already_written);
 }
 
 /// An older or newer schema, say: the driver finds that it cannot encode a parameter.
@@ -148,7 +148,7 @@ async fn an_append_that_cannot_be_encoded_was_not_written_and_that_is_said() {
              END $$",
         )
         .await;
-    let answer = store.append(marked()).await;
+    let answer = store.append(marked().into()).await;
     assert!(matches!(answer, Err(Error::Backend { transient: false, .. })), "{answer:?}");
     let text = answer.unwrap_err().to_string();
     assert!(text.contains("nothing was written") && text.contains("error serializing parameter"), "{text}");

@@ -9,8 +9,8 @@ use message_store::handling::{CommandHandler, Decider, PlantedBug};
 use message_store::intents::Intent;
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamName,
-    connect,
+    Append, AppendRequest, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
+    StreamName, connect,
 };
 use message_store_tests::accounts::messages_of;
 use message_store_tests::expire::AgeingStore;
@@ -297,7 +297,7 @@ on_both_stores! {
         let before = faulty.history();
         faulty.change_history();
         let append = Append::to(stream()).message(NewMessage::from_variant(&Event::Rung).unwrap());
-        let refused = faulty.append_in(before, vec![append]).await;
+        let refused = faulty.append(AppendRequest::from(append).in_history(before)).await;
         assert!(matches!(&refused, Err(error @ Error::HistoryChanged { .. }) if error.is_transient()), "{refused:?}");
         assert!(events(&store).await.is_empty());
     }

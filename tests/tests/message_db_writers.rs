@@ -123,7 +123,7 @@ async fn several_categories_in_one_transaction_do_not_deadlock() {
                 streams.rotate_right((writer + number) % 3);
                 let appends = streams
                     .map(|name| Append::to(StreamName::new(name).unwrap()).message(NewMessage::new("New", Json::NULL)));
-                store.append(appends.to_vec()).await.unwrap();
+                store.append(appends.to_vec().into()).await.unwrap();
             }
         })
     });
@@ -161,7 +161,7 @@ async fn an_append_that_is_the_victim_of_a_foreign_deadlock_is_made_again() {
     for _ in 0..6 {
         let appends = ["left-1", "right-1"]
             .map(|name| Append::to(StreamName::new(name).unwrap()).message(NewMessage::new("New", Json::NULL)));
-        store.append(appends.to_vec()).await.unwrap();
+        store.append(appends.to_vec().into()).await.unwrap();
     }
     foreign.await.unwrap();
     assert_eq!(store.version(&StreamName::new("right-1").unwrap()).await.unwrap().get(), 5);

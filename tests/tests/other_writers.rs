@@ -47,7 +47,7 @@ async fn put(store: &Store, stream: &str, message_type: &str, data: &str, metada
     let metadata = Json::parse(metadata).unwrap();
     let message = NewMessage { metadata, ..NewMessage::new(message_type, Json::parse(data).unwrap()) };
     let id = message.id;
-    store.append(vec![Append::to(StreamName::new(stream).unwrap()).message(message)]).await.unwrap();
+    store.append(Append::to(StreamName::new(stream).unwrap()).message(message).into()).await.unwrap();
     store.message(id).await.unwrap().unwrap()
 }
 
@@ -114,7 +114,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
                 metadata: Json::parse(text).unwrap(),
                 ..NewMessage::new(message.message_type, message.data)
             };
-            new.append(vec![Append::to(message.stream).message(copy.with_id(message.id))]).await.unwrap();
+            new.append(Append::to(message.stream).message(copy.with_id(message.id)).into()).await.unwrap();
         }
     }
     while new.given_out().await.unwrap().next() < first.global_position {
@@ -152,7 +152,7 @@ on_both_stores! {
             let metadata = Json::parse(*metadata).unwrap();
             let deposited = NewMessage { metadata: metadata.clone(), ..NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()) };
             let account = StreamName::new(format!("account-{number}")).unwrap();
-            store.append(vec![Append::to(account).message(deposited)]).await.unwrap();
+            store.append(Append::to(account).message(deposited).into()).await.unwrap();
             let command = NewMessage { metadata, ..NewMessage::from_variant(&Command::Deposit { amount: 1 }).unwrap() };
             let commands = StreamName::new(format!("account:command-{number}")).unwrap();
             store.append_to(&commands, ExpectedVersion::Any, vec![command]).await.unwrap();
@@ -262,7 +262,7 @@ on_both_stores! {
         let sequence = Json::encode(&command.sequence(store.store_id())).unwrap();
         let metadata = Json::parse(format!(r#"{{"sequence":{}}}"#, sequence.text())).unwrap();
         let theirs = NewMessage { metadata, ..NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap()) };
-        store.append(vec![Append::to(StreamName::new("account-1").unwrap()).message(theirs)]).await.unwrap();
+        store.append(Append::to(StreamName::new("account-1").unwrap()).message(theirs).into()).await.unwrap();
         let outcome = member(&store, None).handle(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
     }

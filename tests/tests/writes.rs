@@ -54,7 +54,7 @@ async fn write_after_a_conflict(store: &Store, cause: &Message, names: [&str; 2]
         let context = Context::new(store, "greeter", cause);
         let before = store.version(&mail_stream(1)).await.unwrap();
         if delivery == 0 {
-            store.append(vec![other.clone()]).await.unwrap();
+            store.append(other.clone().into()).await.unwrap();
             let refused = context.write(names[0], to_mail("Send").expecting(before)).await;
             assert!(matches!(refused, Err(Error::WrongExpectedVersion { .. })), "{refused:?}");
         }
@@ -187,7 +187,7 @@ on_both_stores! {
     async fn a_handler_writes_to_several_streams_in_one_step(store) {
         let cause = cause(&store).await;
         let appends = || vec![to_mail("Send"), Append::to(mail_stream(2)).expecting(ExpectedVersion::NoStream).message(mail("Send"))];
-        store.append(vec![Append::to(mail_stream(2)).message(mail("Other"))]).await.unwrap();
+        store.append(Append::to(mail_stream(2)).message(mail("Other")).into()).await.unwrap();
         let refused = Context::new(&store, "greeter", &cause).write("both", appends()).await;
         assert!(matches!(refused, Err(Error::WrongExpectedVersion { .. })), "{refused:?}");
         assert_eq!(store.version(&mail_stream(1)).await.unwrap(), Version::NO_STREAM, "all or none");
@@ -255,7 +255,7 @@ on_both_stores! {
         let taken = message_store::derived_id(theirs.id, "account", "", &StreamName::new("account-2").unwrap(), 0);
         assert_ne!(id, taken);
         let foreign = NewMessage::new("Deposited", Json::parse(r#"{"amount":7}"#).unwrap()).with_id(taken);
-        store.append(vec![Append::to(StreamName::new("account-2").unwrap()).message(foreign)]).await.unwrap();
+        store.append(Append::to(StreamName::new("account-2").unwrap()).message(foreign).into()).await.unwrap();
         let refused = member(&store, None).handle(&theirs).await;
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }
@@ -265,7 +265,7 @@ on_both_stores! {
         let account = StreamName::new("account-1").unwrap();
         let id = message_store::derived_id(message.id, "bonus", "", &account, 0);
         let forged = NewMessage::from_variant(&Event::Deposited { amount: 1_000 }).unwrap().with_id(id);
-        store.append(vec![Append::to(account).message(forged)]).await.unwrap();
+        store.append(Append::to(account).message(forged).into()).await.unwrap();
         let refused = CommandHandler::<Bonus>::new(&store).handle(&message).await;
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }

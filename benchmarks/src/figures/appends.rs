@@ -25,7 +25,7 @@ pub async fn append(
     closed_loop(writers.len(), time, move |writer, number| {
         let store = Arc::clone(&store);
         async move {
-            store.append(vec![messages::append(writers.start + writer, categories, number)?]).await?;
+            store.append(messages::append(writers.start + writer, categories, number)?.into()).await?;
             Ok(1)
         }
     })

@@ -36,7 +36,7 @@ async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Resul
             };
             appends.push(Append::to(stream).message(NewMessage::from_variant(&command)?));
         }
-        let appended = store.append(appends).await?;
+        let appended = store.append(appends.into()).await?;
         last = appended.written.last().context("nothing was written")?.global_position;
     }
     Ok(last)

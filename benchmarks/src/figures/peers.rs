@@ -54,7 +54,7 @@ async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, time: 
     for entity in (0..ENTITIES).filter(|_| events > 0) {
         let id = format!("{run}{entity}");
         let messages: Vec<NewMessage> = (0..events).map(|_| deposit(&id)).collect::<Result<_>>()?;
-        store.append(vec![Append::to(entities.stream(&id)?).messages(messages)]).await?;
+        store.append(Append::to(entities.stream(&id)?).messages(messages).into()).await?;
     }
     let store = Arc::clone(store);
     closed_loop(WORKERS, time, move |worker, number| {
@@ -72,7 +72,7 @@ async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, time: 
                 ensure!(entity.state.balance >= 7 * events as i64, "an entity is not whole");
                 (entities.stream(&id)?, entity.version.into())
             };
-            store.append(vec![Append::to(stream).expecting(expected).message(deposit("a")?)]).await?;
+            store.append(Append::to(stream).expecting(expected).message(deposit("a")?).into()).await?;
             Ok(1)
         }
     })

@@ -104,7 +104,7 @@ async fn append_to_handled(
     for number in 0..count {
         tokio::time::sleep(Duration::from_millis(15)).await;
         let begun = Instant::now();
-        writing.append(vec![messages::append(0, 1, number)?]).await?;
+        writing.append(messages::append(0, 1, number)?.into()).await?;
         let handled = told.recv().await.context("the consumer has ended")?;
         times.saturating_record(handled.duration_since(begun).as_micros() as u64);
     }

@@ -16,8 +16,8 @@ use crate::consumer::PlantedBug;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::{
-    Append, Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage, Result, StreamName,
-    StreamRead, Version,
+    Append, AppendRequest, Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage,
+    Result, StreamName, StreamRead, Version,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
@@ -230,13 +230,14 @@ impl PositionStore {
     }
 
     async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
-        let append = || Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
+        let append = Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
         let history =
             if self.planted == Some(PlantedBug::HistoryIgnored) { self.store.history() } else { self.history };
-        let mut result = self.store.append_in(history, vec![append()]).await;
+        let request = AppendRequest::from(append).in_history(history);
+        let mut result = self.store.append(request.clone()).await;
         let is_lost = matches!(result, Err(Error::CommitUnknown { .. }));
         if is_lost {
-            result = self.store.append_in(history, vec![append()]).await;
+            result = self.store.append(request).await;
         }
         match result {
             Ok(appended) => {

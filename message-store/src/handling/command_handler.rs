@@ -27,7 +27,10 @@ use crate::entity::{Entity, EntityStore, Known, Projection};
 use crate::handling::{Context, Decider, Handler, PlantedBug};
 use crate::intents::{Holder, Reservation};
 use crate::sequence::places_of;
-use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Metadata, Outcome, Place, Result, Source};
+use crate::{
+    AppendRequest, Appended, Error, Message, MessageId, MessageRef, MessageStore, Metadata, Outcome, Place, Result,
+    Source,
+};
 
 /// Carries out the commands of an entity, each exactly once.
 pub struct CommandHandler<D> {
@@ -141,7 +144,7 @@ impl<D: Decider> CommandHandler<D> {
             }
             let PreparedAppend { appends, first, read_back } =
                 delivery.appends(&**self.store(), &events, &entity, self.planted)?;
-            let failure = match self.store().append_in(history, appends).await {
+            let failure = match self.store().append(AppendRequest::from(appends).in_history(history)).await {
                 Ok(appended) if !appended.already_written => {
                     let events_read = read_back.as_deref().unwrap_or(&events);
                     if let Some(entity) = next(&entity, events_read, first, &appended, &delivery) {

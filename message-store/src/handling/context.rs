@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::stamp::{Stamp, assert_written_by};
-use crate::{Append, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result};
+use crate::{Append, AppendRequest, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result};
 
 /// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes once.
 #[derive(Debug)]
@@ -52,18 +52,19 @@ impl<'a> Context<'a> {
     /// # Errors
     /// As [`MessageStore::append`]. [`Error::Invalid`] when this handling has done a write of this name, or has one under way.
     /// [`Error::IdConflict`] when fewer messages were written in its place before, messages of other types, or another handler's.
-    pub async fn write(&self, name: &str, appends: impl Into<Vec<Append>> + Send) -> Result<Outcome> {
+    pub async fn write(&self, name: &str, request: impl Into<AppendRequest> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
         let is_second_try = write.before == Some(Stand::Unanswered);
         let (metadata, _) = Metadata::written_for(self.message, self.store.store_id());
         let stamp = Stamp::new(self.message.id, metadata, self.handler, name)?;
-        let mut appends: Vec<Append> = appends.into();
-        for Append { stream, messages, .. } in &mut appends {
+        let mut request: AppendRequest = request.into();
+        for Append { stream, messages, .. } in request.appends_mut() {
             let stamped = messages.drain(..).enumerate().map(|(index, message)| stamp.put_on(message, stream, index));
             *messages = stamped.collect::<Vec<_>>();
         }
+        let appends = request.appends().to_vec();
         let events = appends.iter().map(|append| append.messages.len()).sum();
-        let result = match self.store.append_settled(appends.clone()).await {
+        let result = match self.store.append_settled(request).await {
             Ok(appended) if !appended.already_written => Ok(Outcome::Handled { events, late: false }),
             Ok(_) => self.written_before(&appends).await.and_then(|found| found.ok_or_else(|| vanished(&appends))),
             // Written before with other content, such as a time: what was written first stands.

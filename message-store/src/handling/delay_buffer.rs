@@ -119,7 +119,7 @@ impl DelayBuffer {
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
             let step = NewMessage::from_variant(&step)?;
-            match self.store.append_settled(vec![Append::to(place.clone()).expecting(version).message(step)]).await {
+            match self.store.append_settled(Append::to(place.clone()).expecting(version).message(step)).await {
                 Ok(_) => return Ok(delayed),
                 // Another request came, or it was released.
                 Err(Error::WrongExpectedVersion { .. }) => {}

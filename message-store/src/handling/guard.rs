@@ -354,7 +354,7 @@ impl<X: External> Guard<X> {
         let message = NewMessage::from_variant(step)?;
         let id = message.id;
         let append = Append::to(call.stream.clone()).expecting(version).message(message);
-        let appended = self.store.append_settled(vec![append]).await?;
+        let appended = self.store.append_settled(append).await?;
         Ok((id, appended.written.last().map_or(version, |written| written.position.into())))
     }
 }

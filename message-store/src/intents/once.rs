@@ -144,7 +144,7 @@ impl Once {
         if !self.is_enabled {
             let (appends, result) = work().await?;
             if !appends.is_empty() {
-                self.store.append(appends).await?;
+                self.store.append(appends.into()).await?;
             }
             return Ok(Answer::Done(result));
         }
@@ -160,7 +160,7 @@ impl Once {
             return Ok(answer(&claim, &seen)?);
         }
         let (appends, result) = work().await?;
-        match keys.append_once(&claim, appends, Json::encode(&result)?).await {
+        match keys.append_once(&claim, appends.into(), Json::encode(&result)?).await {
             Ok(None) => Ok(Answer::Done(result)),
             // Our hold was lost, and another caller was quicker: nothing of ours was written.
             Ok(Some(seen)) => Ok(answer(&claim, &seen)?),

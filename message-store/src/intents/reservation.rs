@@ -132,7 +132,7 @@ pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> R
 /// As [`Intent::stream`] and [`MessageStore::append`].
 pub async fn reserve(store: &dyn MessageStore, intent: &Intent, entity: &str, message: &Message) -> Result<Outcome> {
     let reservation = Reservation::new(intent, entity, message)?;
-    match store.append(vec![reservation.append_copy(store)?]).await {
+    match store.append(reservation.append_copy(store)?.into()).await {
         Ok(appended) if appended.already_written => Ok(Outcome::Redelivered { original: message.reference() }),
         Ok(appended) => {
             let written = appended.written[0];

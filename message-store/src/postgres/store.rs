@@ -17,8 +17,8 @@ use super::session::Session;
 use super::{hold, message_db, once, read};
 use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
-    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
+    MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store on PostgreSQL.
@@ -77,16 +77,13 @@ impl MessageStore for PostgresStore {
         self.place.clone()
     }
 
-    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        self.append_in(self.history(), appends).await
-    }
-
     fn history(&self) -> History {
         self.histories.current()
     }
 
-    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
-        crate::store::validate(&appends, &self.limits)?;
+    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        let history = request.history().unwrap_or_else(|| self.history());
+        let appends = self.accept(request)?;
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
         let appended = if self.is_message_db {
             self.pool
@@ -171,10 +168,8 @@ impl Deduplication for PostgresStore {
         Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
-        if !appends.is_empty() {
-            crate::store::validate(&appends, &self.limits)?;
-        }
+    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+        let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
         let seen =
             self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
         if seen.is_none() {

@@ -11,8 +11,8 @@ use rusqlite::Connection;
 
 use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
-    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
+    MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 use super::blocking::blocking;
@@ -121,16 +121,8 @@ impl MessageStore for SqliteStore {
         History(self.rotations.load(Ordering::SeqCst))
     }
 
-    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
-        if history != self.history() {
-            return Err(Error::HistoryChanged { store: self.describe() });
-        }
-        self.append(appends).await
-    }
-
-    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        crate::store::validate(&appends, &self.limits)?;
-        self.writer.append(appends).await
+    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        self.writer.append(self.accept(request)?).await
     }
 
     async fn given_out(&self) -> Result<GlobalPosition> {
@@ -209,10 +201,8 @@ impl Deduplication for SqliteStore {
         Ok(lock.map(|lock| Hold::new((lock, held))))
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
-        if !appends.is_empty() {
-            crate::store::validate(&appends, &self.limits)?;
-        }
+    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+        let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
         self.writer.append_once(claim.clone(), appends, result).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    Error, ExpectedVersion, GlobalPosition, Json, Limits, MessageId, NewMessage, Position, Result, StreamName,
+    Error, ExpectedVersion, GlobalPosition, History, Json, Limits, MessageId, NewMessage, Position, Result, StreamName,
 };
 
 /// Messages for one stream, with the version it must have.
@@ -50,10 +50,69 @@ impl Append {
     }
 }
 
-/// One append, where several are asked for.
-impl From<Append> for Vec<Append> {
+/// What is appended in one atomic step: messages for one stream or for several, and what must be so besides.
+///
+/// ```
+/// use message_store::{Append, AppendRequest, Json, NewMessage, StreamName};
+/// let sent = Append::to(StreamName::new("mail-1")?).message(NewMessage::new("Sent", Json::NULL));
+/// let counted = Append::to(StreamName::new("statistics-1")?).message(NewMessage::new("Counted", Json::NULL));
+/// let request = AppendRequest::from(vec![sent, counted]);
+/// # assert_eq!(request.appends().len(), 2);
+/// # Ok::<(), message_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct AppendRequest {
+    appends: Vec<Append>,
+    history: Option<History>,
+}
+
+impl AppendRequest {
+    /// Decided on what was remembered of the store under this history ([`MessageStore::history`](crate::MessageStore::history)): under another one it is refused with
+    /// [`HistoryChanged`](crate::Error::HistoryChanged).
+    pub fn in_history(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// The history it is tied to.
+    pub fn history(&self) -> Option<History> {
+        self.history
+    }
+
+    /// The streams and their messages.
+    pub fn appends(&self) -> &[Append] {
+        &self.appends
+    }
+
+    pub(crate) fn appends_mut(&mut self) -> &mut Vec<Append> {
+        &mut self.appends
+    }
+
+    /// Whether it writes nothing. A store refuses such a request, but for one that [takes a key](crate::store::Deduplication).
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+    }
+
+    /// What is left of it when its history has been looked at.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes.
+    pub(super) fn into_valid_appends(self, limits: &Limits) -> Result<Vec<Append>> {
+        validate(&self.appends, limits)?;
+        Ok(self.appends)
+    }
+}
+
+impl From<Append> for AppendRequest {
     fn from(append: Append) -> Self {
-        vec![append]
+        Self::from(vec![append])
+    }
+}
+
+impl From<Vec<Append>> for AppendRequest {
+    fn from(appends: Vec<Append>) -> Self {
+        Self { appends, history: None }
     }
 }
 
@@ -132,7 +191,7 @@ pub(crate) fn written_before(appends: &[Append], stored: &HashMap<MessageId, Sto
 }
 
 /// Refuses what no store can write, before anything is sent.
-pub(crate) fn validate(appends: &[Append], limits: &Limits) -> Result<()> {
+fn validate(appends: &[Append], limits: &Limits) -> Result<()> {
     let mut streams = BTreeSet::new();
     let mut ids = BTreeSet::new();
     let mut count = 0;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::store::{Claim, ClaimRecord, Hold, WhenHeld};
-use crate::{Append, Json, Result};
+use crate::{AppendRequest, Json, Result};
 
 /// Keys with a window, each taken once: what [`Once`](crate::intents::Once) stands on.
 #[async_trait]
@@ -17,7 +17,7 @@ pub trait Deduplication: Send + Sync {
     ///
     /// # Errors
     /// As [`MessageStore::append`](crate::MessageStore::append); the key is free then.
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>>;
+    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>>;
 
     /// The record of a key, unless it has expired or was never taken. With a sliding window, the window begins anew.
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>>;

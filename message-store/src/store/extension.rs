@@ -5,13 +5,26 @@ use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
 use crate::{
-    Append, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage, Position, Read,
-    Result, StreamName, StreamRead,
+    Append, AppendRequest, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage,
+    Position, Read, Result, StreamName, StreamRead,
 };
 
 /// What follows from the contract, for every store.
 #[async_trait]
 pub trait MessageStoreExt: MessageStore {
+    /// For backends: the streams and messages of a request, once nothing speaks against writing them to this store. A request may come to carry
+    /// more than appends: what this store does not know is refused here, and never passed over.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes, by this one's
+    /// [limits](MessageStore::limits); [`HistoryChanged`](crate::Error::HistoryChanged) when the store has another history than the request.
+    fn accept(&self, request: AppendRequest) -> Result<Vec<Append>> {
+        if request.history().is_some_and(|history| history != self.history()) {
+            return Err(Error::HistoryChanged { store: self.describe() });
+        }
+        request.into_valid_appends(self.limits())
+    }
+
     /// Appends messages to one stream.
     ///
     /// # Errors
@@ -22,7 +35,7 @@ pub trait MessageStoreExt: MessageStore {
         expected: impl Into<ExpectedVersion> + Send,
         messages: Vec<NewMessage>,
     ) -> Result<Appended> {
-        self.append(vec![Append { stream: stream.clone(), expected: expected.into(), messages }]).await
+        self.append(Append { stream: stream.clone(), expected: expected.into(), messages }.into()).await
     }
 
     /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds written is
@@ -31,13 +44,15 @@ pub trait MessageStoreExt: MessageStore {
     /// # Errors
     /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say what became of
     /// the first: its answer is lost as well, it cannot be sent, or the store has another history by then.
-    async fn append_settled(&self, appends: Vec<Append>) -> Result<Appended> {
-        let history = self.history();
-        let lost = match self.append_in(history, appends.clone()).await {
+    async fn append_settled(&self, request: impl Into<AppendRequest> + Send) -> Result<Appended> {
+        let request = request.into();
+        let history = request.history().unwrap_or_else(|| self.history());
+        let request = request.in_history(history);
+        let lost = match self.append(request.clone()).await {
             Err(lost @ Error::CommitUnknown { .. }) => lost,
             result => return result,
         };
-        match self.append_in(history, appends).await {
+        match self.append(request).await {
             Ok(appended) => Ok(Appended { already_written: false, ..appended }),
             // Had the first been written, the second would have found it so.
             Err(

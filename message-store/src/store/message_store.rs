@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::store::Deduplication;
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, Position, Read,
-    Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, Position,
+    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store of messages.
@@ -38,26 +38,18 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`WrongExpectedVersion`](crate::Error::WrongExpectedVersion), [`IdConflict`](crate::Error::IdConflict),
-    /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid): nothing was written.
+    /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid),
+    /// [`HistoryChanged`](crate::Error::HistoryChanged): nothing was written.
     /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
     /// [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
     ///
     /// A caller that gives up, by dropping the future, does not learn whether its messages were written: appending them again tells.
-    async fn append(&self, appends: Vec<Append>) -> Result<Appended>;
+    async fn append(&self, request: AppendRequest) -> Result<Appended>;
 
     /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new identity. What was
     /// remembered of the store under another history is worthless: drop it.
     fn history(&self) -> History {
         History::default()
-    }
-
-    /// Appends what was decided on what was remembered under `history`.
-    ///
-    /// # Errors
-    /// As [`MessageStore::append`]; [`HistoryChanged`](crate::Error::HistoryChanged) when the store has another history by now.
-    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
-        let _ = history;
-        self.append(appends).await
     }
 
     /// The highest global position that the store has given out, whether the message still stands or not; 0 for none.

@@ -11,9 +11,9 @@ mod read;
 mod wake_up;
 mod window;
 
-pub use append::{Append, Appended, Place};
+pub use append::{Append, AppendRequest, Appended, Place};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use append::{Stored, validate, written_before};
+pub(crate) use append::{Stored, written_before};
 pub use claim::{Claim, ClaimRecord, WhenHeld};
 pub use deduplication::Deduplication;
 pub use extension::MessageStoreExt;

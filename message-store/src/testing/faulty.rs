@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use crate::intents::keys;
 use crate::store::{Claim, ClaimRecord, Deduplication, Hold, WhenHeld};
 use crate::{
-    Append, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
-    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    Append, AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
+    MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// Wraps a store, and makes its calls fail, wait, or come second; holds and wake-ups be lost; its history change; and time pass.
@@ -189,29 +189,25 @@ impl MessageStore for FaultyStore {
         format!("faulty {}", self.inner.describe())
     }
 
-    async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        self.append_in(self.history(), appends).await
-    }
-
     fn history(&self) -> History {
         History(self.inner.history().0 + self.histories.load(Ordering::SeqCst))
     }
 
-    async fn append_in(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
-        self.assert_in_time(&appends)?;
+    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        self.assert_in_time(request.appends())?;
         self.assert_here()?;
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        if history != self.history() {
+        if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
         }
         let rival = lock(&self.rivals).pop_front();
         if let Some(rival) = rival {
-            self.inner.append(vec![rival]).await?;
+            self.inner.append(rival.into()).await?;
         }
         let ahead = lock(&self.clock).ahead;
-        let appended = self.inner.append_in(self.inner.history(), appends).await?;
+        let appended = self.inner.append(request.in_history(self.inner.history())).await?;
         for written in &appended.written {
             lock(&self.clock).written.entry(written.global_position).or_insert(ahead);
         }
@@ -298,11 +294,11 @@ impl Deduplication for FaultyStore {
         Ok(hold)
     }
 
-    async fn append_once(&self, claim: &Claim, appends: Vec<Append>, result: Json) -> Result<Option<ClaimRecord>> {
+    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
         if take(&self.refuse) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
-        let seen = keys(&*self.inner)?.append_once(claim, appends, result).await?;
+        let seen = keys(&*self.inner)?.append_once(claim, request, result).await?;
         if take(&self.lose) {
             return Err(Error::CommitUnknown { cause: "a planted fault".into() });
         }

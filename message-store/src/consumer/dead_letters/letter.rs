@@ -289,7 +289,7 @@ impl DeadLetters {
         let message = NewMessage::from_variant(step)?;
         let id = message.id;
         let append = Append::to(stream.clone()).expecting(expected).message(message);
-        let written = self.store.append_settled(vec![append]).await?.written[0];
+        let written = self.store.append_settled(append).await?.written[0];
         Ok(MessageRef {
             id,
             stream: stream.clone(),

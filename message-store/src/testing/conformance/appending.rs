@@ -66,9 +66,9 @@ contract! {$ appending appending_tests {
                 Append::to(stream("transaction-1")).expecting(expected).message(message("C")),
             ]
         };
-        let appended = store.append(pair(ExpectedVersion::NoStream)).await.unwrap();
+        let appended = store.append(pair(ExpectedVersion::NoStream).into()).await.unwrap();
         assert_eq!(appended.written.iter().map(|place| place.position.get()).collect::<Vec<_>>(), [0, 1, 0]);
-        let refused = store.append(pair(ExpectedVersion::NoStream)).await;
+        let refused = store.append(pair(ExpectedVersion::NoStream).into()).await;
         assert!(matches!(refused, Err(Error::WrongExpectedVersion { .. })), "{refused:?}");
         assert_eq!(types_in(&*store, "account-1").await, ["A", "B"], "the first stream must be as it was");
         assert_eq!(types_in(&*store, "transaction-1").await, ["C"]);
@@ -127,7 +127,7 @@ contract! {$ appending appending_tests {
                     if writer.is_multiple_of(2) {
                         appends.reverse();
                     }
-                    store.append(appends).await.unwrap();
+                    store.append(appends.into()).await.unwrap();
                 }
             }
         };
@@ -154,13 +154,13 @@ contract! {$ appending appending_tests {
             ("one id for two messages", to(vec![twin.clone(), twin])),
             ("one stream twice", [to(vec![message("A")]), to(vec![message("B")])].concat()),
         ] {
-            match store.append(appends).await {
+            match store.append(appends.into()).await {
                 Err(Error::Invalid { .. } | Error::TooLarge { .. }) => {}
                 other => panic!("{what}: {other:?}"),
             }
         }
         assert_eq!(store.version(&stream("account-1")).await.unwrap(), Version::NO_STREAM);
-        store.append(to(vec![sized(limit)])).await.expect("a message of just the limit");
+        store.append(to(vec![sized(limit)]).into()).await.expect("a message of just the limit");
     }
 
     /// Appends that travel together are answered apart.

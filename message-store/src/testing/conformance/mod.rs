@@ -99,7 +99,7 @@ fn numbered(number: usize) -> NewMessage {
 /// Appends messages of these types to a stream, at any version.
 async fn append(store: &dyn MessageStore, name: &str, types: &[&str]) -> Appended {
     let append = Append::to(stream(name)).messages(types.iter().map(|message_type| message(message_type)));
-    store.append(vec![append]).await.unwrap()
+    store.append(append.into()).await.unwrap()
 }
 
 /// The types of a stream's messages.

@@ -68,13 +68,13 @@ pub async fn count_skipped(subject: &impl Subject) -> usize {
                     1 => (10, false),
                     2 => (0, true),
                     _ => {
-                        store.append(vec![append]).await.unwrap();
+                        store.append(append.into()).await.unwrap();
                         continue;
                     }
                 };
                 let meanwhile = tokio::time::sleep(Duration::from_millis(milliseconds)).boxed();
                 if subject.append_slowly(append.clone(), meanwhile, commit).await.is_err() && commit {
-                    store.append(vec![append]).await.unwrap();
+                    store.append(append.into()).await.unwrap();
                 }
             }
         }

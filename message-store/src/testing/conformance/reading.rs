@@ -92,7 +92,7 @@ contract! {$ reading reading_tests {
             .append(vec![
                 Append::to(stream("left-1")).message(message("A")),
                 Append::to(stream("right-1")).message(message("B")),
-            ])
+            ].into())
             .await
             .unwrap();
         append(&*store, "left-2", &["C"]).await;

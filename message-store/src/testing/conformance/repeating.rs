@@ -20,9 +20,9 @@ contract! {$ repeating repeating_tests {
             Append::to(stream("account-1")).message(deposited("1")).message(deposited("2")),
             Append::to(stream("transaction-1")).message(deposited("3")),
         ];
-        let first = store.append(appends.clone()).await.unwrap();
+        let first = store.append(appends.clone().into()).await.unwrap();
         append(&*store, "account-1", &["Between"]).await;
-        let again = store.append(appends).await.unwrap();
+        let again = store.append(appends.into()).await.unwrap();
         assert!(!first.already_written && again.already_written);
         assert_eq!(first.written, again.written);
         assert_eq!(types_in(&*store, "account-1").await, ["Deposited", "Deposited", "Between"]);
@@ -123,9 +123,9 @@ contract! {$ repeating repeating_tests {
         let store = FaultyStore::new(&subject.store());
         store.lose_answers(1);
         let append = vec![Append::to(stream("account-1")).expecting(ExpectedVersion::NoStream).message(deposited("1"))];
-        let lost = store.append(append.clone()).await;
+        let lost = store.append(append.clone().into()).await;
         assert!(matches!(&lost, Err(error @ Error::CommitUnknown { .. }) if error.is_transient()), "{lost:?}");
-        let again = store.append(append).await.unwrap();
+        let again = store.append(append.into()).await.unwrap();
         assert!(again.already_written);
         assert_eq!(again.written[0].position, Position::FIRST);
         assert_eq!(types_in(&*store, "account-1").await, ["Deposited"]);
