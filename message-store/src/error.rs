@@ -200,16 +200,19 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Error {
-    pub(crate) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// [`Error::Invalid`]: an input, named by `what`, is refused for this reason.
+    pub fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), reason: reason.into() }
     }
 
-    pub(crate) fn backend(context: impl Into<String>, transient: bool, cause: impl Into<Source>) -> Self {
+    /// [`Error::Backend`]: what a backend was doing, whether the fault passes by itself, and what its database said.
+    pub fn backend(context: impl Into<String>, transient: bool, cause: impl Into<Source>) -> Self {
         Self::Backend { context: context.into(), transient, cause: cause.into() }
     }
 
-    /// The same, for one more caller: the cause is kept as text.
-    pub(crate) fn shared(&self) -> Self {
+    /// The same, for one more caller of a call that several share: the cause is kept as text.
+    #[must_use]
+    pub fn shared(&self) -> Self {
         match self {
             Self::CommitUnknown { cause } => Self::CommitUnknown { cause: chain(&**cause).into() },
             Self::HistoryChanged { store } => Self::HistoryChanged { store: store.clone() },

@@ -7,7 +7,7 @@
 CREATE TABLE message_store.deduplication (
   scope text NOT NULL,
   key text NOT NULL,
-  seen_at timestamptz NOT NULL,
+  taken_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   fingerprint text NOT NULL,
   result jsonb,
@@ -15,3 +15,12 @@ CREATE TABLE message_store.deduplication (
 );
 
 CREATE INDEX deduplication_expires_at ON message_store.deduplication (expires_at);
+
+-- Which caller works on a key, and until when at the latest. A lease saves work and decides nothing: it may be lost, so it is not logged.
+CREATE UNLOGGED TABLE message_store.key_leases (
+  scope text NOT NULL,
+  key text NOT NULL,
+  owner uuid NOT NULL,
+  ends_at timestamptz NOT NULL,
+  PRIMARY KEY (scope, key)
+);

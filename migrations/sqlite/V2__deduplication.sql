@@ -3,7 +3,7 @@
 CREATE TABLE deduplication (
   scope TEXT NOT NULL,
   key TEXT NOT NULL,
-  seen_at INTEGER NOT NULL,
+  taken_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
   fingerprint TEXT NOT NULL,
   result TEXT,
@@ -11,3 +11,12 @@ CREATE TABLE deduplication (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX deduplication_expires_at ON deduplication (expires_at);
+
+-- Which caller works on a key, and until when at the latest. A lease saves work and decides nothing: it may be lost.
+CREATE TABLE key_leases (
+  scope TEXT NOT NULL,
+  key TEXT NOT NULL,
+  owner BLOB NOT NULL,
+  ends_at INTEGER NOT NULL,
+  PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;

@@ -74,17 +74,42 @@ impl AgeingStore {
         match self {
             Self::Postgres(database) => {
                 let sql = format!(
-                    "UPDATE message_store.deduplication SET seen_at = seen_at - interval '{milliseconds} ms', \
+                    "UPDATE message_store.deduplication SET taken_at = taken_at - interval '{milliseconds} ms', \
                      expires_at = expires_at - interval '{milliseconds} ms' WHERE scope = '{scope}'"
                 );
                 database.execute(&sql).await;
             }
             Self::Sqlite(_) => {
                 let sql =
-                    "UPDATE deduplication SET seen_at = seen_at - ?1, expires_at = expires_at - ?1 WHERE scope = ?2";
+                    "UPDATE deduplication SET taken_at = taken_at - ?1, expires_at = expires_at - ?1 WHERE scope = ?2";
                 self.sqlite_connection().execute(sql, (milliseconds * 1_000, scope)).unwrap();
             }
         }
+    }
+
+    /// The leases of keys end now.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn end_leases(&self) {
+        let postgres = "UPDATE message_store.key_leases SET ends_at = clock_timestamp()";
+        self.execute(postgres, "UPDATE key_leases SET ends_at = 0").await;
+    }
+
+    /// How many leases of keys have ended.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn ended_leases(&self) -> i64 {
+        self.count("message_store.key_leases WHERE ends_at <= clock_timestamp()", "key_leases WHERE ends_at = 0").await
+    }
+
+    /// How many leases of keys there are, ended or not.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn leases(&self) -> i64 {
+        self.count("message_store.key_leases", "key_leases").await
     }
 
     /// How many keys are remembered, expired or not.
@@ -92,15 +117,18 @@ impl AgeingStore {
     /// # Panics
     /// When the database cannot be reached.
     pub async fn keys(&self) -> i64 {
+        self.count("message_store.deduplication", "deduplication").await
+    }
+
+    /// How many rows a table has, by its names in the two backends.
+    async fn count(&self, postgres: &str, sqlite: &str) -> i64 {
+        let sql = |table: &str| format!("SELECT count(*) FROM {table}");
         match self {
             Self::Postgres(database) => {
                 let client = crate::message_db::connect(database.url(), None).await;
-                client.query_one("SELECT count(*) FROM message_store.deduplication", &[]).await.unwrap().get(0)
+                client.query_one(&sql(postgres), &[]).await.unwrap().get(0)
             }
-            Self::Sqlite(_) => {
-                let connection = self.sqlite_connection();
-                connection.query_row("SELECT count(*) FROM deduplication", [], |row| row.get(0)).unwrap()
-            }
+            Self::Sqlite(_) => self.sqlite_connection().query_row(&sql(sqlite), [], |row| row.get(0)).unwrap(),
         }
     }
 

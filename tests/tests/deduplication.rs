@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use message_store::intents::{Answer, DEFAULT_SWEEP, Once};
-use message_store::store::Window;
+use message_store::store::{Claim, Window};
 use message_store::testing::FaultyStore;
 use message_store::{Append, Error, Json, Key, MessageStore, NewMessage, Position, StreamName, Version, connect};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::expire::AgeingStore;
 use tokio::sync::{Barrier, Notify};
+use uuid::Uuid;
 
 const AN_HOUR: Duration = Duration::from_hours(1);
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -183,13 +184,13 @@ on_ageing_stores! {
         assert!(matches!(pay(&patient, &key("k"), 7, &calls).await, Answer::Done(_)));
     }
 
-    async fn when_a_hold_is_lost_two_work_and_one_writes(_ageing, store) {
+    async fn when_a_lease_is_lost_two_work_and_one_writes(_ageing, store) {
         // The twin of the two before it: here the second does begin.
         let both = Arc::new(Barrier::new(2));
         let calls = Arc::new(AtomicUsize::new(0));
         let works = (0..2).map(|_| {
             let faulty = FaultyStore::new(&store);
-            faulty.lose_holds();
+            faulty.lose_leases();
             let shared: Arc<dyn MessageStore> = faulty;
             let (both, calls) = (Arc::clone(&both), Arc::clone(&calls));
             tokio::spawn(async move {
@@ -390,28 +391,88 @@ on_ageing_stores! {
         }
         assert_eq!(payments(&store).await, 3);
     }
-}
 
-#[tokio::test]
-async fn what_a_killed_process_leaves_of_a_hold_in_sqlite_holds_nothing_and_is_swept() {
-    let ageing = AgeingStore::sqlite();
-    let store = connect(&ageing.url()).await.unwrap();
-    let once = Once::new(&store, "webhook").unwrap();
-    let folder = format!("{}-once", ageing.url().strip_prefix("sqlite:").unwrap());
-    let files = || std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
-    let work = async || Ok::<_, Error>((paid(), files()));
-    let answer = once.run(&key("k"), &request(7), work).await.unwrap();
-    let left = answer.result().unwrap().clone();
-    assert_eq!((left.len(), files().len()), (1, 0), "a file while it is held, and none afterwards");
-    // A kill unlocks the file, and leaves it.
-    std::fs::write(&left[0], "").unwrap();
-    let impatient = once.answer_in_progress();
-    assert!(matches!(pay(&impatient, &key("other"), 7, &AtomicUsize::new(0)).await, Answer::Done(_)));
-    assert_eq!(files().len(), 1);
-    let again = impatient.run(&key("k"), &request(7), work).await.unwrap();
-    assert!(matches!(again, Answer::Duplicate { .. }), "{again:?}");
-    assert_eq!(files().len(), 0);
-    std::fs::write(&left[0], "").unwrap();
-    Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
-    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+    async fn a_process_that_was_killed_keeps_a_key_for_no_longer_than_its_lease(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap().answer_in_progress(), AtomicUsize::new(0));
+        let killed = Claim {
+            scope: "webhook".to_owned(),
+            key: key("k"),
+            fingerprint: String::new(),
+            window: Window::default(),
+        };
+        assert!(store.deduplication().unwrap().lease(&killed, Uuid::new_v4(), AN_HOUR).await.unwrap());
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::InProgress);
+        assert_eq!(pay(&once, &key("other"), 7, &calls).await, Answer::Done(0));
+        ageing.end_leases().await;
+        assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(1));
+    }
+
+    async fn leases_leave_nothing_behind(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let _ = pay(&once, &key("done"), 7, &calls).await;
+        let _ = pay(&once, &key("done"), 7, &calls).await;
+        let failing = async || Err::<(Vec<Append>, usize), _>(Error::backend("the provider", true, "is down"));
+        once.run(&key("failed"), &request(7), failing).await.unwrap_err();
+        assert_eq!(ageing.leases().await, 0);
+        // What a killed process left.
+        let left = Claim {
+            scope: "webhook".to_owned(),
+            key: key("left"),
+            fingerprint: String::new(),
+            window: Window::default(),
+        };
+        assert!(store.deduplication().unwrap().lease(&left, Uuid::new_v4(), AN_HOUR).await.unwrap());
+        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+        assert_eq!(ageing.leases().await, 1, "it has not ended");
+        ageing.end_leases().await;
+        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+        assert_eq!(ageing.leases().await, 0);
+    }
+
+    async fn a_lease_lasts_as_long_as_the_work(ageing, store) {
+        let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
+        let started = Arc::new(Notify::new());
+        let (go_on, waits) = (Arc::new(Notify::new()), Arc::clone(&started));
+        let (working, goes_on) = (once.clone(), Arc::clone(&go_on));
+        let work = tokio::spawn(async move {
+            let work = async || {
+                waits.notify_one();
+                goes_on.notified().await;
+                Ok::<_, Error>((paid(), 0_usize))
+            };
+            working.run(&key("k"), &request(7), work).await.unwrap()
+        });
+        started.notified().await;
+        // It has ended, and is renewed while the work goes on.
+        ageing.end_leases().await;
+        let elsewhere = Once::new(&store, "webhook").unwrap().answer_in_progress();
+        while ageing.ended_leases().await > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(pay(&elsewhere, &key("k"), 7, &calls).await, Answer::InProgress);
+        go_on.notify_one();
+        assert_eq!(work.await.unwrap(), Answer::Done(0));
+        assert_eq!((calls.load(Ordering::SeqCst), payments(&store).await), (0, 1));
+    }
+
+    async fn a_caller_that_goes_away_frees_the_key(ageing, store) {
+        let once = Once::new(&store, "webhook").unwrap();
+        let (started, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (leaving, begins) = (once.clone(), Arc::clone(&begun));
+        let caller = tokio::spawn(async move {
+            let work = async || {
+                begins.notify_one();
+                started.notified().await;
+                Ok::<_, Error>((paid(), 0_usize))
+            };
+            leaving.run(&key("k"), &request(7), work).await
+        });
+        begun.notified().await;
+        assert_eq!(ageing.leases().await, 1);
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        // Another process need not wait for the lease's end.
+        let elsewhere = Once::new(&connect(&ageing.url()).await.unwrap(), "webhook").unwrap();
+        assert_eq!(pay(&elsewhere, &key("k"), 7, &AtomicUsize::new(0)).await, Answer::Done(0));
+    }
 }

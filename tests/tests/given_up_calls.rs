@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, Transaction, View};
-use message_store::store::{Claim, WhenHeld, Window};
+use message_store::store::{Claim, Window};
 use message_store::{
     Append, Category, Json, Key, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
 };
@@ -310,25 +310,4 @@ async fn a_batch_is_cancelled_when_all_of_its_callers_give_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_abandoned_batches_go_on_the_server_works_for_nobody() {
     assert!(!is_abandoned_batch_cancelled(Some(PlantedBug::AbandonedBatchesGoOn)).await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_wait_for_a_held_key_that_was_given_up_keeps_no_other_waiting() {
-    let scene = Scene::locking_a_category(1, None).await;
-    let elsewhere = PostgresStore::open(scene.database.url()).await.unwrap();
-    let held = elsewhere.deduplication().unwrap().hold(&claim("held"), WhenHeld::Wait).await.unwrap().unwrap();
-    let claimed = claim("held");
-    for _ in 0..CALLERS {
-        let waiting = scene.store.deduplication().unwrap().hold(&claimed, WhenHeld::Wait);
-        assert!(tokio::time::timeout(Duration::from_millis(5), waiting).await.is_err());
-    }
-    assert!(scene.store.deduplication().unwrap().hold(&claim("free"), WhenHeld::Wait).await.unwrap().is_some());
-    drop(held);
-    assert!(
-        scene
-            .within(async {
-                drop(scene.store.deduplication().unwrap().hold(&claim("held"), WhenHeld::Wait).await.unwrap().unwrap());
-            })
-            .await
-    );
 }

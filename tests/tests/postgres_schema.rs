@@ -45,7 +45,7 @@ async fn each_change_is_found_by_its_name_and_put_right() {
             "with the rights of its caller, not of its owner",
         ),
         ("ALTER FUNCTION message_store.take_key RESET ALL", "it resolves names by its caller's search_path"),
-        ("ALTER FUNCTION message_store.seen OWNER TO pg_database_owner", "it belongs to pg_database_owner"),
+        ("ALTER FUNCTION message_store.find_key OWNER TO pg_database_owner", "it belongs to pg_database_owner"),
         ("GRANT EXECUTE ON FUNCTION message_store.sweep TO PUBLIC", "function sweep(integer): every role may call it"),
         ("REVOKE USAGE ON SCHEMA message_store FROM message_store", "role message_store: it lacks USAGE of the schema"),
         (

@@ -4,12 +4,15 @@
 //! within a [`Window`](crate::store::Window), by its [`Key`](crate::Key), with [`Once`].
 
 mod intent;
+mod keys;
+mod lease;
 mod once;
 mod reservation;
+mod turns;
 
 pub use intent::Intent;
 #[cfg(feature = "testing")]
-pub(crate) use once::keys;
+pub(crate) use keys::keys;
 pub use once::{Answer, DEFAULT_SWEEP, Once};
 pub(crate) use reservation::{Holder, cause_of};
 pub use reservation::{RESERVED, Reservation, reserve};

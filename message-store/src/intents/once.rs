@@ -4,7 +4,7 @@
 //! the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it is right: until then
 //! nothing is written, so failure, panic and cancellation leave the key free; and of two that work on one key at once,
 //! the second to write finds it taken, writes nothing, and answers what the first did. That two work at once is the exception: the key is
-//! held meanwhile (see [`Hold`](super::Hold)), and the second caller waits, or is told.
+//! leased meanwhile (see `lease.rs`), and the second caller waits, or is told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::keys::keys;
+use super::lease::Lease;
+use super::turns::Turns;
 use crate::key::fingerprint;
-use crate::store::{Claim, ClaimRecord, Deduplication, WhenHeld, Window};
+use crate::store::{Claim, ClaimRecord, Window};
 use crate::{Append, Error, Json, Key, MessageStore, Result};
 
 /// How many expired keys a sweep removes at a time, unless said otherwise: few enough that no lock lasts.
@@ -52,7 +55,8 @@ pub struct Once {
     scope: String,
     window: Window,
     is_enabled: bool,
-    when_held: WhenHeld,
+    waits: bool,
+    turns: Turns,
 }
 
 /// What came of a request.
@@ -100,7 +104,8 @@ impl Once {
             scope: scope.as_str().to_owned(),
             window: Window::default(),
             is_enabled: true,
-            when_held: WhenHeld::Wait,
+            waits: true,
+            turns: Turns::default(),
         })
     }
 
@@ -121,7 +126,7 @@ impl Once {
     /// Answers [`Answer::InProgress`] while another caller works on the key, instead of waiting for it.
     #[must_use]
     pub fn answer_in_progress(mut self) -> Self {
-        self.when_held = WhenHeld::Leave;
+        self.waits = false;
         self
     }
 
@@ -155,22 +160,32 @@ impl Once {
             window: self.window,
         };
         let keys = keys(&*self.store)?;
-        let Some(_hold) = keys.hold(&claim, self.when_held).await? else { return Ok(Answer::InProgress) };
-        if let Some(seen) = keys.record(&claim).await? {
-            return Ok(answer(&claim, &seen)?);
+        let Some(_turn) = self.turns.take(key, self.waits).await else { return Ok(Answer::InProgress) };
+        let Some(lease) = Lease::take(&self.store, &claim, self.waits).await? else { return Ok(Answer::InProgress) };
+        let answered = async {
+            if let Some(record) = keys.record(&claim).await? {
+                return Ok(answer(&claim, &record)?);
+            }
+            let (appends, result) = lease.during(work()).await?;
+            match keys.append_once(&claim, appends.into(), Json::encode(&result)?).await {
+                Ok(None) => Ok(Answer::Done(result)),
+                // The lease was lost, and another caller was quicker: nothing of ours was written.
+                Ok(Some(record)) => Ok(answer(&claim, &record)?),
+                // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays unknown.
+                Err(lost @ Error::CommitUnknown { .. }) => match keys.record(&claim).await {
+                    Ok(Some(record)) => Ok(answer(&claim, &record)?),
+                    Ok(None) | Err(_) => Err(lost.into()),
+                },
+                Err(error) => Err(error.into()),
+            }
+        };
+        let answered = answered.await;
+        if matches!(answered, Ok(Answer::Done(_))) {
+            lease.taken();
+        } else {
+            lease.release().await;
         }
-        let (appends, result) = work().await?;
-        match keys.append_once(&claim, appends.into(), Json::encode(&result)?).await {
-            Ok(None) => Ok(Answer::Done(result)),
-            // Our hold was lost, and another caller was quicker: nothing of ours was written.
-            Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
-            // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays unknown.
-            Err(lost @ Error::CommitUnknown { .. }) => match keys.record(&claim).await {
-                Ok(Some(seen)) => Ok(answer(&claim, &seen)?),
-                Ok(None) | Err(_) => Err(lost.into()),
-            },
-            Err(error) => Err(error.into()),
-        }
+        answered
     }
 
     /// Removes expired keys of all scopes, `batch` at a time ([`DEFAULT_SWEEP`], say), until there are none. Safe beside traffic and beside another sweep; it changes
@@ -190,21 +205,11 @@ impl Once {
     }
 }
 
-/// The keys of a store.
-///
-/// # Errors
-/// [`Error::Unsupported`] where it has none.
-pub(crate) fn keys(store: &dyn MessageStore) -> Result<&dyn Deduplication> {
-    let what =
-        "de-duplication (in Message DB's own schema, upgrade it with `message-store migrate --adopt`)".to_owned();
-    store.deduplication().ok_or_else(|| Error::Unsupported { store: store.describe(), what })
-}
-
-fn answer<R: DeserializeOwned>(claim: &Claim, seen: &ClaimRecord) -> Result<Answer<R>> {
-    if seen.fingerprint != claim.fingerprint {
-        return Ok(Answer::Conflict { first: seen.at });
+fn answer<R: DeserializeOwned>(claim: &Claim, record: &ClaimRecord) -> Result<Answer<R>> {
+    if record.fingerprint != claim.fingerprint {
+        return Ok(Answer::Conflict { first: record.at });
     }
-    Ok(Answer::Duplicate { first: seen.at, result: seen.result.decode()? })
+    Ok(Answer::Duplicate { first: record.at, result: record.result.decode()? })
 }
 
 impl fmt::Debug for Once {

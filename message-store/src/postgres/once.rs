@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::append;
 use super::append::{APPEND, RACES, meaning};
@@ -13,18 +14,36 @@ use super::row::get;
 use crate::store::{Claim, ClaimRecord};
 use crate::{Append, Json, Result};
 
-const SEEN: &str = include_str!("sql/find_key.sql");
+const FIND: &str = include_str!("sql/find_key.sql");
 const TAKE: &str = include_str!("sql/take_key.sql");
+const LEASE: &str = include_str!("sql/lease_key.sql");
+const RELEASE: &str = include_str!("sql/release_key.sql");
 const SWEEP: &str = include_str!("sql/sweep.sql");
 
-pub(super) async fn seen(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
-    let statement = client.prepare_cached(SEEN).await.map_err(backend("looking for a key"))?;
+pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
+    let statement = client.prepare_cached(FIND).await.map_err(backend("looking for a key"))?;
     let window = claim.window;
     let row = client
         .query_opt(&statement, &[&claim.scope, &claim.key.as_str(), &seconds(window.lifetime), &window.is_sliding])
         .await
         .map_err(backend("looking for a key"))?;
-    row.as_ref().map(seen_in).transpose()
+    row.as_ref().map(record_in).transpose()
+}
+
+/// Whether the owner has the key now.
+pub(super) async fn lease(client: &Connection, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
+    let statement = client.prepare_cached(LEASE).await.map_err(backend("leasing a key"))?;
+    let row = client
+        .query_one(&statement, &[&claim.scope, &claim.key.as_str(), &owner, &seconds(time)])
+        .await
+        .map_err(backend("leasing a key"))?;
+    get(&row, 0)
+}
+
+pub(super) async fn release(client: &Connection, claim: &Claim, owner: Uuid) -> Result<()> {
+    let statement = client.prepare_cached(RELEASE).await.map_err(backend("releasing a key"))?;
+    let released = client.execute(&statement, &[&claim.scope, &claim.key.as_str(), &owner]).await;
+    released.map(drop).map_err(backend("releasing a key"))
 }
 
 pub(super) async fn append_once(
@@ -38,8 +57,8 @@ pub(super) async fn append_once(
         match attempt(client, claim, appends, result).await {
             Ok(Ok(true)) => return Ok(None),
             Ok(Ok(false)) => {
-                if let Some(seen) = seen(client, claim).await? {
-                    return Ok(Some(seen));
+                if let Some(record) = record(client, claim).await? {
+                    return Ok(Some(record));
                 }
                 // Its holder expired between the two statements.
             }
@@ -86,7 +105,7 @@ pub(super) async fn sweep(client: &Connection, batch: u32) -> Result<u64> {
     Ok(get::<i64>(&row, 0)?.unsigned_abs())
 }
 
-fn seen_in(row: &Row) -> Result<ClaimRecord> {
+fn record_in(row: &Row) -> Result<ClaimRecord> {
     let at: Timestamp = get(row, 0)?;
     Ok(ClaimRecord { at, fingerprint: get(row, 1)?, result: Json::from_database(get(row, 2)?) })
 }

@@ -12,18 +12,15 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
 use super::row::get;
-use super::session::Session;
 use super::{PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
-use crate::store::{Holds, WakeUps};
+use crate::store::WakeUps;
 
 /// How long a call waits for a free connection before it fails.
 const POOL_WAIT: Duration = Duration::from_secs(30);
 /// Connections that do nothing but append: those that wait for a lock as long as it takes, and those that give up soon.
 const LONG_WAIT: usize = 8;
 const BRIEF_WAIT: usize = 4;
-/// Connections that hold keys: one at a time, and those that were given up while keys are still held by them.
-const HOLDING: usize = 4;
 
 impl PostgresStore {
     /// Opens the store that a `postgres://` URL names, and makes or upgrades its schema.
@@ -58,7 +55,6 @@ impl PostgresOptions {
             self.set("search_path", "message_store,public");
         }
         let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
-        let hold_session = Arc::new(Session::new(Pool::new(self.clone(), &histories, HOLDING, None)?));
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(
             self.config.clone(),
@@ -76,7 +72,6 @@ impl PostgresOptions {
             (pool_for_appends(long_wait, LONG_WAIT)?, pool_for_appends(short_wait, BRIEF_WAIT)?);
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
-        let holds = Holds::default();
         Ok(PostgresStore {
             pool,
             place,
@@ -87,8 +82,6 @@ impl PostgresOptions {
             listener,
             group_commit,
             look_up,
-            holds,
-            hold_session,
             rotating: tokio::sync::Mutex::default(),
         })
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::failure::backend;
@@ -13,9 +15,8 @@ use super::history::Histories;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
-use super::session::Session;
-use super::{hold, message_db, once, read};
-use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
+use super::{message_db, once, read};
+use crate::store::{Claim, ClaimRecord, Deduplication, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -23,8 +24,7 @@ use crate::{
 
 /// A store on PostgreSQL.
 ///
-/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more append, one listens, and one holds the
-/// keys of [`Once`](crate::intents::Once), each made when it is needed. They are not encrypted: reach a distant server through a
+/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more append, and one listens, each made when it is needed. They are not encrypted: reach a distant server through a
 /// tunnel, or over a network you trust.
 ///
 /// In a database where Message DB has installed its own schema, and which is not adopted ([`migrate`](super::migrate)), its functions are
@@ -41,8 +41,6 @@ pub struct PostgresStore {
     pub(super) listener: Listener,
     pub(super) group_commit: GroupCommit,
     pub(super) look_up: LookUp,
-    pub(super) holds: Holds,
-    pub(super) hold_session: Arc<Session>,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
 
@@ -162,25 +160,27 @@ impl MessageStore for PostgresStore {
 
 #[async_trait]
 impl Deduplication for PostgresStore {
-    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
-        let Some(held) = self.holds.hold(claim, when_held).await else { return Ok(None) };
-        let lock = until_free(when_held, || hold::try_hold(&self.hold_session, claim)).await?;
-        Ok(lock.map(|lock| Hold::new((lock, held))))
+    async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
+        self.pool.with(async |connection| once::lease(connection, claim, owner, time).await).await
+    }
+
+    async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()> {
+        self.pool.with(async |connection| once::release(connection, claim, owner).await).await
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
         let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
-        let seen =
+        let record =
             self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
-        if seen.is_none() {
+        if record.is_none() {
             let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
             self.wake(&streams);
         }
-        Ok(seen)
+        Ok(record)
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.pool.with(async |connection| once::seen(connection, claim).await).await
+        self.pool.with(async |connection| once::record(connection, claim).await).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {

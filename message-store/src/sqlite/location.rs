@@ -43,8 +43,12 @@ impl Location {
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     prepare_once(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // NORMAL loses acknowledged commits when the power goes.
-    connection.pragma_update(None, "synchronous", "FULL")
+    set_durable(connection, true)
+}
+
+/// Whether what is committed from now on survives a loss of power. If not, the latest commits may be lost with it; the file stays whole.
+pub(super) fn set_durable(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })
 }
 
 /// Statements are prepared once, and stay so, whatever their parameters say: else SQLite plans most of them anew at each use.

@@ -2,7 +2,6 @@
 
 mod blocking;
 mod failure;
-mod hold;
 mod location;
 mod migrate;
 mod once;

@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
+use uuid::Uuid;
 
-use crate::store::{Claim, ClaimRecord, Deduplication, Hold, Holds, WakeUps, WhenHeld, until_free};
+use crate::store::{Claim, ClaimRecord, Deduplication, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -20,7 +22,7 @@ use super::failure::backend;
 use super::location::{Location, open_to_read};
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{hold, migrate, read};
+use super::{migrate, read};
 
 /// Connections that read beside the writer.
 const READERS: usize = 4;
@@ -38,9 +40,6 @@ pub struct SqliteStore {
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,
-    pub(super) holds: Holds,
-    /// None of a store in memory, which no other process has.
-    pub(super) hold_files: Option<hold::Folder>,
 }
 
 impl SqliteStore {
@@ -81,22 +80,8 @@ impl SqliteStore {
                 Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
             }
         };
-        let hold_files = match &place {
-            Location::Memory => None,
-            Location::File(path) => Some(hold::Folder::beside(path)?),
-        };
         let writer = Writer::start(connection, Arc::clone(&wake_ups))?;
-        Ok(Self {
-            place,
-            limits,
-            store_id,
-            rotations: AtomicU64::new(0),
-            wake_ups,
-            writer,
-            readers,
-            holds: Holds::default(),
-            hold_files,
-        })
+        Ok(Self { place, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
     }
 }
 
@@ -190,15 +175,12 @@ impl MessageStore for SqliteStore {
 
 #[async_trait]
 impl Deduplication for SqliteStore {
-    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
-        let Some(held) = self.holds.hold(claim, when_held).await else { return Ok(None) };
-        let Some(files) = &self.hold_files else { return Ok(Some(Hold::new(held))) };
-        let attempt = || {
-            let (files, claim) = (files.clone(), claim.clone());
-            blocking(move || files.try_hold(&claim))
-        };
-        let lock = until_free(when_held, attempt).await?;
-        Ok(lock.map(|lock| Hold::new((lock, held))))
+    async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
+        self.writer.lease(claim.clone(), owner, time).await
+    }
+
+    async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()> {
+        self.writer.release(claim.clone(), owner).await
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
@@ -207,13 +189,10 @@ impl Deduplication for SqliteStore {
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        self.writer.seen(claim.clone()).await
+        self.writer.record(claim.clone()).await
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {
-        if let Some(files) = self.hold_files.clone() {
-            blocking(move || files.sweep()).await?;
-        }
         self.writer.sweep(batch).await
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
-use super::{once, read};
+use super::{location, once, read};
 use crate::store::{Claim, ClaimRecord, Stored, WakeUps, written_before};
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
@@ -38,6 +39,8 @@ enum Request {
     Append(Vec<Append>),
     Once(Claim, Vec<Append>, Json),
     Find(Claim),
+    Lease(Claim, Uuid, Duration),
+    Release(Claim, Uuid),
     Sweep(u32),
 }
 
@@ -45,6 +48,8 @@ enum Reply {
     Appended(Appended),
     Found(Option<ClaimRecord>),
     Swept(u64),
+    Leased(bool),
+    Released,
 }
 
 impl Writer {
@@ -71,12 +76,21 @@ impl Writer {
         appends: Vec<Append>,
         result: Json,
     ) -> Result<Option<ClaimRecord>> {
-        self.ask(Request::Once(claim, appends, result)).await.map(Reply::seen)
+        self.ask(Request::Once(claim, appends, result)).await.map(Reply::record)
     }
 
     /// The record of the key; its window begins anew, if it is a sliding one.
-    pub(super) async fn seen(&self, claim: Claim) -> Result<Option<ClaimRecord>> {
-        self.ask(Request::Find(claim)).await.map(Reply::seen)
+    pub(super) async fn record(&self, claim: Claim) -> Result<Option<ClaimRecord>> {
+        self.ask(Request::Find(claim)).await.map(Reply::record)
+    }
+
+    /// Whether the owner has the key now.
+    pub(super) async fn lease(&self, claim: Claim, owner: Uuid, time: Duration) -> Result<bool> {
+        Ok(matches!(self.ask(Request::Lease(claim, owner, time)).await?, Reply::Leased(true)))
+    }
+
+    pub(super) async fn release(&self, claim: Claim, owner: Uuid) -> Result<()> {
+        self.ask(Request::Release(claim, owner)).await.map(drop)
     }
 
     pub(super) async fn sweep(&self, batch: u32) -> Result<u64> {
@@ -95,11 +109,18 @@ impl Writer {
     }
 }
 
+impl Request {
+    /// Whether a loss of power must leave what was done. A lease may be lost.
+    fn must_last(&self) -> bool {
+        !matches!(self, Self::Lease(..) | Self::Release(..))
+    }
+}
+
 impl Reply {
-    fn seen(self) -> Option<ClaimRecord> {
+    fn record(self) -> Option<ClaimRecord> {
         match self {
-            Self::Found(seen) => seen,
-            Self::Appended(_) | Self::Swept(_) => None,
+            Self::Found(record) => record,
+            _ => None,
         }
     }
 
@@ -111,9 +132,10 @@ impl Reply {
 
 fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
     let mut group = Vec::with_capacity(GROUP);
+    let mut was_durable = true;
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let results = commit(&mut connection, &group);
+        let results = committed(&mut connection, &group, &mut was_durable);
         drop(connection);
         for (job, result) in group.drain(..).zip(results) {
             if let Request::Append(appends) | Request::Once(_, appends, _) = &job.request
@@ -127,7 +149,18 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
     }
 }
 
-/// One result for each job of the group.
+/// One result for each job of the group. A commit that need not last does not wait for the disk.
+fn committed(connection: &mut Connection, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
+    let is_durable = group.iter().any(|job| job.request.must_last());
+    if is_durable != *was_durable {
+        if let Err(error) = location::set_durable(connection, is_durable) {
+            return refuse(group, &failed("committing to the SQLite store; nothing was written", error));
+        }
+        *was_durable = is_durable;
+    }
+    commit(connection, group)
+}
+
 fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
     let mut is_committing = false;
     let mut attempt = || -> rusqlite::Result<Vec<Result<Reply>>> {
@@ -144,10 +177,11 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
         transaction.commit()?;
         Ok(results)
     };
-    attempt().unwrap_or_else(|error| {
-        let error = group_failed(error, is_committing);
-        group.iter().map(|_| Err(error.shared())).collect()
-    })
+    attempt().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
+}
+
+fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {
+    group.iter().map(|_| Err(error.shared())).collect()
 }
 
 /// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, it is unknown what the
@@ -163,16 +197,21 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
     Ok(match request {
         Request::Append(appends) => Reply::Appended(append(transaction, appends)?),
         Request::Once(claim, appends, result) => {
-            let seen = once::seen(transaction, claim)?;
-            if seen.is_none() {
+            let record = once::record(transaction, claim)?;
+            if record.is_none() {
                 if !appends.is_empty() {
                     append(transaction, appends)?;
                 }
                 once::take(transaction, claim, result)?;
             }
-            Reply::Found(seen)
+            Reply::Found(record)
         }
-        Request::Find(claim) => Reply::Found(once::seen(transaction, claim)?),
+        Request::Find(claim) => Reply::Found(once::record(transaction, claim)?),
+        Request::Lease(claim, owner, time) => Reply::Leased(once::lease(transaction, claim, *owner, *time)?),
+        Request::Release(claim, owner) => {
+            once::release(transaction, claim, *owner)?;
+            Reply::Released
+        }
         Request::Sweep(batch) => Reply::Swept(once::sweep(transaction, *batch)?),
     })
 }

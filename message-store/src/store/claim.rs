@@ -28,12 +28,3 @@ pub struct ClaimRecord {
     /// What was answered.
     pub result: Json,
 }
-
-/// What to do about a key that another caller holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenHeld {
-    /// Wait until it is free.
-    Wait,
-    /// Answer `None`.
-    Leave,
-}

@@ -1,19 +1,27 @@
 //! What a store may have beside messages: keys that it remembers for a while.
 
-use async_trait::async_trait;
+use std::time::Duration;
 
-use crate::store::{Claim, ClaimRecord, Hold, WhenHeld};
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::store::{Claim, ClaimRecord};
 use crate::{AppendRequest, Json, Result};
 
 /// Keys with a window, each taken once: what [`Once`](crate::intents::Once) stands on.
 #[async_trait]
 pub trait Deduplication: Send + Sync {
-    /// Holds a key while its caller works on it, so that no other begins, here or in another process. It ends with the [`Hold`], or with the
-    /// process; it may be lost, and decides nothing.
-    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>>;
+    /// Leases a key to `owner` while it works on it, so that no other begins the same work: whether it has the key now. An owner that has it
+    /// gets it anew. The lease ends after `time` by the store's clock, when it is [released](Self::release), and when the key is taken.
+    ///
+    /// A lease saves work and decides nothing: a store may lose it, and then two do the work, and one of them [writes](Self::append_once).
+    async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool>;
+
+    /// Ends the owner's lease of a key, if it has one.
+    async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()>;
 
     /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or returns the record of the
-    /// key, and does nothing.
+    /// key, and does nothing. It asks for no lease.
     ///
     /// # Errors
     /// As [`MessageStore::append`](crate::MessageStore::append); the key is free then.

@@ -8,21 +8,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::intents::keys;
-use crate::store::{Claim, ClaimRecord, Deduplication, Hold, WhenHeld};
+use crate::store::{Claim, ClaimRecord, Deduplication};
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes its calls fail, wait, or come second; holds and wake-ups be lost; its history change; and time pass.
+/// Wraps a store, and makes its calls fail, wait, or come second; leases and wake-ups be lost; its history change; and time pass.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
     refuse: AtomicU32,
     lose: AtomicU32,
-    lose_holds: AtomicBool,
+    lose_leases: AtomicBool,
     rivals: Mutex<VecDeque<Append>>,
     histories: AtomicU64,
     lose_wake_ups: AtomicBool,
@@ -50,7 +51,7 @@ impl FaultyStore {
             inner: Arc::clone(inner),
             refuse: AtomicU32::new(0),
             lose: AtomicU32::new(0),
-            lose_holds: AtomicBool::new(false),
+            lose_leases: AtomicBool::new(false),
             rivals: Mutex::default(),
             histories: AtomicU64::new(0),
             lose_wake_ups: AtomicBool::new(false),
@@ -90,9 +91,9 @@ impl FaultyStore {
         self.lose.load(Ordering::SeqCst)
     }
 
-    /// From now on a hold of a key is lost as soon as it is given.
-    pub fn lose_holds(&self) {
-        self.lose_holds.store(true, Ordering::SeqCst);
+    /// From now on a lease of a key is lost as soon as it is given.
+    pub fn lose_leases(&self) {
+        self.lose_leases.store(true, Ordering::SeqCst);
     }
 
     /// Readers that ask from now on are never woken.
@@ -285,13 +286,15 @@ impl MessageStore for FaultyStore {
 
 #[async_trait]
 impl Deduplication for FaultyStore {
-    async fn hold(&self, claim: &Claim, when_held: WhenHeld) -> Result<Option<Hold>> {
-        let hold = keys(&*self.inner)?.hold(claim, when_held).await?;
-        if self.lose_holds.load(Ordering::SeqCst) {
-            drop(hold);
-            return Ok(Some(Hold::new(())));
+    async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
+        if self.lose_leases.load(Ordering::SeqCst) {
+            return Ok(true);
         }
-        Ok(hold)
+        keys(&*self.inner)?.lease(claim, owner, time).await
+    }
+
+    async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()> {
+        keys(&*self.inner)?.release(claim, owner).await
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {

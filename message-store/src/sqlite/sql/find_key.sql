@@ -1,1 +1,1 @@
-SELECT seen_at, fingerprint, result FROM deduplication WHERE scope = ?1 AND key = ?2 AND expires_at > ?3
+SELECT taken_at, fingerprint, result FROM deduplication WHERE scope = ?1 AND key = ?2 AND expires_at > ?3

@@ -1,0 +1,48 @@
+//! Callers of one process take turns at a key: they wait for each other here, and only the first of them asks the store for its lease.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::Key;
+
+/// The keys that callers work on.
+#[derive(Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>);
+
+/// A caller's turn: for as long as this lives.
+#[must_use]
+pub(super) struct Turn {
+    turns: Turns,
+    key: Key,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// The caller's turn at the key; `None` when another caller has it, and this one does not wait.
+    pub(super) async fn take(&self, key: &Key, waits: bool) -> Option<Turn> {
+        let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default());
+        // From here on, what was entered is removed again, also when the wait is broken off.
+        let mut turn = Turn { turns: self.clone(), key: key.clone(), guard: None };
+        turn.guard = if waits { Some(lock.lock_owned().await) } else { lock.try_lock_owned().ok() };
+        turn.guard.is_some().then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.guard = None;
+        let mut turns = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            turns.remove(&self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Turns")
+    }
+}

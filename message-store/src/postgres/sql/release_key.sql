@@ -1,0 +1,1 @@
+SELECT message_store.release_key($1, $2, $3)

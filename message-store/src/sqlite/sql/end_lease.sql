@@ -1,0 +1,1 @@
+DELETE FROM key_leases WHERE scope = ?1 AND key = ?2

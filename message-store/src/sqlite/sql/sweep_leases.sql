@@ -1,0 +1,1 @@
+DELETE FROM key_leases WHERE ends_at <= ?1
