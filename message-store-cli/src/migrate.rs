@@ -23,7 +23,9 @@ impl Migrate {
             println!("{}: the schema is current", store.describe());
             return Ok(());
         }
-        match postgres::migrate(&self.store, self.adopt).await.context("nothing was migrated")? {
+        let migrated =
+            if self.adopt { postgres::adopt(&self.store).await } else { postgres::migrate(&self.store).await };
+        match migrated.context("nothing was migrated")? {
             found @ Installation::MessageDb if !self.adopt => {
                 bail!("found {found}, and left it as it is; say --adopt to upgrade it in place")
             }

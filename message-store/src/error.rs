@@ -54,6 +54,18 @@ pub enum Error {
         limit: usize,
     },
 
+    /// The schema in the database is not the one that this library needs. It was not changed.
+    #[error(
+        "the schema message_store of {store} cannot be used: {problem}. \
+         Its owner makes it, upgrades it and puts it right with `message-store migrate`"
+    )]
+    Schema {
+        /// The store, without secrets.
+        store: String,
+        /// What is wrong with the schema.
+        problem: String,
+    },
+
     /// The input cannot be stored or understood. Nothing was written.
     #[error("invalid {what}: {reason}")]
     Invalid {

@@ -47,7 +47,7 @@ pub use key::{Key, MAX_KEY_BYTES};
 pub use limits::{Limits, MAX_MESSAGE_TYPE_BYTES};
 pub use message::{Message, MessageId, MessageRef, NewMessage};
 pub use metadata::Metadata;
-pub use open::connect;
+pub use open::{Openers, connect};
 pub use outcome::{Outcome, OutcomeKind};
 pub use position::{GlobalPosition, Position, Version};
 pub use sequence::{Origin, Sequence};

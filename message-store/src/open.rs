@@ -1,10 +1,15 @@
-//! A URL opens a store.
+//! A URL opens a store. Backends are registered here, by the scheme of their URLs.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::{MessageStore, Result};
+use futures_util::future::BoxFuture;
 
-/// Opens the store that a URL names, and makes or upgrades its schema.
+use crate::{Error, MessageStore, Result};
+
+/// Opens the store that a URL names. Its schema is made where there is none; one that stands in PostgreSQL is not changed
+/// (`message-store migrate` upgrades it).
 ///
 /// | URL | store |
 /// |---|---|
@@ -12,23 +17,88 @@ use crate::{MessageStore, Result};
 /// | `sqlite:path/to/file.db` | a SQLite file, made when it is missing |
 /// | `sqlite::memory:` | SQLite in memory, gone when it is closed |
 ///
+/// [`Openers`] take in backends from elsewhere.
+///
 /// # Errors
-/// [`Error::Invalid`](crate::Error::Invalid) for a URL of another kind, [`Error::Unsupported`](crate::Error::Unsupported) for
-/// a backend that was not compiled in, [`Error::Backend`](crate::Error::Backend) when the database cannot be opened.
+/// [`Error::Invalid`] for a URL of another kind, [`Error::Unsupported`] for a backend that was not compiled in, [`Error::Schema`] for a
+/// schema that must be upgraded, [`Error::Backend`] when the database cannot be opened.
 pub async fn connect(url: &str) -> Result<Arc<dyn MessageStore>> {
-    match url.split_once(':') {
+    Openers::default().open(url).await
+}
+
+type Opener = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn MessageStore>>> + Send + Sync>;
+
+/// What opens stores, by the scheme of their URLs: PostgreSQL and SQLite, as far as they are compiled in, and backends from elsewhere.
+///
+/// ```
+/// use std::sync::Arc;
+/// use message_store::{Openers, MessageStore, connect};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// // `memory:` is SQLite in memory, by another name. A backend of your own is opened in the same way.
+/// let openers = Openers::default().with("memory", async |_url| connect("sqlite::memory:").await);
+/// let store: Arc<dyn MessageStore> = openers.open("memory:accounts").await?;
+/// # Ok::<(), message_store::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Openers(BTreeMap<String, Opener>);
+
+impl Openers {
+    /// URLs that begin with this scheme and a colon are given to `open`, whole. It takes the place of an earlier one.
+    pub fn with<O, F>(mut self, scheme: impl Into<String>, open: O) -> Self
+    where
+        O: Fn(String) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Arc<dyn MessageStore>>> + Send + 'static,
+    {
+        self.0.insert(scheme.into(), Arc::new(move |url| Box::pin(open(url))));
+        self
+    }
+
+    /// Opens the store that a URL names.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn open(&self, url: &str) -> Result<Arc<dyn MessageStore>> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        if let Some(open) = self.0.get(scheme) {
+            return open(url.to_owned()).await;
+        }
+        if ["postgres", "postgresql", "sqlite"].contains(&scheme) {
+            let what = format!("{scheme}: URLs; compile it with that feature");
+            return Err(Error::Unsupported { store: "this build".to_owned(), what });
+        }
+        let schemes: Vec<_> = self.0.keys().map(|scheme| format!("{scheme}:")).collect();
+        let reason = format!(
+            "it must begin with one of {} (such as sqlite:account.db or postgres://user@host/database)",
+            schemes.join(", ")
+        );
+        Err(Error::invalid("store URL", reason))
+    }
+}
+
+/// The backends of this library.
+impl Default for Openers {
+    fn default() -> Self {
+        let openers = Self(BTreeMap::new());
         #[cfg(feature = "postgres")]
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(crate::postgres::PostgresStore::open(url).await?)),
+        let openers = ["postgres", "postgresql"].into_iter().fold(openers, |openers, scheme| {
+            openers.with(scheme, async |url| {
+                Ok(Arc::new(crate::postgres::PostgresStore::open(&url).await?) as Arc<dyn MessageStore>)
+            })
+        });
         #[cfg(feature = "sqlite")]
-        Some(("sqlite", place)) => Ok(Arc::new(crate::sqlite::SqliteStore::open(place).await?)),
-        #[allow(unreachable_patterns)]
-        Some((kind @ ("postgres" | "postgresql" | "sqlite"), _)) => Err(crate::Error::Unsupported {
-            store: "this build".to_owned(),
-            what: format!("{kind}: URLs; compile it with that feature"),
-        }),
-        _ => Err(crate::Error::invalid(
-            "store URL",
-            "it must begin with postgres:// or sqlite: (such as sqlite:account.db or sqlite::memory:)",
-        )),
+        let openers = openers.with("sqlite", async |url| {
+            Ok(Arc::new(crate::sqlite::SqliteOptions::from_url(&url)?.open().await?) as Arc<dyn MessageStore>)
+        });
+        openers
+    }
+}
+
+impl fmt::Debug for Openers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use message_store::postgres::PostgresOptions;
-use message_store::sqlite::SqliteStore;
+use message_store::sqlite::SqliteOptions;
 use message_store::{
     Append, Category, Filter, GlobalPosition, Json, Limits, Message, MessageStore, NewMessage, Position, Read,
     StreamName, StreamRead,
@@ -144,7 +144,7 @@ async fn batches_hold_as_many_messages_as_their_bytes_allow_on_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn batches_hold_as_many_messages_as_their_bytes_allow_on_sqlite() {
-    assert_batches_are_full(Arc::new(SqliteStore::open_with(":memory:", limits()).await.unwrap())).await;
+    assert_batches_are_full(Arc::new(SqliteOptions::memory().limits(limits()).open().await.unwrap())).await;
 }
 
 const STREAM: &str = "text, bigint, bigint, bigint";

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use message_store::consumer::Consumer;
-use message_store::postgres::{Installation, PostgresStore, check, migrate};
+use message_store::postgres::{Installation, PostgresStore, adopt, check, migrate};
 use message_store::{Error, MessageStore, OutcomeKind, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::message_db::{self, VERSIONS, message_db, message_db_of, write_message};
@@ -104,7 +104,7 @@ async fn adopt_beside(holding: &str) {
     let writers = Writers::start(database.url()).await;
     let adopting = tokio::spawn({
         let url = database.url().to_owned();
-        async move { migrate(&url, true).await }
+        async move { adopt(&url).await }
     });
     // Long enough for the adoption to have met whatever is in its way: each of these is at least a round trip and a commit.
     writers.write_more(300).await;
@@ -177,7 +177,7 @@ async fn an_adoption_names_the_transaction_that_is_in_its_way() {
         }
         holder.batch_execute("COMMIT").await.unwrap();
     };
-    let (adopted, ()) = tokio::join!(migrate(database.url(), true), release);
+    let (adopted, ()) = tokio::join!(adopt(database.url()), release);
     drop(guard);
     adopted.unwrap();
     let said = warnings.so_far().concat();
@@ -193,7 +193,7 @@ async fn every_release_since_1_1_6_is_adopted_and_its_clients_go_on() {
         let client = message_db::connect(database.url(), Some("message_store")).await;
         write_message(&client, "account-1", r#"{"amount": 1}"#).await.unwrap();
         let before = dump(&client).await;
-        migrate(database.url(), true).await.unwrap();
+        adopt(database.url()).await.unwrap();
         assert_eq!(dump(&client).await, before, "{version}");
         assert_eq!(write_message(&client, "account-1", "{}").await.unwrap(), 1, "{version}");
         for (call, expected) in [
@@ -219,7 +219,7 @@ async fn twin_an_old_function_that_stays_makes_calls_ambiguous_and_is_found() {
     let client = message_db::connect(database.url(), None).await;
     let sql = "SELECT pg_get_functiondef('message_store.get_last_stream_message(varchar)'::regprocedure)";
     let old: String = client.query_one(sql, &[]).await.unwrap().get(0);
-    migrate(database.url(), true).await.unwrap();
+    adopt(database.url()).await.unwrap();
     client.batch_execute(&old).await.unwrap();
     let error =
         client.query("SELECT * FROM message_store.get_last_stream_message('account-1')", &[]).await.unwrap_err();
@@ -244,7 +244,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     let before = dump(&old).await;
 
     let writers = Writers::start(database.url()).await;
-    let adopted = migrate(database.url(), true).await.unwrap();
+    let adopted = adopt(database.url()).await.unwrap();
     assert_eq!(adopted, Installation::MessageDb);
     writers.write_more(20).await;
     let foreign = writers.stop().await;
@@ -252,7 +252,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     let after = dump(&old).await;
     assert_eq!(after[..before.len()], before, "ids, positions, contents and times stay");
     assert_eq!(after.len(), before.len() + foreign);
-    assert!(migrate(database.url(), true).await.unwrap().is_current());
+    assert!(adopt(database.url()).await.unwrap().is_current());
 
     // The same store, now whole: commands that were handled before are known, and one that was not is carried out.
     let whole = connect(database.url()).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_table_that_is_not_message_dbs_is_refused_unchanged_and_its_difference
             client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
         };
         let before = objects().await;
-        let error = migrate(database.url(), true).await.unwrap_err();
+        let error = adopt(database.url()).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
         assert!(error.to_string().contains(said), "{error} should say {said}");
         assert_eq!(objects().await, before, "{change}: something was changed");
@@ -302,7 +302,7 @@ async fn an_adoption_that_fails_half_way_leaves_everything_as_it_was() {
     let database = message_db().await;
     // A function that cannot be replaced, because its result is another.
     database.execute("DROP FUNCTION message_store.stream_version(varchar) CASCADE; CREATE FUNCTION message_store.stream_version(stream_name varchar) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'").await;
-    let error = migrate(database.url(), true).await.unwrap_err();
+    let error = adopt(database.url()).await.unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
     let client = message_db::connect(database.url(), None).await;
     let sql = "SELECT to_regclass('message_store.schema_history') IS NULL AND to_regclass('message_store.store_identity') IS NULL";
@@ -312,7 +312,7 @@ async fn an_adoption_that_fails_half_way_leaves_everything_as_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_being_asked_nothing_is_adopted() {
     let database = message_db().await;
-    assert_eq!(migrate(database.url(), false).await.unwrap(), Installation::MessageDb);
+    assert_eq!(migrate(database.url()).await.unwrap(), Installation::MessageDb);
     drop(PostgresStore::open(database.url()).await.unwrap());
     assert_eq!(check(database.url()).await.unwrap().installation, Installation::MessageDb);
 }
@@ -322,7 +322,7 @@ async fn a_new_database_is_well_once_it_is_migrated() {
     let database = TestDatabase::create_empty().await;
     let empty = check(database.url()).await.unwrap();
     assert!(!empty.is_well() && empty.installation == Installation::Nothing, "{empty}");
-    assert_eq!(migrate(database.url(), false).await.unwrap(), Installation::Nothing);
+    assert_eq!(migrate(database.url()).await.unwrap(), Installation::Nothing);
     let report = check(database.url()).await.unwrap();
     assert!(report.installation.is_current());
     let problems: Vec<_> = report.findings.iter().filter(|finding| finding.problem.is_some()).collect();

@@ -1,7 +1,7 @@
 //! Which roles read and write: in a store of ours, and after an adoption.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use message_store::postgres::{check, migrate};
+use message_store::postgres::{adopt, check, migrate};
 use message_store::{ExpectedVersion, Json, MessageStoreExt as _, NewMessage, Read, StreamName};
 use message_store_tests::message_db::{connect, message_db};
 use message_store_tests::postgres::TestDatabase;
@@ -117,7 +117,7 @@ async fn twin_without_the_revocation_a_role_that_may_read_writes() {
         report.contains("write_message(varchar, varchar, varchar, jsonb, jsonb, bigint): every role may call it"),
         "{report}"
     );
-    migrate(database.url(), false).await.unwrap();
+    migrate(database.url()).await.unwrap();
     assert_eq!(answers(database.url(), reader, WRITES).await, ["42501"; 7]);
     roles.end().await;
 }
@@ -134,7 +134,7 @@ async fn a_member_of_the_role_and_a_role_that_may_execute_write_message_write() 
         report.contains(&format!("role {writer}: it may write by write_message, and not by append_messages")),
         "{report}"
     );
-    migrate(database.url(), false).await.unwrap();
+    migrate(database.url()).await.unwrap();
     for role in &roles.names {
         assert_eq!(answers(database.url(), role, WRITES).await, ["ok"; 7], "{role}");
     }
@@ -170,7 +170,7 @@ async fn after_an_adoption_those_that_wrote_write_by_the_functions_alone_and_tho
     {
         assert_eq!(answer(url, role, WRITES[0]).await, expected, "{role} before the adoption");
     }
-    migrate(url, true).await.unwrap();
+    adopt(url).await.unwrap();
     for role in writers {
         assert_eq!(answers(url, role, WRITES).await, ["ok"; 7], "{role}");
         let direct = "INSERT INTO message_store.messages (stream_name, position, type) VALUES ('ROLE-9', 7, 'T')";

@@ -163,7 +163,7 @@ async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
 
     let warnings = Warnings::default();
     let guard = warnings.collect();
-    migrate(&as_owner, false).await.unwrap();
+    migrate(&as_owner).await.unwrap();
     drop(guard);
     assert!(warnings.so_far().iter().any(|warning| warning.contains("role message_store")), "{:?}", warnings.so_far());
     let report = check(&as_owner).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
     assert!(problem.starts_with("role message_store: it is not there"), "{problem}");
     drop(PostgresStore::open(&as_owner).await.unwrap());
 
-    migrate(&as_admin, false).await.unwrap();
+    migrate(&as_admin).await.unwrap();
     assert!(problems(&check(&as_owner).await.unwrap()).is_empty());
     let role = connect(&as_admin, Some("message_store")).await;
     write_message(&role, "account-1", "{}").await.unwrap();
@@ -197,7 +197,7 @@ async fn a_store_restored_into_a_cluster_without_the_role_gets_it_and_its_rights
         problems(&report).iter().any(|problem| problem.starts_with("role message_store: it is not there")),
         "{report}"
     );
-    drop(PostgresStore::open(to.url()).await.unwrap());
+    migrate(to.url()).await.unwrap();
     let report = check(to.url()).await.unwrap();
     assert!(problems(&report).is_empty(), "{report}");
     let role = connect(to.url(), Some("message_store")).await;

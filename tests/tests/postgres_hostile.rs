@@ -1,7 +1,7 @@
 //! Objects and grants of others that would take the place of ours.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use message_store::postgres::{PostgresStore, check, migrate};
+use message_store::postgres::{PostgresStore, adopt, check, migrate};
 use message_store::{Category, MessageStore as _, Read};
 use message_store_tests::message_db::{connect, message_db, write_message};
 use message_store_tests::postgres::TestDatabase;
@@ -81,7 +81,7 @@ async fn a_dropped_grant_on_the_sequence_is_noticed_and_put_right() {
     let client = connect(database.url(), Some("message_store")).await;
     assert!(client.query("SELECT message_store.horizon()", &[]).await.is_err());
     let report = check(database.url()).await.unwrap().to_string();
-    migrate(database.url(), false).await.unwrap();
+    migrate(database.url()).await.unwrap();
     let after = client.query("SELECT message_store.horizon()", &[]).await;
     let noticed = report.lines().any(|line| line.contains("PROBLEM") && line.contains("sequence"));
     assert!(noticed && after.is_ok(), "noticed: {noticed}, put right: {}", after.is_ok());
@@ -100,7 +100,7 @@ async fn after_an_adoption_no_role_may_set_the_sequence_back() {
         ))
         .await
         .unwrap();
-    migrate(database.url(), true).await.unwrap();
+    adopt(database.url()).await.unwrap();
     let client = connect(database.url(), Some(&role)).await;
     for _ in 0..3 {
         write_message(&client, "a-1", "{}").await.unwrap();

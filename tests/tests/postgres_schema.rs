@@ -65,39 +65,70 @@ async fn each_change_is_found_by_its_name_and_put_right() {
         database.execute(change).await;
         let before = found(&database).await;
         assert!(before.iter().any(|problem| problem.contains(finding)), "{change}: {before:?}");
-        migrate(database.url(), false).await.unwrap();
+        migrate(database.url()).await.unwrap();
         assert_eq!(found(&database).await, Vec::<String>::new(), "{change}");
     }
 }
 
-#[tokio::test]
-async fn an_open_puts_a_replaced_function_right_and_leaves_one_of_a_later_version() {
-    let database = TestDatabase::create().await;
-    let replace = |mark: &str| {
-        format!(
-            "CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS $$ SELECT 0::bigint {mark} $$"
-        )
-    };
-    let client = connect(database.url(), None).await;
-    write_message(&client, "account-1", "{}").await.unwrap();
-    for (mark, seen) in [("", 1), ("/* -- message-store functions 1000 */", 0)] {
-        database.execute(&replace(mark)).await;
-        let store = PostgresStore::open(database.url()).await.unwrap();
-        assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), seen, "{mark}");
-    }
+fn replaced_horizon(mark: &str) -> String {
+    format!(
+        "CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS $$ SELECT 0::bigint {mark} $$"
+    )
 }
 
-/// An open by a role that may not replace it refuses: the store would break its promises.
+/// The store would break its promises. What it did not make, an open does not change.
 #[tokio::test]
-async fn an_open_that_may_not_put_a_function_right_is_refused_and_names_it() {
+async fn an_open_refuses_a_replaced_function_and_names_it_and_the_way() {
     let database = TestDatabase::create().await;
-    database
-        .execute("CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'")
-        .await;
+    database.execute(&replaced_horizon("")).await;
     let as_role = format!("{}?options=-c%20role%3Dmessage_store", database.url());
+    for url in [database.url(), &as_role] {
+        let error = PostgresStore::open(url).await.unwrap_err();
+        assert!(matches!(error, Error::Schema { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("function horizon(): it is not ours") && text.contains("message-store migrate"),
+            "{text}"
+        );
+    }
+    assert!(!found(&database).await.is_empty(), "the open has changed the schema");
+    migrate(database.url()).await.unwrap();
+    PostgresStore::open(database.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_open_takes_a_function_of_a_later_version() {
+    let database = TestDatabase::create().await;
+    let client = connect(database.url(), None).await;
+    write_message(&client, "account-1", "{}").await.unwrap();
+    database.execute(&replaced_horizon("/* -- message-store functions 1000 */")).await;
+    let store = PostgresStore::open(database.url()).await.unwrap();
+    assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), 0, "the later one says 0");
+}
+
+#[tokio::test]
+async fn an_open_refuses_an_older_schema_and_names_the_way_and_leaves_a_later_one() {
+    let database = TestDatabase::create().await;
+    database.execute("UPDATE message_store.schema_history SET version = version + 1000").await;
+    PostgresStore::open(database.url()).await.unwrap();
+    database.execute("DELETE FROM message_store.schema_history WHERE version > 1001").await;
+    database.execute("UPDATE message_store.schema_history SET version = 1").await;
+    let error = PostgresStore::open(database.url()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Schema { .. }), "{text}");
+    assert!(text.contains("it is version 1, and this library needs version"), "{text}");
+    assert!(text.contains("message-store migrate"), "{text}");
+}
+
+/// `pg_monitor` may not CREATE in the database.
+#[tokio::test]
+async fn an_open_that_may_not_make_the_schema_says_so_and_names_the_way() {
+    let database = TestDatabase::create_empty().await;
+    let as_role = format!("{}?options=-c%20role%3Dpg_monitor", database.url());
     let error = PostgresStore::open(&as_role).await.unwrap_err();
-    assert!(matches!(error, Error::Backend { .. }), "{error}");
-    assert!(error.to_string().contains("function horizon()") && error.to_string().contains("migrate"), "{error}");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Schema { .. }), "{text}");
+    assert!(text.contains("there is none, and this user may not make it") && text.contains("migrate"), "{text}");
 }
 
 #[tokio::test]
@@ -109,12 +140,12 @@ async fn message_dbs_own_scripts_over_ours_are_put_right() {
     let before = found(&database).await;
     assert!(before.iter().any(|problem| problem.contains("write_message(")), "{before:?}");
 
-    // By an open alone, writes are safe again; the right to INSERT is revoked by `migrate`.
+    assert!(matches!(PostgresStore::open(database.url()).await, Err(Error::Schema { .. })));
+    migrate(database.url()).await.unwrap();
+    assert_eq!(found(&database).await, Vec::<String>::new());
     let store = PostgresStore::open(database.url()).await.unwrap();
     write_message(&client, "account-1", "{}").await.unwrap();
     assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), 2);
-    migrate(database.url(), false).await.unwrap();
-    assert_eq!(found(&database).await, Vec::<String>::new());
 }
 
 /// The mark of a function stands in its text: a comment on it would stay when another script replaces it.

@@ -26,69 +26,93 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long it is tried; and how long the last step of an adoption waits for transactions that began before it.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
+const MAY_MAKE_SCHEMA: &str = include_str!("sql/may_make_schema.sql");
 const HOLDERS: &str = include_str!("sql/holders.sql");
 const TRANSACTIONS_UNDER_WAY: &str = include_str!("sql/transactions_under_way.sql");
 const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 
-/// What may be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// What an open needs: our own schema, made or put right. It waits for no other transaction to end.
-    Open,
-    /// That, and direct writes to our own schema are revoked.
-    Ours,
-    /// Message DB's own schema as well.
-    Adopt,
-}
-
 /// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`](super::check) finds wrong with its functions, roles and
-/// rights. Message DB's own schema is left as it is, or, with `adopt`, upgraded in place, in one transaction: every message keeps its id
-/// and positions, and Message DB's clients go on as before. Returns what was found.
+/// rights. Message DB's own schema is left as it is. Returns what was found.
 ///
 /// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right is logged as a
 /// warning, such as a role that this user may not create.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. [`Error::Backend`] when the schema cannot
-/// be made, or a function cannot be put right. Nothing is changed then.
-pub async fn migrate(url: &str, adopt: bool) -> Result<Installation> {
-    let scope = if adopt { Scope::Adopt } else { Scope::Ours };
-    carry_out(&mut PostgresOptions::from_url(url)?.connect().await?, scope).await
+/// [`Error::Backend`] when the schema cannot be made, and [`Error::Schema`] when a function cannot be put right. Nothing is changed then.
+pub async fn migrate(url: &str) -> Result<Installation> {
+    let mut client = PostgresOptions::from_url(url)?.connect().await?;
+    match Installation::find(&client).await? {
+        found @ Installation::MessageDb => Ok(found),
+        found => carry_out(&mut client, found).await,
+    }
 }
 
-/// Makes, upgrades or puts right the schema, unless it is as it should be. Message DB's own is upgraded only when it is to be adopted;
-/// what was found is returned.
-pub(super) async fn carry_out(client: &mut Client, scope: Scope) -> Result<Installation> {
+/// As [`migrate`], and Message DB's own schema is upgraded in place, in one transaction: every message keeps its id
+/// and positions, and Message DB's clients go on as before.
+///
+/// # Errors
+/// As [`migrate`]; [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. Nothing is changed then.
+pub async fn adopt(url: &str) -> Result<Installation> {
+    let mut client = PostgresOptions::from_url(url)?.connect().await?;
+    let found = Installation::find(&client).await?;
+    carry_out(&mut client, found).await
+}
+
+/// What an open needs: a schema as it should be, or Message DB's own. A missing one is made; one that stands is not changed.
+pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installation> {
+    let schema = |problem: String| Error::Schema { store: place.to_owned(), problem };
     let found = Installation::find(client).await?;
-    if found == Installation::MessageDb && scope != Scope::Adopt {
-        return Ok(found);
+    match found {
+        Installation::MessageDb => {}
+        Installation::Nothing => {
+            let may_make: bool = {
+                let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
+                get(&row, 0)?
+            };
+            if !may_make {
+                return Err(schema("there is none, and this user may not make it".to_owned()));
+            }
+            carry_out(client, found).await?;
+        }
+        Installation::Ours { version, newest } if version < newest => {
+            return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
+        }
+        Installation::Ours { .. } => tell(problems(client, found).await?, place)?,
     }
+    Ok(found)
+}
+
+/// Makes, upgrades or puts right the schema, unless it is as it should be.
+async fn carry_out(client: &mut Client, found: Installation) -> Result<Installation> {
     let wrong = problems(client, found).await?;
-    let revokes = scope != Scope::Open && !roles_that_insert(client).await?.is_empty();
-    if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || revokes {
+    if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || !roles_that_insert(client).await?.is_empty()
+    {
         client
             .execute(include_str!("sql/lock.sql"), &[&LOCK])
             .await
             .map_err(backend("waiting for the migration lock"))?;
         let migrated = match migrate_locked(client).await {
-            Ok(()) if scope != Scope::Open => revoke_inserts(client).await,
-            migrated => migrated,
+            Ok(()) => revoke_inserts(client).await,
+            failed => failed,
         };
         let unlock = include_str!("sql/unlock.sql");
         client.execute(unlock, &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
         migrated?;
-    } else if scope == Scope::Open && !wrong.iter().any(|seen| seen.is_serious) {
-        return Ok(found);
     }
-    for Observation { what, problem, is_serious, .. } in problems(client, Installation::find(client).await?).await? {
+    tell(problems(client, Installation::find(client).await?).await?, "this database")?;
+    Ok(found)
+}
+
+/// Warns of what is wrong with a schema; refuses it when the store would break its promises.
+fn tell(problems: Vec<Observation>, place: &str) -> Result<()> {
+    for Observation { what, problem, is_serious, .. } in problems {
         let problem = problem.unwrap_or_default();
         if is_serious {
-            let text = format!("{what}: {problem}; the schema's owner puts it right with `migrate`");
-            return Err(Error::backend("checking the schema message_store", false, text));
+            return Err(Error::Schema { store: place.to_owned(), problem: format!("{what}: {problem}") });
         }
         tracing::warn!("{what}: {problem}");
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What is wrong with a schema of ours.

@@ -27,7 +27,7 @@ mod view;
 
 pub use check::{Check, CheckedItem, check};
 pub use installation::Installation;
-pub use migrate::migrate;
+pub use migrate::{adopt, migrate};
 pub use options::PostgresOptions;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;

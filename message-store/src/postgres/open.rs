@@ -23,7 +23,7 @@ const LONG_WAIT: usize = 8;
 const BRIEF_WAIT: usize = 4;
 
 impl PostgresStore {
-    /// Opens the store that a `postgres://` URL names, and makes or upgrades its schema.
+    /// Opens the store that a `postgres://` URL names, and makes its schema where there is none.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read; [`Error::Backend`](crate::Error::Backend) as
@@ -34,15 +34,15 @@ impl PostgresStore {
 }
 
 impl PostgresOptions {
-    /// Opens the store. Where there is none yet, or an older version of ours, its schema is made or upgraded; Message DB's own is used as it is.
+    /// Opens the store. Where there is none yet, its schema is made; one that stands is not changed. Message DB's own is used as it is.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached, the schema cannot be made, or a function is not as it should be and this user may
-    /// not replace it.
+    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached; [`Error::Schema`](crate::Error::Schema) when this user may not make
+    /// the schema, or it is of an older version, or one of its functions is not as it should be: [`migrate`](super::migrate) upgrades it and puts it right.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect().await?;
-        let is_message_db = migrate::carry_out(&mut client, migrate::Scope::Open).await? == Installation::MessageDb;
+        let is_message_db = migrate::open(&mut client, &place).await? == Installation::MessageDb;
         let store_id =
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;

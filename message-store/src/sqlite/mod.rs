@@ -5,12 +5,15 @@ mod failure;
 mod location;
 mod migrate;
 mod once;
+mod open;
+mod options;
 mod read;
 mod readers;
 mod store;
 mod view;
 mod writer;
 
+pub use options::SqliteOptions;
 pub use rusqlite::Transaction;
 pub use store::SqliteStore;
 pub use view::View;

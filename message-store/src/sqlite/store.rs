@@ -1,9 +1,8 @@
 //! The store: what the contract asks for, and where in this folder it is done.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,19 +12,16 @@ use uuid::Uuid;
 
 use crate::store::{Claim, ClaimRecord, Deduplication, WakeUps};
 use crate::{
-    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
-    MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 use super::blocking::blocking;
 use super::failure::backend;
-use super::location::{Location, open_to_read};
+use super::location::Location;
+use super::read;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{migrate, read};
-
-/// Connections that read beside the writer.
-const READERS: usize = 4;
 
 /// A store in a SQLite file, or in memory.
 ///
@@ -40,49 +36,6 @@ pub struct SqliteStore {
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,
-}
-
-impl SqliteStore {
-    /// Opens the file (made when it is missing), or `:memory:`, and makes or upgrades the schema.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for an empty path; [`Error::Backend`] when the file cannot be opened, or is no message store.
-    pub async fn open(place: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(place, Limits::default()).await
-    }
-
-    /// As [`SqliteStore::open`], with these limits.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::open`].
-    pub async fn open_with(place: impl AsRef<Path>, limits: Limits) -> Result<Self> {
-        let place = match place.as_ref() {
-            path if path.as_os_str().is_empty() => {
-                return Err(Error::invalid("store URL", "it names no file; write sqlite:PATH or sqlite::memory:"));
-            }
-            path if path == Path::new(":memory:") => Location::Memory,
-            path => Location::File(path.to_owned()),
-        };
-        blocking(move || Self::open_now(place, limits)).await
-    }
-
-    fn open_now(place: Location, limits: Limits) -> Result<Self> {
-        let mut connection = place.connect()?;
-        migrate::migrate(&mut connection)?;
-        let store_id = RwLock::new(read::store_id(&connection)?);
-        let wake_ups = Arc::new(WakeUps::default());
-        let connection = Arc::new(Mutex::new(connection));
-        let readers = match &place {
-            // Another connection would be another database.
-            Location::Memory => Readers::new(vec![Arc::clone(&connection)]),
-            Location::File(path) => {
-                let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));
-                Readers::new((0..READERS).map(open).collect::<Result<_>>()?)
-            }
-        };
-        let writer = Writer::start(connection, Arc::clone(&wake_ups))?;
-        Ok(Self { place, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
-    }
 }
 
 #[async_trait]

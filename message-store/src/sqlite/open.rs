@@ -1,0 +1,54 @@
+//! Opening a store: schema, identity, connections.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::blocking::blocking;
+use super::location::{Location, open_to_read};
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{SqliteOptions, SqliteStore, migrate, read};
+use crate::Result;
+use crate::store::WakeUps;
+
+impl SqliteOptions {
+    /// Opens the store, and makes or upgrades its schema.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the file cannot be opened, or is no message store.
+    pub async fn open(self) -> Result<SqliteStore> {
+        blocking(move || open(self)).await
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file (made when it is missing), or `:memory:`, as [`SqliteOptions`] do.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for an empty path; as [`SqliteOptions::open`].
+    pub async fn open(place: impl AsRef<Path>) -> Result<Self> {
+        let is_memory = place.as_ref() == Path::new(":memory:");
+        let options = if is_memory { SqliteOptions::memory() } else { SqliteOptions::file(place)? };
+        options.open().await
+    }
+}
+
+fn open(options: SqliteOptions) -> Result<SqliteStore> {
+    let SqliteOptions { place, limits, readers } = options;
+    let mut connection = place.connect()?;
+    migrate::migrate(&mut connection)?;
+    let store_id = RwLock::new(read::store_id(&connection)?);
+    let wake_ups = Arc::new(WakeUps::default());
+    let connection = Arc::new(Mutex::new(connection));
+    let readers = match &place {
+        // Another connection would be another database.
+        Location::Memory => Readers::new(vec![Arc::clone(&connection)]),
+        Location::File(path) => {
+            let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));
+            Readers::new((0..readers).map(open).collect::<Result<_>>()?)
+        }
+    };
+    let writer = Writer::start(connection, Arc::clone(&wake_ups))?;
+    Ok(SqliteStore { place, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
+}
