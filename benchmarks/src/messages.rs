@@ -19,7 +19,7 @@ pub fn metadata(number: usize) -> String {
 }
 
 pub fn message(number: usize) -> Result<NewMessage> {
-    Ok(NewMessage { metadata: Json::parse(metadata(number))?, ..NewMessage::new(TYPE, Json::parse(data(number))?) })
+    Ok(NewMessage::new(TYPE, Json::parse(data(number))?).with_metadata_json(Json::parse(metadata(number))?))
 }
 
 /// The writer's own stream, in its category out of so many.

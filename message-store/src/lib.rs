@@ -14,6 +14,7 @@ mod key;
 mod limits;
 mod message;
 mod metadata;
+mod metadata_builder;
 mod outcome;
 mod position;
 mod sequence;

@@ -50,6 +50,7 @@ impl FromStr for MessageId {
 ///
 /// The id is chosen here, before anything is sent: a retry of the same value is recognised by it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NewMessage {
     /// Its identity.
     pub id: MessageId,
@@ -86,8 +87,37 @@ impl NewMessage {
         Ok(Self::new(message_type, data))
     }
 
+    /// The same message with this metadata, in whatever shape.
+    #[must_use]
+    pub fn with_metadata_json(mut self, metadata: Json) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// What was written as this message, to be written again: its id, type, data and metadata.
+    pub fn again(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            message_type: message.message_type.clone(),
+            data: message.data.clone(),
+            metadata: message.metadata.clone(),
+        }
+    }
+
+    /// The message as it is read once a store has written it: for backends.
+    pub fn written(
+        self,
+        stream: StreamName,
+        position: Position,
+        global_position: GlobalPosition,
+        time: Timestamp,
+    ) -> Message {
+        let Self { id, message_type, data, metadata } = self;
+        Message { id, stream, message_type, position, global_position, data, metadata, time }
+    }
+
     /// Bytes of type, data and metadata.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.message_type.len() + self.data.len() + self.metadata.len()
     }
 
@@ -110,6 +140,7 @@ impl NewMessage {
 
 /// A message as it was read.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Message {
     /// Its identity.
     pub id: MessageId,
@@ -185,6 +216,7 @@ impl Message {
 
 /// Where a message stands: what is needed to find it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageRef {
     /// Its identity.
     pub id: MessageId,
@@ -194,6 +226,13 @@ pub struct MessageRef {
     pub position: Position,
     /// Its place in the store.
     pub global_position: GlobalPosition,
+}
+
+impl MessageRef {
+    /// Of the message with this id, which stands there.
+    pub fn new(id: MessageId, stream: StreamName, position: Position, global_position: GlobalPosition) -> Self {
+        Self { id, stream, position, global_position }
+    }
 }
 
 impl fmt::Display for MessageRef {

@@ -175,7 +175,7 @@ on_ageing_stores! {
             begun.notified().await;
             assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "{round}");
             assert!(matches!(pay(&impatient, &key(&format!("other {round}")), 7, &calls).await, Answer::Done(_)));
-            Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+            Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
             assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "a sweep frees nothing: {round}");
             drop(other);
             endless.abort();
@@ -240,7 +240,7 @@ on_ageing_stores! {
         // What was taken an hour from now is what a clock that has gone back an hour sees.
         ageing.pass("webhook", -HOUR_MS).await;
         assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
-        assert_eq!(Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap(), 0);
+        assert_eq!(Once::sweep(&store, DEFAULT_SWEEP).await.unwrap(), 0);
     }
 
     async fn t30_a_sweep_beside_traffic_on_the_same_keys_removes_nothing_early(ageing, store) {
@@ -263,7 +263,7 @@ on_ageing_stores! {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 for _ in 0..10 {
-                    Once::sweep(&*store, 7).await.unwrap();
+                    Once::sweep(&store, 7).await.unwrap();
                 }
             })
         });
@@ -295,10 +295,10 @@ on_ageing_stores! {
             let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;
         }
         ageing.pass("webhook", 8 * 24 * HOUR_MS).await;
-        let (one, other) = tokio::join!(Once::sweep(&*store, 5), Once::sweep(&*store, 5));
+        let (one, other) = tokio::join!(Once::sweep(&store, 5), Once::sweep(&store, 5));
         assert!(one.unwrap() + other.unwrap() <= 60);
         // What one of them passed over because the other had it.
-        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+        Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
         assert_eq!(ageing.keys().await, 0);
     }
 
@@ -315,7 +315,7 @@ on_ageing_stores! {
         let (old, young) = (Once::new(&store, "old").unwrap(), Once::new(&store, "young").unwrap());
         let _ = (pay(&old, &key("k"), 7, &calls).await, pay(&young, &key("k"), 7, &calls).await);
         ageing.pass("old", 8 * 24 * HOUR_MS).await;
-        assert_eq!(Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap(), 1);
+        assert_eq!(Once::sweep(&store, DEFAULT_SWEEP).await.unwrap(), 1);
         assert!(matches!(pay(&young, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
     }
 
@@ -333,7 +333,7 @@ on_ageing_stores! {
         }
         ageing.pass("webhook", 8 * 24 * HOUR_MS).await;
         let _ = pay(&once, &key("new"), 7, &calls).await;
-        assert_eq!(Once::sweep(&*store, 9).await.unwrap(), 100);
+        assert_eq!(Once::sweep(&store, 9).await.unwrap(), 100);
         assert_eq!(ageing.keys().await, 1);
     }
 
@@ -394,12 +394,7 @@ on_ageing_stores! {
 
     async fn a_process_that_was_killed_keeps_a_key_for_no_longer_than_its_lease(ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap().answer_in_progress(), AtomicUsize::new(0));
-        let killed = Claim {
-            scope: "webhook".to_owned(),
-            key: key("k"),
-            fingerprint: String::new(),
-            window: Window::default(),
-        };
+        let killed = Claim::new("webhook", key("k"), "", Window::default());
         assert!(store.deduplication().unwrap().lease(&killed, Uuid::new_v4(), AN_HOUR).await.unwrap());
         assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::InProgress);
         assert_eq!(pay(&once, &key("other"), 7, &calls).await, Answer::Done(0));
@@ -415,17 +410,12 @@ on_ageing_stores! {
         once.run(&key("failed"), &request(7), failing).await.unwrap_err();
         assert_eq!(ageing.leases().await, 0);
         // What a killed process left.
-        let left = Claim {
-            scope: "webhook".to_owned(),
-            key: key("left"),
-            fingerprint: String::new(),
-            window: Window::default(),
-        };
+        let left = Claim::new("webhook", key("left"), "", Window::default());
         assert!(store.deduplication().unwrap().lease(&left, Uuid::new_v4(), AN_HOUR).await.unwrap());
-        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+        Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
         assert_eq!(ageing.leases().await, 1, "it has not ended");
         ageing.end_leases().await;
-        Once::sweep(&*store, DEFAULT_SWEEP).await.unwrap();
+        Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
         assert_eq!(ageing.leases().await, 0);
     }
 

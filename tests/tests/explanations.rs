@@ -78,7 +78,7 @@ on_both_stores! {
 
         let good = deposit(&store, "d1", 7, "noon").await;
         let new = sqlite().await;
-        Transfer::new(&*store, &*new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+        Transfer::new(&store, &new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
         let explanation = member(&new, None).explain(good, None).await.unwrap().to_string();
         assert!(explanation.contains("moved from store") && explanation.contains("not carried out"), "{explanation}");
         let here = member(&store, None).explain(good, Some(&letters)).await.unwrap().to_string();

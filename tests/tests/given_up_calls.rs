@@ -132,12 +132,7 @@ fn category(name: &str) -> Category {
 }
 
 fn claim(key: &str) -> Claim {
-    Claim {
-        scope: "tests".to_owned(),
-        key: Key::new(key).unwrap(),
-        fingerprint: String::new(),
-        window: Window::default(),
-    }
+    Claim::new("tests", Key::new(key).unwrap(), "", Window::default())
 }
 
 async fn appends(bug: Option<PlantedBug>) -> bool {

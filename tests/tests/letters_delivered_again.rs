@@ -190,11 +190,11 @@ async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
     let categories =
         ["account", "account:command+deadLetter+g", "account:command"].map(|name| Category::new(name).unwrap());
     for category in &categories {
-        Transfer::new(&*store, &*other).copy(category, |_| ()).await.unwrap();
+        Transfer::new(&store, &other).copy(category, |_| ()).await.unwrap();
     }
     ageing.delete_messages("stream_name LIKE 'account%'").await;
     for category in &categories {
-        Transfer::new(&*other, &*store).copy(category, |_| ()).await.unwrap();
+        Transfer::new(&other, &store).copy(category, |_| ()).await.unwrap();
     }
     let store = connect(&ageing.url()).await.unwrap();
     let last = store.message(bad.id).await.unwrap().unwrap();
@@ -234,7 +234,7 @@ async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
     send_deposits(&old, "account:command", "1", 2).await;
 
     let mut consumer = Marked::new(new, None).start_group(new, OnFailure::Hold, 1, None).await.remove(0);
-    let mut transfer = Transfer::new(&*old, &**new);
+    let mut transfer = Transfer::new(&old, new);
     transfer.copy(&Category::new("account:command+deadLetter+g").unwrap(), |_| ()).await.unwrap();
     let other = send_deposits(new, "account:command", "2", 1).await.remove(0);
     consumer.wait_for(other.global_position).await.unwrap();
@@ -272,7 +272,7 @@ async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     let others = send_deposits(new, "account:command", "2", 20).await;
     let mut consumer = handler.start_group(new, OnFailure::Park, 1, None).await.remove(0);
     consumer.wait_for(others[19].global_position).await.unwrap();
-    let mut transfer = Transfer::new(&*old, &**new);
+    let mut transfer = Transfer::new(&old, new);
     if is_marked {
         transfer.copy(&Category::new("account:command+deadLetter+g").unwrap(), |_| ()).await.unwrap();
     } else {

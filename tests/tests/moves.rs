@@ -20,7 +20,7 @@ async fn copy(from: &Store, to: &Store) -> Vec<u64> {
     let mut written = Vec::new();
     for category in ["account", "account:command"] {
         let mut last = None;
-        let copied = Transfer::new(&**from, &**to)
+        let copied = Transfer::new(from, to)
             .copy(&Category::new(category).unwrap(), |progress| last = Some(progress.clone()))
             .await
             .unwrap();
@@ -208,7 +208,7 @@ between_all_stores! {
 
     async fn the_positions_of_consumers_are_not_transferred(old, new) {
         let positions = Category::new("account:command+position").unwrap();
-        let refused = Transfer::new(&*old, &*new).copy(&positions, |_| ()).await;
+        let refused = Transfer::new(&old, &new).copy(&positions, |_| ()).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     }
 
@@ -217,7 +217,7 @@ between_all_stores! {
         let other = NewMessage::new("Other", Json::NULL).with_id(deposits[7].id);
         new.append_to(&StreamName::new("other-1").unwrap(), ExpectedVersion::Any, vec![other]).await.unwrap();
         let command = Category::new("account:command").unwrap();
-        let result = Transfer::new(&*old, &*new).copy(&command, |_| ()).await;
+        let result = Transfer::new(&old, &new).copy(&command, |_| ()).await;
         assert!(matches!(&result, Err(Error::IdConflict { id, .. }) if *id == deposits[7].id), "{result:?}");
     }
 }
@@ -240,9 +240,9 @@ async fn twin_a_copy_that_is_not_as_its_original_is_noticed() {
         let ageing = AgeingStore::postgres().await;
         let new = connect(&ageing.url()).await.unwrap();
         let command = Category::new("account:command").unwrap();
-        Transfer::new(&*old, &*new).copy(&command, |_| ()).await.unwrap();
+        Transfer::new(&old, &new).copy(&command, |_| ()).await.unwrap();
         message_db::connect(&ageing.url(), None).await.batch_execute(sabotage).await.unwrap();
-        let error = Transfer::new(&*old, &*new).copy(&command, |_| ()).await.unwrap_err().to_string();
+        let error = Transfer::new(&old, &new).copy(&command, |_| ()).await.unwrap_err().to_string();
         assert!(error.contains(said), "{error} should say {said}");
     }
 }
@@ -256,11 +256,11 @@ async fn clone_goes_live(original: AgeingStore, clone: AgeingStore) {
     clone.execute(&postgres, &format!("UPDATE store_identity SET store_id = x'{}'", id.simple())).await;
     let second = connect(&url).await.unwrap();
     let command = Category::new("account:command").unwrap();
-    let refused = Transfer::new(&*first, &*second).copy(&command, |_| ()).await;
+    let refused = Transfer::new(&first, &second).copy(&command, |_| ()).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
 
     second.rotate_store_id().await.unwrap();
-    let copied = Transfer::new(&*first, &*second).copy(&command, |_| ()).await.unwrap();
+    let copied = Transfer::new(&first, &second).copy(&command, |_| ()).await.unwrap();
     assert_eq!((copied.verified, copied.written), (2, 2));
     // Their positions may be the same: their origins are not.
     let native = send_deposits(&second, "account:command", "1", 1).await.remove(0);

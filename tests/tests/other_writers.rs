@@ -45,7 +45,7 @@ async fn deposit(store: &Store, deposit_id: &str, amount: u64, time: &str) -> Me
 
 async fn put(store: &Store, stream: &str, message_type: &str, data: &str, metadata: &str) -> Message {
     let metadata = Json::parse(metadata).unwrap();
-    let message = NewMessage { metadata, ..NewMessage::new(message_type, Json::parse(data).unwrap()) };
+    let message = NewMessage::new(message_type, Json::parse(data).unwrap()).with_metadata_json(metadata);
     let id = message.id;
     store.append(Append::to(StreamName::new(stream).unwrap()).message(message).into()).await.unwrap();
     store.message(id).await.unwrap().unwrap()
@@ -105,15 +105,13 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
     let _ = member(old, None).handle(&first).await.unwrap();
     for category in ["account", "accountTransaction"] {
         if names_its_store {
-            Transfer::new(&**old, &**new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+            Transfer::new(old, new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
             continue;
         }
         for message in messages_of(old, category).await {
             let text = message.metadata.text().replace("messageStore", "another");
-            let copy = NewMessage {
-                metadata: Json::parse(text).unwrap(),
-                ..NewMessage::new(message.message_type, message.data)
-            };
+            let copy =
+                NewMessage::new(message.message_type, message.data).with_metadata_json(Json::parse(text).unwrap());
             new.append(Append::to(message.stream).message(copy.with_id(message.id)).into()).await.unwrap();
         }
     }
@@ -132,7 +130,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
 /// Eventide's first hop has reserved an intent; a runtime of one hop is given the command, and a second hop the copy, in either order.
 async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<PlantedBug>) -> u64 {
     let command = deposit(store, "d1", 10, "noon").await;
-    let _ = reserve(&**store, &intent("d1"), "1", &command).await.unwrap();
+    let _ = reserve(store, &intent("d1"), "1", &command).await.unwrap();
     let copy = messages_of(store, "accountTransaction").await.remove(0);
     assert_eq!(copy.message_type, command.message_type);
     let mut deliveries = [command.clone(), copy.clone()];
@@ -150,10 +148,10 @@ on_both_stores! {
         let mut last = None;
         for (number, metadata) in METADATA.iter().enumerate() {
             let metadata = Json::parse(*metadata).unwrap();
-            let deposited = NewMessage { metadata: metadata.clone(), ..NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()) };
+            let deposited = NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()).with_metadata_json(metadata.clone());
             let account = StreamName::new(format!("account-{number}")).unwrap();
             store.append(Append::to(account).message(deposited).into()).await.unwrap();
-            let command = NewMessage { metadata, ..NewMessage::from_variant(&Command::Deposit { amount: 1 }).unwrap() };
+            let command = NewMessage::from_variant(&Command::Deposit { amount: 1 }).unwrap().with_metadata_json(metadata);
             let commands = StreamName::new(format!("account:command-{number}")).unwrap();
             store.append_to(&commands, ExpectedVersion::Any, vec![command]).await.unwrap();
             last = store.last_message(&commands, None).await.unwrap();
@@ -170,7 +168,7 @@ on_both_stores! {
         assert!(unread > 0, "it is counted");
 
         let new = sqlite().await;
-        Transfer::new(&*store, &*new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
+        Transfer::new(&store, &new).copy(&Category::new("account:command").unwrap(), |_| ()).await.unwrap();
         for (copy, was) in messages_of(&new, "account:command").await.iter().zip(METADATA) {
             let (was, is): (serde_json::Value, serde_json::Value) = (serde_json::from_str(was).unwrap(), copy.metadata.decode().unwrap());
             match &was {
@@ -204,7 +202,7 @@ on_both_stores! {
         let deepest = format!("{}{}", "[".repeat(127), "]".repeat(127));
         put(&store, "account-1", "Deposited", r#"{"amount":1}"#, &deepest).await;
         let new = sqlite().await;
-        Transfer::new(&*store, &*new).copy(&Category::new("account").unwrap(), |_| ()).await.unwrap();
+        Transfer::new(&store, &new).copy(&Category::new("account").unwrap(), |_| ()).await.unwrap();
     }
 
     async fn a_message_of_the_greatest_size_is_reserved_and_copied(store) {
@@ -214,7 +212,7 @@ on_both_stores! {
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
         let new = sqlite().await;
         for category in ["account:command", "accountTransaction"] {
-            Transfer::new(&*store, &*new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+            Transfer::new(&store, &new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
         }
     }
 
@@ -261,7 +259,7 @@ on_both_stores! {
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         let sequence = Json::encode(&command.sequence(store.store_id())).unwrap();
         let metadata = Json::parse(format!(r#"{{"sequence":{}}}"#, sequence.text())).unwrap();
-        let theirs = NewMessage { metadata, ..NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap()) };
+        let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap()).with_metadata_json(metadata);
         store.append(Append::to(StreamName::new("account-1").unwrap()).message(theirs).into()).await.unwrap();
         let outcome = member(&store, None).handle(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
@@ -279,7 +277,7 @@ on_both_stores! {
         assert_eq!(member(&store, None).handle(&again).await.unwrap(), Outcome::Duplicate { original: command.reference() });
         let other = deposit(&store, "d1", 11, "later").await;
         assert_eq!(member(&store, None).handle(&other).await.unwrap(), Outcome::Conflict { original: command.reference() });
-        assert_eq!(reserve(&*store, &intent("d1"), "1", &command).await.unwrap(), Outcome::Redelivered { original: command.reference() });
+        assert_eq!(reserve(&store, &intent("d1"), "1", &command).await.unwrap(), Outcome::Redelivered { original: command.reference() });
     }
 
     async fn one_hop_beside_a_second_hop_carries_an_intent_out_once(store) {
@@ -334,7 +332,7 @@ async fn metadata_that_is_no_json_stops_no_consumer_and_is_copied() {
         assert_eq!(balance(&store, "1").await, 101, "{metadata}");
         let new = sqlite().await;
         for category in ["account", "account:command"] {
-            Transfer::new(&*store, &*new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
+            Transfer::new(&store, &new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
         }
     }
 }

@@ -40,7 +40,7 @@ on_both_stores! {
         let first = deposit(&store, "1", "d1", 10, "noon").await;
         let second = deposit(&store, "1", "d1", 10, "later").await;
         let other_amount = deposit(&store, "1", "d1", 99, "noon").await;
-        let reserve = async |message: &Message| reserve(&*store, &intent("d1"), "1", message).await.unwrap();
+        let reserve = async |message: &Message| reserve(&store, &intent("d1"), "1", message).await.unwrap();
 
         let Outcome::Reserved { reservation } = reserve(&first).await else { panic!() };
         assert_eq!(reservation.stream.as_str(), "accountTransaction-1+deposit+d1");
@@ -59,7 +59,7 @@ on_both_stores! {
         let reserving: Vec<_> = messages.into_iter().map(|message| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
-                let outcome = reserve(&*store, &intent("d1"), "1", &message).await.unwrap();
+                let outcome = reserve(&store, &intent("d1"), "1", &message).await.unwrap();
                 (message, outcome)
             })
         }).collect();
@@ -103,7 +103,7 @@ on_both_stores! {
 
     async fn a_reservation_whose_events_are_missing_is_made_good(store) {
         let first = deposit(&store, "1", "d1", 10, "noon").await;
-        let _ = reserve(&*store, &intent("d1"), "1", &first).await.unwrap();
+        let _ = reserve(&store, &intent("d1"), "1", &first).await.unwrap();
         let outcome = member(&store, None).handle(&first).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
         assert_eq!(balance(&store, "1").await, 10);
@@ -112,7 +112,7 @@ on_both_stores! {
     async fn two_hops_work_as_in_eventide(store) {
         for (deposit_id, time) in [("d1", "noon"), ("d1", "later"), ("d2", "noon")] {
             let message = deposit(&store, "1", deposit_id, 10, time).await;
-            let _ = reserve(&*store, &intent(deposit_id), "1", &message).await.unwrap();
+            let _ = reserve(&store, &intent(deposit_id), "1", &message).await.unwrap();
         }
         let mut consumer = Consumer::new("accountTransaction", member(&store, None)).start(&store).await.unwrap();
         let last = messages_of(&store, "accountTransaction").await.last().unwrap().global_position;

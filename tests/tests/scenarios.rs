@@ -299,7 +299,7 @@ mod on_every_subject {
         }
         let intent = Intent::new("accountTransaction", ["deposit", "d1"]).ignoring(["time"]);
         let holder = messages.remove(0);
-        let append = Reservation::new(&intent, "1", &holder).unwrap().append(&*store).unwrap();
+        let append = Reservation::new(&intent, "1", &holder).unwrap().append(&store).unwrap();
         // It holds the intent until the others have asked for it, and rolls back.
         let (asked, mut all_asked) = tokio::sync::mpsc::channel(messages.len());
         let (begin, begun) = tokio::sync::watch::channel(false);
@@ -315,7 +315,7 @@ mod on_every_subject {
             async move {
                 begun.wait_for(|begun| *begun).await.unwrap();
                 asked.send(()).await.unwrap();
-                reserve(&*store, &intent, "1", message).await.unwrap()
+                reserve(&store, &intent, "1", message).await.unwrap()
             }
         }));
         let (given_up, outcomes) = tokio::join!(giving_up, waiting);
@@ -365,8 +365,7 @@ async fn t54_other_isolation_levels_of_the_database_change_no_outcome() {
             messages.push(send(&store, "account:command", "1", &command).await);
         }
         let outcomes =
-            futures_util::future::join_all(messages.iter().map(|message| reserve(&*store, &intent, "1", message)))
-                .await;
+            futures_util::future::join_all(messages.iter().map(|message| reserve(&store, &intent, "1", message))).await;
         let reserved = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Reserved { .. }))).count();
         assert_eq!((reserved, outcomes.iter().filter(|outcome| outcome.is_ok()).count()), (1, 16), "{level}");
     }

@@ -104,12 +104,7 @@ impl Demo {
 
     /// A sender that did not hear the answer writes the same message again.
     async fn append_again(&mut self, what: &str, message: &Message) -> Result<()> {
-        let again = NewMessage {
-            id: message.id,
-            message_type: message.message_type.clone(),
-            data: message.data.clone(),
-            metadata: message.metadata.clone(),
-        };
+        let again = NewMessage::again(message);
         let appended = self.store.append_to(&message.stream, ExpectedVersion::Any, vec![again]).await?;
         ensure!(appended.already_written, "the store wrote a message twice");
         let position = appended.written.first().context("an append without an answer")?.position;

@@ -41,6 +41,7 @@ pub trait Projection: Default + Clone + Send + Sync + 'static {
 
 /// An entity: the state, and what the toolkit knows beside it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Entity<P> {
     /// The state.
     pub state: P,

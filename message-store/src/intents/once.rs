@@ -62,6 +62,7 @@ pub struct Once {
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
+#[non_exhaustive]
 pub enum Answer<R> {
     /// It was done now.
     Done(R),
@@ -193,10 +194,10 @@ impl Once {
     ///
     /// # Errors
     /// The store's.
-    pub async fn sweep(store: &dyn MessageStore, batch: u32) -> Result<u64> {
+    pub async fn sweep(store: &Arc<dyn MessageStore>, batch: u32) -> Result<u64> {
         let mut swept = 0;
         loop {
-            let removed = keys(store)?.sweep(batch.max(1)).await?;
+            let removed = keys(&**store)?.sweep(batch.max(1)).await?;
             swept += removed;
             if removed < u64::from(batch.max(1)) {
                 return Ok(swept);

@@ -9,6 +9,8 @@
 //! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the category takes for a command;
 //! and where a first hop has written a copy of the command, the copy is carried out in its place, so that the second hop finds it done.
 
+use std::sync::Arc;
+
 use crate::intents::Intent;
 use crate::{
     Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Outcome,
@@ -63,7 +65,7 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
-    pub fn append(&self, store: &dyn MessageStore) -> Result<Append> {
+    pub fn append(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
         self.append_with(Metadata::written_for(self.message, store.store_id()).0)
     }
 
@@ -74,7 +76,7 @@ impl<'a> Reservation<'a> {
     }
 
     /// What reserves the intent alone (the first of two hops): a copy of the message.
-    fn append_copy(&self, store: &dyn MessageStore) -> Result<Append> {
+    fn append_copy(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
         self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).0)
     }
 
@@ -89,8 +91,8 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     /// As a read.
-    pub async fn held(&self, store: &dyn MessageStore) -> Result<Outcome> {
-        Ok(match self.holder(store).await? {
+    pub async fn held(&self, store: &Arc<dyn MessageStore>) -> Result<Outcome> {
+        Ok(match self.holder(&**store).await? {
             Holder::Itself | Holder::Copy(_) => Outcome::Redelivered { original: self.message.reference() },
             Holder::Another(outcome) => outcome,
         })
@@ -130,7 +132,12 @@ pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> R
 ///
 /// # Errors
 /// As [`Intent::stream`] and [`MessageStore::append`].
-pub async fn reserve(store: &dyn MessageStore, intent: &Intent, entity: &str, message: &Message) -> Result<Outcome> {
+pub async fn reserve(
+    store: &Arc<dyn MessageStore>,
+    intent: &Intent,
+    entity: &str,
+    message: &Message,
+) -> Result<Outcome> {
     let reservation = Reservation::new(intent, entity, message)?;
     match store.append(reservation.append_copy(store)?.into()).await {
         Ok(appended) if appended.already_written => Ok(Outcome::Redelivered { original: message.reference() }),

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 
@@ -46,7 +47,7 @@ const PART: usize = 500;
 /// # use message_store::operations::Transfer;
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// let (old, new) = (connect("sqlite::memory:").await?, connect("sqlite::memory:").await?);
-/// let mut transfer = Transfer::new(&*old, &*new);
+/// let mut transfer = Transfer::new(&old, &new);
 /// for category in ["account", "accountTransaction", "account:command"] {
 ///     let copied = transfer.copy(&Category::new(category)?, |progress| println!("{progress}")).await?;
 ///     assert_eq!(copied.messages, copied.verified);
@@ -56,9 +57,9 @@ const PART: usize = 500;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Transfer<'a> {
-    from: &'a dyn MessageStore,
-    to: &'a dyn MessageStore,
+pub struct Transfer {
+    from: Arc<dyn MessageStore>,
+    to: Arc<dyn MessageStore>,
 }
 
 /// How far a copy has come, and what it was when it is complete.
@@ -84,10 +85,10 @@ impl fmt::Display for Copied {
     }
 }
 
-impl<'a> Transfer<'a> {
+impl Transfer {
     /// From one store to another.
-    pub fn new(from: &'a dyn MessageStore, to: &'a dyn MessageStore) -> Self {
-        Self { from, to }
+    pub fn new(from: &Arc<dyn MessageStore>, to: &Arc<dyn MessageStore>) -> Self {
+        Self { from: Arc::clone(from), to: Arc::clone(to) }
     }
 
     /// Copies a category and verifies the copy, telling `progress` after each part.

@@ -13,6 +13,7 @@ use crate::Result;
 
 /// What was found of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckedItem {
     /// What was looked at.
     pub what: String,

@@ -16,6 +16,7 @@ const MESSAGE_DB_STORE_ID: &str = include_str!("sql/message_db_store_id.sql");
 
 /// What is installed in a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Installation {
     /// No message store.
     Nothing,

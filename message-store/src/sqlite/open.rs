@@ -16,7 +16,7 @@ impl SqliteOptions {
     /// Opens the store, and makes or upgrades its schema.
     ///
     /// # Errors
-    /// [`Error::Backend`] when the file cannot be opened, or is no message store.
+    /// [`Error::Backend`](crate::Error::Backend) when the file cannot be opened, or is no message store.
     pub async fn open(self) -> Result<SqliteStore> {
         blocking(move || open(self)).await
     }

@@ -16,6 +16,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
+#[non_exhaustive]
 pub struct Append {
     /// The stream.
     pub stream: StreamName,
@@ -118,6 +119,7 @@ impl From<Vec<Append>> for AppendRequest {
 
 /// Where the messages of an append stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Appended {
     /// One place per message, in the order in which the messages were given.
     pub written: Vec<Place>,
@@ -127,6 +129,18 @@ pub struct Appended {
     /// unless they stand at or below the highest global position that this process had seen when the call began. So it takes for its own
     /// what another process wrote under the same ids in the meantime; both are told that they wrote it.
     pub already_written: bool,
+}
+
+impl Appended {
+    /// The messages were written now, to these places.
+    pub fn written(places: Vec<Place>) -> Self {
+        Self { written: places, already_written: false }
+    }
+
+    /// The messages had been written before, to these places.
+    pub fn already_written(places: Vec<Place>) -> Self {
+        Self { written: places, already_written: true }
+    }
 }
 
 /// Where one message stands.

@@ -8,6 +8,7 @@ pub const DEFAULT_BATCH: usize = 1_000;
 /// A read of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct StreamRead {
     /// Where to begin; the first message of the stream (forwards) or the last (backwards) when `None`.
     pub from: Option<Position>,
@@ -49,6 +50,7 @@ impl Default for StreamRead {
 /// A read of a category, or of all messages: in the order of global positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct Read {
     /// The lowest global position wanted.
     pub from: GlobalPosition,
@@ -71,7 +73,7 @@ impl Read {
     }
 
     /// How many messages to look at: with a filter, enough that a small limit does not mean many small reads.
-    pub(crate) fn look_at(&self) -> usize {
+    pub fn look_at(&self) -> usize {
         if self.filter.is_empty() { self.limit } else { self.limit.max(DEFAULT_BATCH) }
     }
 
@@ -91,6 +93,7 @@ impl Default for Read {
 /// Which messages a read returns. Every condition that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct Filter {
     /// The category of the message's `correlationStreamName`.
     pub correlation: Option<Category>,
@@ -177,6 +180,7 @@ impl GroupMember {
 /// Messages, and how far the read looked to find them.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Batch {
     /// The messages, in the order of global positions.
     pub messages: Vec<Message>,
@@ -185,8 +189,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// From the messages that pass the filter, in order, and the last position that was looked at.
-    pub(crate) fn of(mut passing: Vec<Message>, last_looked_at: Option<GlobalPosition>, read: &Read) -> Self {
+    /// These messages, and how far the read looked.
+    pub fn new(messages: Vec<Message>, looked_through: GlobalPosition) -> Self {
+        Self { messages, looked_through }
+    }
+
+    /// For backends: the answer to a read that found these messages (those that pass its filter, in order), and looked at all others up to a
+    /// position, or at none. What is beyond the read's limit is cut off.
+    pub fn of(mut passing: Vec<Message>, last_looked_at: Option<GlobalPosition>, read: &Read) -> Self {
         let mut looked_through = last_looked_at.unwrap_or(read.from.previous());
         if passing.len() > read.limit {
             passing.truncate(read.limit);
