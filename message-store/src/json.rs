@@ -67,8 +67,8 @@ impl Json {
         Ok(Self::trusted(text.into()))
     }
 
-    /// What the database returned: checked when it was written.
-    pub(crate) fn from_database(text: Option<String>) -> Self {
+    /// For backends: what a database returned, which was checked when it was written. It is read as JSON only when it is decoded.
+    pub fn from_database(text: Option<String>) -> Self {
         text.map_or(Self::NULL, |text| Self::trusted(text.into()))
     }
 

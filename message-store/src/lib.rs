@@ -40,6 +40,9 @@ pub mod operations;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use jiff::Timestamp;
+pub use uuid::Uuid;
+
 pub use derived_id::derived_id;
 pub use error::{Error, Result, Source, chain};
 pub use expected_version::ExpectedVersion;

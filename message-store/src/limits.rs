@@ -1,7 +1,7 @@
 //! How large things may be.
 
 use crate::metadata::OWN_KEY;
-use crate::{Error, NewMessage, Result, StreamName};
+use crate::{Error, Message, NewMessage, Result, StreamName};
 
 /// What a store refuses to write, and how much it reads at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,18 @@ impl Limits {
             return Err(Error::TooLarge { what, actual, limit: self.message_bytes });
         }
         Ok(())
+    }
+
+    /// For backends: the first of these messages, as many as one batch may have; at least one, if there are any.
+    pub fn cut(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        let mut bytes = 0;
+        let fit = messages.iter().take(self.batch_messages).take_while(|message| {
+            bytes += message.data.len() + message.metadata.len();
+            bytes <= self.batch_bytes
+        });
+        let fit = fit.count().max(1);
+        messages.truncate(fit);
+        messages
     }
 
     /// The rows to read when `asked` were asked for.

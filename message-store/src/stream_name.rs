@@ -55,8 +55,8 @@ impl StreamName {
         Self::new(name)
     }
 
-    /// A name that stands in a database, where other tools may have written what [`StreamName::new`] refuses.
-    pub(crate) fn from_database(name: &str) -> Self {
+    /// For backends: a name that stands in a database, where other tools may have written what [`StreamName::new`] refuses.
+    pub fn from_database(name: &str) -> Self {
         Self(name.into())
     }
 

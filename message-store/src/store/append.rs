@@ -1,9 +1,11 @@
 //! What is appended to a stream in one atomic step, and what comes back.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
 use crate::{
-    Error, ExpectedVersion, GlobalPosition, History, Json, Limits, MessageId, NewMessage, Position, Result, StreamName,
+    Error, ExpectedVersion, GlobalPosition, History, Json, Limits, Message, MessageId, NewMessage, Position, Result,
+    StreamName,
 };
 
 /// Messages for one stream, with the version it must have.
@@ -152,13 +154,29 @@ pub struct Place {
     pub global_position: GlobalPosition,
 }
 
-/// A message that the store has under an id of an append.
+/// For backends: a message that the store has under an id of an append.
 #[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) stream: String,
-    pub(crate) message_type: String,
-    pub(crate) data: Json,
-    pub(crate) written: Place,
+#[non_exhaustive]
+pub struct Stored {
+    /// The stream that it stands in.
+    pub stream: String,
+    /// Its type.
+    pub message_type: String,
+    /// What it says.
+    pub data: Json,
+    /// Where it stands.
+    pub written: Place,
+}
+
+impl From<&Message> for Stored {
+    fn from(message: &Message) -> Self {
+        Self {
+            stream: message.stream.as_str().to_owned(),
+            message_type: message.message_type.clone(),
+            data: message.data.clone(),
+            written: Place { position: message.position, global_position: message.global_position },
+        }
+    }
 }
 
 impl Stored {
@@ -175,11 +193,15 @@ impl Stored {
     }
 }
 
-/// The first places of messages that were all written before, and `None` if none was.
+/// For backends: the first places of messages that were all written before, and `None` if none was. `stored` has what the store has under the
+/// ids of the messages.
 ///
 /// # Errors
 /// [`Error::IdConflict`] when only some were, or something else was.
-pub(crate) fn written_before(appends: &[Append], stored: &HashMap<MessageId, Stored>) -> Result<Option<Vec<Place>>> {
+pub fn written_before<S: BuildHasher>(
+    appends: &[Append],
+    stored: &HashMap<MessageId, Stored, S>,
+) -> Result<Option<Vec<Place>>> {
     let messages = || appends.iter().flat_map(|append| append.messages.iter().map(|message| (&append.stream, message)));
     let conflict = |message: &NewMessage, stream: &StreamName, reason| {
         Err(Error::IdConflict { id: message.id, stream: stream.clone(), reason })

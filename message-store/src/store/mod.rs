@@ -10,9 +10,7 @@ mod read;
 mod wake_up;
 mod window;
 
-pub use append::{Append, AppendRequest, Appended, Place};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use append::{Stored, written_before};
+pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before};
 pub use claim::{Claim, ClaimRecord};
 pub use deduplication::Deduplication;
 pub use extension::MessageStoreExt;

@@ -1,6 +1,6 @@
 //! What is asked of a read, and what it returns.
 
-use crate::{Category, Error, GlobalPosition, Message, Metadata, Position, Result};
+use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result};
 
 /// Messages in one batch, unless said otherwise.
 pub const DEFAULT_BATCH: usize = 1_000;
@@ -203,6 +203,16 @@ impl Batch {
             looked_through = passing.last().map_or(read.from.previous(), |last| last.global_position);
         }
         Self { messages: passing, looked_through }
+    }
+
+    /// For backends: as much of it as one batch may have.
+    pub fn within(self, limits: &Limits) -> Self {
+        let Self { messages, looked_through } = self;
+        let count = messages.len();
+        let messages = limits.cut(messages);
+        // What was cut off has not been looked at.
+        let last = messages.last().map(|last| last.global_position).filter(|_| messages.len() < count);
+        Self { looked_through: last.unwrap_or(looked_through), messages }
     }
 
     /// Whether there was nothing to look at: the reader has caught up.
