@@ -100,8 +100,8 @@ impl Ledger {
 #[tokio::main(flavor = "current_thread")]
 async fn wait_for_messages(store: &str, messages: i64, replay: &mut Child) {
     let store = message_store::connect(store).await.unwrap();
-    let begun = store.given_out().await.unwrap().get();
-    while replay.try_wait().unwrap().is_none() && store.given_out().await.unwrap().get() < begun + messages {
+    let begun = store.given_out(None).await.unwrap().get();
+    while replay.try_wait().unwrap().is_none() && store.given_out(None).await.unwrap().get() < begun + messages {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -115,7 +115,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
             new.append(Append::to(message.stream).message(copy.with_id(message.id)).into()).await.unwrap();
         }
     }
-    while new.given_out().await.unwrap().next() < first.global_position {
+    while new.given_out(None).await.unwrap().next() < first.global_position {
         send(new, "elsewhere", "1", &Command::Look).await;
     }
     let second = deposit(new, "d1", 10, "later").await;

@@ -99,7 +99,7 @@ impl MessageStore for PostgresStore {
         Ok(appended)
     }
 
-    async fn given_out(&self) -> Result<GlobalPosition> {
+    async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         self.pool.with(async |connection| read::given_out(connection).await).await
     }
 

@@ -63,7 +63,7 @@ impl MessageStore for SqliteStore {
         self.writer.append(self.accept(request)?).await
     }
 
-    async fn given_out(&self) -> Result<GlobalPosition> {
+    async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         self.readers.read(read::given_out).await
     }
 

@@ -52,8 +52,9 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
         History::default()
     }
 
-    /// The highest global position that the store has given out, whether the message still stands or not; 0 for none.
-    async fn given_out(&self) -> Result<GlobalPosition>;
+    /// The highest global position that was given out where the messages of this category are stored (of any category, with `None`),
+    /// whether the message still stands or not; 0 for none. A store that keeps all categories in one place answers the same for each.
+    async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition>;
 
     /// What the database's clock says.
     async fn now(&self) -> Result<Timestamp>;

@@ -222,9 +222,9 @@ impl MessageStore for FaultyStore {
         Ok(appended)
     }
 
-    async fn given_out(&self) -> Result<GlobalPosition> {
+    async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition> {
         self.assert_here()?;
-        self.inner.given_out().await
+        self.inner.given_out(category).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

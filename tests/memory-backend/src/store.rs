@@ -100,7 +100,7 @@ impl MessageStore for MemoryStore {
         Ok(self.contents().message(id).cloned())
     }
 
-    async fn given_out(&self) -> Result<GlobalPosition> {
+    async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         Ok(self.contents().last_position())
     }
 
