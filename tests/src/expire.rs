@@ -112,6 +112,23 @@ impl AgeingStore {
         self.count("message_store.key_leases", "key_leases").await
     }
 
+    /// The first row of a query: two numbers.
+    ///
+    /// # Panics
+    /// When the database cannot be reached.
+    pub async fn row(&self, sql: &str) -> Option<(i64, i64)> {
+        match self {
+            Self::Postgres(database) => {
+                let client = crate::message_db::connect(database.url(), None).await;
+                client.query_opt(sql, &[]).await.unwrap().map(|row| (row.get(0), row.get(1)))
+            }
+            Self::Sqlite(_) => {
+                let connection = self.sqlite_connection();
+                connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+            }
+        }
+    }
+
     /// How many keys are remembered, expired or not.
     ///
     /// # Panics

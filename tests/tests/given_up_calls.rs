@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, Transaction, View};
-use message_store::store::{Claim, Window};
+use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
+use message_store::store::{Claim, ReadModel, SqlTransaction, Window};
 use message_store::{
     Append, Category, Json, Key, Message, MessageId, MessageStore as _, NewMessage, Read, Source, StreamName,
 };
@@ -227,35 +227,38 @@ async fn twin_where_abandoned_connections_stay_others_wait_behind_look_ups_that_
 struct Totals;
 
 #[async_trait]
-impl View for Totals {
+impl ReadModel for Totals {
     fn name(&self) -> &'static str {
         "totals"
     }
 
-    async fn apply(&self, transaction: &Transaction<'_>, _: &Message) -> Result<(), Source> {
-        transaction.execute("SELECT message_store.acquire_lock('slow-1')", &[]).await?;
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        transaction.query("SELECT message_store.acquire_lock('slow-1')", &[]).await?;
         Ok(())
     }
 }
 
-async fn views(bug: Option<PlantedBug>) -> bool {
+async fn read_models(bug: Option<PlantedBug>) -> bool {
     let scene = Scene::locking_a_category(2, bug).await;
     let call = |_| {
         let store = Arc::clone(&scene.store);
-        tokio::spawn(async move { drop(store.update_view(&Totals, &category("other")).await) })
+        tokio::spawn(async move {
+            let totals: Arc<dyn ReadModel> = Arc::new(Totals);
+            drop(store.read_models().unwrap().update(&totals, &category("other")).await);
+        })
     };
     scene.give_up(call).await;
     scene.others_go_through().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn updates_of_a_view_that_were_given_up_keep_no_other_waiting() {
-    assert!(views(None).await);
+async fn updates_of_a_read_model_that_were_given_up_keep_no_other_waiting() {
+    assert!(read_models(None).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_abandoned_connections_stay_others_wait_behind_updates_that_were_given_up() {
-    assert!(!views(Some(PlantedBug::AbandonedConnectionsStay)).await);
+    assert!(!read_models(Some(PlantedBug::AbandonedConnectionsStay)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -53,7 +53,7 @@ async fn each_change_is_found_by_its_name_and_put_right() {
             "it lacks EXECUTE of append_messages",
         ),
         ("REVOKE SELECT ON message_store.messages FROM message_store", "it lacks SELECT on messages"),
-        ("REVOKE UPDATE ON message_store.view_positions FROM message_store", "it lacks UPDATE on view_positions"),
+        ("REVOKE UPDATE ON message_store.read_models FROM message_store", "it lacks UPDATE on read_models"),
         ("GRANT INSERT ON message_store.messages TO message_store", "message_store may INSERT into the table"),
         ("DROP VIEW message_store.type_summary", "view type_summary: it is missing"),
         (

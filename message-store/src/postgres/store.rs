@@ -16,7 +16,7 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
 use super::{message_db, once, read};
-use crate::store::{Claim, ClaimRecord, Deduplication, WakeUps};
+use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -153,7 +153,11 @@ impl MessageStore for PostgresStore {
     }
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
-        // Message DB's own schema has no room for keys.
+        // Message DB's own schema has no room for keys, nor for positions of read models.
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn read_models(&self) -> Option<&dyn ReadModels> {
         if self.is_message_db { None } else { Some(self) }
     }
 }

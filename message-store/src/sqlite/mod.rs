@@ -8,12 +8,10 @@ mod once;
 mod open;
 mod options;
 mod read;
+mod read_models;
 mod readers;
 mod store;
-mod view;
 mod writer;
 
 pub use options::SqliteOptions;
-pub use rusqlite::Transaction;
 pub use store::SqliteStore;
-pub use view::View;

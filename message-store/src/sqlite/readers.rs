@@ -22,7 +22,7 @@ impl Readers {
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let closed = |error| Error::backend("reading from the SQLite store", false, error);
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
@@ -31,7 +31,7 @@ impl Readers {
             let taken = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection =
                 taken.ok_or_else(|| Error::backend("reading from the SQLite store", true, "no connection"))?;
-            let result = work(&connection.lock().unwrap_or_else(PoisonError::into_inner));
+            let result = work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
             free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);
             result

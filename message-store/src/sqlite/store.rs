@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{Claim, ClaimRecord, Deduplication, WakeUps};
+use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
     MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -64,7 +64,7 @@ impl MessageStore for SqliteStore {
     }
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
-        self.readers.read(read::given_out).await
+        self.readers.read(|connection| read::given_out(connection)).await
     }
 
     /// The machine's clock, which all processes that have the file open share.
@@ -107,14 +107,14 @@ impl MessageStore for SqliteStore {
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         let id = StoreId::new();
-        let rotate = move |connection: &Connection| {
+        let rotate = move |connection: &mut Connection| {
             let sql = include_str!("sql/set_store_id.sql");
             connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
         };
         match self.place.clone() {
             Location::Memory => self.readers.read(rotate).await?,
             // The readers of a file cannot write.
-            place @ Location::File(_) => blocking(move || rotate(&place.connect()?)).await?,
+            place @ Location::File(_) => blocking(move || rotate(&mut place.connect()?)).await?,
         };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
         self.rotations.fetch_add(1, Ordering::SeqCst);
@@ -122,6 +122,10 @@ impl MessageStore for SqliteStore {
     }
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
+        Some(self)
+    }
+
+    fn read_models(&self) -> Option<&dyn ReadModels> {
         Some(self)
     }
 }

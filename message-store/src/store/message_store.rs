@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::Deduplication;
+use crate::store::{Deduplication, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, Position,
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -116,6 +116,11 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// Keys with a window, if this store has them.
     fn deduplication(&self) -> Option<&dyn Deduplication> {
+        None
+    }
+
+    /// Read models in the store's own database, if this store has them.
+    fn read_models(&self) -> Option<&dyn ReadModels> {
         None
     }
 }

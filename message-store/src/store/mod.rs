@@ -7,6 +7,7 @@ mod extension;
 mod history;
 mod message_store;
 mod read;
+mod read_models;
 mod wake_up;
 mod window;
 
@@ -17,5 +18,6 @@ pub use extension::MessageStoreExt;
 pub use history::History;
 pub use message_store::MessageStore;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
+pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::intents::keys;
-use crate::store::{Claim, ClaimRecord, Deduplication};
+use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels};
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -277,6 +277,10 @@ impl MessageStore for FaultyStore {
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         self.inner.rotate_store_id().await
+    }
+
+    fn read_models(&self) -> Option<&dyn ReadModels> {
+        self.inner.read_models()
     }
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {

@@ -1,6 +1,6 @@
--- What a role needs to write, and to keep the positions of its views.
+-- What a role needs to write, and to keep the positions of its read models.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories, message_store.find_key,
   message_store.take_key, message_store.lease_key, message_store.release_key, message_store.sweep
 TO {role};
-GRANT SELECT, INSERT, UPDATE ON message_store.view_positions TO {role};
+GRANT SELECT, INSERT, UPDATE ON message_store.read_models TO {role};

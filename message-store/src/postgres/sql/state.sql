@@ -87,9 +87,9 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,view_positions}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models}'::text[])
             UNION ALL
-            SELECT unnest('{INSERT,UPDATE}'::text[]), 'view_positions'
+            SELECT unnest('{INSERT,UPDATE}'::text[]), 'read_models'
           ) AS t (privilege, name)
           WHERE NOT has_table_privilege(m.oid, to_regclass('message_store.' || t.name)::oid, t.privilege)
         ) AS l (name)

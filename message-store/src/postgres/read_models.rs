@@ -1,0 +1,101 @@
+//! Read models in tables of the author's own, in the same database. Two processes that update one take turns: the row of its position is
+//! locked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Statement, Transaction};
+
+use super::PostgresStore;
+use super::failure::backend;
+use super::row::get;
+use super::sql_value::{Column, Parameter};
+use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::{Category, Error, GlobalPosition, MessageStore as _, Read, Result, Source};
+
+const POSITION: &str = include_str!("sql/read_model.sql");
+const MAKE: &str = include_str!("sql/make_read_model.sql");
+const LOCK: &str = include_str!("sql/lock_read_model.sql");
+const SAVE: &str = include_str!("sql/save_read_model.sql");
+
+#[async_trait]
+impl ReadModels for PostgresStore {
+    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
+        let context = "updating a read model";
+        let mut applied = 0;
+        loop {
+            let row = self
+                .pool
+                .with(async |connection| {
+                    connection.query_opt(POSITION, &[&model.name()]).await.map_err(backend(context))
+                })
+                .await?;
+            let from: i64 = row.map(|row| get(&row, 0)).transpose()?.unwrap_or_default();
+            let read = Read::from(GlobalPosition::new(from).next());
+            // Before a connection is taken for the transaction: a caller that waits for one holds none.
+            let batch = self.read_category(category, read.clone()).await?;
+            if batch.is_at_end(&read) {
+                return Ok(applied);
+            }
+            let mut connection = self.pool.get().await?;
+            let transaction = connection.transaction().await.map_err(backend(context))?;
+            transaction.execute(MAKE, &[&model.name()]).await.map_err(backend(context))?;
+            let row = transaction.query_one(LOCK, &[&model.name()]).await.map_err(backend(context))?;
+            if get::<i64>(&row, 0)? != from {
+                // Another process was quicker.
+                transaction.rollback().await.map_err(backend(context))?;
+                connection.give_back();
+                continue;
+            }
+            let mut own = Own { transaction: &transaction, prepared: HashMap::new() };
+            for message in &batch.messages {
+                model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
+            }
+            let position = batch.looked_through.get();
+            transaction.execute(SAVE, &[&model.name(), &position]).await.map_err(backend(context))?;
+            transaction.commit().await.map_err(backend(context))?;
+            connection.give_back();
+            applied += batch.messages.len();
+        }
+    }
+}
+
+/// The transaction, in the author's hand. A statement is prepared once for each batch.
+struct Own<'a> {
+    transaction: &'a Transaction<'a>,
+    prepared: HashMap<String, Statement>,
+}
+
+impl Own<'_> {
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, Source> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.transaction.prepare(sql).await?;
+        self.prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+#[async_trait]
+impl SqlTransaction for Own<'_> {
+    async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
+        let statement = self.prepare(sql).await?;
+        let parameters: Vec<_> = parameters.iter().map(Parameter).collect();
+        let parameters: Vec<_> = parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect();
+        Ok(self.transaction.execute(&statement, &parameters).await?)
+    }
+
+    async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
+        let statement = self.prepare(sql).await?;
+        let parameters: Vec<_> = parameters.iter().map(Parameter).collect();
+        let parameters: Vec<_> = parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect();
+        let rows = self.transaction.query(&statement, &parameters).await?;
+        let row = |row: &tokio_postgres::Row| {
+            (0..row.len()).map(|column| Ok(row.try_get::<_, Column>(column)?.0)).collect::<Result<_, Source>>()
+        };
+        rows.iter().map(row).collect()
+    }
+}

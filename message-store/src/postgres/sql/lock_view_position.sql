@@ -1,1 +1,0 @@
-SELECT global_position FROM message_store.view_positions WHERE view = $1 FOR UPDATE

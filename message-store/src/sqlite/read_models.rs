@@ -1,0 +1,150 @@
+//! Read models in tables of the author's own, in the same file. Two processes that update one take turns: SQLite has one writer at a time.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Statement};
+use tokio::runtime::Handle;
+
+use super::blocking::blocking;
+use super::failure::backend;
+use super::location::Location;
+use super::{SqliteStore, read};
+use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
+
+#[async_trait]
+impl ReadModels for SqliteStore {
+    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
+        let mut applied = 0;
+        loop {
+            let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
+            // The author's code runs on the thread that may block, and has the connection for itself.
+            let runtime = Handle::current();
+            let work =
+                move |connection: &mut Connection| runtime.block_on(update(connection, &*model, &category, &limits));
+            let part = match self.place.clone() {
+                Location::Memory => self.readers.read(work).await?,
+                // The readers of a file cannot write.
+                place @ Location::File(_) => blocking(move || work(&mut place.connect()?)).await?,
+            };
+            match part {
+                None => return Ok(applied),
+                Some(part) => applied += part,
+            }
+        }
+    }
+}
+
+/// One batch; `None` when there is nothing left.
+async fn update(
+    connection: &mut Connection,
+    model: &dyn ReadModel,
+    category: &Category,
+    limits: &Limits,
+) -> Result<Option<usize>> {
+    let context = || backend("updating a read model");
+    let mut own = Own::begin(connection).map_err(context())?;
+    let sql = include_str!("sql/read_model.sql");
+    let position: Option<i64> =
+        own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
+    let read = Read::from(GlobalPosition::new(position.unwrap_or_default()).next());
+    let batch = read::category(own.connection, category, &read, limits)?;
+    if batch.is_at_end(&read) {
+        return Ok(None);
+    }
+    for message in &batch.messages {
+        model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
+    }
+    let sql = include_str!("sql/save_read_model.sql");
+    own.connection.execute(sql, (model.name(), batch.looked_through.get())).map_err(context())?;
+    own.commit().map_err(context())?;
+    Ok(Some(batch.messages.len()))
+}
+
+/// The transaction, in the author's hand. It is rolled back when it is dropped.
+struct Own<'a> {
+    connection: &'a mut Connection,
+    is_open: bool,
+}
+
+impl<'a> Own<'a> {
+    fn begin(connection: &'a mut Connection) -> rusqlite::Result<Self> {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Self { connection, is_open: true })
+    }
+
+    fn commit(mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("COMMIT")?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        if self.is_open
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::debug!(%error, "the transaction of a read model ends with its connection");
+        }
+    }
+}
+
+#[async_trait]
+impl SqlTransaction for Own<'_> {
+    async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        bind(&mut statement, parameters)?;
+        Ok(statement.raw_execute()? as u64)
+    }
+
+    async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        bind(&mut statement, parameters)?;
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let columns = (0..columns).map(|column| row.get(column).map(read_value));
+            found.push(columns.collect::<rusqlite::Result<_>>()?);
+        }
+        Ok(found)
+    }
+}
+
+/// SQLite numbers `$1` and `$2` by where they stand; here they mean the first and the second value, as in PostgreSQL.
+fn bind(statement: &mut Statement<'_>, parameters: &[SqlValue]) -> Result<(), Source> {
+    for index in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(index);
+        let number = name.and_then(|name| name.strip_prefix('$')).and_then(|number| number.parse().ok());
+        let number: usize = number.unwrap_or(index);
+        let Some(parameter) = number.checked_sub(1).and_then(|place| parameters.get(place)) else {
+            return Err(format!("parameter {number} of the statement is not given").into());
+        };
+        statement.raw_bind_parameter(index, value(parameter))?;
+    }
+    Ok(())
+}
+
+fn value(value: &SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Boolean(value) => Value::Integer((*value).into()),
+        SqlValue::Integer(value) => Value::Integer(*value),
+        SqlValue::Float(value) => Value::Real(*value),
+        SqlValue::Text(value) => Value::Text(value.clone()),
+        SqlValue::Bytes(value) => Value::Blob(value.clone()),
+    }
+}
+
+fn read_value(value: Value) -> SqlValue {
+    match value {
+        Value::Null => SqlValue::Null,
+        Value::Integer(value) => SqlValue::Integer(value),
+        Value::Real(value) => SqlValue::Float(value),
+        Value::Text(value) => SqlValue::Text(value),
+        Value::Blob(value) => SqlValue::Bytes(value),
+    }
+}

@@ -1,0 +1,1 @@
+SELECT global_position FROM read_models WHERE name = ?1

@@ -1,1 +1,0 @@
-SELECT global_position FROM view_positions WHERE view = ?1

@@ -1,0 +1,223 @@
+//! Read models: each message once, and no row older than what it shows.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use message_store::store::{ReadModel, SqlTransaction, SqlValue};
+use message_store::{
+    Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Source,
+    StreamName, connect,
+};
+use message_store_tests::expire::AgeingStore;
+use message_store_tests::message_db;
+use message_store_tests::postgres::TestDatabase;
+
+/// Balances by account, and how many deposits went into them; with the version that the row shows.
+#[derive(Default)]
+struct Balances {
+    fails: AtomicBool,
+}
+
+// (The values are not in the order in which they are given.)
+const UPSERT: &str = "INSERT INTO balances (version, account, balance) VALUES ($3, $1, $2) \
+     ON CONFLICT (account) DO UPDATE SET balance = balances.balance + excluded.balance, version = excluded.version \
+     WHERE balances.version < excluded.version";
+const TABLE: &str =
+    "CREATE TABLE balances (account TEXT PRIMARY KEY, balance BIGINT NOT NULL, version BIGINT NOT NULL)";
+
+fn amount(message: &Message) -> i64 {
+    message.decode_data().unwrap()
+}
+
+impl Balances {
+    fn fail_at_the_third(&self, message: &Message) -> Result<(), Source> {
+        if self.fails.load(Ordering::SeqCst) && message.position.get() == 2 {
+            Err("a planted failure".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl ReadModel for Balances {
+    fn name(&self) -> &'static str {
+        "balances"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        let values = [message.stream.id().into(), amount(message).into(), message.position.get().into()];
+        transaction.execute(UPSERT, &values).await?;
+        self.fail_at_the_third(message)
+    }
+}
+
+async fn deposit(store: &Arc<dyn MessageStore>, times: usize) {
+    let stream = StreamName::new("account-1").unwrap();
+    for _ in 0..times {
+        let message = NewMessage::new("Deposited", Json::parse("10").unwrap());
+        store.append_to(&stream, ExpectedVersion::Any, vec![message]).await.unwrap();
+    }
+}
+
+fn account() -> Category {
+    Category::new("account").unwrap()
+}
+
+fn balances(fails: bool) -> Arc<dyn ReadModel> {
+    Arc::new(Balances { fails: fails.into() })
+}
+
+async fn update(store: &Arc<dyn MessageStore>, model: &Arc<dyn ReadModel>) -> message_store::Result<usize> {
+    store.read_models().unwrap().update(model, &account()).await
+}
+
+async fn balance(place: &AgeingStore) -> Option<(i64, i64)> {
+    place.row("SELECT balance, version FROM balances").await
+}
+
+async fn each_message_is_seen_once(place: AgeingStore) {
+    let store = connect(&place.url()).await.unwrap();
+    place.execute(TABLE, TABLE).await;
+    deposit(&store, 5).await;
+    let failed = update(&store, &balances(true)).await;
+    assert!(matches!(failed, Err(Error::Handler { .. })), "{failed:?}");
+    assert_eq!(balance(&place).await, None, "nothing of the batch is there");
+
+    let updating = (0..4).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { update(&store, &balances(false)).await.unwrap() })
+    });
+    let mut applied = 0;
+    for updating in updating.collect::<Vec<_>>() {
+        applied += updating.await.unwrap();
+    }
+    assert_eq!((applied, balance(&place).await), (5, Some((50, 4))));
+    // Rebuilt from the beginning, the guard by version keeps what is there.
+    place.execute("DELETE FROM message_store.read_models", "DELETE FROM read_models").await;
+    assert_eq!(update(&store, &balances(false)).await.unwrap(), 5);
+    assert_eq!(balance(&place).await, Some((50, 4)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_model_on_postgres_sees_each_message_once_whatever_fails_and_however_many_update_it() {
+    each_message_is_seen_once(AgeingStore::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_model_on_sqlite_sees_each_message_once_whatever_fails_and_however_many_update_it() {
+    each_message_is_seen_once(AgeingStore::sqlite()).await;
+    let memory = connect("sqlite::memory:").await.unwrap();
+    assert_eq!(update(&memory, &balances(false)).await.unwrap(), 0);
+}
+
+/// Every kind of value comes back as it was given.
+struct Values;
+
+#[async_trait]
+impl ReadModel for Values {
+    fn name(&self) -> &'static str {
+        "values"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        let values =
+            [SqlValue::Null, 7.into(), (-0.5).into(), "it's \u{e9}".into(), vec![0, 255, 92].into(), i64::MIN.into()];
+        let insert = "INSERT INTO kinds (t, i, f, s, b, m) VALUES ($1, $2, $3, $4, $5, $6)";
+        assert_eq!(transaction.execute(insert, &values).await?, 1);
+        let read = transaction.query("SELECT t, i, f, s, b, m FROM kinds WHERE i = $1", &[7.into()]).await?;
+        assert_eq!(read, [values.to_vec()]);
+        // A parameter that is not given is an error, and no panic.
+        assert!(transaction.query("SELECT i FROM kinds WHERE i = $2", &[7.into()]).await.is_err());
+        Err("nothing of this is kept".into())
+    }
+}
+
+async fn values_are_kept(place: AgeingStore) {
+    let store = connect(&place.url()).await.unwrap();
+    let table =
+        |bytes: &str| format!("CREATE TABLE kinds (t TEXT, i BIGINT, f DOUBLE PRECISION, s TEXT, b {bytes}, m BIGINT)");
+    place.execute(&table("BYTEA"), &table("BLOB")).await;
+    deposit(&store, 1).await;
+    let model: Arc<dyn ReadModel> = Arc::new(Values);
+    let error = update(&store, &model).await.unwrap_err().to_string();
+    assert!(error.contains("nothing of this is kept"), "{error}");
+}
+
+#[tokio::test]
+async fn values_of_statements_are_kept_on_postgres() {
+    values_are_kept(AgeingStore::postgres().await).await;
+}
+
+#[tokio::test]
+async fn values_of_statements_are_kept_on_sqlite() {
+    values_are_kept(AgeingStore::sqlite()).await;
+}
+
+/// The row of a position, as it was last written: its transaction and its place.
+async fn version_of_the_position(client: &tokio_postgres::Client) -> Vec<String> {
+    let rows = client.query("SELECT xmin::text || ctid::text FROM message_store.read_models", &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_update_on_postgres_that_finds_nothing_new_writes_nothing() {
+    let database = TestDatabase::create().await;
+    database.execute(TABLE).await;
+    let store = connect(database.url()).await.unwrap();
+    let client = message_db::connect(database.url(), None).await;
+    let model = balances(false);
+    assert_eq!(update(&store, &model).await.unwrap(), 0);
+    assert!(version_of_the_position(&client).await.is_empty());
+    deposit(&store, 2).await;
+    assert_eq!(update(&store, &model).await.unwrap(), 2);
+    let before = version_of_the_position(&client).await;
+    assert_eq!(update(&store, &model).await.unwrap(), 0);
+    assert_eq!(version_of_the_position(&client).await, before);
+}
+
+/// The statement that an update began with before, which also writes what stands already.
+#[tokio::test]
+async fn twin_an_upsert_of_the_position_that_stands_writes_it_again() {
+    let database = TestDatabase::create().await;
+    let client = message_db::connect(database.url(), None).await;
+    let upsert = "INSERT INTO message_store.read_models AS p (name, global_position) VALUES ('balances', 0) \
+                  ON CONFLICT (name) DO UPDATE SET global_position = p.global_position";
+    client.batch_execute(upsert).await.unwrap();
+    let before = version_of_the_position(&client).await;
+    client.batch_execute(upsert).await.unwrap();
+    assert_ne!(version_of_the_position(&client).await, before);
+}
+
+/// A read model that writes on a connection of its own, and not in the transaction that it is given.
+struct Beside(Balances, std::sync::Mutex<rusqlite::Connection>);
+
+#[async_trait]
+impl ReadModel for Beside {
+    fn name(&self) -> &'static str {
+        "balances"
+    }
+
+    async fn apply(&self, _: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        self.1.lock().unwrap().execute("UPDATE balances SET balance = balance + ?1", [amount(message)])?;
+        self.0.fail_at_the_third(message)
+    }
+}
+
+#[tokio::test]
+async fn twin_when_a_read_model_writes_beside_its_transaction_a_batch_that_fails_is_counted_twice() {
+    let store = connect("sqlite::memory:").await.unwrap();
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    connection.execute_batch("CREATE TABLE balances (balance BIGINT); INSERT INTO balances VALUES (0)").unwrap();
+    deposit(&store, 5).await;
+    let beside = Arc::new(Beside(Balances { fails: true.into() }, connection.into()));
+    let model: Arc<dyn ReadModel> = beside.clone();
+    update(&store, &model).await.unwrap_err();
+    beside.0.fails.store(false, Ordering::SeqCst);
+    assert_eq!(update(&store, &model).await.unwrap(), 5);
+    let sql = "SELECT balance FROM balances";
+    let balance: i64 = beside.1.lock().unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(balance, 80, "not 50");
+}
