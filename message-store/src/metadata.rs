@@ -184,8 +184,9 @@ impl Metadata {
     /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`; and that sequence.
     pub(crate) fn written_for(cause: &Message, here: StoreId) -> (Self, Sequence) {
         let mut carried = cause.decode_metadata();
-        let sequence = carried.origin.take().unwrap_or_else(|| place_of(cause, here));
-        let stamped = Stamped::new(&sequence, here, &cause.category());
+        let place = place_of(cause, here);
+        let sequence = carried.origin.take().unwrap_or_else(|| place.clone());
+        let stamped = Stamped::new(&sequence, &place);
         (Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence)
     }
 

@@ -121,21 +121,26 @@ pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
     let Told { own, causation, is_unread } = told(event);
     let birth = own.origin.as_ref().map(|birth| (birth.origin.store_id, birth.global_position));
-    let (home, born_at) = birth.unwrap_or((here, event.global_position));
+    let (home, mut born_at) = birth.unwrap_or((here, event.global_position));
+    if home == here {
+        // A copy never stands before what was born here.
+        born_at = born_at.min(event.global_position);
+    }
     // A mark above everything that was given out would make every later command a late one.
     let stands_before = |sequence: &Sequence| sequence.origin.store_id != home || sequence.global_position < born_at;
     let causation = causation.map(|(stream, position)| (StreamName::from_database(&stream).category(), position));
     let is_stamped = own.sequence.is_some();
+    let is_whole = matches!(own.sequence, Some(Stamped::Elsewhere(_)));
     let ours = own.sequence.and_then(|stamped| stamped.resolve(home, causation.as_ref())).filter(stands_before);
     if let Some(sequence) = ours {
         return (Some(Stamp { sequence, handler: own.handler }), is_unread);
     }
-    // What stands in the place of our stamp and is none counts as unread. The causation is another toolkit's stamp.
+    // What stands in the place of our stamp and is none counts as unread. The causation is a stamp all the same: of our handler, whose command named
+    // an origin that cannot be, or of another toolkit.
+    let handler = own.handler.filter(|_| is_whole);
     let implied = causation.map(|(category, position)| Sequence::new(home, category, position));
     match implied {
-        Some(sequence) if stands_before(&sequence) => {
-            (Some(Stamp { sequence, handler: None }), is_unread || is_stamped)
-        }
+        Some(sequence) if stands_before(&sequence) => (Some(Stamp { sequence, handler }), is_unread || is_stamped),
         Some(_) => (None, true),
         None => (None, is_unread || is_stamped),
     }

@@ -18,12 +18,10 @@ pub enum Stamped {
 }
 
 impl Stamped {
-    /// As the metadata of a message holds it that was born in the store `home`, and was caused by a message of `category`.
-    pub(crate) fn new(sequence: &Sequence, home: StoreId, category: &Category) -> Self {
-        if sequence.origin.store_id == home && sequence.origin.category == *category {
-            return Self::Here(sequence.global_position);
-        }
-        Self::Elsewhere(sequence.clone())
+    /// As the metadata of a message holds it whose causation names this place, in the store where that message is born. A cause that was copied here
+    /// was born elsewhere, or here at another position.
+    pub(crate) fn new(sequence: &Sequence, causation: &Sequence) -> Self {
+        if sequence == causation { Self::Here(sequence.global_position) } else { Self::Elsewhere(sequence.clone()) }
     }
 
     /// The whole of it, of a message that was born in the store `home`; `None` for a number that is not the position that the causation
@@ -92,15 +90,18 @@ mod tests {
         let (here, there) = (StoreId::new(), StoreId::new());
         let category = |name| Category::new(name).unwrap();
         let sequence = Sequence::new(here, category("account:command"), GlobalPosition::new(7));
-        for (home, cause, is_short) in
-            [(here, "account:command", true), (there, "account:command", false), (here, "account", false)]
-        {
-            let stamped = Stamped::new(&sequence, home, &category(cause));
+        for (home, cause, position, is_short) in [
+            (here, "account:command", 7, true),
+            (there, "account:command", 7, false),
+            (here, "account", 7, false),
+            (here, "account:command", 12, false),
+        ] {
+            let causation = (category(cause), GlobalPosition::new(position));
+            let stamped = Stamped::new(&sequence, &Sequence::new(home, causation.0.clone(), causation.1));
             let text = serde_json::to_string(&stamped).unwrap();
             assert_eq!(text == "7", is_short, "{text}");
             let read: Stamped = serde_json::from_str(&text).unwrap();
             assert_eq!(read, stamped);
-            let causation = (category(cause), GlobalPosition::new(7));
             assert_eq!(read.resolve(home, Some(&causation)), Some(sequence.clone()));
         }
         let number = Stamped::Here(GlobalPosition::new(7));

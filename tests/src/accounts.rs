@@ -7,7 +7,8 @@ use message_store::entity::Projection;
 use message_store::handling::{CommandHandler, Decider, PlantedBug};
 use message_store::intents::Intent;
 use message_store::{
-    Category, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName, connect,
+    Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName,
+    connect,
 };
 use serde::{Deserialize, Serialize};
 
@@ -145,4 +146,22 @@ macro_rules! on_both_stores {
             async fn $name() { super::$name($crate::accounts::sqlite().await).await; })*
         }
     };
+}
+
+/// Writes a message as another program would, with metadata of any shape.
+///
+/// # Panics
+/// When the store refuses it.
+pub async fn put(
+    store: &Arc<dyn MessageStore>,
+    stream: &str,
+    message_type: &str,
+    data: &str,
+    metadata: &str,
+) -> Message {
+    let metadata = Json::parse(metadata).unwrap();
+    let message = NewMessage::new(message_type, Json::parse(data).unwrap()).with_metadata_json(metadata);
+    let id = message.id;
+    store.append(Append::to(StreamName::new(stream).unwrap()).message(message).into()).await.unwrap();
+    store.message(id).await.unwrap().unwrap()
 }

@@ -12,7 +12,7 @@ use message_store::{
     Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
     OutcomeKind, StreamName, connect,
 };
-use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, send, sqlite};
+use message_store_tests::accounts::{Command, balance, member, messages_of, postgres, put, send, sqlite};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 
@@ -41,14 +41,6 @@ const METADATA: [&str; 16] = [
 async fn deposit(store: &Store, deposit_id: &str, amount: u64, time: &str) -> Message {
     let command = Command::DepositOnce { deposit_id: deposit_id.into(), amount, time: time.into() };
     send(store, "account:command", "1", &command).await
-}
-
-async fn put(store: &Store, stream: &str, message_type: &str, data: &str, metadata: &str) -> Message {
-    let metadata = Json::parse(metadata).unwrap();
-    let message = NewMessage::new(message_type, Json::parse(data).unwrap()).with_metadata_json(metadata);
-    let id = message.id;
-    store.append(Append::to(StreamName::new(stream).unwrap()).message(message).into()).await.unwrap();
-    store.message(id).await.unwrap().unwrap()
 }
 
 /// An account whose events show their sequence, as Eventide's do.

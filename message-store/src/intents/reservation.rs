@@ -106,7 +106,10 @@ impl<'a> Reservation<'a> {
         })?;
         let metadata = holder.decode_metadata();
         let is_copy = metadata.reserves.is_none();
-        if holder.id == self.id || holder.id == self.message.id || metadata.follows(self.message, store.store_id()) {
+        // What we wrote is known by its id. (Another message may carry the same origin: its author has copied the metadata.)
+        let is_ours = metadata.sequence.is_some() || metadata.reserves.is_some();
+        let is_for_it = || !is_ours && metadata.follows(self.message, store.store_id());
+        if holder.id == self.id || holder.id == self.message.id || is_for_it() {
             return Ok(if is_copy { Holder::Copy(Box::new(holder)) } else { Holder::Itself });
         }
         let ours = (self.message.message_type.as_str(), &self.message.data);
