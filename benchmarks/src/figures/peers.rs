@@ -153,9 +153,9 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         }
         if events > 0 {
             line(
-                format!("{what}, 16 callers: remembered by us"),
+                format!("{what}, 16 callers: cached here"),
                 &samples[running.len() + 1],
-                "ours, not remembered",
+                "ours, not cached",
                 &samples[0],
             );
         }
