@@ -1,4 +1,4 @@
-//! A schema that something else has changed: `check` finds it, and `migrate` and an open put it right.
+//! A schema that another program has changed: `check` reports it, and `migrate` and opening the store repair it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::{Check, PostgresStore, check, migrate};
@@ -7,7 +7,7 @@ use message_store_tests::message_db::{self, connect, write_message};
 use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::Client;
 
-/// What is wrong. (The server of the tests runs with fsync off.)
+/// The reported problems, without the one about fsync, which is off on the test server.
 fn problems(report: &Check) -> Vec<String> {
     let wrong = report.findings.iter().filter(|finding| finding.problem.is_some() && finding.what != "fsync");
     wrong.map(|finding| format!("{}: {}", finding.what, finding.problem.as_deref().unwrap_or_default())).collect()
@@ -87,7 +87,7 @@ async fn an_open_puts_a_replaced_function_right_and_leaves_one_of_a_later_versio
     }
 }
 
-/// An open by a role that may not replace it refuses: the store would break its promises.
+/// Opening the store fails if the role may not replace the function, because the store would break its promises.
 #[tokio::test]
 async fn an_open_that_may_not_put_a_function_right_is_refused_and_names_it() {
     let database = TestDatabase::create().await;
@@ -109,7 +109,7 @@ async fn message_dbs_own_scripts_over_ours_are_put_right() {
     let before = found(&database).await;
     assert!(before.iter().any(|problem| problem.contains("write_message(")), "{before:?}");
 
-    // By an open alone, writes are safe again; the right to INSERT is revoked by `migrate`.
+    // Opening the store makes writes safe again. `migrate` also revokes the right to INSERT.
     let store = PostgresStore::open(database.url()).await.unwrap();
     write_message(&client, "account-1", "{}").await.unwrap();
     assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), 2);
@@ -117,7 +117,7 @@ async fn message_dbs_own_scripts_over_ours_are_put_right() {
     assert_eq!(found(&database).await, Vec::<String>::new());
 }
 
-/// The mark of a function stands in its text: a comment on it would stay when another script replaces it.
+/// The mark of a function is in its text, because a comment on the function would stay when another script replaces it.
 #[tokio::test]
 async fn twin_a_mark_in_a_comment_would_survive_the_replacement() {
     let database = TestDatabase::create().await;
@@ -157,7 +157,7 @@ async fn a_sequence_that_is_behind_the_table_or_draws_in_advance_is_found() {
     }
 }
 
-/// What an open asks when all is well: it takes no lock, and changes nothing.
+/// If the schema is correct, opening the store takes no lock and changes nothing.
 #[tokio::test]
 async fn an_open_of_a_store_that_is_well_writes_nothing() {
     let database = TestDatabase::create().await;

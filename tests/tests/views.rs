@@ -1,4 +1,4 @@
-//! Read models: each message once, and no row older than what it shows.
+//! Read models: each message is applied once, and no row goes back to an older version.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use message_store::{
 use message_store_tests::message_db;
 use message_store_tests::postgres::TestDatabase;
 
-/// Balances by account, and how many deposits went into them; with the version that the row shows.
+/// A read model with the balance, the number of deposits and the version of each account.
 #[derive(Default)]
 struct Balances {
     fails: AtomicBool,
@@ -102,13 +102,13 @@ async fn a_view_on_postgres_sees_each_message_once_whatever_fails_and_whoever_up
         applied += updating.await.unwrap();
     }
     assert_eq!((applied, balance().await), (5, Some((50, 4))));
-    // Rebuilt from the beginning, the guard by version keeps what is there.
+    // When the read model is rebuilt from the beginning, the check of the version keeps the newer rows.
     client.batch_execute("DELETE FROM message_store.view_positions").await.unwrap();
     assert_eq!(store.update_view(&*view, &account()).await.unwrap(), 5);
     assert_eq!(balance().await, Some((50, 4)));
 }
 
-/// The row of a position, as it was last written: its transaction and its place.
+/// The transaction and the place of the row that contains a position.
 async fn version_of_the_position(client: &tokio_postgres::Client) -> Vec<String> {
     let rows = client.query("SELECT xmin::text || ctid::text FROM message_store.view_positions", &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
@@ -130,7 +130,7 @@ async fn an_update_of_a_view_on_postgres_that_finds_nothing_new_writes_nothing()
     assert_eq!(version_of_the_position(&client).await, before);
 }
 
-/// The statement that an update began with before, which also writes what stands already.
+/// The earlier first statement of an update, which also writes an unchanged row.
 #[tokio::test]
 async fn twin_an_upsert_of_the_position_that_stands_writes_it_again() {
     let database = TestDatabase::create().await;
@@ -179,7 +179,7 @@ async fn a_view_on_sqlite_sees_each_message_once_whatever_fails_and_whoever_upda
     assert_eq!(memory.update_view(Arc::new(Balances::default()), &account()).await.unwrap(), 0);
 }
 
-/// A view that writes on a connection of its own, and not in the transaction that it is given.
+/// A view that writes on its own connection, instead of in the given transaction.
 struct Beside(Balances, std::sync::Mutex<rusqlite::Connection>);
 
 impl sqlite::View for Beside {
