@@ -143,7 +143,10 @@ async fn install_likeness(client: &Client, version: &str) -> Result<()> {
 async fn run(client: &Client, scripts: &[&str], version: &str) -> Result<()> {
     client.batch_execute("SET search_path = message_store, public").await?;
     for script in scripts {
-        client.batch_execute(&script.replace("{version}", version)).await.context("installing the substitute for Message DB")?;
+        client
+            .batch_execute(&script.replace("{version}", version))
+            .await
+            .context("installing the substitute for Message DB")?;
     }
     Ok(())
 }
