@@ -1,4 +1,4 @@
--- Fills the table up to :rows messages and times reads of 1000. See category-reads.
+-- Inserts messages until the table has :rows, and measures reads of 1000. See category-reads.
 INSERT INTO message_store.messages (stream_name, position, type, data, metadata)
 SELECT
   CASE WHEN n % 2 = 0 THEN 'account-' || (n / 2 % 5000) ELSE 'other' || (n % 50) || '-' || (n / 2 % 5000) END,

@@ -1,22 +1,22 @@
-//! The account: its state, and questions to it. It knows nothing of messages or storage.
+//! The account: its state, and the checks on it. It does not depend on messages or storage.
 
 use jiff::Timestamp;
 
 use crate::{Money, Reason};
 
-/// An account.
+/// An account. By default it is not open, and its balance is zero.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
-    /// What is in it.
+    /// The sum of the deposits, less the withdrawals.
     pub balance: Money,
-    /// When it was opened, if it was.
+    /// The time of the command that opened the account; `None` before.
     pub opened: Option<Timestamp>,
-    /// When it was closed, if it was.
+    /// The time of the command that closed the account; `None` before.
     pub closed: Option<Timestamp>,
 }
 
 impl Account {
-    /// Why a movement of this amount is refused, whatever its direction; `None` if it is not.
+    /// The reason to refuse a deposit or withdrawal of this amount; `None` if both are allowed.
     pub fn refuses(&self, amount: Money) -> Option<Reason> {
         if self.opened.is_none() {
             Some(Reason::AccountNotOpen)
@@ -29,7 +29,7 @@ impl Account {
         }
     }
 
-    /// Why this amount cannot be taken out; `None` if it can.
+    /// The reason to refuse a withdrawal of this amount; `None` if it is allowed.
     pub fn refuses_withdrawal(&self, amount: Money) -> Option<Reason> {
         self.refuses(amount).or((self.balance < amount).then_some(Reason::InsufficientFunds))
     }

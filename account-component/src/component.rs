@@ -1,4 +1,4 @@
-//! The component: the consumer that carries out the commands of all accounts.
+//! The component is a consumer that carries out the commands of all accounts.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use message_store::{Category, MessageStore, Result, StreamName};
 
 use crate::Account;
 
-/// The category that commands are written to.
+/// The category of the commands.
 pub const COMMANDS: &str = "account:command";
 
-/// The stream that the commands of an account are written to.
+/// The stream of the commands for an account.
 ///
 /// # Errors
-/// When the id is empty or too long.
+/// Returns an error if the id is empty or too long.
 pub fn command_stream(account_id: &str) -> Result<StreamName> {
     Category::new(COMMANDS)?.stream(account_id)
 }
 
-/// The consumer of the commands, ready to start.
+/// The consumer of the commands. It is not started yet.
 pub fn commands(store: &Arc<dyn MessageStore>) -> Consumer<CommandHandler<Account>> {
     Consumer::new(COMMANDS, CommandHandler::new(store))
 }

@@ -1,7 +1,7 @@
-//! The rules: what each command leads to.
+//! The rules: the events that each command leads to.
 //!
-//! Nothing here loads, stamps, retries or asks whether a command came before: the runtime does. What the rules have to say
-//! about repeats is which messages want the same thing done once ([`Decider::intent`]).
+//! The runtime loads the account, stamps the events, recognises repeats and decides again. About repeats, the rules say only
+//! which messages have one intent ([`Decider::intent`]).
 
 use message_store::handling::Decider;
 use message_store::intents::Intent;
@@ -42,18 +42,18 @@ impl Decider for Account {
         let (operation, id) = match command {
             Command::Deposit { deposit_id, .. } => ("deposit", deposit_id),
             Command::Withdraw { withdrawal_id, .. } => ("withdrawal", withdrawal_id),
-            // Opening and closing twice is told by the account's state.
+            // The account's state shows whether it was opened or closed before.
             Command::Open { .. } | Command::Close { .. } => return None,
         };
         if refuses_ids(id, command.account_id()).is_some() {
             return None;
         }
-        // A sender that tries again may well give another time: it means the same deposit.
+        // A sender that sends again may give another time. It is still the same deposit.
         Some(Intent::new("accountTransaction", [operation, id]).ignoring(["time"]))
     }
 }
 
-/// An id that cannot tell one deposit from another names no intent: what it stands for is refused, by an event like every refusal.
+/// An id that cannot identify a deposit or withdrawal names no intent. The command is then rejected with an event.
 fn refuses_ids(id: &str, account_id: &str) -> Option<Reason> {
     let is_invalid = id.is_empty() || id.len() > MAX_ID_BYTES || account_id.len() > MAX_ACCOUNT_ID_BYTES;
     is_invalid.then_some(Reason::InvalidId)

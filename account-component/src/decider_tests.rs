@@ -1,4 +1,4 @@
-//! The rules, one outcome each. Every case is also delivered twice, and late, and stored and read back, by the kit.
+//! The rules, one outcome in each test. The kit also delivers every case twice and late, and stores and reads its messages.
 
 use jiff::Timestamp;
 use message_store::NewMessage;

@@ -1,7 +1,7 @@
-//! The messages: what is asked of an account, and what has happened to it.
+//! The messages: the commands to an account, and its events.
 //!
-//! Names and JSON are those of Eventide's account component, so that each can read what the other has written.
-// The fields speak for themselves.
+//! Names and JSON are those of Eventide's account component, so that each component can read the messages of the other.
+// The names of the fields say everything about them.
 #![allow(missing_docs)]
 
 use jiff::Timestamp;
@@ -9,40 +9,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::Money;
 
-/// What is asked of an account. Written to `account:command-{account_id}`.
+/// A command to an account. Its stream is `account:command-{account_id}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub enum Command {
-    /// Open the account for a customer.
+    /// Opens the account for a customer.
     Open { account_id: String, customer_id: String, time: Timestamp },
-    /// Put money in.
+    /// Adds money to the balance.
     Deposit { deposit_id: String, account_id: String, amount: Money, time: Timestamp },
-    /// Take money out.
+    /// Takes money from the balance.
     Withdraw { withdrawal_id: String, account_id: String, amount: Money, time: Timestamp },
-    /// Close the account.
+    /// Closes the account. A closed account rejects deposits and withdrawals.
     Close { account_id: String, time: Timestamp },
 }
 
-/// What has happened to an account. Written to `account-{account_id}`, by the runtime, which adds `sequence` and
-/// `processedTime`.
+/// An event of an account. The runtime writes it to `account-{account_id}`, and adds `sequence` and `processedTime`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub enum Event {
-    /// It was opened.
+    /// The account was opened.
     Opened { account_id: String, customer_id: String, time: Timestamp },
-    /// Money was put in.
+    /// The amount was added to the balance.
     Deposited { deposit_id: String, account_id: String, amount: Money, time: Timestamp },
-    /// Money could not be put in.
+    /// The deposit was rejected; the balance did not change.
     DepositRejected { deposit_id: String, account_id: String, amount: Money, time: Timestamp, reason: Reason },
-    /// Money was taken out.
+    /// The amount was taken from the balance.
     Withdrawn { withdrawal_id: String, account_id: String, amount: Money, time: Timestamp },
-    /// Money could not be taken out.
+    /// The withdrawal was rejected; the balance did not change.
     WithdrawalRejected { withdrawal_id: String, account_id: String, amount: Money, time: Timestamp, reason: Reason },
-    /// It was closed.
+    /// The account was closed.
     Closed { account_id: String, time: Timestamp },
 }
 
-/// Why something was rejected.
+/// The reason for a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
@@ -54,18 +53,18 @@ pub enum Reason {
     AccountNotOpen,
     /// The account has been closed.
     AccountClosed,
-    /// The id of the deposit or withdrawal is empty, or longer than [`MAX_ID_BYTES`]; or that of the account is longer than
+    /// The id of the deposit or withdrawal is empty or longer than [`MAX_ID_BYTES`], or the id of the account is longer than
     /// [`MAX_ACCOUNT_ID_BYTES`].
     InvalidId,
 }
 
-/// The longest id of a deposit or a withdrawal.
+/// The longest id of a deposit or a withdrawal, in bytes.
 pub const MAX_ID_BYTES: usize = 255;
-/// The longest id of an account: it has room in the name of every stream.
+/// The longest id of an account, in bytes. With it, the name of every stream is short enough.
 pub const MAX_ACCOUNT_ID_BYTES: usize = 128;
 
 impl Command {
-    /// The account it concerns.
+    /// The id of the account to which the command is sent.
     pub fn account_id(&self) -> &str {
         match self {
             Self::Open { account_id, .. }

@@ -1,4 +1,4 @@
-//! Money: exact, in hundredths.
+//! Exact amounts of money, in hundredths.
 
 use std::fmt;
 use std::iter::Sum;
@@ -10,34 +10,34 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An amount of money. No float is involved anywhere: it is parsed from decimal text and written as decimal text.
+/// An amount of money. It is parsed from decimal text and written as decimal text, never through a float.
 ///
-/// In JSON it is a number, as Eventide's account component writes it. A balance cannot overflow: an amount has at most 15 digits
-/// before the point, and the sum of 10^20 of them still fits.
+/// In JSON it is a number, as in Eventide's account component. A balance cannot overflow: an amount has at most 15 digits before
+/// the point, and the sum of 10^20 amounts still fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money {
     hundredths: i128,
 }
 
-/// Digits before the point.
+/// The largest number of digits before the point.
 const MAX_DIGITS: usize = 15;
 
 impl Money {
-    /// Nothing.
+    /// 0.00.
     pub const ZERO: Self = Self { hundredths: 0 };
 
-    /// This many hundredths.
+    /// An amount of `hundredths` hundredths.
     pub const fn from_hundredths(hundredths: i64) -> Self {
         Self { hundredths: hundredths as i128 }
     }
 
-    /// Whether it is more than nothing.
+    /// Whether the amount is above zero.
     pub fn is_positive(self) -> bool {
         self > Self::ZERO
     }
 }
 
-/// Why a text is no amount of money.
+/// The error for a text that is not an amount of money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotMoney(String);
 

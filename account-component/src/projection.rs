@@ -1,4 +1,4 @@
-//! From events to the account. No decisions here: what is in the stream has happened.
+//! Applies events to the account. It decides nothing, because the events have already happened.
 
 use message_store::entity::Projection;
 

@@ -1,19 +1,19 @@
-//! A statement: another view of the same events, to be read and not decided on.
+//! A statement: another projection of the same events. It is only read; no command is decided on it.
 
 use message_store::entity::Projection;
 
 use crate::{Event, Money};
 
-/// What has gone through an account.
+/// The totals of an account.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statement {
-    /// What is in it.
+    /// The balance of the account.
     pub balance: Money,
-    /// How many deposits there were.
+    /// The number of accepted deposits.
     pub deposits: u64,
-    /// How many withdrawals there were.
+    /// The number of accepted withdrawals.
     pub withdrawals: u64,
-    /// How many withdrawals were rejected.
+    /// The number of rejected withdrawals.
     pub rejected: u64,
 }
 

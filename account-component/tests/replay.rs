@@ -1,6 +1,6 @@
-//! The replay command, from outside: to exactly the right balances, whatever is repeated and whenever it is killed.
+//! The replay command, run as a program: it ends with the right balances, with any repeats and after being killed at any moment.
 //!
-//! The file is the bank's of 1993 where it is at hand (`../shared/data` beside the repository), else one made here.
+//! The file is the bank's of 1993 if it exists (`../shared/data` beside the repository), else a generated one.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const REPEATS: [&str; 8] = ["--duplicates", "10", "--redeliveries", "10", "--conflicts", "5", "--concurrency", "32"];
 
-/// Transactions, the right balances, and a folder to work in.
+/// Transactions, the right balances, and a temporary folder.
 struct Ledger {
     folder: TempDir,
     transactions: PathBuf,
@@ -24,7 +24,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// The real one if it is at hand, else one that is made.
+    /// The real ledger if its file exists, else a generated one.
     fn real() -> Self {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
         let transactions = data.join("transactions-1993.csv");
@@ -34,7 +34,7 @@ impl Ledger {
         }
     }
 
-    /// A ledger of its own: 97 accounts, deposits and withdrawals, some of which are above the balance.
+    /// Generates a ledger of 97 accounts with deposits and withdrawals. Some withdrawals are above the balance.
     fn made(rows: u64) -> Self {
         let mut transactions = String::from("transaction_id,account_id,date,kind,amount\n");
         let mut accounts: BTreeMap<u64, (Money, u64, u64, u64)> = BTreeMap::new();
@@ -74,7 +74,7 @@ impl Ledger {
         command
     }
 
-    /// Runs to the end, and compares the balances.
+    /// Runs a replay to its end, and compares the balances.
     fn replay(&self, store: &str) -> String {
         let output = self.command(store).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -83,20 +83,20 @@ impl Ledger {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts, and kills it with signal 9 after it has got so far: some messages behind its start-up report.
+    /// Starts a replay, and kills it with signal 9 after it has written `messages` messages.
     fn kill(&self, store: &str, messages: i64) {
         let mut replay = self.command(store).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut report = BufReader::new(replay.stderr.take().unwrap()).lines();
         let started = report.any(|line| line.unwrap().contains("concurrency"));
         assert!(started, "the component did not start");
-        // A thread of its own, because a runtime cannot wait within another.
+        // A separate thread, because a runtime cannot block within another.
         std::thread::scope(|scope| scope.spawn(|| wait_for_messages(store, messages, &mut replay)).join().unwrap());
         replay.kill().unwrap();
         replay.wait().unwrap();
     }
 }
 
-/// Waits until so many messages more are written, or the process has ended.
+/// Waits until `messages` more messages are written, or until the process has ended.
 #[tokio::main(flavor = "current_thread")]
 async fn wait_for_messages(store: &str, messages: i64, replay: &mut Child) {
     let store = message_store::connect(store).await.unwrap();
@@ -106,13 +106,13 @@ async fn wait_for_messages(store: &str, messages: i64, replay: &mut Child) {
     }
 }
 
-/// A figure of the summary.
+/// The number with this name in the summary.
 fn figure(summary: &str, name: &str) -> u64 {
     let line = summary.lines().find(|line| line.trim().starts_with(name));
     line.and_then(|line| line.split_whitespace().find_map(|word| word.parse().ok())).unwrap_or_default()
 }
 
-/// To the end, once more, and after being killed at five moments.
+/// Replays to the end, replays again, and replays after being killed at five moments.
 fn ends_in_the_right_balances(ledger: &Ledger, store: &str, killed_store: &str) {
     let summary = ledger.replay(store);
     for repeat in ["duplicate", "conflict", "already processed", "second deliveries"] {

@@ -1,7 +1,7 @@
-//! The account component's own commands, from two categories, to few accounts, over several processes that are killed and started again, each
-//! with a remembered past; against a plain model. No command is lost, and none has two effects.
+//! Sends the account component's commands, from two categories, to a few accounts. Several processes with caches handle them, and are killed
+//! and started again. A model gives the expected result: no command is lost, and none has two effects.
 //!
-//! `MESSAGE_STORE_STRESS_ROUNDS` says how many rounds (2; the long form is 50), `MESSAGE_STORE_STRESS_SEED` replays a seed.
+//! `MESSAGE_STORE_STRESS_ROUNDS` sets the number of rounds (default 2; the long run uses 50). `MESSAGE_STORE_STRESS_SEED` repeats a run.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod stress {
@@ -24,14 +24,14 @@ use stress::model;
 use stress::workers::{CATEGORIES, Workers};
 
 const ACCOUNTS: usize = 12;
-/// Longer than any pause of a consumer: what takes this long hangs.
+/// A time-out that is longer than any pause of a consumer.
 const HANGS: Duration = Duration::from_mins(2);
 
-/// What has been sent.
+/// Sends commands, and records them in the model.
 struct Sender<'a> {
     store: &'a Arc<dyn MessageStore>,
     sent: model::Sent,
-    /// Where each category ends.
+    /// The last global position of each category.
     ends: [GlobalPosition; 2],
 }
 
@@ -65,7 +65,7 @@ impl Sender<'_> {
     }
 }
 
-/// What is wrong in the end.
+/// Runs one round. Returns the differences from the model.
 async fn run(url: &str, bug: bool) -> Vec<String> {
     let seed = setting("MESSAGE_STORE_STRESS_SEED").unwrap_or(7);
     let rounds = setting("MESSAGE_STORE_STRESS_ROUNDS").unwrap_or(2);
@@ -74,7 +74,7 @@ async fn run(url: &str, bug: bool) -> Vec<String> {
     let store = connect(url).await.unwrap();
     let mut sender = Sender { store: &store, sent: model::Sent::default(), ends: [GlobalPosition::ZERO; 2] };
     for round in 0..rounds {
-        // One process for each category, or two; killed now and then, but for the twin, whose loss is certain then.
+        // One or two processes for each category. They are killed now and then, but not in the twin, which then loses a command for certain.
         let members = if bug { 1 } else { 1 + u16::try_from(random.below(2)).unwrap() };
         let mut workers = Workers::start(url, members, bug);
         let accounts: Vec<String> = (0..ACCOUNTS).map(|number| format!("{round}x{number}")).collect();
@@ -82,7 +82,7 @@ async fn run(url: &str, bug: bool) -> Vec<String> {
             for account in &accounts {
                 let id = |what: &str| format!("{what}{phase}");
                 match phase {
-                    // Before it is open: rejected, and remembered as not open.
+                    // Before the account is open: rejected, and the account is cached as not open.
                     0 => sender.deposit(1, account, &id("d"), 1_000).await,
                     1 => sender.open(0, account).await,
                     2 => {
@@ -99,7 +99,7 @@ async fn run(url: &str, bug: bool) -> Vec<String> {
                             }
                         }
                     }
-                    // Through the category that has not seen it open, as often as not.
+                    // Half of these go through the category whose process has not seen the account open.
                     3 => sender.close(random.below(2), account).await,
                     _ => {
                         sender.deposit(random.below(2), account, &id("d"), 1).await;
@@ -150,7 +150,7 @@ async fn twin_on_sqlite_with_decisions_on_what_is_remembered_commands_are_lost()
     assert!(wrong.iter().any(|wrong| wrong.contains("Close")), "{wrong:?}");
 }
 
-/// The program of the other processes.
+/// Runs as a worker process, started by the stress test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it is started by the other tests"]
 async fn worker() {

@@ -1,4 +1,4 @@
-//! What every figure is given.
+//! The settings that every figure receives.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::databases::Databases;
 use crate::rounds::Effort;
 
 pub struct Bench {
-    /// The program of the peers, if it was built.
+    /// The program that runs the other event stores; `None` if it was not built.
     pub peers: Option<PathBuf>,
     pub databases: Databases,
     pub effort: Effort,

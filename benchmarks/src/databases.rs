@@ -1,4 +1,4 @@
-//! The databases of a private server: ours, Message DB's, and one for plain SQL.
+//! The databases of a private server: with this library's schema, with Message DB's, and for plain SQL.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use message_store::postgres::PostgresStore;
 use message_store_tests::message_db;
 use tokio_postgres::{Client, NoTls};
 
-/// One server, a database for each side.
+/// One server with a database for each side.
 pub struct Databases {
     server: String,
-    /// Message DB's own files, or nothing: then our likeness of them stands in.
+    /// The folder of Message DB's own files; `None` to use the substitute.
     message_db: Option<std::path::PathBuf>,
 }
 
@@ -19,26 +19,26 @@ impl Databases {
         Self { server: server.to_owned(), message_db: message_db.map(Path::to_owned) }
     }
 
-    /// An empty database of this name, with our schema. Returns its URL.
+    /// Creates an empty database with this library's schema. Returns its URL.
     pub async fn ours(&self, name: &str) -> Result<String> {
         let url = self.empty(name).await?;
         drop(PostgresStore::open(&url).await?);
         Ok(url)
     }
 
-    /// An empty database of this name, with Message DB's schema.
+    /// Creates an empty database with Message DB's schema. Returns its URL.
     pub async fn message_db(&self, name: &str) -> Result<String> {
         let url = self.empty(name).await?;
         message_db::install(&url, self.message_db.as_deref()).await?;
         Ok(url)
     }
 
-    /// Whose Message DB it is.
+    /// The description of the Message DB in use: the original or the substitute.
     pub fn message_db_is(&self) -> &'static str {
         if self.message_db.is_some() {
             "Message DB's own SQL"
         } else {
-            "our likeness of Message DB's SQL (npm, or its package, was not there)"
+            "a substitute for Message DB's SQL (npm or its package is missing)"
         }
     }
 
@@ -57,7 +57,7 @@ pub async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// So many connections.
+/// Opens `count` connections.
 pub async fn connections(url: &str, count: usize) -> Result<Vec<std::sync::Arc<Client>>> {
     let mut clients = Vec::with_capacity(count);
     for _ in 0..count {
@@ -66,12 +66,12 @@ pub async fn connections(url: &str, count: usize) -> Result<Vec<std::sync::Arc<C
     Ok(clients)
 }
 
-/// Empties the table, so that every round begins alike.
+/// Empties the table, so that every round starts in the same state.
 pub async fn clear(url: &str) -> Result<()> {
     Ok(connect(url).await?.batch_execute("TRUNCATE message_store.messages").await?)
 }
 
-/// Puts so many messages into the table, all of one category, in streams of a thousand.
+/// Inserts `rows` messages of one category, in streams of 1,000 messages.
 pub async fn fill(url: &str, rows: usize) -> Result<()> {
     let sql = "INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata) \
                SELECT gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \

@@ -1,4 +1,4 @@
-//! What the message store can do, measured side by side with what it stands on and with others.
+//! Measures the message store, the databases under it, Message DB and other event stores in one run.
 
 mod bench;
 mod databases;
@@ -21,7 +21,7 @@ use databases::Databases;
 use report::Report;
 use rounds::Effort;
 
-/// Measures the message store side by side with what it stands on, on a private PostgreSQL with fsync on.
+/// Measures the message store, plain SQL, Message DB and other event stores, on a private PostgreSQL with fsync on.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -32,7 +32,7 @@ struct Arguments {
     /// Only these figures, such as F1,F3.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Where the figures are written as JSON.
+    /// The file to which the figures are written as JSON.
     #[arg(long, default_value = "figures.json")]
     json: PathBuf,
     /// The folder `database` of Message DB's npm package.
@@ -45,10 +45,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Writers in a process of their own. Started by the benchmarks themselves.
+    /// Writers in a separate process. The benchmarks start it.
     #[command(hide = true)]
     Writers(processes::Writers),
-    /// A consumer in a process of its own.
+    /// A consumer in a separate process. The benchmarks start it.
     #[command(hide = true)]
     Backlog {
         #[arg(long)]
@@ -114,7 +114,7 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     Ok(report)
 }
 
-/// What it ran on, in a line.
+/// The description of the machine and the server, in one line.
 async fn machine(server: &str) -> Result<String> {
     let client = databases::connect(server).await?;
     let setting = async |name: &str| -> Result<String> {

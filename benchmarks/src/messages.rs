@@ -1,4 +1,4 @@
-//! The messages that are written: an event of some 250 bytes, as a component writes them.
+//! The messages that the benchmarks write: events of about 250 bytes, like those of a component.
 
 use message_store::{Append, Json, NewMessage, Result, StreamName};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ pub fn message(number: usize) -> Result<NewMessage> {
     Ok(NewMessage::new(TYPE, Json::parse(data(number))?).with_metadata_json(Json::parse(metadata(number))?))
 }
 
-/// The writer's own stream, in its category out of so many.
+/// The stream of a writer. The writers are spread over `categories` categories.
 pub fn stream(writer: usize, categories: usize) -> String {
     format!("account{}-{writer}", writer % categories)
 }

@@ -1,4 +1,4 @@
-//! Writers in processes of their own: this program, started again.
+//! Writers in separate processes: this program, started again.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::figures::appends::append;
 
-/// What one process of writers does.
+/// The settings of one process of writers.
 #[derive(Clone, Debug, Args)]
 pub struct Writers {
     #[arg(long)]
@@ -22,7 +22,7 @@ pub struct Writers {
     pub categories: usize,
     #[arg(long)]
     pub milliseconds: u64,
-    /// The number of the first writer: every writer has a stream of its own.
+    /// The number of the first writer. Every writer has its own number and stream.
     #[arg(long)]
     pub first: usize,
 }
@@ -36,7 +36,7 @@ pub struct Written {
 }
 
 impl Writers {
-    /// In this process.
+    /// Runs the writers in this process.
     pub async fn run(&self) -> Result<()> {
         let store = connect(&self.url).await?;
         let time = Duration::from_millis(self.milliseconds);
@@ -68,7 +68,7 @@ impl Writers {
     }
 }
 
-/// So many processes at once, with so many writers in all. Sum of what they wrote, and the worst of their latencies.
+/// Runs `processes` processes at once, with `writers` writers in total. Returns the sum of their rates and the worst of their latencies.
 pub async fn write(url: &str, processes: usize, writers: usize, categories: usize, time: Duration) -> Result<Written> {
     let writers = writers / processes;
     let started = (0..processes).map(|process| {

@@ -1,4 +1,4 @@
-//! What ours is measured against, in plain SQL: Message DB's way of writing, and what the table itself can take.
+//! The references, in plain SQL: writes as Message DB's clients make them, and the limit of the table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::databases::{clear, connections};
 use crate::messages::{TYPE, data, metadata, stream};
 use crate::rounds::{Sample, closed_loop};
 
-/// Message DB's clients' statement, one message each, over so many connections.
+/// Calls `write_message` as Message DB's clients do, for one message each, over `workers` connections.
 pub async fn write_message(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
     clear(url).await?;
     write_message_to(url, workers, categories, time).await
 }
 
-/// The same, into what is there.
+/// The same as [`write_message`], without emptying the table first.
 pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
     const WRITE: &str =
         "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
@@ -42,7 +42,7 @@ pub async fn write_message_to(url: &str, workers: usize, categories: usize, time
     .await
 }
 
-/// Calls of `write_message` by the server itself, each in a transaction of its own: no client, no network, no flush.
+/// Calls `write_message` inside the server, each call in its own transaction: no client, no network, no flush.
 pub async fn write_message_in_server(url: &str, calls: usize) -> Result<Sample> {
     clear(url).await?;
     let client = connections(url, 1).await?.remove(0);
@@ -63,7 +63,7 @@ pub async fn write_message_in_server(url: &str, calls: usize) -> Result<Sample> 
 
 const COLUMNS: &str = "id, stream_name, position, type, data, metadata";
 
-/// INSERT of one row, one connection.
+/// INSERT of one row at a time over one connection.
 pub async fn insert_one(url: &str, time: Duration) -> Result<Sample> {
     clear(url).await?;
     let client = connections(url, 1).await?.remove(0);
@@ -84,7 +84,7 @@ pub async fn insert_one(url: &str, time: Duration) -> Result<Sample> {
     .await
 }
 
-/// INSERT of many rows at a time, over so many connections.
+/// INSERT of `rows` rows at a time over `workers` connections.
 pub async fn insert_many(url: &str, rows: usize, workers: usize, time: Duration) -> Result<Sample> {
     clear(url).await?;
     let sql = format!(
@@ -115,7 +115,7 @@ pub async fn insert_many(url: &str, rows: usize, workers: usize, time: Duration)
     .await
 }
 
-/// COPY of many rows at a time, one commit each.
+/// COPY of `rows` rows at a time, each with its own commit.
 pub async fn copy(url: &str, rows: usize, workers: usize, time: Duration) -> Result<Sample> {
     clear(url).await?;
     let clients: Arc<Vec<Arc<Client>>> = Arc::new(connections(url, workers).await?);

@@ -1,4 +1,4 @@
-//! The table, and the same as JSON.
+//! Prints the figures as a table, and writes them as JSON.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use serde::Serialize;
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// The figure it belongs to: F1, F2, …
+    /// The figure: F1, F2, …
     pub figure: String,
-    /// What was measured.
+    /// The measured operation.
     pub what: String,
     pub ours: f64,
-    /// What it is measured against.
+    /// The name of the reference; empty if there is none.
     pub reference: String,
     pub theirs: Option<f64>,
     pub unit: &'static str,
     pub goal: Option<Goal>,
     pub errors: u64,
-    /// What is unfair to whom, and what else is to be known.
+    /// Limits of the comparison, and other remarks.
     pub note: String,
 }
 
-/// What the ratio, or our own figure where there is no reference, should be.
+/// The goal for the ratio, or for the figure itself if there is no reference.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {

@@ -1,4 +1,4 @@
-//! Rounds: every side runs in every round, each round in another order; a figure is the median of its rounds.
+//! Rounds: every side runs in every round, in rotated order. A figure is the median of its rounds.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,21 +8,21 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 
-/// How long, and how often.
+/// The number and the length of the rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub rounds: usize,
-    /// Of one side in one round.
+    /// The time for one side in one round.
     pub time: Duration,
     pub is_quick: bool,
 }
 
-/// What one side did in one round.
+/// The result of one side in one round.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Messages, or whatever is counted, in a second.
+    /// Messages or other units in a second.
     pub per_second: f64,
-    /// Median and 99th percentile of one operation, in milliseconds.
+    /// The median time of one operation, in milliseconds.
     pub p50: f64,
     pub p99: f64,
     pub errors: u64,
@@ -30,7 +30,7 @@ pub struct Sample {
 
 pub type Run<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Sample>> + 'a>> + 'a>;
 
-/// Something to be measured beside others.
+/// One of the things that are compared in a round.
 pub struct Side<'a> {
     pub name: String,
     pub run: Run<'a>,
@@ -45,7 +45,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Runs all sides in rotated order, and returns the median of each.
+/// Runs all sides in rotated order. Returns the median of each side.
 pub async fn interleave(effort: Effort, sides: &[Side<'_>]) -> Result<Vec<Sample>> {
     let mut samples = vec![Vec::new(); sides.len()];
     for round in 0..effort.rounds {
@@ -88,8 +88,8 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// So many workers, each doing one thing after the other until time is up. `each` is given the worker and the number of the
-/// operation, and says how many messages it wrote.
+/// Runs `workers` workers for a time. Each worker calls `each` repeatedly, with its own number and the number of the operation. `each`
+/// returns the number of messages that it wrote.
 pub async fn closed_loop<F>(
     workers: usize,
     time: Duration,

@@ -1,4 +1,4 @@
-//! `message-store allow-sql-condition`: what Message DB allows when its setting is on.
+//! `message-store allow-sql-condition`: allows SQL conditions in reads, as Message DB does when its setting is on.
 
 use anyhow::{Result, bail};
 use message_store::postgres;

@@ -1,4 +1,4 @@
-//! `message-store check`: looking over a store.
+//! `message-store check`: reports the state of a store's schema.
 
 use anyhow::{Result, bail};
 use message_store::{MessageStore as _, postgres, sqlite::SqliteStore};

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "message-store", version, propagate_version = true)]
 struct Arguments {
-    /// Log what happens (once: the steps; twice: all of it)
+    /// Log progress (once: the main actions; twice: everything)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 
@@ -27,9 +27,9 @@ struct Arguments {
 enum Command {
     /// Make or upgrade a store's schema, or adopt a database of Message DB
     Migrate(migrate::Migrate),
-    /// Look over a store: what is installed, what is missing, what it costs
+    /// Report what is installed in a store, what is missing or changed, and the effects
     Check(check::Check),
-    /// Allow sessions of a PostgreSQL store to paste SQL conditions into reads, as Message DB does when its setting is on
+    /// Allow sessions of a PostgreSQL store to insert SQL conditions into reads, as Message DB does when its setting is on
     AllowSqlCondition(allow_sql_condition::AllowSqlCondition),
 }
 
@@ -43,7 +43,7 @@ impl Arguments {
     }
 }
 
-/// Logs to the standard error, as `RUST_LOG` or `--verbose` says; warnings in any case.
+/// Logs to standard error, at the level that `RUST_LOG` or `--verbose` sets. Warnings are always logged.
 fn log(verbose: u8) {
     let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("message_store={level}")));

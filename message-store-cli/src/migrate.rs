@@ -1,4 +1,4 @@
-//! `message-store migrate`: making, upgrading and adopting a schema.
+//! `message-store migrate`: creates, upgrades or adopts a schema.
 
 use anyhow::{Context as _, Result, bail};
 use message_store::postgres::{self, Installation};
@@ -10,8 +10,8 @@ pub(crate) struct Migrate {
     #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
     store: String,
 
-    /// Upgrade a database that Message DB has installed, in place: every message keeps its id and positions, and its clients go
-    /// on as before
+    /// Upgrade a database with Message DB's schema in place: every message keeps its id and positions, and its clients keep
+    /// working
     #[arg(long)]
     adopt: bool,
 }

@@ -1,4 +1,4 @@
-//! The commands, as an operator runs them, on a SQLite file. On PostgreSQL, what they call has tests of its own.
+//! Runs the commands as an operator does, on a SQLite file. Other tests cover the functions that they call on PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};
@@ -7,14 +7,14 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_message-store")).args(arguments).env_remove("MESSAGE_STORE").output().unwrap()
 }
 
-/// What it says on the standard output; it succeeds.
+/// Runs the program, which must succeed. Returns its standard output.
 fn says(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it says on the standard error; it fails.
+/// Runs the program, which must fail. Returns its standard error.
 fn fails(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

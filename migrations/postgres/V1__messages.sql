@@ -1,13 +1,13 @@
 -- The messages: Message DB's table and indexes.
 --
--- Every statement of these migrations can also be carried out where Message DB has installed its own (see `migrate --adopt`). What
--- stands there is left as it is without a lock on it: `CREATE INDEX IF NOT EXISTS` would wait for every open write, and
--- all others behind it.
+-- Every statement of these migrations can also run in a database with Message DB's own schema (see `migrate --adopt`). Existing
+-- objects stay unchanged and are not locked. `CREATE INDEX IF NOT EXISTS` would wait for every open write, and later writes
+-- would wait for it.
 --
--- The functions are not here but in `functions`, whose scripts are carried out again whenever a function is not as it should be.
+-- The functions are in `functions`. Those scripts run again whenever a function is not the expected one.
 
--- Names are compared byte by byte: that is quicker than by the rules of a language, and an update of the system's rules leaves
--- the indexes as they are.
+-- Names are compared byte by byte. That is faster than comparison by a language's rules, and the indexes stay valid when the
+-- system's rules change.
 CREATE TABLE IF NOT EXISTS message_store.messages (
   global_position bigserial NOT NULL,
   position bigint NOT NULL,
@@ -28,7 +28,7 @@ BEGIN
   IF to_regclass('message_store.messages_stream') IS NULL THEN
     CREATE UNIQUE INDEX messages_stream ON message_store.messages (stream_name, position);
   END IF;
-  -- The correlated category decides in the index which rows a read by correlation looks at.
+  -- A read by correlation uses the third column to select rows in the index.
   IF to_regclass('message_store.messages_category') IS NULL THEN
     CREATE INDEX messages_category ON message_store.messages (
       message_store.category(stream_name),
@@ -38,7 +38,7 @@ BEGIN
   END IF;
 END $$;
 
--- One row: which store a global position belongs to.
+-- One row: the identity of the store, which qualifies its global positions.
 CREATE TABLE message_store.store_identity (
   only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   store_id uuid NOT NULL DEFAULT gen_random_uuid()
@@ -46,8 +46,9 @@ CREATE TABLE message_store.store_identity (
 
 INSERT INTO message_store.store_identity DEFAULT VALUES;
 
--- Whether a condition may be pasted into a query. The owner allows it (UPDATE message_store.sql_condition SET allowed = true),
--- and then a session has to ask for it, as with Message DB. A session's setting alone is no security boundary.
+-- One row: whether a session may insert an SQL condition into a read. The owner allows it (UPDATE message_store.sql_condition
+-- SET allowed = true). A session must then also set message_store.sql_condition, as with Message DB. The session's setting
+-- alone is not a security boundary.
 CREATE TABLE message_store.sql_condition (
   only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   allowed boolean NOT NULL DEFAULT false

@@ -1,8 +1,7 @@
--- De-duplication with a window: keys of what came from outside, with what was answered.
+-- De-duplication with a window: the keys of external requests, with their answers.
 --
--- Key, messages and answer are written in one transaction, or none is: there is no state in between that a crash could leave
--- behind. Whether a key has expired is asked by the statement that takes it, by this database's clock; sweeping is nothing
--- but garbage collection.
+-- One transaction writes key, messages and answer, so a crash leaves no intermediate state. The statement that writes a key
+-- checks whether an earlier one has expired, by this database's clock. A sweep only removes expired rows.
 
 CREATE TABLE message_store.deduplication (
   scope text NOT NULL,

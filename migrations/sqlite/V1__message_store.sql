@@ -1,5 +1,5 @@
--- The message store. AUTOINCREMENT: a global position is never given out twice, also after a rollback or a deletion.
--- The category stands beside the name it follows from, so that every tool that opens the file can use its index.
+-- The message store. With AUTOINCREMENT, a global position is never given out twice, even after a rollback or a deletion.
+-- The category is a column, although it follows from the stream name, so that every tool that opens the file can use its index.
 CREATE TABLE messages (
   global_position INTEGER PRIMARY KEY AUTOINCREMENT,
   position INTEGER NOT NULL,
@@ -19,7 +19,7 @@ CREATE UNIQUE INDEX messages_id ON messages (id);
 CREATE UNIQUE INDEX messages_stream ON messages (stream_name, position);
 CREATE INDEX messages_category ON messages (category, global_position);
 
--- One row: which store a global position belongs to. 16 bytes.
+-- One row: the identity of the store, which qualifies its global positions. 16 bytes.
 CREATE TABLE store_identity (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
   store_id BLOB NOT NULL

@@ -1,5 +1,5 @@
--- De-duplication with a window: keys of what came from outside, with what was answered. Written in one transaction with the
--- messages. Times are microseconds since 1970, UTC.
+-- De-duplication with a window: the keys of external requests, with their answers. The transaction that appends the messages
+-- writes them. Times are microseconds since 1970, UTC.
 CREATE TABLE deduplication (
   scope TEXT NOT NULL,
   key TEXT NOT NULL,

@@ -1,4 +1,4 @@
-//! A small account, for tests of the toolkit: deposits only, so that the balance counts effects.
+//! A small account for tests of the toolkit. It has only deposits, so its balance counts effects.
 
 use std::sync::Arc;
 
@@ -14,36 +14,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::postgres::TestDatabase;
 
-/// What is asked of an account.
+/// A command to an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Command {
     Deposit {
         amount: u64,
     },
-    /// A deposit with an identity of its own.
+    /// A deposit with an intent of its own.
     DepositOnce {
         deposit_id: String,
         amount: u64,
         time: String,
     },
-    /// Leads to nothing.
+    /// Leads to no event.
     Look,
 }
 
-/// What has happened to it.
+/// An event of an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Event {
     Deposited { amount: u64 },
 }
 
-/// An account.
+/// An account. Its balance starts at zero.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
     /// The sum of all deposits.
     pub balance: u64,
-    /// How many deposits there were.
+    /// The number of deposits.
     pub deposits: u64,
 }
 
@@ -60,7 +60,7 @@ impl Projection for Account {
 
 impl Decider for Account {
     type Command = Command;
-    // A second decision has other content than the first.
+    // The content differs between the first and the second decision.
     const PROCESSED_TIME_FIELD: Option<&'static str> = Some("processedTime");
 
     fn decide(&self, command: &Command) -> Vec<Event> {
@@ -82,7 +82,7 @@ impl Decider for Account {
     }
 }
 
-/// A runtime with an empty cache, as in a process that has just started; with a bug, if one is given.
+/// A runtime with an empty cache, as in a process that has just started, and with a planted bug, if one is given.
 pub fn member(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> CommandHandler<Account> {
     let decide = CommandHandler::new(store);
     match bug {
@@ -91,7 +91,7 @@ pub fn member(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> Command
     }
 }
 
-/// Writes a command to `{category}-{account}`, and reads it back.
+/// Writes a command to `{category}-{account}`. Returns it as it was read.
 pub async fn send(store: &Arc<dyn MessageStore>, category: &str, account: &str, command: &Command) -> Message {
     let message = NewMessage::from_variant(command).unwrap();
     let id = message.id;
@@ -100,7 +100,7 @@ pub async fn send(store: &Arc<dyn MessageStore>, category: &str, account: &str, 
     store.message(id).await.unwrap().unwrap()
 }
 
-/// Sends this many deposits of 1, and returns them in order.
+/// Sends `count` deposits of 1. Returns them in order.
 pub async fn send_deposits(store: &Arc<dyn MessageStore>, category: &str, account: &str, count: usize) -> Vec<Message> {
     let mut messages = Vec::new();
     for _ in 0..count {
@@ -120,17 +120,17 @@ pub async fn messages_of(store: &Arc<dyn MessageStore>, category: &str) -> Vec<M
     store.category_messages(&category, Read::default()).try_collect().await.unwrap()
 }
 
-/// A PostgreSQL store of its own.
+/// Opens a PostgreSQL store on a new database.
 pub async fn postgres() -> Arc<dyn MessageStore> {
     connect(TestDatabase::create().await.url()).await.unwrap()
 }
 
-/// A SQLite store of its own.
+/// Opens a new SQLite store in memory.
 pub async fn sqlite() -> Arc<dyn MessageStore> {
     connect("sqlite::memory:").await.unwrap()
 }
 
-/// Makes each test function, which takes a store, a test on PostgreSQL and a test on SQLite.
+/// Makes two tests of each test function: one on PostgreSQL and one on SQLite. The function takes a store.
 #[macro_export]
 macro_rules! on_both_stores {
     ($($(#[$attribute:meta])* async fn $name:ident($store:ident) $body:block)*) => {

@@ -1,6 +1,6 @@
-//! Sabotage of the bounds that writers publish for readers of all messages.
+//! Replacements for the functions that publish bounds for readers of all messages.
 
-/// SQL that puts this PL/pgSQL in the place of both functions that publish a bound.
+/// SQL that replaces the body of both functions that publish a bound by this PL/pgSQL.
 pub fn instead_of_bounds(body: &str) -> String {
     let functions = ["publish_first_bound", "publish_later_bound"].map(|name| {
         format!(

@@ -1,4 +1,4 @@
-//! A proxy that can swallow a server's answer: what a lost connection looks like from the client's side.
+//! A proxy that can drop a server's answer. The client then sees a lost connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes bytes between clients and a server. The answer to a request that holds the mark is swallowed, once.
+/// Passes bytes between clients and a server. It drops the answer to the first request that contains the mark.
 #[derive(Debug)]
 pub struct CuttingProxy {
     address: SocketAddr,
@@ -17,10 +17,10 @@ pub struct CuttingProxy {
 }
 
 impl CuttingProxy {
-    /// Before the server at this address. The mark must come whole in one read: send it alone.
+    /// Starts a proxy for the server at this address. A request must contain the whole mark in one read: send it alone.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// Panics if no port is free.
     pub async fn start(server: String, mark: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -43,7 +43,7 @@ impl CuttingProxy {
         Self { address, server, cuts, refuses }
     }
 
-    /// Where clients connect to.
+    /// The address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -51,26 +51,26 @@ impl CuttingProxy {
     /// The URL of a database, through the proxy.
     ///
     /// # Panics
-    /// When the URL names no port.
+    /// Panics if the URL names no port.
     pub fn url(&self, url: &str) -> String {
         let config: tokio_postgres::Config = url.parse().unwrap();
         url.replace(&format!(":{}/", config.get_ports()[0]), &format!(":{}/", self.address.port()))
     }
 
-    /// Sends everybody who connects from now on to another server.
+    /// Connects later clients to another server.
     ///
     /// # Panics
-    /// When another thread has panicked.
+    /// Panics if another thread has panicked.
     pub fn lead_to(&self, server: String) {
         *self.server.lock().unwrap() = server;
     }
 
-    /// Hangs up on everybody who connects from now on.
+    /// Closes later connections at once.
     pub fn refuse(&self) {
         self.refuses.store(true, Ordering::SeqCst);
     }
 
-    /// How many answers were swallowed.
+    /// The number of dropped answers.
     pub fn cuts(&self) -> usize {
         self.cuts.load(Ordering::SeqCst)
     }

@@ -1,33 +1,33 @@
-//! Stores that are tampered with from outside: time passes for their keys, messages are lost, identities are cloned.
+//! Stores that a test changes with SQL: time passes for their keys, messages are deleted, identities are cloned.
 
 use rusqlite::Connection;
 
 use crate::postgres::TestDatabase;
 
-/// A store of its own that can be tampered with.
+/// A new store that a test can change with SQL.
 #[derive(Debug)]
 pub enum AgeingStore {
-    /// On PostgreSQL.
+    /// A PostgreSQL database.
     Postgres(TestDatabase),
-    /// In a file.
+    /// The folder of a SQLite file.
     Sqlite(tempfile::TempDir),
 }
 
 impl AgeingStore {
-    /// On PostgreSQL.
+    /// Makes a new PostgreSQL database.
     pub async fn postgres() -> Self {
         Self::Postgres(TestDatabase::create().await)
     }
 
-    /// In a file.
+    /// Makes a temporary folder for a new SQLite file.
     ///
     /// # Panics
-    /// When there is no room for it.
+    /// Panics if the folder cannot be created.
     pub fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
-    /// The URL to open it with.
+    /// The URL with which the store is opened.
     pub fn url(&self) -> String {
         match self {
             Self::Postgres(database) => database.url().to_owned(),
@@ -35,10 +35,10 @@ impl AgeingStore {
         }
     }
 
-    /// Runs SQL in it, in the words of the backend.
+    /// Runs the SQL for the store's backend.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the SQL fails.
     pub async fn execute(&self, postgres: &str, sqlite: &str) {
         match self {
             Self::Postgres(database) => database.execute(postgres).await,
@@ -49,16 +49,16 @@ impl AgeingStore {
     /// Deletes the messages that an SQL condition names.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn delete_messages(&self, condition: &str) {
         let delete = |table: &str| format!("DELETE FROM {table} WHERE {condition}");
         self.execute(&delete("message_store.messages"), &delete("messages")).await;
     }
 
-    /// Restores the store to the point at which this position was the last.
+    /// Restores the store to the time at which this position was the last.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn restore(&self, last: message_store::GlobalPosition) {
         self.delete_messages(&format!("global_position > {last}")).await;
         let postgres = format!("SELECT setval('message_store.messages_global_position_seq', {last})");
@@ -66,10 +66,10 @@ impl AgeingStore {
         self.execute(&postgres, &sqlite).await;
     }
 
-    /// So many milliseconds pass for the keys of a scope.
+    /// Makes the keys of a scope older by this many milliseconds.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn pass(&self, scope: &str, milliseconds: i64) {
         match self {
             Self::Postgres(database) => {
@@ -132,7 +132,7 @@ impl AgeingStore {
     /// How many keys are remembered, expired or not.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn keys(&self) -> i64 {
         self.count("message_store.deduplication", "deduplication").await
     }

@@ -1,5 +1,5 @@
-//! What each file of the library imports, resolved to the files that define it: names that are taken through a module which only hands them
-//! on count as taken from where they are defined. Unit tests and doc comments do not count.
+//! The imports of each file of the library, resolved to the files that define the names. A name that is imported through a re-export counts as
+//! imported from its definition. Unit tests and doc comments do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 /// A module, by its path from the crate's root: `["consumer", "dead_letters", "letter"]`.
 type Module = Vec<String>;
 
-/// The source of a crate, as far as its imports are concerned.
+/// The imports of a crate.
 #[derive(Debug, Default)]
 pub struct Imports {
     /// Each module's text, without comments, strings and unit tests.
     texts: BTreeMap<Module, String>,
-    /// Names that a module hands on, and where it has them from.
+    /// The names that a module re-exports, and the paths that it re-exports them from.
     handed_on: BTreeMap<Module, BTreeMap<String, Vec<String>>>,
 }
 
@@ -42,7 +42,7 @@ impl Imports {
         self.texts.keys()
     }
 
-    /// The modules that a module takes names from, but for those that it only hands on.
+    /// The modules from which a module imports names, without those that it only re-exports.
     #[must_use]
     pub fn of(&self, module: &Module) -> BTreeSet<Module> {
         let text = &self.texts[module];
@@ -59,7 +59,7 @@ impl Imports {
             .collect()
     }
 
-    /// The module that defines what a path from the root leads to.
+    /// The module that defines the item at a path from the root.
     fn defining(&self, path: &[String]) -> Module {
         let mut module = Module::new();
         for (at, name) in path.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Imports {
             if let Some(from) = self.handed_on.get(&module).and_then(|names| names.get(name)) {
                 let rest = path.get(at + 1..).unwrap_or_default();
                 let onward: Vec<String> = from.iter().skip(1).chain(rest).cloned().collect();
-                // What is handed on under the name of the module that it comes from ends here.
+                // A re-export with the same name as its module ends the search.
                 return if onward == path { module } else { self.defining(&onward) };
             }
             break;
@@ -104,7 +104,7 @@ fn module_of(folder: &Path, file: &Path) -> Module {
     module
 }
 
-/// The text without comments, and with nothing in its strings and characters.
+/// The text without comments, and with empty string and character literals.
 fn without_comments(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -146,7 +146,7 @@ fn end_of_string(text: &str) -> usize {
 
 fn without_unit_tests(text: &str) -> String {
     let mut out = text.to_owned();
-    // Some need features as well.
+    // Some of them also need features.
     while let Some(begin) = out.find("#[cfg(test)]\nmod ").or_else(|| out.find("#[cfg(all(test, ")) {
         let Some(open) = out.get(begin..).and_then(|rest| rest.find('{')) else { break };
         let (mut depth, mut end) = (0, out.len());
@@ -162,7 +162,7 @@ fn without_unit_tests(text: &str) -> String {
     out
 }
 
-/// The trees of all `use` statements, and whether each hands its names on.
+/// The trees of all `use` statements, and whether each is a re-export.
 fn uses(text: &str) -> Vec<(bool, String)> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("use ") {
@@ -175,7 +175,7 @@ fn uses(text: &str) -> Vec<(bool, String)> {
     found
 }
 
-/// The paths of a `use` tree, each with the name that it is known by.
+/// The paths of a `use` tree, each with the name that it is imported as.
 fn leaves(tree: &str) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     if let Some((prefix, group)) = tree.split_once('{') {
@@ -200,7 +200,7 @@ fn segments(path: &str) -> Vec<String> {
     path.split("::").map(str::trim).filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
 }
 
-/// What stands between the commas of a group, but for those of groups in it.
+/// The parts of a group between its commas. Commas in inner groups do not count.
 fn parts(group: &str) -> Vec<&str> {
     let (mut found, mut depth, mut begin) = (Vec::new(), 0, 0);
     for (at, character) in group.char_indices() {
@@ -215,7 +215,7 @@ fn parts(group: &str) -> Vec<&str> {
     found
 }
 
-/// Paths from the crate's root, or relative to the module, outside of `use` statements.
+/// The paths outside of `use` statements that begin at the crate's root, or relative to the module.
 fn inline_paths(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for root in ["crate::", "super::"] {
@@ -232,7 +232,7 @@ fn inline_paths(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The path from the crate's root; one to another crate stays as it is.
+/// The path from the crate's root. A path to another crate is returned unchanged.
 fn absolute(module: &Module, path: &[String]) -> Vec<String> {
     let mut base: Vec<String> = ["crate".to_owned()].into_iter().chain(module.iter().cloned()).collect();
     match path.first().map(String::as_str) {
@@ -243,7 +243,7 @@ fn absolute(module: &Module, path: &[String]) -> Vec<String> {
             base.truncate(base.len().saturating_sub(ups));
             base.into_iter().chain(path.iter().skip(ups).cloned()).collect()
         }
-        // A module below this one, or another crate: the module tree tells them apart.
+        // A module below this one, or another crate: the module tree distinguishes them.
         _ => base.into_iter().chain(path.iter().cloned()).collect(),
     }
 }

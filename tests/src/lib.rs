@@ -1,5 +1,4 @@
-//! What the end-to-end tests stand on: a PostgreSQL server, a database for each test, and the subjects of the conformance
-//! suite.
+//! Support for the end-to-end tests: a PostgreSQL server, a database for each test, and the subjects of the conformance suite.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod accounts;
@@ -15,6 +14,6 @@ pub mod random;
 pub mod subjects;
 pub mod warnings;
 
-/// The guide's chapters, so that their snippets are compiled and run.
+/// The guide's chapter with snippets. They are compiled and run as doctests.
 #[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]
 pub mod guide {}

@@ -1,4 +1,4 @@
-//! Handles deposits as an account does, but for those that a test has marked.
+//! A handler of deposits, in which a test can make chosen deposits fail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
@@ -14,18 +14,18 @@ use crate::accounts::{Account, member};
 
 type Store = Arc<dyn MessageStore>;
 
-/// Handles deposits, but for those that are marked: they fail, or end the process.
+/// Handles deposits as an account does. Marked deposits fail, or end the process.
 #[derive(Clone)]
 pub struct Marked {
     pub decide: Arc<CommandHandler<Account>>,
     pub failing: Arc<Mutex<HashSet<MessageId>>>,
     pub deadly: Arc<Mutex<HashSet<MessageId>>>,
     pub dying: Arc<Notify>,
-    /// Messages of these accounts say that they have begun, and wait for a permit each.
+    /// Each message of these accounts reports that it has begun, and waits for a permit.
     pub waiting: Arc<Mutex<HashMap<&'static str, Arc<Semaphore>>>>,
     pub begun: Arc<Notify>,
     pub handled: Arc<Mutex<Vec<MessageId>>>,
-    /// What other tests have under way is in other processes.
+    /// A process of the test's own, so that deliveries of other tests do not count.
     pub process: Process,
 }
 
@@ -75,7 +75,7 @@ impl Marked {
         settings(consumer.in_process(&self.process)).start(store).await.unwrap()
     }
 
-    /// All members of a group of this size.
+    /// Starts all members of a group of this size.
     pub async fn start_group(
         &self,
         store: &Store,
@@ -117,7 +117,7 @@ impl Handler for Marked {
         }
         let fails = self.failing.lock().unwrap().contains(&message.id);
         if fails {
-            // One way to fail is as good as the other.
+            // For the tests, both kinds of failure are equal.
             assert!(message.position.get() % 2 == 1, "a planted panic");
             return Err("a planted failure".into());
         }
@@ -127,7 +127,7 @@ impl Handler for Marked {
     }
 }
 
-/// With a protection switched off, if one is given.
+/// The consumer with a planted bug, if one is given.
 pub fn planted(consumer: Consumer<Marked>, bug: Option<ConsumerBug>) -> Consumer<Marked> {
     match bug {
         Some(bug) => consumer.plant(bug),

@@ -1,4 +1,4 @@
-//! A database that Message DB has installed.
+//! Databases with Message DB's own schema.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::postgres::TestDatabase;
 
-/// The folder `database` of a Message DB package, to test with the original instead of our likeness of it.
+/// The environment variable with the folder `database` of a Message DB package. If it is set, tests use the original instead of the substitute.
 pub const MESSAGE_DB: &str = "MESSAGE_STORE_TEST_MESSAGE_DB";
 
-/// A folder with a folder of each release (`1.2.0/database`), likewise.
+/// The environment variable with a folder that contains a folder for each release (`1.2.0/database`).
 pub const MESSAGE_DB_VERSIONS: &str = "MESSAGE_STORE_TEST_MESSAGE_DB_VERSIONS";
 
 /// The original's files, in the order in which it installs them.
@@ -48,16 +48,16 @@ const FILES: [&str; 31] = [
     "privileges/views.sql",
 ];
 
-/// Releases whose schemas differ: in the order of columns, and in the arguments of `get_last_stream_message`.
+/// The releases with different schemas. They differ in the order of columns, and in the arguments of `get_last_stream_message`.
 pub const VERSIONS: [&str; 6] = ["1.1.6", "1.2.0", "1.2.3", "1.2.4", "1.2.6", "1.3.0"];
 
-/// The newest of them.
+/// The newest of [`VERSIONS`].
 pub const NEWEST: &str = "1.3.0";
 
-/// A database with Message DB's own schema: the original where [`MESSAGE_DB`] names it, else our likeness.
+/// A database with Message DB's own schema: the original if [`MESSAGE_DB`] names it, else the substitute.
 ///
 /// # Panics
-/// When it cannot be made.
+/// Panics if it cannot be made.
 pub async fn message_db() -> TestDatabase {
     let database = TestDatabase::create_empty().await;
     let folder = std::env::var_os(MESSAGE_DB);
@@ -65,10 +65,10 @@ pub async fn message_db() -> TestDatabase {
     database
 }
 
-/// A database with the schema of a release: the original where [`MESSAGE_DB_VERSIONS`] names a folder that has it, else our likeness.
+/// A database with the schema of a release: the original if [`MESSAGE_DB_VERSIONS`] names a folder that has it, else the substitute.
 ///
 /// # Panics
-/// When it cannot be made.
+/// Panics if it cannot be made.
 pub async fn message_db_of(version: &str) -> TestDatabase {
     let database = TestDatabase::create_empty().await;
     let original =
@@ -82,10 +82,10 @@ pub async fn message_db_of(version: &str) -> TestDatabase {
     database
 }
 
-/// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or our likeness.
+/// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or the substitute.
 ///
 /// # Errors
-/// When a file cannot be read or carried out; the text names it.
+/// Returns an error that names the file if a file cannot be read or run.
 pub async fn install(url: &str, folder: Option<&Path>) -> Result<()> {
     let client = connect(url, None).await;
     match folder {
@@ -94,10 +94,10 @@ pub async fn install(url: &str, folder: Option<&Path>) -> Result<()> {
     }
 }
 
-/// Runs Message DB's scripts for functions and privileges over what is there.
+/// Runs Message DB's scripts for functions and privileges in a database that already has functions.
 ///
 /// # Panics
-/// When they cannot be carried out.
+/// Panics if a script fails.
 pub async fn install_over(url: &str) {
     let client = connect(url, None).await;
     let installed = match std::env::var_os(MESSAGE_DB) {
@@ -143,15 +143,18 @@ async fn install_likeness(client: &Client, version: &str) -> Result<()> {
 async fn run(client: &Client, scripts: &[&str], version: &str) -> Result<()> {
     client.batch_execute("SET search_path = message_store, public").await?;
     for script in scripts {
-        client.batch_execute(&script.replace("{version}", version)).await.context("our likeness of Message DB")?;
+        client
+            .batch_execute(&script.replace("{version}", version))
+            .await
+            .context("installing the substitute for Message DB")?;
     }
     Ok(())
 }
 
-/// A connection as Message DB's clients make it: as the given role, with the schema on the search path.
+/// Connects as Message DB's clients do: with the given role, and with the schema on the search path.
 ///
 /// # Panics
-/// When it cannot be made.
+/// Panics if it cannot be made.
 pub async fn connect(url: &str, role: Option<&str>) -> Client {
     let mut config: Config = url.parse().unwrap();
     if let Some(role) = role {
@@ -165,7 +168,7 @@ pub async fn connect(url: &str, role: Option<&str>) -> Client {
 /// Writes as Message DB's clients do, and returns the position.
 ///
 /// # Errors
-/// The server's.
+/// Returns the server's error.
 pub async fn write_message(client: &Client, stream: &str, data: &str) -> Result<i64, tokio_postgres::Error> {
     let sql = "SELECT message_store.write_message(gen_random_uuid()::varchar, $1, 'Foreign', $2::text::jsonb)";
     Ok(client.query_one(sql, &[&stream, &data]).await?.get(0))

@@ -1,5 +1,5 @@
-//! A payment provider's HTTP API, with mishaps: `POST /payments/{payee}` pays, `GET /payments/{payee}` tells whether it was paid. It knows no
-//! idempotency keys, and may pay without answering.
+//! A payment provider's HTTP API, with faults. `POST /payments/{payee}` pays, and `GET /payments/{payee}` returns whether the payee was paid. The API
+//! has no idempotency keys, and may pay without an answer.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,53 +10,53 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// What happens to a call.
+/// The fate of a call to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It pays, and answers.
+    /// The provider pays and answers.
     Paid,
-    /// It pays, and the connection breaks.
+    /// The provider pays, and the connection breaks.
     PaidAndNoAnswer,
-    /// The connection breaks before it pays.
+    /// The connection breaks before the provider pays.
     LostOnTheWay,
-    /// It refuses.
+    /// The provider refuses, and does not pay.
     Refused,
-    /// The caller's process ends before it pays.
+    /// The caller's process ends before the provider pays.
     CallerEndsBefore,
-    /// It pays, and the caller's process ends before it hears of it.
+    /// The provider pays, and the caller's process ends before the answer.
     CallerEndsAfter,
 }
 
-/// The provider.
+/// A payment provider that counts payments and calls.
 #[derive(Debug, Default)]
 pub struct Provider {
     payments: Mutex<BTreeMap<String, u64>>,
     fates: Mutex<BTreeMap<String, Vec<Fate>>>,
     calls: AtomicUsize,
-    /// Its list ends after the last thousand payments, say: a search cannot tell.
+    /// While it is set, a search cannot tell whether a payee was paid, as with a list that ends after a thousand payments.
     pub is_blind: AtomicBool,
-    /// Rings when the caller's process is to end.
+    /// Notified when the caller's process is to end.
     pub caller_ends: Notify,
 }
 
 impl Provider {
-    /// Lets the next calls for a payee have these fates; those after them are paid.
+    /// Sets the fates of the next calls for a payee. Later calls are paid.
     ///
     /// # Panics
-    /// Never, as long as no other thread has.
+    /// Panics if another thread has panicked.
     pub fn set(&self, payee: &str, fates: &[Fate]) {
         self.fates.lock().unwrap().insert(payee.to_owned(), fates.to_vec());
     }
 
-    /// How often a payee was paid.
+    /// The number of payments to a payee.
     ///
     /// # Panics
-    /// Never, as long as no other thread has.
+    /// Panics if another thread has panicked.
     pub fn paid(&self, payee: &str) -> u64 {
         self.payments.lock().unwrap().get(payee).copied().unwrap_or_default()
     }
 
-    /// How many calls there were.
+    /// The number of calls, for all payees.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -64,7 +64,7 @@ impl Provider {
     /// Serves on a free port of the loopback address.
     ///
     /// # Panics
-    /// When there is none.
+    /// Panics if no port is free.
     pub async fn serve(self: &Arc<Self>) -> SocketAddr {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -87,7 +87,7 @@ impl Provider {
         connection.write_all(answer.as_bytes()).await.ok()
     }
 
-    /// `None` breaks the connection.
+    /// Returns the status and the body; `None` breaks the connection.
     async fn pay(&self, payee: &str) -> Option<(&'static str, String)> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let fate = {
@@ -124,7 +124,7 @@ fn receipt(payee: &str) -> String {
     format!("receipt of {payee}")
 }
 
-/// Reads up to the empty line.
+/// Reads the head of a request, up to the empty line.
 async fn head(connection: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -133,10 +133,10 @@ async fn head(connection: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// Calls the API: status and body.
+/// Calls the API. Returns the status and the body.
 ///
 /// # Errors
-/// When no whole answer comes.
+/// Returns an error if no complete answer arrives.
 pub async fn http(address: SocketAddr, method: &str, payee: &str) -> std::io::Result<(u16, String)> {
     let mut connection = TcpStream::connect(address).await?;
     let request = format!("{method} /payments/{payee} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");

@@ -1,6 +1,6 @@
-//! Random choices that a seed repeats, and the settings that give the seed and the length of a run.
+//! Random choices from a seed, and the settings for the seed and the length of a run.
 
-/// `SplitMix64`, from a seed.
+/// The generator `SplitMix64`. The field is its state, at first the seed.
 #[derive(Debug)]
 pub struct Random(pub u64);
 

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::postgres::TestDatabase;
 
-/// A PostgreSQL database of its own.
+/// A store on a new PostgreSQL database.
 #[derive(Debug)]
 pub struct Postgres {
     database: TestDatabase,
@@ -21,18 +21,18 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// A new one.
+    /// Makes the store.
     pub async fn new() -> Self {
         Self::of(TestDatabase::create().await).await
     }
 
-    /// Of this database.
+    /// Opens a store on this database.
     pub async fn of(database: TestDatabase) -> Self {
         let store = connect(database.url()).await.unwrap();
         Self::with(database, store)
     }
 
-    /// Of this database, with a store that was opened on it.
+    /// The subject for this database and a store that is open on it.
     pub fn with(database: TestDatabase, store: Arc<dyn MessageStore>) -> Self {
         Self { database, store }
     }
@@ -73,7 +73,7 @@ impl Subject for Postgres {
     }
 }
 
-/// A SQLite file of its own.
+/// A store in a new SQLite file.
 #[derive(Debug)]
 pub struct SqliteFile {
     folder: TempDir,
@@ -81,7 +81,7 @@ pub struct SqliteFile {
 }
 
 impl SqliteFile {
-    /// A new one.
+    /// Makes the store.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = connect(&Self::url(&folder)).await.unwrap();
@@ -128,7 +128,7 @@ impl Subject for SqliteFile {
             if commit { transaction.commit() } else { transaction.rollback() }
         };
         let working = tokio::task::spawn_blocking(work);
-        // It ends without a word when it cannot draw them: then its result says why.
+        // If it cannot draw positions, it closes the channel. Its result then has the error.
         if are_drawn.await.is_ok() {
             meanwhile.await;
         }
@@ -140,14 +140,14 @@ impl Subject for SqliteFile {
 
 const ALONE: Cannot = Cannot("a store in memory has one connection, and no other process can open it");
 
-/// SQLite in memory.
+/// A SQLite store in memory.
 #[derive(Debug)]
 pub struct SqliteMemory {
     store: Arc<dyn MessageStore>,
 }
 
 impl SqliteMemory {
-    /// A new one.
+    /// Makes the store.
     pub async fn new() -> Self {
         Self { store: connect("sqlite::memory:").await.unwrap() }
     }

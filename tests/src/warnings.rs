@@ -1,4 +1,4 @@
-//! What is logged as a warning.
+//! Collects warnings from the log.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -7,17 +7,17 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The warnings of this thread, from [`Warnings::collect`] until the guard is dropped.
+/// The warnings of this thread, from [`Warnings::collect`] until its guard is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
-    /// Begins to collect.
+    /// Begins to collect warnings. Collection ends when the returned guard is dropped.
     pub fn collect(&self) -> tracing::subscriber::DefaultGuard {
         tracing::subscriber::set_default(self.clone())
     }
 
-    /// The warnings so far, with their fields.
+    /// The collected warnings, with their fields.
     pub fn so_far(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }

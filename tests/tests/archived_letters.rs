@@ -1,4 +1,4 @@
-//! Letters whose message an operator has deleted.
+//! Dead letters whose messages an operator has deleted.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::connect;
@@ -6,10 +6,10 @@ use message_store::consumer::{Consumer, DeadLetters, OnFailure};
 use message_store_tests::accounts::{Command, member, send, send_deposits};
 use message_store_tests::expire::AgeingStore;
 
-/// A message is set aside and deleted; then its delivery is asked for.
+/// A message is set aside and deleted. Then an operator retries it.
 async fn a_retry_of_what_is_gone(ageing: AgeingStore) {
     let store = connect(&ageing.url()).await.unwrap();
-    // Without an id, its intent cannot be reserved.
+    // Without an entity id, the intent cannot be reserved.
     let (deposit_id, time) = (String::new(), "noon".to_owned());
     let bad = send(&store, "account:command", "1", &Command::DepositOnce { deposit_id, amount: 1, time }).await;
     let consumer = || Consumer::new("account:command", member(&store, None)).on_failure(OnFailure::Park);

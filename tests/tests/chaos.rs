@@ -1,6 +1,6 @@
-//! T55: every message twice, shuffled across entities, with crashes at random moments, to the state of the model.
+//! T55: delivers every message twice, shuffled across entities, with crashes at random moments. The result must equal the model.
 //!
-//! `MESSAGE_STORE_CHAOS_SEED` replays a seed, `MESSAGE_STORE_CHAOS_COMMANDS` says how many commands (2,000; the full run is 10,000).
+//! `MESSAGE_STORE_CHAOS_SEED` repeats a run. `MESSAGE_STORE_CHAOS_COMMANDS` sets the number of commands (default 2,000; the long run uses 10,000).
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use message_store_tests::random::{Random, setting};
 
 const ACCOUNTS: u64 = 20;
 
-/// How far the balances are from the model's, over all accounts.
+/// The sum of the differences between the balances and the model's, over all accounts.
 async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let seed = setting("MESSAGE_STORE_CHAOS_SEED").unwrap_or_else(|| 1993 + RUNS.fetch_add(1, Ordering::SeqCst));
@@ -23,7 +23,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
     println!("MESSAGE_STORE_CHAOS_SEED={seed} MESSAGE_STORE_CHAOS_COMMANDS={commands}");
     let mut random = Random(seed);
 
-    // Each intent once or twice, over two categories; the model counts intents.
+    // Sends each intent once or twice, in two categories. The model counts intents.
     let mut model = vec![0_u64; usize::try_from(ACCOUNTS).unwrap()];
     let mut appends = Vec::new();
     for number in 0..commands {
@@ -54,7 +54,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         match random.below(12) {
             0 => faulty.lose_answers(1),
             1 => faulty.refuse_appends(1),
-            // A process that ends, and one that begins with nothing in memory.
+            // One process ends, and another begins with an empty cache.
             2 => members[random.below(3)] = Arc::new(member(&shared, bug)),
             _ => {}
         }
@@ -83,7 +83,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
             }
         }
         if crashes {
-            // What was under way comes again.
+            // The messages that were under way are delivered again.
             for message in part {
                 while let Err(error) = members[0].handle(message).await {
                     assert!(error.is_transient(), "{error}");

@@ -1,4 +1,4 @@
-//! The contract, kept by the SQLite store, in a file and in memory.
+//! The conformance suite on the SQLite store, in a file and in memory.
 #![allow(missing_docs)]
 
 mod file {

@@ -1,4 +1,4 @@
-//! Consumers: order within an entity, nothing skipped, one owner of a position.
+//! Consumers: order within an entity, no skipped message, one owner of a position.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 use tokio::sync::Semaphore;
 
-/// Records what it is given; waits, fails or panics where it is told to.
+/// Records the messages that it receives. On request it waits, fails or panics.
 #[derive(Default)]
 struct Probe {
     seen: Mutex<Vec<(String, i64)>>,
@@ -93,7 +93,7 @@ fn planted<H: Handler>(consumer: Consumer<H>, bug: Option<PlantedBug>) -> Consum
     }
 }
 
-/// The answers to so many saves in a row are lost: at the take-over, while it runs, at the stop.
+/// Loses the answers to this many saves in a row: at the take-over, during the run, and at the stop.
 async fn with_lost_answers_to_saves(
     store: &Arc<dyn MessageStore>,
     in_a_row: u32,
@@ -126,7 +126,7 @@ async fn with_lost_answers_to_saves(
     Ok(())
 }
 
-/// How many messages a consumer is given when the store's history changes behind its saved position: three before, and one after.
+/// The number of messages that a consumer receives when the store's history changes after its saved position: three before, and one after.
 async fn given_when_the_history_changes(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
     let faulty = FaultyStore::new(store);
     let shared: Arc<dyn MessageStore> = faulty.clone();
@@ -144,8 +144,8 @@ async fn given_when_the_history_changes(store: &Arc<dyn MessageStore>, bug: Opti
     given
 }
 
-/// Polls every 5 s, saves every second, and gets no wake-up. On one thread, with a clock that goes on by itself while nothing else does.
-/// Whether it sees within an hour what comes after a while.
+/// Runs a consumer that polls every 5 s, saves every second, and gets no wake-up, on one thread with a paused clock that advances when the thread is
+/// idle. Returns whether the consumer receives a later message within an hour.
 async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
     let store = message_store_tests::accounts::sqlite().await;
     let faulty = FaultyStore::new(&store);
@@ -155,7 +155,7 @@ async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
     let consumer = Consumer::new("account:command", Shared(Arc::clone(&probe))).poll_interval(Duration::from_secs(5));
     let mut consumer = planted(consumer, bug).start(&silent).await.unwrap();
     tokio::time::pause();
-    // Long enough that the pauses between its looks have grown to the whole interval.
+    // Long enough for the pauses between polls to grow to the whole interval.
     tokio::time::sleep(Duration::from_mins(5)).await;
     send_deposits(&store, "account:command", "1", 1).await;
     let last = last_position(&store).await;
@@ -172,7 +172,7 @@ async fn twin_when_the_save_timer_begins_the_wait_anew_the_consumer_never_looks(
     assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
 }
 
-/// A store of which an operator, or an accident, takes messages from outside.
+/// Makes two tests of each function, on stores whose messages a test can delete.
 macro_rules! on_both_stores_from_outside {
     ($($name:ident = $call:expr;)*) => {
         mod from_outside_on_postgres {
@@ -214,8 +214,8 @@ on_both_stores_from_outside! {
     };
 }
 
-/// A consumer has handled five messages when the store is set back to the second; another is written, and a further consumer sees it. How
-/// many messages the first one has handled.
+/// After a consumer has handled five messages, the store is restored to the second. Another message is written, and another consumer receives it.
+/// Returns the number of messages that the first consumer has handled.
 async fn restored_under_a_running_consumer(
     outside: &AgeingStore,
     bug: Option<PlantedBug>,
@@ -227,7 +227,7 @@ async fn restored_under_a_running_consumer(
     let mut running = consumer.start(&store).await?;
     let deposits = send_deposits(&store, "account:command", "1", 5).await;
     running.wait_for(deposits[4].global_position).await?;
-    // From here on it has nothing to save.
+    // From here on, the consumer has nothing to save.
     let positions = StreamName::new("account:command+position").unwrap();
     let saved = serde_json::json!({ "position": deposits[4].global_position });
     while store.last_message(&positions, None).await?.unwrap().decode_data::<serde_json::Value>()? != saved {
@@ -286,7 +286,7 @@ on_both_stores! {
     }
 
     async fn contention_for_one_new_stream_after_another_is_no_fault_of_the_message(store) {
-        /// Takes the first free slot; others are quicker, for a while.
+        /// A handler that writes to a new stream at each attempt, while other writers are faster for a while.
         #[derive(Default)]
         struct Slots(AtomicUsize);
 
@@ -343,7 +343,7 @@ on_both_stores! {
         let probe = Arc::new(Probe { held: Some(("3", Semaphore::new(0))), ..Probe::default() });
         let mut consumer =
             Consumer::new("account:command", Shared(Arc::clone(&probe))).concurrency(4).batch(10).start(&store).await.unwrap();
-        // All others are done, though the first message of account 3 has not moved.
+        // All other accounts are done, although the first message of account 3 still waits.
         while probe.seen.lock().unwrap().len() < 12 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -435,7 +435,7 @@ on_both_stores! {
         let last = last_position(&store).await;
         second.wait_for(last).await.unwrap();
         let error = loop {
-            // It learns of it when it saves.
+            // The consumer learns it at its next save.
             send_deposits(&store, "account:command", "1", 1).await;
             if let Err(error) = first.wait_for(last_position(&store).await).await {
                 break error;
@@ -475,7 +475,7 @@ on_both_stores! {
             fn message_types(&self) -> Vec<&'static str> { vec!["Deposit"] }
             async fn handle(&self, _message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
                 let mail = StreamName::new("mail:command-1")?;
-                // The time makes every attempt another text.
+                // The time makes the text of every attempt different.
                 let text = Json::encode(&std::time::SystemTime::now())?;
                 let mut outcome = Outcome::Ignored;
                 for write in ["first", "second"] {

@@ -1,4 +1,4 @@
-//! Several who write to one entity at once: contention is nobody's fault, and ends nothing.
+//! Several writers append to one entity at once. Contention is not an error, and ends no consumer.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
-/// How often another writer is quicker.
+/// The number of times that another writer is faster.
 const RIVALS: usize = 25;
 
-/// A deposit whose every append, but the last, comes second.
+/// Handles a deposit. Another writer is faster at every append except the last.
 async fn after_rivals(store: &Store, bug: Option<PlantedBug>) -> Result<Outcome> {
     let deposit = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let faulty = FaultyStore::new(store);
@@ -26,7 +26,7 @@ async fn after_rivals(store: &Store, bug: Option<PlantedBug>) -> Result<Outcome>
     member(&(faulty as Store), bug).handle(&deposit).await
 }
 
-/// Backlogs of several categories, each with a consumer of its own and a runtime of its own, for one entity.
+/// Handles the backlogs of several categories, for one entity, each with its own consumer and runtime.
 async fn backlogs(store: &Store, categories: &[&str], each: usize) {
     let mut last = Vec::new();
     for category in categories {
@@ -61,7 +61,7 @@ on_both_stores! {
         let deposit: Message = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let (slow, quick) = (FaultyStore::new(&store), member(&store, None));
         let decide = member(&(slow.clone() as Store), None);
-        // Remembered: the account before the deposit.
+        // The cache has the account before the deposit.
         let _ = decide.entities().fetch("1").await.unwrap();
         let _ = quick.handle(&deposit).await.unwrap();
         let outcome = decide.handle(&deposit).await.unwrap();

@@ -1,4 +1,4 @@
-//! Messages that cannot be handled: set aside, looked at, tried again, and never lost or doubled. Scenarios are named by their number.
+//! Messages that cannot be handled: set aside, shown, retried, and never lost or handled twice. Tests are named after the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
-/// A deadly message and an innocent one beside it, which is slow, in a process that ends each time. Whose letters there are.
+/// Runs a message that ends the process, and a slow innocent message at the same time. Returns the messages with dead letters.
 async fn a_deadly_message_beside_an_innocent_one(store: &Store, bug: Option<ConsumerBug>) -> [bool; 2] {
     let deadly = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let innocent = send_deposits(store, "account:command", "2", 1).await.remove(0);
@@ -47,7 +47,7 @@ async fn a_deadly_message_beside_an_innocent_one(store: &Store, bug: Option<Cons
     blamed
 }
 
-/// Appends to account 1 take too long, each time. What becomes of its deposit, and of that of another account.
+/// Every append to account 1 times out. Returns the results for its deposit and for the deposit to another account.
 async fn one_message_times_out_every_time(store: &Store, bug: Option<ConsumerBug>) -> Result<u32, Error> {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -77,7 +77,7 @@ async fn until_resolved(store: &Store, id: MessageId) -> LetterState {
     }
 }
 
-/// The first of three deposits is parked, the others are handled; then it is tried again.
+/// The first of three deposits is parked, and the others are handled. Then the first is retried.
 async fn parked_and_retried(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let deposits = send_deposits(store, "account:command", "1", 3).await;
     let handler = Marked::new(store, bug);
@@ -98,7 +98,8 @@ async fn parked_and_retried(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// One consumer has a slow message under way in each of four lives, and another one of the same process has one that ends it.
+/// In four runs of a process, one consumer handles a slow message while another consumer handles a message that ends the process. Returns whether the
+/// slow message is blamed.
 async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let slow = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let handler = Marked::new(store, None);
@@ -129,8 +130,8 @@ async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBu
     blamed
 }
 
-/// One consumer has a message that may have ended the process, and handles it; another consumer waits to begin. Whether that begins before it is on
-/// record that the first message is done.
+/// One consumer handles a suspect, and another consumer waits to begin. Returns whether the other begins before the record says that the suspect is
+/// done.
 async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -146,7 +147,7 @@ async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<Co
     let _consumer = handler.start_with(&shared, OnFailure::Park, |consumer| planted(consumer, bug)).await;
     handler.begun.notified().await;
     let _beside = Consumer::new("other:command", other.clone()).in_process(&other.process).start(store).await.unwrap();
-    // The next save is under way for as long as this test wants.
+    // The test controls when the next save ends.
     faulty.hold_answers(1);
     permits.add_permits(1);
     faulty.answer_is_held().await;
@@ -162,7 +163,7 @@ async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<Co
     begun
 }
 
-/// The only crash is the first one; then the store gets another history, again and again, while the message is under way.
+/// The process crashes once. Then the store's history changes repeatedly while the message is under way. Returns whether the message is blamed.
 async fn is_blamed_for_histories(store: &Store) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -188,7 +189,7 @@ on_both_stores! {
     async fn t38_a_parked_command_that_is_retried_after_later_ones_takes_effect_once(store) {
         assert_eq!(parked_and_retried(&store, None).await, 3);
         assert!(letters(&store).list().await.unwrap().is_empty());
-        // From the beginning, everything is known.
+        // From the beginning, all commands are recognised.
         for message in messages_of(&store, "account:command").await {
             let outcome = member(&store, None).handle(&message).await.unwrap();
             assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
@@ -207,7 +208,7 @@ on_both_stores! {
         let mut consumer = handler.start(&store, OnFailure::Hold).await;
         consumer.wait_for(others[1].global_position).await.unwrap();
         assert_eq!((balance(&store, "1").await, balance(&store, "2").await), (0, 2), "others go on, it waits");
-        // Also across a restart.
+        // The same after a restart.
         let _ = consumer.stop().await.unwrap();
         let mut consumer = handler.start(&store, OnFailure::Hold).await;
         let later = send_deposits(&store, "account:command", "1", 1).await.remove(0);
@@ -222,7 +223,7 @@ on_both_stores! {
         until_resolved(&store, later.id).await;
         let in_order: Vec<MessageId> = deposits.iter().chain([&later]).map(|message| message.id).collect();
         assert_eq!(*handler.handled.lock().unwrap(), in_order);
-        // The entity is free again.
+        // Messages of the entity no longer wait.
         let free = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         consumer.wait_for(free.global_position).await.unwrap();
         while balance(&store, "1").await < 5 {
@@ -253,7 +254,7 @@ on_both_stores! {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);
         handler.deadly.lock().unwrap().insert(deposits[0].id);
-        // The first attempt is made before anybody suspects anything, and three more are counted.
+        // The first attempt runs before the message is a suspect. Three more attempts are counted.
         for _ in 0..4 {
             let consumer = handler.start(&store, OnFailure::Park).await;
             handler.dying.notified().await;
@@ -326,7 +327,7 @@ on_both_stores! {
         let first = handler.start_with(&store, OnFailure::Park, settings).await;
         handler.dying.notified().await;
         drop(first);
-        // In the next lives it is quick.
+        // In later runs the message is fast.
         permits.add_permits(99);
         for _ in 0..3 {
             let consumer = handler.start_with(&store, OnFailure::Park, settings).await;
@@ -387,7 +388,7 @@ on_both_stores! {
         let handler = Marked::new(&shared, None);
         let settings = |consumer: Consumer<Marked>| consumer.retries(1_000);
         let mut consumer = handler.start_with(&shared, OnFailure::Park, settings).await;
-        // From here on the account is known, and an append is the only thing that is asked of the store.
+        // From here on the account is cached, so the append is the only call to the store.
         let first = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         consumer.wait_for(first.global_position).await.unwrap();
         let permits = handler.wait_in("1");
@@ -396,7 +397,7 @@ on_both_stores! {
         faulty.time_out_appends_to(&["account-1"]);
         faulty.set_away(true);
         permits.add_permits(999);
-        // More attempts than a message has.
+        // More failures than the attempts of a message.
         while faulty.timed_out() < 5 {
             tokio::task::yield_now().await;
         }
@@ -416,7 +417,7 @@ on_both_stores! {
         for account in ["1", "2"] {
             sent.push(send_deposits(&store, "account:command", account, 1).await.remove(0));
         }
-        // They begin together.
+        // Both begin at the same time.
         let gates = ["1", "2"].map(|account| handler.wait_in(account));
         let mut consumer = handler.start_with(&shared, OnFailure::Park, |consumer| consumer.retries(1_000).deliveries(20)).await;
         for _ in &gates {

@@ -1,5 +1,4 @@
-//! What a decider can say besides the plain: preconditions, order, and repeats that somebody is to hear of. Scenarios are named by
-//! their number.
+//! Deciders with preconditions, with ordered commands, and with events for repeats. Tests are named after the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Command {
-    /// Sets the limit, if it is what the sender believes it to be.
+    /// Sets the limit if it equals `from`, the limit that the sender expects.
     Change { from: u64, to: u64 },
-    /// Sets the limit, whatever it is; the last one sent counts.
+    /// Sets the limit. The command that was sent last must win.
     Set { to: u64 },
     /// Raises the limit, once for each request.
     Raise { request_id: String, by: u64 },
@@ -99,7 +98,7 @@ async fn limit(store: &Arc<dyn MessageStore>) -> u64 {
     CommandHandler::<Limit>::new(store).entities().fetch("1").await.unwrap().state.0
 }
 
-/// Divides by what it is told to.
+/// A decider that divides by the number in the command.
 #[derive(Clone, Debug, Default)]
 struct Ratio;
 
@@ -192,7 +191,7 @@ on_both_stores! {
         }
         let original = messages[0].reference();
         for delivery in 0..3 {
-            // A process that has just started.
+            // A process with an empty cache.
             let decide = CommandHandler::<Limit>::new(&store);
             for message in &messages {
                 let outcome = decide.handle(message).await.unwrap();
@@ -206,7 +205,7 @@ on_both_stores! {
                     (false, _) => assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}"),
                 }
             }
-            // The notifier reads everything again each time.
+            // The notifier starts from the beginning each time.
             for event in messages_of(&store, "limit").await {
                 let _ = Notifier.handle(&event, &Context::new(&store, Notifier.name(), &event)).await.unwrap();
             }
@@ -216,7 +215,7 @@ on_both_stores! {
         let conflicts: Vec<Json> = mails.into_iter().map(|mail| mail.data).collect();
         assert_eq!(conflicts.len(), 2);
         assert!(conflicts[1].text().contains("true"), "{conflicts:?}");
-        // And the whole as a component.
+        // The same, with consumers.
         let mut consumer = Consumer::new("limit", Notifier).start(&store).await.unwrap();
         let last = messages_of(&store, "limit").await.last().unwrap().global_position;
         consumer.wait_for(last).await.unwrap();

@@ -1,4 +1,4 @@
-//! De-duplication with a window: once for each key, exactly for as long as it is remembered. Scenarios are named by their number.
+//! De-duplication with a window: once for each key, for exactly as long as the window. Tests are named after the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn paid() -> Vec<Append> {
     vec![Append::to(StreamName::new("payment-1").unwrap()).message(NewMessage::new("Paid", Json::NULL))]
 }
 
-/// Pays once for a key; answers with the number of the call that did it.
+/// Pays once for a key. The answer is the number of the call that paid.
 async fn pay(once: &Once, key: &Key, amount: u64, calls: &AtomicUsize) -> Answer<usize> {
     let work = async || Ok::<_, Error>((paid(), calls.fetch_add(1, Ordering::SeqCst)));
     once.run(key, &request(amount), work).await.unwrap()
@@ -104,8 +104,8 @@ on_ageing_stores! {
             let (once, calls) = (once.clone(), Arc::clone(&calls));
             async move { pay(&once, &key("k"), 8, &calls).await }
         });
-        let impatient = once.clone().answer_in_progress();
-        assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress);
+        let not_waiting = once.clone().answer_in_progress();
+        assert_eq!(pay(&not_waiting, &key("k"), 7, &calls).await, Answer::InProgress);
         go_on.notify_one();
         assert_eq!(first.await.unwrap(), Answer::Done(0));
         assert!(matches!(second.await.unwrap(), Answer::Conflict { .. }), "it waited, and is told");
@@ -118,7 +118,7 @@ on_ageing_stores! {
             let once = Once::new(&store, scope).unwrap();
             assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(_)), "{scope}");
         }
-        // Several handlers behind one bus share its keys.
+        // Several handlers with one scope share its keys.
         let bus = Once::new(&store, "endpoint A").unwrap();
         assert!(matches!(pay(&bus, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
         assert_eq!(payments(&store).await, 2);
@@ -141,7 +141,7 @@ on_ageing_stores! {
         let deliveries = (0..8).map(|_| {
             let (url, calls) = (ageing.url(), Arc::clone(&calls));
             tokio::spawn(async move {
-                // A process of its own: another store, another `Once`.
+                // As in another process: another store, another `Once`.
                 let once = Once::new(&connect(&url).await.unwrap(), "webhook").unwrap();
                 let work = async || {
                     let number = calls.fetch_add(1, Ordering::SeqCst);
@@ -158,7 +158,7 @@ on_ageing_stores! {
 
     async fn another_process_is_told_of_work_in_progress_and_gets_the_key_when_it_is_broken_off(ageing, store) {
         let calls = AtomicUsize::new(0);
-        let impatient = Once::new(&store, "webhook").unwrap().answer_in_progress();
+        let not_waiting = Once::new(&store, "webhook").unwrap().answer_in_progress();
         for round in 0..2 {
             let other = connect(&ageing.url()).await.unwrap();
             let begun = Arc::new(Notify::new());
@@ -173,15 +173,15 @@ on_ageing_stores! {
                 }
             });
             begun.notified().await;
-            assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "{round}");
-            assert!(matches!(pay(&impatient, &key(&format!("other {round}")), 7, &calls).await, Answer::Done(_)));
+            assert_eq!(pay(&not_waiting, &key("k"), 7, &calls).await, Answer::InProgress, "{round}");
+            assert!(matches!(pay(&not_waiting, &key(&format!("other {round}")), 7, &calls).await, Answer::Done(_)));
             Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
-            assert_eq!(pay(&impatient, &key("k"), 7, &calls).await, Answer::InProgress, "a sweep frees nothing: {round}");
+            assert_eq!(pay(&not_waiting, &key("k"), 7, &calls).await, Answer::InProgress, "a sweep frees nothing: {round}");
             drop(other);
             endless.abort();
         }
-        let patient = Once::new(&store, "webhook").unwrap();
-        assert!(matches!(pay(&patient, &key("k"), 7, &calls).await, Answer::Done(_)));
+        let waiting = Once::new(&store, "webhook").unwrap();
+        assert!(matches!(pay(&waiting, &key("k"), 7, &calls).await, Answer::Done(_)));
     }
 
     async fn when_a_lease_is_lost_two_work_and_one_writes(_ageing, store) {
@@ -213,7 +213,7 @@ on_ageing_stores! {
         let _ = pay(&once, &key("k"), 7, &calls).await;
         ageing.pass("webhook", HOUR_MS / 2).await;
         assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
-        // From first sight: the repeat has not lengthened it.
+        // The window began with the first request; the repeat did not extend it.
         ageing.pass("webhook", HOUR_MS / 2).await;
         assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(1));
         assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { result: 1, .. }));
@@ -237,7 +237,7 @@ on_ageing_stores! {
     async fn t28_a_clock_that_goes_back_forgets_nothing_early(ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
         let _ = pay(&once, &key("k"), 7, &calls).await;
-        // What was taken an hour from now is what a clock that has gone back an hour sees.
+        // A key that was written an hour in the future: this is the same as a clock that was set back by an hour.
         ageing.pass("webhook", -HOUR_MS).await;
         assert!(matches!(pay(&once, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
         assert_eq!(Once::sweep(&store, DEFAULT_SWEEP).await.unwrap(), 0);
@@ -258,7 +258,7 @@ on_ageing_stores! {
                 }
             })
         });
-        // T31: and beside another sweep.
+        // T31: the same beside another sweep.
         let sweeps = (0..2).map(|_| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
@@ -341,7 +341,7 @@ on_ageing_stores! {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
         let failed = once.run(&key("k"), &request(7), async || Err::<(Vec<Append>, usize), _>(Error::CommitUnknown { cause: "x".into() })).await;
         assert!(failed.is_err());
-        // Messages that cannot be written, too.
+        // The same for messages that cannot be written.
         let empty = vec![Append::to(StreamName::new("payment-1").unwrap())];
         let refused = once.run(&key("k"), &request(7), async || Ok::<_, Error>((empty.clone(), 0))).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");

@@ -1,4 +1,5 @@
-//! The delay buffer: several requests in a row, one release. And what a job carries from run to run. Scenarios are named by their number.
+//! The delay buffer: several requests in a row, one release. Also the state that a job keeps between runs. Tests are named after the numbers of the
+//! scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use message_store::{Append, Error, ExpectedVersion, Json, Key, MessageStore, New
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 
-/// A store whose clock a test can put forward, and a buffer in it of one minute.
+/// A store whose clock a test can advance, and a buffer with a delay of one minute.
 fn buffered(store: &Arc<dyn MessageStore>, keep: Keep) -> (Arc<FaultyStore>, DelayBuffer) {
     let clock = FaultyStore::new(store);
     let shared: Arc<dyn MessageStore> = clock.clone();
@@ -22,7 +23,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Five requests for one key, five seconds apart, and one after the release. What is sent.
+/// Sends five requests for one key, five seconds apart, and one more after the release. Returns the released messages.
 async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Option<DelayBug>) -> Vec<String> {
     let (clock, mut buffer) = buffered(store, Keep::First);
     if let Some(bug) = bug {
@@ -117,7 +118,7 @@ on_both_stores! {
     }
 
     async fn a_job_carries_its_state_from_run_to_run_with_what_it_writes(store) {
-        // The state is the last message of a stream of its own; it is written with the run's effects, at the version it was read at.
+        // The state is the last message of its own stream. It is written with the effects of the run, at the version at which it was read.
         async fn run(store: &Arc<dyn MessageStore>, fails: bool) -> Result<u64, Error> {
             let state = StreamName::new("job-invoices").unwrap();
             let last = store.last_message(&state, None).await?;

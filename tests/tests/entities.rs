@@ -1,4 +1,4 @@
-//! Entities: cached, up to date, never half applied.
+//! Entities: cached, current, never partly applied.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::entity::EntityStore;

@@ -1,4 +1,4 @@
-//! Messages as Eventide's account component has written them, row by row, and ours as it would read them.
+//! Rows that Eventide's account component has written, and this library's rows as that component reads them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::consumer::Consumer;
@@ -6,7 +6,7 @@ use message_store::{Category, Filter, GlobalPosition, Outcome, OutcomeKind, Posi
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::postgres::TestDatabase;
 
-/// Commands of one account, the first two of them carried out by an Eventide component, which has recorded its position.
+/// Commands to one account. An Eventide component has carried out the first two, and has recorded its position.
 const ROWS: &str = r#"
 INSERT INTO message_store.messages (global_position, id, stream_name, position, type, data, metadata) VALUES
 (101, '8a3f6e0e-5c0d-4ac3-9d4f-6b1f5a3c9f01', 'account:command-123', 0, 'Deposit',
@@ -51,7 +51,7 @@ async fn a_component_takes_over_from_eventide_where_it_was_and_repeats_nothing()
     );
     assert_eq!(balance(&store, "123").await, 13);
 
-    // From the beginning, too.
+    // The same from the beginning.
     let first = messages_of(&store, "account:command").await.remove(0);
     assert!(matches!(member(&store, None).handle(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
 }

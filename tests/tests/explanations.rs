@@ -1,4 +1,4 @@
-//! What became of a command, as a value and as text.
+//! Explanations of commands, as values and as text.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ on_both_stores! {
     }
 
     async fn a_parked_command_and_a_moved_one_say_so(store) {
-        // Without an id, its intent cannot be reserved.
+        // Without an entity id, the intent cannot be reserved.
         let bad = deposit(&store, "", 7, "noon").await;
         let mut consumer =
             Consumer::new("account:command", member(&store, None)).on_failure(OnFailure::Park).start(&store).await.unwrap();

@@ -1,6 +1,6 @@
-//! A failover that loses messages: what was decided on them is not written.
+//! A failover that loses messages: decisions on the lost messages are not written.
 //!
-//! The servers are private clusters: they need PostgreSQL's programs on this machine.
+//! The servers are private clusters, so the tests need PostgreSQL's programs on this machine.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::panic::AssertUnwindSafe;
@@ -16,7 +16,7 @@ use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, servers_are_left_out};
 use tokio_postgres::NoTls;
 
-/// How long to wait for what must come.
+/// The time-out for events that must happen.
 const COMES: Duration = Duration::from_mins(2);
 
 fn account() -> StreamName {
@@ -33,17 +33,17 @@ fn address(url: &str) -> String {
     format!("127.0.0.1:{}", config.get_ports()[0])
 }
 
-/// A store that reaches its server by a proxy.
+/// A store that is connected to its server through a proxy.
 struct Scene {
     store: PostgresStore,
     proxy: CuttingProxy,
-    /// What it sees of its history before the failover.
+    /// The store's history before the failover.
     before: History,
 }
 
 impl Scene {
-    /// The store writes three messages, and then two more, that the standby lacks. The standby takes over, and another process writes two
-    /// others in their places. So the stream has the version that this process remembers.
+    /// The store writes three messages, and then two more that the standby does not have. The standby becomes the primary, and another process
+    /// writes two other messages at the same positions. So the stream has the version that this process remembers.
     async fn after_a_failover(servers: &mut Vec<LocalServer>, bug: Option<PlantedBug>) -> Self {
         let primary = LocalServer::start(Purpose::Tests).await.unwrap();
         let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
@@ -66,13 +66,13 @@ impl Scene {
         Self { store, proxy, before }
     }
 
-    /// What becomes of an append that was decided before the failover.
+    /// The result of an append that was decided before the failover.
     async fn append_of_before(&self) -> Result<(), Error> {
         self.store.append(deposits(1, Version::at(Position::new(4))).in_history(self.before)).await.map(drop)
     }
 }
 
-/// The servers are stopped however the test ends.
+/// Runs a test, and stops the servers at the end, even if the test panics.
 async fn with_servers<T>(test: impl AsyncFnOnce(&mut Vec<LocalServer>) -> T) -> T {
     let mut servers = Vec::new();
     let result = AssertUnwindSafe(test(&mut servers)).catch_unwind().await;
@@ -93,7 +93,7 @@ async fn what_was_decided_before_a_failover_that_lost_messages_is_not_written() 
         assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
         assert_ne!(scene.store.history(), scene.before);
         assert_eq!(scene.store.version(&account()).await.unwrap().get(), 4);
-        // What is decided now is written, behind what is there.
+        // A new decision is written, after the existing messages.
         let written = scene.store.append(deposits(1, Version::at(Position::new(4)))).await.unwrap();
         assert_eq!(written.written[0].position.get(), 5);
         assert_eq!(scene.proxy.cuts(), 0);
@@ -113,7 +113,7 @@ async fn twin_where_history_is_ignored_what_was_decided_on_lost_messages_is_writ
     .await;
 }
 
-/// A store, whose connections are ended after this SQL.
+/// A store on which this SQL has run. Its connections are closed afterwards.
 async fn after(sql: &str) -> (TestDatabase, PostgresStore) {
     let database = TestDatabase::create().await;
     let store = PostgresStore::open(database.url()).await.unwrap();
@@ -155,7 +155,7 @@ async fn another_identity_of_the_store_is_another_history() {
     assert_ne!(store.history(), History::default());
     assert_ne!(store.store_id(), before);
     assert_eq!(store.store_id(), PostgresStore::open(database.url()).await.unwrap().store_id());
-    // It is noticed once.
+    // The change is noticed once.
     let after = store.history();
     store.append(deposits(1, Version::at(Position::new(2))).in_history(after)).await.unwrap();
     assert_eq!(store.history(), after);
@@ -193,7 +193,7 @@ async fn rotating_the_identity_begins_another_history() {
     assert_eq!(store.history(), History(1));
 }
 
-/// A role that may read the messages, and not what tells histories apart, is served all the same.
+/// A role that may read messages, but not the identifiers of a history, can use the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_role_that_may_not_ask_for_the_history_is_served() {
     let database = TestDatabase::create().await;

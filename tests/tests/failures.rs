@@ -1,4 +1,4 @@
-//! What a failure of the database says, and means.
+//! The texts of database errors, and their classification.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ async fn a_refused_connection_is_said_once() {
     assert!(error.is_transient());
 }
 
-/// The servers of tests ask for no password: this one refuses each.
+/// The test servers need no password, so this test uses a server that refuses every password.
 #[tokio::test]
 async fn a_wrong_password_is_said_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,7 +65,7 @@ async fn a_missing_database_is_said_once() {
     assert!(!error.is_transient());
 }
 
-/// A read waits for a lock; an administrator ends its connection.
+/// A read waits for a lock, and an administrator closes its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_connection_that_the_server_ended_is_said_once() {
     let database = TestDatabase::create().await;
@@ -87,7 +87,7 @@ async fn a_connection_that_the_server_ended_is_said_once() {
     assert!(error.is_transient());
 }
 
-/// Callers that share a batch, and callers that are alone, are told the same.
+/// Callers that share a batch and callers that are alone get the same error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn appends_that_find_no_server_say_why_once() {
     let database = TestDatabase::create().await;
@@ -99,7 +99,7 @@ async fn appends_that_find_no_server_say_why_once() {
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Backend { transient: true, .. }), "{error:?}");
         assert_said_once(&error, "connecting to postgres://");
-        // How a proxy that hangs up looks depends on when it does.
+        // The error depends on the moment at which the proxy closes the connection.
         let text = error.to_string();
         let said =
             ["connection closed", "reset by peer", "Broken pipe"].iter().filter(|reason| text.contains(**reason));
@@ -155,7 +155,7 @@ async fn a_lock_time_out_is_told_apart() {
 
 const APPENDS: i64 = 32;
 
-/// How often the server was asked to carry out 32 appends that all take too long.
+/// The number of statements that reach the server for 32 appends that all time out.
 async fn attempts(bug: Option<PlantedBug>) -> i64 {
     let database = TestDatabase::create().await;
     let url = format!("{}?options=-c%20statement_timeout%3D100", database.url());

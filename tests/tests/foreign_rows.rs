@@ -1,4 +1,4 @@
-//! Rows that other tools have written, and that we would not write.
+//! Rows of other tools, in forms that this library never writes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::{Read, connect};

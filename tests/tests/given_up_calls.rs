@@ -1,4 +1,4 @@
-//! Callers that give up half way: nobody waits behind what they have left on a connection.
+//! Callers that give up: no other caller waits for the statements that they left on a connection.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use message_store_tests::postgres::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-/// How long to wait for what must come.
+/// The time-out for events that must happen.
 const COMES: Duration = Duration::from_mins(2);
-/// How long to wait for what cannot come.
+/// The time to wait for events that must not happen.
 const NEVER_COMES: Duration = Duration::from_secs(1);
-/// More than there are connections for anything.
+/// More callers than connections of any kind.
 const CALLERS: usize = 20;
 
-/// Statements of the store that wait for a lock.
+/// Counts the statements of the store that wait for a lock.
 const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                      AND application_name = 'message-store' AND wait_event_type = 'Lock'";
-/// Those that have waited for longer than a batch does that categories share.
+/// Counts those that have waited longer than a batch of a shared lane waits.
 const WAITS_FOR_LONG: &str = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database() \
                               AND application_name = 'message-store' AND waitstart < clock_timestamp() - interval '200 ms'";
 
-/// A store, and a foreign session that locks what the store needs for as long as it likes.
+/// A store, and another session that locks objects that the store needs.
 struct Scene {
     database: TestDatabase,
     store: Arc<PostgresStore>,
@@ -38,7 +38,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The foreign session holds what this SQL locks.
+    /// Opens the store, and runs this SQL in the other session, which keeps its locks.
     async fn locking(sql: &str, pool_size: usize, bug: Option<PlantedBug>) -> Self {
         let database = TestDatabase::create().await;
         let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(pool_size).notifications(false);
@@ -60,7 +60,7 @@ impl Scene {
         self.foreign.batch_execute("ROLLBACK").await.unwrap();
     }
 
-    /// Until so many statements of the store wait for a lock; whether that came.
+    /// Waits until enough statements of the store wait for a lock. Returns whether that happened in time.
     async fn until_waiting(&self, within: Duration, is_enough: impl Fn(i64) -> bool) -> bool {
         self.until(within, WAITS, is_enough).await
     }
@@ -75,7 +75,7 @@ impl Scene {
         tokio::time::timeout(within, until).await.is_ok()
     }
 
-    /// Many callers, one after the other, whose statement waits for a lock, and who give up then.
+    /// Runs many callers, one after the other. The statement of each waits for a lock, and the caller then gives up.
     async fn give_up(&self, call: impl Fn(usize) -> JoinHandle<()>) {
         for number in 0..CALLERS {
             let caller = call(number);
@@ -88,7 +88,7 @@ impl Scene {
         }
     }
 
-    /// Whether an append to another category, reads, look-ups and a key with its messages go through.
+    /// Whether an append to another category, reads, look-ups and `Once` succeed.
     async fn others_go_through(&self) -> bool {
         let others = async {
             self.store.append(append("other-2").into()).await.unwrap();
@@ -183,7 +183,7 @@ async fn twin_where_abandoned_connections_stay_others_wait_behind_keys_that_were
     assert!(!keys(2, Some(PlantedBug::AbandonedConnectionsStay)).await);
 }
 
-/// What needs the table of messages waits; the table of keys is free.
+/// Statements on the table of messages wait; the table of keys is not locked.
 async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
     let scene = Scene::locking("LOCK TABLE message_store.messages IN ACCESS EXCLUSIVE MODE", 1, bug).await;
     let call = |_| {
@@ -268,7 +268,7 @@ async fn a_batch_goes_on_when_one_of_its_callers_gives_up() {
         let store = Arc::clone(&scene.store);
         tokio::spawn(async move { store.append(append(&format!("slow-{number}")).into()).await })
     };
-    // One alone, and behind it some that share a batch.
+    // One append alone, and then some that share a batch.
     let alone = send(0);
     assert!(scene.until_waiting(COMES, |waiting| waiting == 1).await);
     let mut sharing: Vec<_> = (1..10).map(send).collect();
@@ -282,7 +282,7 @@ async fn a_batch_goes_on_when_one_of_its_callers_gives_up() {
     }
 }
 
-/// Whether the server still works for a batch that nobody waits for.
+/// Whether the server cancels a batch whose callers have all gone.
 async fn is_abandoned_batch_cancelled(bug: Option<PlantedBug>) -> bool {
     let scene = Scene::locking_a_category(1, bug).await;
     let callers: Vec<_> = (0..10)
@@ -291,7 +291,7 @@ async fn is_abandoned_batch_cancelled(bug: Option<PlantedBug>) -> bool {
             tokio::spawn(async move { store.append(append(&format!("slow-{number}")).into()).await })
         })
         .collect();
-    // One that was alone, and the batch of the rest, once it has a lane of its own.
+    // The append that was alone, and the batch of the others, after it has its own lane.
     assert!(scene.until(COMES, WAITS_FOR_LONG, |waiting| waiting >= 2).await);
     callers.iter().for_each(JoinHandle::abort);
     for caller in callers {

@@ -1,4 +1,4 @@
-//! Appends that share a commit: each stands alone all the same.
+//! Appends that share a commit: each has its own result.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ fn send(store: &Arc<dyn MessageStore>, append: Append) -> Task {
     tokio::spawn(async move { store.append(append.into()).await })
 }
 
-/// The ids of what stands in the category; each once.
+/// The ids of the messages in the category. Each must occur once.
 async fn ids(store: &Arc<dyn MessageStore>, category: &str) -> HashSet<MessageId> {
     let messages = messages_of(store, category).await;
     let ids: HashSet<MessageId> = messages.iter().map(|message| message.id).collect();
@@ -76,7 +76,7 @@ on_both_stores! {
         for answer in join_all(tasks).await {
             let written = answer.unwrap().unwrap().written[0];
             assert!(positions.insert(written.position.get()));
-            // The answer is this append's, and not its neighbour's.
+            // The answer belongs to this append, not to another one in its batch.
             let found = messages_of(&store, "account").await;
             assert_eq!(found[usize::try_from(written.position.get()).unwrap()].global_position, written.global_position);
         }
@@ -84,7 +84,7 @@ on_both_stores! {
     }
 
     async fn of_versions_that_follow_each_other_none_is_refused_for_its_neighbours(store) {
-        // One after the other in one stream, beside others that are refused.
+        // Appends to one stream, one after the other, beside appends that are refused.
         let mut version = Version::NO_STREAM;
         for number in 0..40 {
             let wrong: Vec<Task> = (0..5)
@@ -122,7 +122,7 @@ on_both_stores! {
         }
         let found = ids(&store, "account").await;
         assert!(acknowledged.len() >= 400 && acknowledged.is_subset(&found));
-        // Those that went away are written once, or not at all.
+        // The appends of callers that gave up are written once or not at all.
         for append in appends {
             let was_there = found.contains(&append.messages[0].id);
             assert!(store.append(append.into()).await.unwrap().already_written || !was_there);
@@ -156,7 +156,7 @@ on_both_stores! {
             let before = done.load(Ordering::SeqCst);
             store.append(append(&format!("account-quiet{number}"), "1").into()).await.unwrap();
             let passed = done.load(Ordering::SeqCst) - before;
-            // Those that were queued before it, those under way, and what came while its answer was on its way.
+            // Appends that were queued before it, appends under way, and appends that came before its answer arrived.
             assert!(passed < 40 * HOT, "{passed} appends of the hot stream went before one of a quiet one");
         }
         for task in hot {
@@ -165,7 +165,7 @@ on_both_stores! {
     }
 }
 
-/// PostgreSQL refuses a number that its `numeric` cannot hold: the batch fails as a whole.
+/// PostgreSQL refuses a number that is too large for its `numeric`, so the whole batch fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_append_that_the_server_refuses_fails_alone() {
     let database = TestDatabase::create().await;
@@ -217,16 +217,16 @@ async fn when_the_server_cannot_be_asked_again_every_caller_is_told_that_nobody_
     let lost = append("account-1", r#""cut-for-good""#);
     let answer = store.append(lost.clone().into()).await;
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
-    // Nothing is sent, and that is said.
+    // Nothing is sent, and the error says so.
     let unsent = store.append(append("account-2", "1").into()).await;
     assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
-    // By another way: the same append again says what became of it.
+    // With another store: the same append again shows whether it was written.
     let direct = connect(database.url()).await.unwrap();
     assert!(direct.append(lost.into()).await.unwrap().already_written);
     assert_eq!(ids(&direct, "account").await.len(), 2);
 }
 
-/// Somebody holds a category for as long as we like; only those who write to it wait.
+/// Another session locks a category. Only writers of that category wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_slow_writer_of_one_category_keeps_no_other_waiting() {
     let database = TestDatabase::create().await;

@@ -1,4 +1,4 @@
-//! The guard: paying out through the HTTP API of a provider that can break off after it has paid, and knows no keys.
+//! The guard: payouts through the HTTP API of a provider that has no keys and can fail after it has paid.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use message_store_tests::payment_api::{Fate, Provider, http};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-/// The lease of the tests' guards.
+/// The lease of the guards in these tests.
 const LEASE: Duration = Duration::from_mins(10);
 
 #[derive(Serialize, Clone, Debug)]
@@ -25,7 +25,7 @@ struct Payout {
     amount: u64,
 }
 
-/// The provider, by its HTTP API.
+/// A client of the provider's HTTP API.
 struct Payments(SocketAddr);
 
 #[async_trait]
@@ -37,7 +37,7 @@ impl External for Payments {
         match http(self.0, "POST", &request.to).await {
             Ok((201, receipt)) => Ok(receipt),
             Ok((402, reason)) => Err(CallError::Definite(reason.into())),
-            // Whether it has paid, nobody can tell from this.
+            // This answer does not tell whether the provider has paid.
             Ok((status, _)) => Err(CallError::Ambiguous(format!("status {status}").into())),
             Err(error) => Err(CallError::Ambiguous(error.into())),
         }
@@ -52,7 +52,7 @@ impl External for Payments {
     }
 }
 
-/// A provider, where it is to be reached, and a store with a clock that leases are counted by.
+/// A provider, its address, and a store whose clock a test can advance.
 struct World {
     provider: Arc<Provider>,
     address: SocketAddr,
@@ -76,7 +76,7 @@ impl World {
         planted(Guard::new(&store, "payout", Payments(self.address)).unwrap(), self.bug)
     }
 
-    /// Runs a payout in a process that may end while it calls.
+    /// Runs a payout in a process that may end during its call.
     async fn run(&self, to: &str) -> Option<Guarded<String>> {
         let (guard, key, to) = (self.guard(), Key::new(to).unwrap(), payout(to));
         let mut running = tokio::spawn(async move { guard.run(&key, &to).await.unwrap() });
@@ -84,7 +84,7 @@ impl World {
             guarded = &mut running => Some(guarded.unwrap()),
             () = self.provider.caller_ends.notified() => {
                 running.abort();
-                // The process has ended when nothing of it runs any more.
+                // Wait until all tasks of the process have ended.
                 assert!(running.await.is_err());
                 None
             }
@@ -100,7 +100,7 @@ fn planted<X: External>(guard: Guard<X>, bug: Option<GuardBug>) -> Guard<X> {
     }
 }
 
-/// Another side that takes its time, and counts who calls it at once.
+/// A slow external system that counts concurrent calls.
 #[derive(Clone, Default)]
 struct Slow {
     calls: Arc<AtomicUsize>,
@@ -131,7 +131,7 @@ impl External for Slow {
     }
 }
 
-/// A runner whose append is written and answered only after its lease; meanwhile a second one takes over, and calls. How many call at once.
+/// The append of one runner is written and answered after its lease. A second runner takes over and calls. Returns the number of concurrent calls.
 async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore>, bug: Option<GuardBug>) -> usize {
     let (clock, slow) = (FaultyStore::new(store), Slow::default());
     let guard = || {
@@ -274,7 +274,7 @@ on_both_stores! {
         let error = running.await.unwrap().unwrap_err();
         assert!(error.is_transient() && error.to_string().contains("lease"), "{error}");
         assert_eq!(world.provider.calls(), 0);
-        // Another time it finds that nothing was done, and calls.
+        // The next run finds that the call had no effect, and calls again.
         world.leases_end();
         assert!(matches!(world.run("ann").await, Some(Guarded::Confirmed { .. })));
         assert_eq!(world.provider.paid("ann"), 1);
@@ -321,7 +321,7 @@ on_both_stores! {
     }
 }
 
-/// A thousand payouts, each with its own series of mishaps: none is paid twice, and each ends paid.
+/// Makes a thousand payouts, each with its own series of faults. No payee is paid twice, and each is paid in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
     const MISHAPS: [Fate; 6] = [
@@ -359,7 +359,7 @@ async fn a_thousand_payouts_with_mishaps_at_every_step_are_each_paid_once() {
     assert!(unknown.iter().any(|message| message.message_type == "Unknown"), "each doubt is on record");
 }
 
-/// A provider that pays, and breaks the connection; its guard is asked again. How often it has paid.
+/// The provider pays and breaks the connection, and the guard runs again. Returns the number of payments.
 async fn paid_without_an_answer(bug: Option<GuardBug>) -> u64 {
     let store = message_store_tests::accounts::sqlite().await;
     let world = World { bug, ..World::new(&store).await };

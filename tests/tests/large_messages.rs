@@ -1,4 +1,4 @@
-//! Batches of large messages: as many as their bytes allow, and the server reads hardly more than it returns.
+//! Batches of large messages: a batch is filled up to the limit of bytes, and the server reads little more than it returns.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn noise(bytes: usize) -> String {
     std::iter::repeat_with(|| Uuid::new_v4().simple().to_string()).take(bytes / 32).collect()
 }
 
-/// Small ones, then some that cannot be compressed, some that can, some that are larger as text than as they are stored, and mixed ones.
+/// Small messages, then messages that do not compress, messages that compress, messages whose text is larger than their stored form, and a mix.
 fn messages() -> Vec<NewMessage> {
     let small = || "1".to_owned();
     let incompressible = || format!(r#"{{"x":"{}"}}"#, noise(50_000));
@@ -50,7 +50,7 @@ fn bytes(message: &Message) -> usize {
     [&message.data, &message.metadata].iter().filter_map(|json| json.as_str()).map(str::len).sum()
 }
 
-/// No message after the bytes are passed, and none left out before.
+/// Asserts that a batch ends at the limit of bytes, not later and not earlier.
 fn assert_full(batch: &[Message], is_last: bool) {
     let sizes: Vec<usize> = batch.iter().map(bytes).collect();
     let all: usize = sizes.iter().sum();
@@ -108,7 +108,7 @@ async fn assert_batches_are_full(store: Arc<dyn MessageStore>) {
         assert_eq!(found, ids);
     }
 
-    // Rows are counted over all parts of a read.
+    // The limit of rows applies to all parts of a read together.
     let read = Read::default().limit(120);
     let mut unlimited = store.read_category(&category, read).await.unwrap().messages;
     assert!(unlimited.len() <= 120);
@@ -158,7 +158,7 @@ macro_rules! sql {
     };
 }
 
-/// The types of the scope and of the filter, the scope, and its parameters up to the weight.
+/// The types of the scope and of the filter, the scope's SQL, and its parameters before the weight.
 const READS: [(&str, &str, &str, &str); 6] = [
     (STREAM, NONE, sql!("scope_category"), "'large', 0, 1000"),
     (ALL, NONE, sql!("scope_all"), "10000, 0, 1000"),
@@ -167,15 +167,15 @@ const READS: [(&str, &str, &str, &str); 6] = [
     (STREAM, FILTER, sql!("scope_category"), "'large', 0, 1000"),
     (ALL, FILTER, sql!("scope_all"), "10000, 0, 1000"),
 ];
-/// The bytes of a batch counted only once all rows are read.
+/// A statement that counts the bytes after it has read all rows.
 const WITHOUT_WEIGHT: &str = "SELECT *, sum(coalesce(octet_length(data), 0)) \
     OVER (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before FROM ( \
       SELECT data::text, position FROM message_store.messages WHERE stream_name = $1 AND position >= $2 ORDER BY position LIMIT $3 \
     ) AS rows";
 
-/// How many blocks the server touches to answer.
+/// The number of blocks that the server reads for the statement.
 async fn blocks(client: &Client, (scope, filter, sql, parameters): (&str, &str, &str, &str), weight: i64) -> u64 {
-    // What is a whole statement has no frame.
+    // A complete statement needs no frame.
     let frame = match (sql.contains("SELECT"), filter.is_empty()) {
         (true, _) => "{scope}",
         (false, true) => sql!("read"),
@@ -195,7 +195,7 @@ async fn blocks(client: &Client, (scope, filter, sql, parameters): (&str, &str, 
             SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
         })
-        // The first is of the whole plan.
+        // The first number is that of the whole plan.
         .find(|line| line.contains("Buffers: shared"))
         .unwrap();
     let (shared, _) = line.split_once(',').unwrap_or((line, ""));
@@ -217,7 +217,7 @@ async fn large_messages(text: impl Fn() -> String) -> (TestDatabase, Client) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_read_touches_no_more_large_messages_than_its_bytes_allow() {
-    // Stored as they are, and compressed to a fortieth.
+    // Stored uncompressed, and compressed to a fortieth.
     for text in [|| noise(100_000), || (0..1_000).map(|_| noise(32)[..1].repeat(300)).collect::<String>()] {
         let (_database, client) = large_messages(text).await;
         for read in READS {
@@ -236,7 +236,7 @@ async fn twin_where_bytes_are_counted_afterwards_a_read_touches_all_messages() {
     assert!(blocks(&client, (scope, filter, &sql, parameters), 1_000_000).await * 4 >= all);
 }
 
-/// Also where it is read in several parts.
+/// The same for a batch that is read in several parts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filtered_batch_has_no_more_messages_than_a_batch_may_have() {
     let database = TestDatabase::create().await;
@@ -244,7 +244,7 @@ async fn a_filtered_batch_has_no_more_messages_than_a_batch_may_have() {
     (limits.batch_messages, limits.batch_bytes) = (10, 400_000);
     let store = PostgresOptions::from_url(database.url()).unwrap().limits(limits).open().await.unwrap();
     let stream = StreamName::new("large-1").unwrap();
-    // Compressed to a fortieth: it weighs more than it is.
+    // Compressed to a fortieth, so its weight is larger than its size.
     let text = || (0..100).map(|_| Uuid::new_v4().simple().to_string()[..1].repeat(300)).collect::<String>();
     let messages = (0..40).map(|_| NewMessage::new("B", Json::parse(format!(r#"{{"x":"{}"}}"#, text())).unwrap()));
     store.append(Append::to(stream).messages(messages).into()).await.unwrap();

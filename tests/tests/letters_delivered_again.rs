@@ -1,4 +1,4 @@
-//! Letters of which something is decided elsewhere: in another process, in a group of another size, under another policy, in another store.
+//! Dead letters that are decided in another process, in a group of another size, under another policy, or in another store.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
-/// What an operator does about a letter.
+/// An operator's decision on a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Decision {
     Nothing,
@@ -27,8 +27,8 @@ enum Decision {
     Discard,
 }
 
-/// The first of three deposits fails and is set aside; an operator decides; then the group changes its size, and everything is delivered
-/// again, also from the beginning. What the members say of the messages, and the balance.
+/// The first of three deposits fails and is set aside, and an operator decides. Then the group changes its size, and all messages are delivered
+/// again, from the beginning. Returns the outcomes and the balance.
 async fn delivered_again(
     store: &Store,
     on_failure: OnFailure,
@@ -71,7 +71,7 @@ async fn delivered_again(
     (outcomes, balance(store, "1").await)
 }
 
-/// All members of a group of this size handle everything up to a message, which fails and is set aside; then they stop.
+/// All members of a group handle all messages up to `message`, which fails and is set aside. Then they stop.
 async fn set_aside(store: &Store, message: &Message, policy: OnFailure, size: u16) {
     let handler = Marked::new(store, None);
     handler.fail(message);
@@ -86,8 +86,8 @@ async fn discard(store: &Store, message: &Message) {
     assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
 }
 
-/// Another member of a group of another size sets a message aside, and an operator gives it up, while this one is busy with the message
-/// before. How often this one carries it out.
+/// While this member is busy with the message before, a member of a group of another size sets a message aside, and an operator discards it.
+/// Returns how often this member carries it out.
 async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
     let busy = Marked::new(store, None);
     let members = busy.start_group(store, policy, 2, bug).await;
@@ -105,7 +105,7 @@ async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bu
     busy.times_handled(&second)
 }
 
-/// As above, but the message was read, with the one before, when it was given up.
+/// As above, but this member has already read the message when it is discarded.
 async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
     let busy = Marked::new(store, None);
     let permits = busy.wait_in("1");
@@ -116,7 +116,7 @@ async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Optio
     busy.begun.notified().await;
     set_aside(store, second, OnFailure::Park, 2).await;
     discard(store, second).await;
-    // PostgreSQL tells of it a moment later.
+    // On PostgreSQL, the notification arrives a moment later.
     until_woken(store).await;
     permits.add_permits(9);
     reader.wait_for(second.global_position).await.unwrap();
@@ -124,7 +124,7 @@ async fn given_up_after_it_was_read(store: &Store, policy: OnFailure, bug: Optio
     busy.times_handled(second)
 }
 
-/// Waits until what was told of letters so far has been heard.
+/// Waits until all wake-ups for dead letters so far have arrived.
 async fn until_woken(store: &Store) {
     let mut wake_up = store.wake_up(Some(&Category::new("account:command+deadLetter+g").unwrap())).await.unwrap();
     let mark = NewMessage::new("Mark", Json::NULL);
@@ -133,8 +133,8 @@ async fn until_woken(store: &Store) {
     wake_up.wait(Duration::from_mins(1)).await;
 }
 
-/// A message fails once; then, before its second attempt, another process sets it aside, and an operator gives it up. How often it is
-/// begun.
+/// A message fails once. Before its second attempt, another process sets it aside, and an operator discards it. Returns the number of attempts that
+/// begin.
 async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) -> usize {
     let busy = Marked::new(store, None);
     let permits = busy.wait_in("1");
@@ -146,14 +146,14 @@ async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) 
     set_aside(store, &message, OnFailure::Park, 2).await;
     discard(store, &message).await;
     busy.fail(&message);
-    // What is left of them says how often they were taken.
+    // The remaining permits show how many were used.
     permits.add_permits(9);
     reader.wait_for(message.global_position).await.unwrap();
     let _ = reader.stop().await.unwrap();
     9 - permits.available_permits()
 }
 
-/// A letter waits behind another, and follows it; while it is under way, an operator wants to discard it. Whether that is done.
+/// A message that waits behind another is delivered. While it is under way, an operator tries to discard it. Returns whether that succeeds.
 async fn is_discarded_under_way(store: &Store) -> bool {
     let deposits = send_deposits(store, "account:command", "1", 2).await;
     let handler = Marked::new(store, None);
@@ -178,7 +178,7 @@ async fn is_discarded_under_way(store: &Store) -> bool {
     is_discarded
 }
 
-/// The component has moved away and back: its messages stand elsewhere in the store in which the letter was written.
+/// The component has moved to another store and back, so its messages have other positions than when the dead letter was written.
 async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
     let store = connect(&ageing.url()).await.unwrap();
     send_deposits(&store, "account:command", "2", 5).await;
@@ -204,7 +204,7 @@ async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
     balance(&store, "1").await
 }
 
-/// What waits behind a letter when that is closed while the consumer only parks.
+/// A dead letter is closed while the consumer has the policy `Park`. Returns the balance.
 async fn carried_out_when_the_policy_changes(store: &Store) -> u64 {
     let deposits = send_deposits(store, "account:command", "1", 3).await;
     let handler = Marked::new(store, None);
@@ -225,8 +225,8 @@ async fn carried_out_when_the_policy_changes(store: &Store) -> u64 {
     balance(store, "1").await
 }
 
-/// The first command of an entity was set aside in an old store, under a policy that holds the others. A consumer runs in the new one while the letter
-/// is copied, and then the commands. How many of the others are carried out before an operator has decided.
+/// In an old store, the first command of an entity was set aside under the policy `Hold`. A consumer runs in the new store while first the dead
+/// letter and then the commands are copied. Returns how many of the later commands are carried out before an operator decides.
 async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let first = send_deposits(&old, "account:command", "1", 1).await.remove(0);
@@ -245,7 +245,7 @@ async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
     balance(new, "1").await
 }
 
-/// Waits until this member has been told of all steps of letters that stand, and has saved that.
+/// Waits until this member has handled all existing steps of dead letters, and has saved its position.
 async fn until_letters_are_read(store: &Store, member: &str) {
     let steps = messages_of(store, "account:command+deadLetter+g").await;
     let last = steps.last().unwrap().global_position;
@@ -260,8 +260,9 @@ async fn until_letters_are_read(store: &Store, member: &str) {
     }
 }
 
-/// A message was set aside and given up in an old store. Its letter is copied to a new one, in which the consumer has handled more than that
-/// before; then the message itself. How often it is carried out there. Without the mark of the copy the letter seems to be born there.
+/// In an old store, a message was set aside and discarded. First its dead letter and then the message are copied to a new store, in which the
+/// consumer has handled higher positions. Returns how often the message is carried out there. Without its origin, the dead letter looks as if it
+/// was first written there.
 async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let bad = send_deposits(&old, "account:command", "1", 1).await.remove(0);
@@ -288,8 +289,8 @@ async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     balance(new, "1").await
 }
 
-/// A letter holds its entity, and its retry is carried out by a consumer that another one is just taking over from: the new one has
-/// read the letters, and waits for the answer. Whether the entity is released in the new one.
+/// Messages of an entity wait behind a dead letter. A consumer carries out the retry while another consumer, which has read the dead letters,
+/// takes over from it. Returns whether the entity's messages continue in the new consumer.
 async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -310,19 +311,19 @@ async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -
     while letters.show(bad.id).await.unwrap().unwrap().is_open() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // With its position saved, or refused.
+    // Its position is saved, or the save is refused.
     let _ = first.stop().await;
     faulty.release_answer();
     let mut second = starting.await.unwrap();
     let later = send_deposits(store, "account:command", "1", 1).await.remove(0);
     second.wait_for(later.global_position).await.unwrap();
-    // It may have been put behind the letter, and then follows.
+    // The message may have been put behind the dead letter. Then it follows.
     let is_released = async {
         while balance(store, "1").await < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    // The one that is not released is told of nothing any more: it has read all steps there are.
+    // If the entity still waits, no later wake-up comes, because the consumer has read all steps.
     let never = until_letters_are_read(store, "g+0+1");
     let is_released = if bug.is_some() {
         never.await;
@@ -335,8 +336,8 @@ async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -
     is_released
 }
 
-/// Entities whose ids are so long that the names of their letters are shortened, in a group: a letter of each is retried. How many
-/// of the messages are carried out.
+/// In a group, retries a dead letter of each of several entities whose ids are so long that the names of the dead letters' streams are
+/// shortened. Returns how many of the messages are carried out.
 async fn carried_out_of_entities_with_long_ids(store: &Store, bug: Option<ConsumerBug>) -> u64 {
     let handler = Marked::new(store, None);
     let entities: Vec<String> = (0..6).map(|number| format!("{number}{}", "x".repeat(199))).collect();

@@ -1,4 +1,4 @@
-//! Appends whose answer is lost: what they wrote counts as written now, and nothing is guessed.
+//! Appends whose answer is lost: messages that they wrote count as written now, and a result that is not known is reported as unknown.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use message_store_tests::postgres::TestDatabase;
 
 const MARK: &str = "cut-the-answer";
 
-/// The proxy loses the first answer to this.
+/// An append with the proxy's mark. The proxy drops the first answer to it.
 fn marked() -> Vec<Append> {
     let data = Json::parse(format!(r#"{{"mark":"{MARK}"}}"#)).unwrap();
     vec![Append::to(StreamName::new("account-1").unwrap()).message(NewMessage::new("Deposited", data))]
@@ -28,7 +28,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// What is written `before` is written by another process, before this one opens the store.
+    /// Opens a store behind a proxy. Another process writes the messages in `before` first.
     async fn after(before: &[Append], bug: Option<PlantedBug>) -> Self {
         let database = TestDatabase::create().await;
         if !before.is_empty() {
@@ -50,7 +50,7 @@ async fn first_append_with_a_lost_answer(bug: Option<PlantedBug>) -> Appended {
     let append = marked();
     let settled = scene.store.append(append.clone().into()).await.unwrap();
     assert_eq!(scene.proxy.cuts(), 1);
-    // The next call finds it written before.
+    // The next call returns `already_written`.
     let again = scene.store.append(append.clone().into()).await.unwrap();
     assert!(again.already_written);
     assert_eq!(again.written, settled.written);
@@ -68,7 +68,7 @@ async fn twin_where_lost_answers_count_as_before_a_first_append_is_told_that_it_
     assert!(first_append_with_a_lost_answer(Some(PlantedBug::LostAnswersCountAsBefore)).await.already_written);
 }
 
-/// Written by an earlier process, and again with a lost answer.
+/// Appends messages that an earlier process has written, and loses the answer.
 async fn repeated_append_with_a_lost_answer(bug: Option<PlantedBug>) -> Appended {
     let append = marked();
     let scene = Scene::after(&append, bug).await;
@@ -126,14 +126,14 @@ async fn when_the_second_attempt_of_a_settled_append_cannot_be_sent_the_first_st
     let append = marked();
     let answer = scene.store.append_settled(append.clone()).await;
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
-    // What the second attempt has said: nothing of the first.
+    // The error of the second call. It says nothing about the first.
     let unsent = scene.store.append(append.clone().into()).await;
     assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
     let direct = PostgresStore::open(scene.database.url()).await.unwrap();
     assert!(direct.append(append.into()).await.unwrap().already_written);
 }
 
-/// An older or newer schema, say: the driver finds that it cannot encode a parameter.
+/// The driver cannot encode a parameter, for example because the schema is older or newer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_append_that_cannot_be_encoded_was_not_written_and_that_is_said() {
     let database = TestDatabase::create().await;
@@ -159,11 +159,11 @@ async fn run(store: &Arc<dyn MessageStore>, key: &str, appends: Vec<Append>) -> 
     once.run(&Key::new(key).unwrap(), &Json::NULL, async || Ok::<_, Error>((appends.clone(), 7))).await
 }
 
-/// The answer is cut off (of the statement that appends: nothing is committed then), and the server is away from then on.
+/// The proxy drops the answer to the statement that appends, so nothing is committed. From then on, the server is unreachable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn once_whose_answer_is_lost_and_cannot_be_asked_for_is_unknown() {
     let scene = Scene::after(&[], None).await;
-    // One connection, which stays while no other can be made.
+    // One connection, which stays open while no other can be made.
     let options = PostgresOptions::from_url(&scene.proxy.url(scene.database.url())).unwrap();
     let store: Arc<dyn MessageStore> = Arc::new(options.pool_size(1).notifications(false).open().await.unwrap());
     let _ = run(&store, "first", vec![]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Decisions on what is remembered: a memory that is behind, or of another history, decides nothing for good. Each scenario is run again
+//! Decisions on cached entities: if the cache is out of date, or belongs to another history, no decision on it is final. Each scenario also runs
 //! with its protection switched off, and must then fail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 
 type Store = Arc<dyn MessageStore>;
 
-/// Most of what is asked of a door leads to nothing in one of its states.
+/// A command to a door. Most commands lead to no event in one of the door's states.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Command {
     Knock,
     Open,
     Close,
-    /// Rings once for each visit; a second ring for one is noted when the door is open.
+    /// Rings once for each visit. A second ring for one visit leads to an event if the door is open.
     Ring {
         visit: String,
     },
@@ -104,7 +104,7 @@ async fn events(store: &Store) -> Vec<Event> {
     messages_of(store, "door").await.iter().map(|message| message.decode_variant().unwrap().unwrap()).collect()
 }
 
-/// One process remembers a closed door, another one opens it, the first one is to close it.
+/// One process has cached a closed door. Another process opens the door, and the first one closes it.
 async fn close(store: &Store, bug: Option<PlantedBug>) -> Outcome {
     let (behind, other) = (runtime(store, bug), runtime(store, None));
     let knock = send(store, &Command::Knock).await;
@@ -138,7 +138,7 @@ async fn ring_again(store: &Store, bug: Option<PlantedBug>) -> Vec<Event> {
     events(store).await
 }
 
-/// An account as Eventide has it: its events show a sequence and a time, and its state knows them.
+/// An account like Eventide's: its events show a sequence and a time, and its state contains them.
 mod shown {
     use super::*;
 
@@ -148,7 +148,7 @@ mod shown {
         Deposit {
             amount: u64,
         },
-        /// Confirms the last deposit, if there is one.
+        /// Confirms the last deposit. Without a deposit, it leads to no event.
         Confirm {},
     }
 
@@ -208,7 +208,7 @@ mod shown {
     }
 }
 
-/// The door is remembered closed, at position 1; it is open, at position 0.
+/// The door is cached as closed, at position 1. In the store it is open, at position 0.
 async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, CommandHandler<Door>) {
     let store = connect(&ageing.url()).await.unwrap();
     let decide = runtime(&store, None);
@@ -220,7 +220,7 @@ async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, CommandHandler<Do
     (store, decide)
 }
 
-/// The door was opened and closed; the last event is lost in a failover, and another stands in its place.
+/// The door was opened and closed. A failover loses the last event, and another event gets its position.
 async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
     let store = connect(&ageing.url()).await.unwrap();
     let faulty = FaultyStore::new(&store);
@@ -235,7 +235,7 @@ async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
     if is_noticed {
         faulty.change_history();
     }
-    // On what is remembered, the door is closed, and is opened.
+    // In the cache the door is closed, so the command opens it.
     let _ = decide.handle(&send(&store, &Command::Open).await).await.unwrap();
     events(&store).await
 }
@@ -276,7 +276,7 @@ on_both_stores! {
         let _ = behind.handle(&send(&store, &Command::Open).await).await.unwrap();
         let close = send(&store, &Command::Close).await;
         let _ = other.handle(&close).await.unwrap();
-        // Behind: the door is open, and would be closed again.
+        // The cached door is out of date: it is open, and would be closed again.
         assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
         assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
     }

@@ -1,4 +1,4 @@
-//! A database that Message DB has installed: used as it is, looked over, and adopted with its clients at work.
+//! A database with Message DB's schema: used unchanged, checked, and adopted while its clients write.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use message_store_tests::postgres::TestDatabase;
 use message_store_tests::warnings::Warnings;
 use tokio_postgres::Client;
 
-/// Everything that a client can see of the messages.
+/// Every column of all messages, as a client reads them.
 async fn dump(client: &Client) -> Vec<String> {
     let sql = "SELECT row_to_json(m)::text FROM message_store.messages m ORDER BY global_position";
     client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
@@ -26,7 +26,7 @@ async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
     let client = message_db::connect(database.url(), Some("message_store")).await;
     assert_eq!(write_message(&client, "account-1", r#"{"amount": 1}"#).await.unwrap(), 0);
 
-    // By the role that its clients have, which may create nothing.
+    // With the role of its clients, which may create no objects.
     let store: Arc<dyn MessageStore> = connect(&as_role(database.url())).await.unwrap();
     let deposits = send_deposits(&store, "account:command", "1", 3).await;
     let mut consumer = Consumer::new("account:command", member(&store, None)).start(&store).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
     assert!(said.contains("ok       table messages"), "{said}");
 }
 
-/// Old clients that write, each to a stream of its own, without a pause.
+/// Clients of Message DB that write without pauses, each to its own stream.
 struct Writers {
     stop: Arc<AtomicBool>,
     written: [Arc<AtomicUsize>; 4],
@@ -55,7 +55,7 @@ struct Writers {
 }
 
 impl Writers {
-    /// They are at work: each has written.
+    /// Starts the clients, and waits until each has written.
     async fn start(url: &str) -> Self {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), <[Arc<AtomicUsize>; 4]>::default());
         let task = |(number, count): (usize, &Arc<AtomicUsize>)| {
@@ -75,7 +75,7 @@ impl Writers {
         writers
     }
 
-    /// Until each of them has written so many messages more.
+    /// Waits until each client has written this many more messages.
     async fn write_more(&self, messages: usize) {
         for written in &self.written {
             let before = written.load(Ordering::SeqCst);
@@ -86,7 +86,7 @@ impl Writers {
         }
     }
 
-    /// How many messages they have written.
+    /// Stops the clients. Returns the number of messages that they have written.
     async fn stop(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
@@ -96,7 +96,8 @@ impl Writers {
     }
 }
 
-/// Adopts while a transaction is open that has done this, and old clients write. Whether they could write on before it ended.
+/// Adopts the database while clients write, and while a transaction is open that has run `holding`. Asserts that the clients can write before that
+/// transaction ends.
 async fn adopt_beside(holding: &str) {
     let database = message_db().await;
     let holder = message_db::connect(database.url(), None).await;
@@ -106,7 +107,7 @@ async fn adopt_beside(holding: &str) {
         let url = database.url().to_owned();
         async move { adopt(&url).await }
     });
-    // Long enough for the adoption to have met whatever is in its way: each of these is at least a round trip and a commit.
+    // Long enough for the adoption to meet the lock: each of these messages takes at least a round trip and a commit.
     writers.write_more(300).await;
     assert!(!adopting.is_finished(), "it waits for the open transaction to end, for its last step at least");
     holder.batch_execute("COMMIT").await.unwrap();
@@ -127,13 +128,13 @@ async fn an_adoption_beside_a_report_on_a_view_stalls_no_writer() {
     adopt_beside("SELECT * FROM message_store.stream_summary").await;
 }
 
-/// A change of one of its functions that is not committed: the adoption cannot replace it, gives up, and tries again.
+/// An uncommitted transaction has changed one of the functions. The adoption cannot replace it, rolls back, and tries again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_adoption_beside_a_change_of_a_function_tries_again() {
     adopt_beside("ALTER FUNCTION message_store.hash_64 COST 200").await;
 }
 
-/// What an adoption did: an index that stands is asked for once more, and the lock for it is waited for.
+/// An earlier form of the adoption: it creates an existing index again, and waits for the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_a_lock_on_the_table_that_is_waited_for_stalls_every_writer() {
     let database = message_db().await;
@@ -159,7 +160,7 @@ async fn twin_a_lock_on_the_table_that_is_waited_for_stalls_every_writer() {
     waiting.await.unwrap().unwrap();
 }
 
-/// A function that another transaction has changed: the adoption says which transaction, and tries again.
+/// Another transaction has changed a function. The adoption logs which transaction, and tries again.
 #[tokio::test]
 async fn an_adoption_names_the_transaction_that_is_in_its_way() {
     let database = message_db().await;
@@ -212,7 +213,7 @@ async fn every_release_since_1_1_6_is_adopted_and_its_clients_go_on() {
     }
 }
 
-/// The function of one argument, left beside ours.
+/// The old function with one argument remains beside the new one.
 #[tokio::test]
 async fn twin_an_old_function_that_stays_makes_calls_ambiguous_and_is_found() {
     let database = message_db_of("1.2.6").await;
@@ -254,7 +255,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     assert_eq!(after.len(), before.len() + foreign);
     assert!(adopt(database.url()).await.unwrap().is_current());
 
-    // The same store, now whole: commands that were handled before are known, and one that was not is carried out.
+    // The same store, now with this library's schema: commands that were handled before are recognised, and the other one is carried out.
     let whole = connect(database.url()).await.unwrap();
     assert_eq!(whole.store_id(), store.store_id());
     for deposit in &deposits {
@@ -300,7 +301,7 @@ async fn a_table_that_is_not_message_dbs_is_refused_unchanged_and_its_difference
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_adoption_that_fails_half_way_leaves_everything_as_it_was() {
     let database = message_db().await;
-    // A function that cannot be replaced, because its result is another.
+    // A function that cannot be replaced, because its result type is different.
     database.execute("DROP FUNCTION message_store.stream_version(varchar) CASCADE; CREATE FUNCTION message_store.stream_version(stream_name varchar) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'").await;
     let error = adopt(database.url()).await.unwrap_err();
     assert!(error.to_string().contains("nothing was changed"), "{error}");
@@ -334,7 +335,7 @@ async fn a_new_database_is_well_once_it_is_migrated() {
     assert_eq!(messages_of(&store, "account:command").await.len(), 1, "the role needs no more rights than it has");
 }
 
-/// The contract, as far as Message DB's own functions carry it: all but reading everything, and rotation.
+/// The conformance suite with Message DB's own functions, except for reads of all messages and rotation.
 mod contract {
     use super::{connect, message_db};
     use message_store::testing::conformance::{appending, filtering, repeating, waking};

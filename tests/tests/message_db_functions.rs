@@ -1,4 +1,4 @@
-//! Message DB's functions, views and settings, call by call: what its clients see. Each row is a call and what comes back.
+//! Message DB's functions, views and settings, as its clients see them. Each row is a call and its result.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::StreamName;
@@ -6,7 +6,7 @@ use message_store_tests::message_db::connect;
 use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// What a call returns: rows, columns joined by `|`; or the SQLSTATE and the text of an error.
+/// Returns the rows of a call, with columns joined by `|`, or the SQLSTATE and the text of its error.
 async fn call(client: &Client, sql: &str) -> String {
     match client.simple_query(sql).await {
         Ok(messages) => {
@@ -36,7 +36,7 @@ fn id(number: u32) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// A client as Message DB's are: its role, and *no* useful search path.
+/// A client with the role of Message DB's clients, and *without* a useful search path.
 async fn client() -> Client {
     let database = TestDatabase::create().await;
     let client = connect(database.url(), Some("message_store")).await;
@@ -44,7 +44,7 @@ async fn client() -> Client {
     client
 }
 
-/// A client of a store with five messages.
+/// A client as above, of a store with five messages.
 async fn client_with_messages() -> Client {
     let client = client().await;
     for (number, stream, message_type, data, metadata) in [
@@ -295,7 +295,7 @@ async fn a_condition_needs_the_owners_permission_and_the_sessions_setting() {
     let category = "SELECT position FROM get_category_messages('account', condition => 'position = 1')";
     let refused = "P0001 Retrieval with SQL condition is not activated";
 
-    // Not with the setting alone, which any session can make.
+    // The setting alone is not enough, because any session can change it.
     for setting in ["RESET message_store.sql_condition", "SET message_store.sql_condition = 'on'"] {
         check(&client, &[(setting, ""), (stream, refused), (category, refused)]).await;
     }
@@ -410,7 +410,7 @@ async fn a_version_conflict_is_one_under_every_isolation_level() {
         };
         call(&ours, &write("-1")).await;
         call(&ours, &format!("BEGIN ISOLATION LEVEL {level}")).await;
-        // The snapshot is taken, and then somebody else writes.
+        // The snapshot is taken, and then another client writes.
         call(&ours, "SELECT count(*) FROM message_store.messages").await;
         assert_eq!(call(&theirs, &write("0")).await, "1");
         let answer = call(&ours, &write("0")).await;
@@ -427,7 +427,7 @@ async fn a_version_conflict_is_one_under_every_isolation_level() {
     }
 }
 
-/// The server itself refuses it, before the function can say more: the guide says so.
+/// The server refuses the transaction before the function can check the version. The guide documents this.
 #[tokio::test]
 async fn a_version_conflict_of_two_serializable_transactions_after_a_read_is_a_serialization_failure() {
     let database = TestDatabase::create().await;

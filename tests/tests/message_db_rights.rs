@@ -1,4 +1,4 @@
-//! Which roles read and write: in a store of ours, and after an adoption.
+//! The roles that may read and write, in a new store and after an adoption.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::{adopt, check, migrate};
@@ -8,7 +8,7 @@ use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Calls that write, each with the role's name in place of `ROLE`.
+/// Calls that write. `ROLE` stands for the role's name.
 const WRITES: [&str; 7] = [
     "SELECT message_store.write_message(gen_random_uuid()::varchar, 'ROLE-1', 'T', '{}')",
     "SELECT message_store.append_messages('{ROLE-2}', '{NULL}', '{1}', '{1}', '{NULL}', '{1}', ARRAY[gen_random_uuid()], '{T}', '{null}', '{null}'::jsonb[])",
@@ -26,7 +26,7 @@ const READS: [&str; 5] = [
     "SELECT message_store.horizon()",
 ];
 
-/// Roles are the cluster's: each test has its own, which end with it.
+/// The roles of one test. Roles belong to the cluster, so each test has its own, and drops them at the end.
 struct Roles {
     admin: Client,
     names: Vec<String>,
@@ -53,7 +53,7 @@ impl Roles {
     }
 }
 
-/// The SQLSTATE of a call, or "ok".
+/// The SQLSTATE of a call's error, or "ok".
 async fn answer(url: &str, role: &str, sql: &str) -> String {
     let client = connect(url, Some(role)).await;
     let sql = sql.replace("ROLE", role);
@@ -90,7 +90,7 @@ async fn a_role_that_may_read_may_not_write_and_keeps_reading() {
     for role in [reader, reads_all] {
         assert_eq!(answers(url, role, READS).await, ["ok"; 5], "{role} could not read");
     }
-    // The library reads as it as well, and is refused as Message DB refuses.
+    // The library also reads with this role, and gets the same refusal as from Message DB.
     let store = message_store::connect(&format!("{url}?options=-c%20role%3D{reader}")).await.unwrap();
     assert!(store.read_all(Read::default()).await.unwrap().messages.is_empty());
     let stream = StreamName::new("account-1").unwrap();
@@ -99,7 +99,7 @@ async fn a_role_that_may_read_may_not_write_and_keeps_reading() {
     roles.end().await;
 }
 
-/// Granted to PUBLIC, as functions are by themselves.
+/// Grants EXECUTE to PUBLIC, which is PostgreSQL's default for functions.
 #[tokio::test]
 async fn twin_without_the_revocation_a_role_that_may_read_writes() {
     let database = TestDatabase::create().await;
@@ -161,7 +161,7 @@ async fn after_an_adoption_those_that_wrote_write_by_the_functions_alone_and_tho
     }
     roles.execute(&format!("GRANT INSERT (id, stream_name, position, type, data, metadata) ON message_store.messages TO {column_writer}; GRANT USAGE ON SEQUENCE message_store.messages_global_position_seq TO {column_writer}")).await;
     roles.execute(&format!("GRANT {group} TO {member_of_group}; GRANT message_store TO {member}")).await;
-    // A right that said nothing with Message DB, and would say all with us.
+    // A right that has no effect in Message DB, and that would allow every write here.
     roles.execute(&format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA message_store TO {executes}")).await;
 
     let writers = [writer, column_writer, group, member_of_group, member];

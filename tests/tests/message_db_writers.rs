@@ -1,4 +1,4 @@
-//! Message DB's clients writing beside us, in the same categories and streams.
+//! Message DB's clients and this library write to the same categories and streams.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ async fn old_and_new_writers_leave_no_gap_and_readers_skip_nothing() {
                 let transaction = client.transaction().await.unwrap();
                 let sql = "SELECT write_message(gen_random_uuid()::varchar, $1, 'Old', '{}')";
                 transaction.execute(sql, &[&stream(writer + number).as_str()]).await.unwrap();
-                // Some take their time, and some give up.
+                // Some transactions are slow, and some are rolled back.
                 if number % 7 == 0 {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
@@ -93,7 +93,7 @@ async fn old_and_new_writers_leave_no_gap_and_readers_skip_nothing() {
     }
 }
 
-/// A transaction of an old client that locks its categories first, in our order, waits for nobody in a circle.
+/// A client's transaction that locks its categories first, in this library's order, does not deadlock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn several_categories_in_one_transaction_do_not_deadlock() {
     let database = TestDatabase::create().await;
@@ -133,7 +133,8 @@ async fn several_categories_in_one_transaction_do_not_deadlock() {
     assert_eq!(store.version(&StreamName::new("left-1").unwrap()).await.unwrap().get(), 79);
 }
 
-/// One that does not, and meets us in a circle: the server breaks it up, and our append goes through in the end.
+/// A client's transaction that does not lock its categories first can deadlock with an append. The server resolves the deadlock, and the append
+/// succeeds in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_append_that_is_the_victim_of_a_foreign_deadlock_is_made_again() {
     let database = TestDatabase::create().await;

@@ -1,4 +1,4 @@
-//! A component that moves to another store, and loses and repeats nothing. Scenarios are named by their number.
+//! A component moves to another store, and loses and repeats nothing. Tests are named after the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ async fn handle_all(store: &Store, bug: Option<PlantedBug>) -> Vec<Outcome> {
     outcomes
 }
 
-/// The old store at a high position: ten deposits, of which six are carried out, one of them by Eventide.
+/// Fills the old store, at high positions, with ten deposits. Six of them are carried out, one by Eventide.
 async fn old_store(old: &Store) -> Vec<Message> {
     send_deposits(old, "elsewhere", "1", 200).await;
     let deposits = send_deposits(old, "account:command", "1", 10).await;
@@ -53,7 +53,7 @@ async fn old_store(old: &Store) -> Vec<Message> {
     deposits
 }
 
-/// T16, T18: what was done is known, what was not is carried out, and so are new commands at lower positions.
+/// T16, T18: handled commands are recognised, and the others are carried out, also new commands at lower positions. Returns the balance.
 async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
     old_store(old).await;
     copy(old, new).await;
@@ -62,15 +62,15 @@ async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(new, "1").await
 }
 
-/// A consumer has handled everything in the old store; its position is copied by hand, twice, with the mark of a copy or without. Meanwhile other
-/// messages came to the new store, and then three commands. How many of them a consumer carries out there.
+/// A consumer has handled all messages in the old store. Its position is copied by hand, twice, with or without its origin. Meanwhile other
+/// messages and then three commands are written to the new store. Returns how many of the commands a consumer carries out there.
 async fn carried_out_beside_a_copied_position(old: &Store, new: &Store, is_marked: bool) -> u64 {
     send_deposits(old, "elsewhere", "1", 20).await;
     let last = send_deposits(old, "account:command", "2", 1).await.remove(0);
     let mut consumer = Consumer::new("account:command", member(old, None)).start(old).await.unwrap();
     consumer.wait_for(last.global_position).await.unwrap();
     let _ = consumer.stop().await.unwrap();
-    // It has run in the new store before, and handled nothing.
+    // The consumer has run in the new store before, and handled nothing.
     Consumer::new("account:command", member(new, None)).start(new).await.unwrap().stop().await.unwrap();
     for position in messages_of(old, "account:command+position").await {
         let mut copy = NewMessage::new(&position.message_type, position.data.clone());
@@ -122,7 +122,7 @@ between_all_stores! {
         assert_eq!(
             copied[9].sequence(new.store_id()),
             deposits[9].sequence(old.store_id()),
-            "a copy keeps its birth certificate"
+            "a copy keeps its origin"
         );
     }
 
@@ -168,7 +168,7 @@ between_all_stores! {
         let between = sqlite().await;
         send_deposits(&between, "elsewhere", "1", 50).await;
         copy(&old, &between).await;
-        // As Eventide stamps it: by its place in the store between.
+        // As Eventide stamps it: with its place in the intermediate store.
         let copied = messages_of(&between, "account:command").await.remove(0);
         assert_eq!(copied.id, first.id);
         let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap());
@@ -185,7 +185,7 @@ between_all_stores! {
         let first = messages_of(&new, "account:command").await.remove(0);
         let decide = member(&new, None);
         let _ = decide.handle(&first).await.unwrap();
-        // Its author has reused what was read.
+        // Its author has reused the metadata of a message that was read.
         let again = NewMessage::new("Deposit", Json::parse(r#"{"amount":5}"#).unwrap());
         let again = again.with_metadata(&first.decode_metadata()).unwrap();
         new.append_to(&first.stream, ExpectedVersion::Any, vec![again]).await.unwrap();
@@ -222,7 +222,7 @@ between_all_stores! {
     }
 }
 
-/// Twin of the verification: a copy with a message changed, or lost, is noticed.
+/// Twin of the verification: it notices a copy with a changed or lost message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_a_copy_that_is_not_as_its_original_is_noticed() {
     for (sabotage, said) in [
@@ -262,7 +262,7 @@ async fn clone_goes_live(original: AgeingStore, clone: AgeingStore) {
     second.rotate_store_id().await.unwrap();
     let copied = Transfer::new(&first, &second).copy(&command, |_| ()).await.unwrap();
     assert_eq!((copied.verified, copied.written), (2, 2));
-    // Their positions may be the same: their origins are not.
+    // Their positions may be equal, but their origins differ.
     let native = send_deposits(&second, "account:command", "1", 1).await.remove(0);
     assert_ne!(native.sequence(second.store_id()).origin, deposits[0].sequence(first.store_id()).origin);
     handle_all(&second, None).await;
@@ -278,7 +278,7 @@ async fn restored_behind_its_consumer(ageing: AgeingStore) {
     let _ = consumer.stop().await.unwrap();
     start().await.unwrap().stop().await.unwrap();
 
-    // The store is that of an earlier point; the position is not.
+    // The store was restored to an earlier time; the position was not.
     let position = NewMessage::new("Recorded", Json::parse(r#"{"position":1000000}"#).unwrap());
     let positions = StreamName::new("account:command+position").unwrap();
     store.append_to(&positions, ExpectedVersion::Any, vec![position]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Messages that others have written: in other shapes, with our own names in them, at places that mean something else here, and by a second
+//! Messages of other writers: metadata with other shapes or with this library's names, places that belong to other messages here, and a second
 //! consumer of the same intents.
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
-/// Metadata of applications and of tools in other languages.
+/// Metadata as applications and tools in other languages write it.
 const METADATA: [&str; 16] = [
     r#"{"origin":"web"}"#,
     r#"{"origin":null,"sequence":null}"#,
@@ -43,7 +43,7 @@ async fn deposit(store: &Store, deposit_id: &str, amount: u64, time: &str) -> Me
     send(store, "account:command", "1", &command).await
 }
 
-/// An account whose events show their sequence, as Eventide's do.
+/// An account whose events show their sequence, as in Eventide.
 mod shown {
     use message_store::entity::Projection;
     use message_store::handling::Decider;
@@ -87,8 +87,8 @@ fn intent(deposit_id: &str) -> Intent {
     Intent::new("accountTransaction", ["deposit", deposit_id]).ignoring(["time"])
 }
 
-/// An intent is reserved in the old store, and its reservation and event are copied. In the new store another message with the intent, that says
-/// something else, stands just where the first one stood in the old one.
+/// An intent is reserved in the old store, and its reservation and event are copied. In the new store, another message with the intent and other
+/// content has the place that the first message had in the old store.
 async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outcome, u64) {
     for _ in 0..40 {
         send(old, "elsewhere", "1", &Command::Look).await;
@@ -119,7 +119,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
     (outcome, balance(new, "1").await)
 }
 
-/// Eventide's first hop has reserved an intent; a runtime of one hop is given the command, and a second hop the copy, in either order.
+/// Eventide's first hop has reserved an intent. A one-hop runtime handles the command, and a second hop handles the copy, in either order.
 async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<PlantedBug>) -> u64 {
     let command = deposit(store, "d1", 10, "noon").await;
     let _ = reserve(store, &intent("d1"), "1", &command).await.unwrap();
@@ -210,7 +210,7 @@ on_both_stores! {
 
     async fn what_our_events_show_to_eventide_never_goes_back_behind_what_it_has_carried_out(store) {
         let (first, second) = (shown::deposit(&store).await, shown::deposit(&store).await);
-        // As Eventide writes it, for a copy of the first one that stands behind the second.
+        // As Eventide writes it, for a copy of the first message with a higher position than the second.
         let copy = put(&store, "accountTransaction-1+deposit+d1", "Deposit", "{}", "null").await;
         let cause = format!(
             r#"{{"causationMessageStreamName":"{}","causationMessagePosition":0,"causationMessageGlobalPosition":{}}}"#,
@@ -264,7 +264,7 @@ on_both_stores! {
         assert_eq!((reserved.len(), reserved[0].message_type.as_str()), (1, RESERVED));
         assert_eq!(member(&store, None).handle(&reserved[0]).await.unwrap(), Outcome::Unhandled);
         assert_eq!(balance(&store, "1").await, 10);
-        // And a repeat is told by it as by a copy.
+        // A repeat is recognised by it, as by a copy.
         let again = deposit(&store, "d1", 10, "later").await;
         assert_eq!(member(&store, None).handle(&again).await.unwrap(), Outcome::Duplicate { original: command.reference() });
         let other = deposit(&store, "d1", 11, "later").await;
@@ -309,7 +309,7 @@ mod a_move {
     }
 }
 
-/// Metadata that is no JSON at all, in a SQLite file, by another program.
+/// Another program has written metadata that is not JSON to a SQLite file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn metadata_that_is_no_json_stops_no_consumer_and_is_copied() {
     for metadata in ["''", "'not json'", r#"'{"a"'"#] {

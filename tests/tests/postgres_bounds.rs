@@ -1,4 +1,4 @@
-//! The bounds that writers publish for readers of all messages, the positions that `append_messages` gives, and the time it writes.
+//! The bounds that writers publish for readers of all messages, the positions that `append_messages` assigns, and the times that it writes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::PostgresStore;
@@ -18,7 +18,7 @@ async fn positions(client: &Client, condition: &str) -> Vec<i64> {
 
 const WRITE: &str = "SELECT message_store.write_message(gen_random_uuid()::varchar, 'slow-1', 'T', '{}')";
 
-/// What a transaction does before another one, which draws higher positions, commits.
+/// The actions of a transaction that stays open while another one with higher positions commits.
 fn transactions() -> Vec<String> {
     [
         "WRITE",
@@ -35,7 +35,7 @@ fn transactions() -> Vec<String> {
     .to_vec()
 }
 
-/// How many messages a reader of all messages never saw that read while such a transaction was open, and after it.
+/// The number of messages that a reader of all messages never saw. It read while such a transaction was open, and after it.
 async fn skipped_beside(preparation: &str, script: &str) -> usize {
     let database = TestDatabase::create().await;
     database.execute(preparation).await;
@@ -63,7 +63,7 @@ async fn a_reader_of_all_messages_skips_nothing_beside_transactions_with_savepoi
     }
 }
 
-/// A note that the bound is published which ROLLBACK TO SAVEPOINT does not take back, as it takes back the lock: a sequence.
+/// The published bound is noted in a sequence. ROLLBACK TO SAVEPOINT reverts the lock, but not the sequence.
 #[tokio::test]
 async fn twin_a_note_that_outlives_the_savepoint_lets_the_reader_skip() {
     let bounds = instead_of_bounds(
@@ -80,7 +80,7 @@ async fn twin_a_note_that_outlives_the_savepoint_lets_the_reader_skip() {
     assert!(skipped[2], "{skipped:?}");
 }
 
-/// The lowest position that this open transaction has drawn, and the horizon beside it.
+/// The lowest position that an open transaction has drawn, and the horizon at that time.
 async fn drawn_and_horizon(preparation: &str, setting: &str) -> (i64, i64) {
     let database = TestDatabase::create().await;
     database.execute(preparation).await;
@@ -117,7 +117,7 @@ async fn twin_a_setting_that_is_believed_puts_the_bound_above_what_is_drawn() {
     assert!(horizon > drawn);
 }
 
-/// Locks of other programs of the same database. The last is the one that ours were before.
+/// Locks of other programs in the same database. The last is in the form that this library used before.
 const FOREIGN: [&str; 7] = [
     "SELECT pg_advisory_lock_shared(1, 1)",
     "SELECT pg_advisory_lock_shared(0, 0)",
@@ -175,7 +175,7 @@ async fn bounds_are_read_right_past_thirty_two_and_forty_bits() {
     }
 }
 
-/// Arguments of `append_messages` up to the sizes, and how many messages there are.
+/// Arguments of `append_messages` before the sizes, and the number of messages.
 const ODD: [(&str, usize); 16] = [
     ("'{a-1}', '{NULL}', '{1}', '{1}', '{NULL}', '{1}'", 1),
     ("'{a-1}', '{1000}', '{1}', '{1}', '{NULL}', '{2}'", 2),
@@ -195,7 +195,7 @@ const ODD: [(&str, usize); 16] = [
     ("'{a-1,b-1}', '{5,5}', '{1,1}', '{1,1}', '{NULL,NULL}', '{1,1}'", 2),
 ];
 
-/// The first odd call after which some stream has a gap.
+/// The first call in [`ODD`] after which a stream has a gap.
 async fn first_that_leaves_a_gap(preparation: &str) -> Option<&'static str> {
     let database = TestDatabase::create().await;
     database.execute(preparation).await;
@@ -206,7 +206,7 @@ async fn first_that_leaves_a_gap(preparation: &str) -> Option<&'static str> {
         let sql = format!(
             "SELECT message_store.append_messages({arguments}, ARRAY[{ids}], '{{{types}}}', '{{{nulls}}}'::jsonb[], '{{{nulls}}}'::jsonb[])"
         );
-        // Some are refused, which is as good.
+        // Some calls are refused, which is also correct.
         let _ = client.simple_query(&sql).await;
         let gaps = "SELECT count(*) FROM (SELECT stream_name FROM message_store.messages GROUP BY stream_name \
                     HAVING min(position) <> 0 OR max(position) <> count(*) - 1) AS streams";
@@ -239,8 +239,8 @@ async fn twin_an_append_that_believes_the_callers_numbers_leaves_a_gap() {
     assert!(first_that_leaves_a_gap(sabotage).await.is_some());
 }
 
-/// The time of a message that had to wait for its category, and when the wait ended, both by the database's clock. Whether the append
-/// is Message DB's.
+/// Returns whether the time of a message that waited for its category is after the wait, by the database's clock. With `is_message_dbs`,
+/// Message DB's function writes the message.
 async fn is_time_after_the_wait(is_message_dbs: bool) -> bool {
     let database = TestDatabase::create().await;
     let (holder, other) = (connect(database.url(), None).await, connect(database.url(), None).await);
@@ -274,7 +274,7 @@ async fn the_time_of_an_append_is_when_it_had_its_categories() {
     assert!(is_time_after_the_wait(false).await);
 }
 
-/// Message DB's `write_message` keeps its own: when the transaction began.
+/// Message DB's `write_message` writes the time at which the transaction began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_the_time_of_a_transactions_beginning_is_before_the_wait() {
     assert!(!is_time_after_the_wait(true).await);

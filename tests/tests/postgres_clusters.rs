@@ -1,4 +1,4 @@
-//! What takes a server of its own: a standby, the server's default settings, a cluster without the role `message_store`.
+//! Tests that need their own server: a standby, the server's default settings, a cluster without the role `message_store`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::ops::Deref;
@@ -12,7 +12,7 @@ use message_store_tests::postgres::{LocalServer, Purpose, servers_are_left_out};
 use message_store_tests::warnings::Warnings;
 use tokio_postgres::Client;
 
-/// A server that stops with the test, however that ends.
+/// A server that stops at the end of the test, even if the test panics.
 struct Cluster(Option<LocalServer>);
 
 impl Cluster {
@@ -37,7 +37,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Waits until the standby has replayed what the primary has written.
+/// Waits until the standby has replayed all writes of the primary.
 async fn catch_up(primary: &Client, standby: &Client) {
     let written: String = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
     let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
@@ -46,7 +46,7 @@ async fn catch_up(primary: &Client, standby: &Client) {
     }
 }
 
-/// A reader of all messages on a standby, while a lower position is still being written on the primary: what it saw in the end.
+/// Reads all messages on a standby, while a lower position is not committed yet on the primary. Returns the positions that it saw in the end.
 async fn read_all_on_a_standby(preparation: &str) -> Result<Vec<i64>, Error> {
     let primary = Cluster::start(Purpose::Tests).await;
     drop(PostgresStore::open(primary.url()).await.unwrap());
@@ -96,7 +96,7 @@ async fn twin_without_the_refusal_a_reader_on_a_standby_passes_a_message_that_is
     assert_eq!(read_all_on_a_standby(sabotage).await.unwrap(), [2], "1 is passed");
 }
 
-/// A hundred thousand writes in one transaction, at the server's own settings.
+/// Writes a hundred thousand messages in one transaction, with the server's default settings.
 async fn write_in_one_transaction(preparation: &str) -> Result<u64, tokio_postgres::Error> {
     let server = Cluster::start(Purpose::Defaults).await;
     drop(PostgresStore::open(server.url()).await.unwrap());
@@ -130,7 +130,7 @@ async fn twin_with_a_bound_at_each_write_the_server_runs_out_of_locks() {
     assert_eq!(error.code().unwrap().code(), "53200", "{error}");
 }
 
-/// Runs one of the server's programs on a database of it.
+/// Runs one of the server's programs on a database of the server.
 fn program(server: &LocalServer, name: &str, arguments: &[&str], input: Option<Vec<u8>>) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), input.unwrap_or_default()).unwrap();
@@ -147,7 +147,7 @@ fn problems(report: &message_store::postgres::Check) -> Vec<String> {
     wrong.map(|finding| format!("{}: {}", finding.what, finding.problem.as_deref().unwrap_or_default())).collect()
 }
 
-/// The role is made in a cluster, for all of its databases: so this has one of its own.
+/// A role belongs to a cluster, so this test has its own cluster.
 #[tokio::test]
 async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
     if servers_are_left_out() {
@@ -176,7 +176,7 @@ async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
     let role = connect(&as_admin, Some("message_store")).await;
     write_message(&role, "account-1", "{}").await.unwrap();
 
-    // Everything belongs to the owner, although another user has made it.
+    // All objects belong to the owner, although another user has created them.
     let sql = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'message_store'::regnamespace AND proowner <> 'owner'::regrole";
     assert_eq!(connect(&as_admin, None).await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
 }

@@ -1,4 +1,4 @@
-//! Objects and grants of others that would take the place of ours.
+//! Objects and grants of other users that could replace those of the store.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::{PostgresStore, adopt, check, migrate};
@@ -6,7 +6,7 @@ use message_store::{Category, MessageStore as _, Read};
 use message_store_tests::message_db::{connect, message_db, write_message};
 use message_store_tests::postgres::TestDatabase;
 
-/// With the `search_path` that a server has by itself, a role that may create in `public` could run code as a reader.
+/// With the server's default `search_path`, a role that may create objects in `public` could run code with a reader's rights.
 #[tokio::test]
 async fn an_operator_in_public_does_not_take_the_place_of_the_one_that_get_stream_messages_means() {
     let database = TestDatabase::create().await;
@@ -36,7 +36,7 @@ async fn a_function_in_public_is_not_run_by_a_reader_of_a_category() {
     assert!(read.is_ok(), "{}", read.unwrap_err().as_db_error().unwrap().message());
 }
 
-/// The same of the store's own statements.
+/// The same for the store's own statements.
 #[tokio::test]
 async fn an_operator_in_public_does_not_make_the_store_skip_a_category() {
     let database = TestDatabase::create().await;
@@ -61,7 +61,7 @@ async fn stream_names_that_count_from_another_number_leave_no_gap() {
     for _ in 0..5 {
         write_message(&client, "a-1", "{}").await.unwrap();
     }
-    // Refused would be as good.
+    // A refusal would also be correct.
     let _ = client
         .simple_query(
             "SELECT message_store.append_messages('[0:1]={a-1,b-1}', '{NULL,NULL}', '{1}', '{1}', '{NULL}', '{1}', \
@@ -73,7 +73,7 @@ async fn stream_names_that_count_from_another_number_leave_no_gap() {
     assert_eq!(beyond, 0, "b-1 begins at position 5");
 }
 
-/// Without it no role but the owner reads all messages.
+/// Without the grant, only the owner can read all messages.
 #[tokio::test]
 async fn a_dropped_grant_on_the_sequence_is_noticed_and_put_right() {
     let database = TestDatabase::create().await;
@@ -87,7 +87,7 @@ async fn a_dropped_grant_on_the_sequence_is_noticed_and_put_right() {
     assert!(noticed && after.is_ok(), "noticed: {noticed}, put right: {}", after.is_ok());
 }
 
-/// It wrote as a member of `message_store`, and had a grant on the sequence of its own, as `GRANT ALL ON ALL SEQUENCES` gives.
+/// The role is a member of `message_store`, and has its own grant on the sequence, as from `GRANT ALL ON ALL SEQUENCES`.
 #[tokio::test]
 async fn after_an_adoption_no_role_may_set_the_sequence_back() {
     let database = message_db().await;

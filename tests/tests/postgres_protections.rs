@@ -1,4 +1,4 @@
-//! What protects the PostgreSQL store, and proof that the tests would notice if it did not.
+//! The protections of the PostgreSQL store, and twins that show that the tests fail without them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::PostgresStore;
@@ -8,8 +8,8 @@ use message_store_tests::bounds::instead_of_bounds;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::subjects::Postgres;
 
-/// A skip needs the right moment; one of these rounds has it. (The replaced functions carry the mark of a later version, which an open
-/// leaves in place.)
+/// The number of rounds. A skip depends on timing, and happens in one of them. (The replaced functions have the mark of a later version, so
+/// opening the store does not restore them.)
 const ROUNDS: usize = 20;
 
 async fn is_skip_noticed(sabotage: &str) -> bool {
@@ -62,7 +62,7 @@ async fn a_server_that_is_not_there_is_a_typed_error_without_the_password() {
     assert!(error.to_string().contains("sqlite:"), "{error}");
 }
 
-/// Nobody holds one connection while waiting for another.
+/// No caller keeps a connection while it waits for another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pool_of_one_connection_serves_many_callers() {
     let database = TestDatabase::create().await;

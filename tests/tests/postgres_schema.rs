@@ -1,4 +1,4 @@
-//! A schema that something else has changed: `check` finds it, and `migrate` and an open put it right.
+//! A schema that another program has changed: `check` reports it, and `migrate` and opening the store repair it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::{Check, PostgresStore, check, migrate};
@@ -7,7 +7,7 @@ use message_store_tests::message_db::{self, connect, write_message};
 use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::Client;
 
-/// What is wrong. (The server of the tests runs with fsync off.)
+/// The reported problems, without the one about fsync, which is off on the test server.
 fn problems(report: &Check) -> Vec<String> {
     let wrong = report.findings.iter().filter(|finding| finding.problem.is_some() && finding.what != "fsync");
     wrong.map(|finding| format!("{}: {}", finding.what, finding.problem.as_deref().unwrap_or_default())).collect()
@@ -148,7 +148,7 @@ async fn message_dbs_own_scripts_over_ours_are_put_right() {
     assert_eq!(store.read_all(Read::default()).await.unwrap().messages.len(), 2);
 }
 
-/// The mark of a function stands in its text: a comment on it would stay when another script replaces it.
+/// The mark of a function is in its text, because a comment on the function would stay when another script replaces it.
 #[tokio::test]
 async fn twin_a_mark_in_a_comment_would_survive_the_replacement() {
     let database = TestDatabase::create().await;
@@ -188,7 +188,7 @@ async fn a_sequence_that_is_behind_the_table_or_draws_in_advance_is_found() {
     }
 }
 
-/// What an open asks when all is well: it takes no lock, and changes nothing.
+/// If the schema is correct, opening the store takes no lock and changes nothing.
 #[tokio::test]
 async fn an_open_of_a_store_that_is_well_writes_nothing() {
     let database = TestDatabase::create().await;

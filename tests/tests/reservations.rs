@@ -21,7 +21,7 @@ fn intent(deposit_id: &str) -> Intent {
     Intent::new("accountTransaction", ["deposit", deposit_id]).ignoring(["time"])
 }
 
-/// Eight messages with one intent, to processes that run at once.
+/// Handles eight messages with one intent in concurrent processes. Returns the balance.
 async fn eight_at_once(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let mut handled = Vec::new();
     for number in 0..8 {

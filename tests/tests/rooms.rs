@@ -1,4 +1,4 @@
-//! The rooms of the library, by height: a room imports from rooms below it alone, and no file imports, by way of others, from itself.
+//! The order of the library's folders: a folder imports only from the folders before it in [`ROOMS`], and imports form no cycle.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use message_store_tests::imports::{Imports, rust_files};
 
-/// The folders of the library, from the ground up. The files beside them are the ground: values.
+/// The folders of the library, from bottom to top. `values` are the files beside the folders.
 const ROOMS: &[&str] = &[
     "values",
     "store",
@@ -20,7 +20,7 @@ const ROOMS: &[&str] = &[
     "operations",
     "testing",
 ];
-/// The rooms of backends. What lies above them knows the contract alone.
+/// The folders of backends. Only `open` imports from them; later folders use the contract.
 const BACKENDS: &[&str] = &["postgres", "sqlite"];
 
 fn source() -> PathBuf {
@@ -42,7 +42,7 @@ fn height(room: &str) -> usize {
     ROOMS.iter().position(|known| *known == room).unwrap()
 }
 
-/// Why a room must not import from another.
+/// The reason why a folder must not import from another; `None` if it may.
 fn refusal(from: &str, to: &str) -> Option<&'static str> {
     if from == to {
         None
@@ -51,13 +51,13 @@ fn refusal(from: &str, to: &str) -> Option<&'static str> {
     } else if BACKENDS.contains(&to) && from != "open" {
         Some("only what opens stores knows backends")
     } else if to == "open" && from != "testing" {
-        Some("whoever uses a store is given one")
+        Some("other folders receive an open store")
     } else {
         None
     }
 }
 
-/// Imports that go up, or to a backend.
+/// The imports that break the order.
 fn refused(library: &Imports) -> Vec<String> {
     let mut refused = Vec::new();
     for module in library.modules().filter(|module| !module.is_empty()) {
@@ -70,20 +70,20 @@ fn refused(library: &Imports) -> Vec<String> {
     refused
 }
 
-/// What must not be in a circle: a file; a folder within a room, whose files are one concept; and the values, which speak of each other.
+/// The unit that must not be part of a cycle: a file, a nested folder (its files are one concept), or all values together.
 fn unit(module: &[String]) -> Vec<String> {
     let file = module.iter().take(2).cloned().collect();
     if room(module) == "values" { vec!["values".to_owned()] } else { file }
 }
 
-/// Files that import from themselves by way of others, and those between them.
+/// The units that are part of a cycle of imports.
 fn circles(library: &Imports) -> Vec<String> {
     let mut left: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
     for module in library.modules().filter(|module| !module.is_empty()) {
         let imported = left.entry(unit(module)).or_default();
         imported.extend(library.of(module).iter().map(|module| unit(module)).filter(|other| *other != unit(module)));
     }
-    // What imports from nothing that is left is taken away, until nothing is left, or circles.
+    // Removes units that import from no remaining unit, until only cycles and their importers are left.
     loop {
         let free: BTreeSet<_> =
             left.iter().filter(|(_, imported)| imported.is_empty()).map(|(module, _)| module.clone()).collect();
@@ -96,7 +96,7 @@ fn circles(library: &Imports) -> Vec<String> {
             break;
         }
     }
-    // Nor what nothing that is left imports from.
+    // Removes units that no remaining unit imports.
     loop {
         let imported: BTreeSet<_> = left.values().flatten().cloned().collect();
         let before = left.len();
@@ -154,7 +154,7 @@ fn imports_that_go_up_or_round_are_found() {
             "message imports consumer::runs: it lies above"
         ]
     );
-    // (The message is in a circle too: it takes from what takes from it.)
+    // The message is part of a cycle too: it imports from a unit that imports from it.
     assert_eq!(
         circles(&library),
         ["consumer::loops -> consumer::runs", "consumer::runs -> consumer::loops, values", "values -> consumer::runs"]
@@ -168,7 +168,7 @@ fn the_reader_of_imports_sees_what_the_compiler_sees() {
         let module = module.split("::").map(str::to_owned).collect();
         library.of(&module).into_iter().map(|module| module.join("::")).collect()
     };
-    // By way of the root, of a group, and of a path outside of `use`.
+    // Imports through the root, through a group, and through a path outside of `use`.
     assert!(of("message").contains(&"json".to_owned()), "{:?}", of("message"));
     assert!(of("metadata").contains(&"stream_name".to_owned()), "{:?}", of("metadata"));
     assert!(of("error").contains(&"stream_name".to_owned()), "{:?}", of("error"));

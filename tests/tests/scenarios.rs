@@ -1,5 +1,5 @@
-//! The adversarial scenarios that have no better place, named by their number. (T16 to T21 are in `moves.rs`, T22 to T36 in
-//! `deduplication.rs`, T37 to T40 in `dead_letters.rs`, T41 to T43 in `guards.rs`, T47 and T48 in `decisions.rs`, T49 and T50 in
+//! Adversarial scenarios that belong to no other file. Tests are named after the numbers of the scenarios. (T16 to T21 are in `moves.rs`, T22
+//! to T36 in `deduplication.rs`, T37 to T40 in `dead_letters.rs`, T41 to T43 in `guards.rs`, T47 and T48 in `decisions.rs`, T49 and T50 in
 //! `delays.rs`, T55 in `chaos.rs`.)
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ use message_store_tests::on_both_stores;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-/// Ends where a crash would.
+/// A handler that never returns, so that a test can stop its consumer as a crash would.
 struct Endless(Arc<Notify>);
 
 #[async_trait]
@@ -46,7 +46,7 @@ async fn consume_all(store: &Arc<dyn MessageStore>) -> message_store::consumer::
     consumer.stop().await.unwrap()
 }
 
-/// Three events at once, or a refusal that stays one.
+/// A decider that writes three events, or a refusal that is final.
 #[derive(Clone, Debug, Default)]
 struct Trio {
     events: u64,
@@ -186,7 +186,7 @@ on_both_stores! {
             if size == 1 {
                 continue;
             }
-            // Long enough that each has handled what there is by now.
+            // Long enough for each member to handle the existing messages.
             let last = messages_of(&store, "account:command").await.last().map(|message| message.global_position);
             for mut member in members {
                 member.wait_for(last.unwrap_or(GlobalPosition::ZERO)).await.unwrap();
@@ -204,7 +204,7 @@ on_both_stores! {
 
     async fn t11_a_member_cannot_begin_above_what_nobody_has_handled(store) {
         send_deposits(&store, "account:command", "1", 3).await;
-        // A position belongs to a member of a size: one of a new size has none, and begins at the beginning.
+        // A position belongs to a member of a group of one size. A member of a new size has no position, and begins at the beginning.
         for size in [1, 2, 5] {
             let group = GroupMember::new(0, size).unwrap();
             let consumer = Consumer::new("account:command", member(&store, None)).identifier("g").group(group);
@@ -283,7 +283,7 @@ on_both_stores! {
     }
 }
 
-/// Those that need a writer from outside, or are part of the contract of every store.
+/// Scenarios that need another writer, or that are part of the contract of every store.
 mod on_every_subject {
     use message_store::testing::conformance::{Subject, order, repeating};
     use message_store_tests::subjects::{Postgres, SqliteFile};
@@ -349,7 +349,7 @@ mod on_every_subject {
     }
 }
 
-/// A database whose sessions are REPEATABLE READ or SERIALIZABLE unless told otherwise. (SQLite has one isolation level.)
+/// A database whose default isolation level is REPEATABLE READ or SERIALIZABLE. (SQLite has one isolation level.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn t54_other_isolation_levels_of_the_database_change_no_outcome() {
     use message_store_tests::postgres::TestDatabase;

@@ -1,5 +1,5 @@
-//! Sequential idempotence: a command that comes again has one effect, and a command that comes late has one too. Each
-//! scenario is run again with its protection switched off, and must then fail.
+//! Sequential idempotence: a command that comes again has one effect, and so has a command that comes late. Each scenario also runs
+//! with its protection switched off, and must then fail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn account_stream() -> StreamName {
     StreamName::new("account-1").unwrap()
 }
 
-/// Five deposits, each delivered three times, to processes that start with nothing in memory.
+/// Delivers five deposits three times each, to processes with empty caches. Returns the balance.
 async fn redelivered(store: &Store, bug: Option<PlantedBug>) -> u64 {
     for message in send_deposits(store, "account:command", "1", 5).await {
         for _ in 0..3 {
@@ -29,7 +29,7 @@ async fn redelivered(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// Two categories feed one account, ten deposits each; the second is handled whole before the first.
+/// Sends ten deposits for one account to each of two categories. The second category is handled completely before the first. Returns the balance.
 async fn from_two_categories(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let first = send_deposits(store, "account:command", "1", 10).await;
     let second = send_deposits(store, "teller:command", "1", 10).await;
@@ -40,8 +40,8 @@ async fn from_two_categories(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// Twenty deposits to one account; one member of a wrongly partitioned group handles nine of them, then the other handles
-/// the eleven it lags behind with.
+/// Sends twenty deposits to one account. One member of a wrongly partitioned group handles nine of them, and then the other member
+/// handles the remaining eleven, which are lower. Returns the balance.
 async fn over_two_members(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let deposits = send_deposits(store, "account:command", "1", 20).await;
     let (ahead, lagging): (Vec<_>, Vec<_>) = deposits.iter().enumerate().partition(|(number, _)| number % 20 >= 11);
@@ -54,7 +54,7 @@ async fn over_two_members(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// The account came from another store, where positions were high; here they begin at 1 again.
+/// The account comes from another store with high positions. In this store, positions begin at 1. Returns the balance.
 async fn positions_restarted(store: &Store, bug: Option<PlantedBug>, stamp: Metadata) -> u64 {
     let moved = NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()).with_metadata(&stamp).unwrap();
     store.append_to(&account_stream(), ExpectedVersion::NoStream, vec![moved]).await.unwrap();
@@ -64,7 +64,7 @@ async fn positions_restarted(store: &Store, bug: Option<PlantedBug>, stamp: Meta
     balance(store, "1").await
 }
 
-/// As our runtime stamped it there.
+/// Metadata with the stamp of this library's runtime in the other store.
 fn our_stamp() -> Metadata {
     let command = Category::new("account:command").unwrap();
     let mut metadata = Metadata::default();
@@ -72,7 +72,7 @@ fn our_stamp() -> Metadata {
     metadata
 }
 
-/// As Eventide stamps it: nothing says in which store that position was.
+/// Metadata with Eventide's stamp, which does not say in which store the position was.
 fn eventide_stamp() -> Metadata {
     let mut metadata = Metadata::default();
     metadata.causation_message_stream_name = Some("account:command-1".into());
@@ -81,7 +81,7 @@ fn eventide_stamp() -> Metadata {
     metadata
 }
 
-/// The append is written, its answer is lost.
+/// The append is written, and its answer is lost. Returns the balance.
 async fn answer_lost(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let faulty = FaultyStore::new(store);
@@ -237,7 +237,7 @@ on_both_stores! {
         assert_eq!(member.handle(&unknown).await.unwrap(), Outcome::Unhandled);
     }
 
-    // Whatever comes how often, in which order, by whom: each deposit counts once. The seed is in the message of a failure.
+    // Each deposit counts once, with any number and order of deliveries, in any process. The message of a failure contains the seed.
     async fn t14_any_order_and_number_of_deliveries_ends_in_the_same_balance(store) {
         for seed in 0..12_u64 {
             let account = seed.to_string();

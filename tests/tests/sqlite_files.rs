@@ -1,4 +1,4 @@
-//! SQLite files: opened by several at once, and by mistake.
+//! SQLite files: opened by several stores at once, and files that are not message stores.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Barrier;
@@ -47,7 +47,7 @@ fn a_file_that_is_no_store_is_refused_and_stays_as_it_was() {
     assert!(error.to_string().contains("no/such/folder"), "{error}");
 }
 
-/// Two handles, as two processes would have, write to one stream without a gap.
+/// Two open stores on one file, as in two processes, write to one stream without a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_writers_of_one_file_take_turns() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What handlers write: once for each name of a write, whatever became of the first try, and apart from other handlers.
+//! The writes of handlers: each is stored once for its name, even if its first try failed, and separately from those of other handlers.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn mail_stream(number: u32) -> StreamName {
     StreamName::new(format!("mail:command-{number}")).unwrap()
 }
 
-/// Each try says something else, as with a time.
+/// A message with different content at each call, as with a time.
 fn mail(message_type: &str) -> NewMessage {
     NewMessage::new(message_type, Json::encode(&uuid::Uuid::new_v4()).unwrap())
 }
@@ -35,19 +35,19 @@ async fn cause(store: &Store) -> Message {
     send_deposits(store, "account:command", "1", 1).await.remove(0)
 }
 
-/// Writes, and does what the error says, until it is written: under the names that are given, one for each try.
+/// Writes until the write succeeds, and follows the advice of each error. The two tries have the given names.
 async fn write_until_it_stands(store: &Store, cause: &Message, names: [&str; 2]) -> Outcome {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
     let context = Context::new(&shared, "greeter", cause);
-    // Lost, and lost again when it is sent again.
+    // The answer is lost, and is lost again when the append is sent again.
     faulty.lose_answers(2);
     let lost = context.write(names[0], to_mail("Send")).await;
     assert!(matches!(lost, Err(Error::CommitUnknown { .. })), "{lost:?}");
     context.write(names[1], to_mail("Send")).await.unwrap()
 }
 
-/// Another writer is quicker; the stream is loaded again, and written to again, and then the message is delivered again.
+/// Another writer is faster. The handler loads the stream and writes again, and then the message is delivered again.
 async fn write_after_a_conflict(store: &Store, cause: &Message, names: [&str; 2]) {
     let other = Append::to(mail_stream(1)).message(mail("Other"));
     for delivery in 0..2 {
@@ -68,7 +68,7 @@ async fn sent(store: &Store) -> usize {
     messages_of(store, "mail:command").await.iter().filter(|message| message.message_type != "Other").count()
 }
 
-/// Writes to the account itself, beside its decider.
+/// A handler that writes to the account's stream, in addition to the account's decider.
 struct Interest {
     name: &'static str,
     message_type: &'static str,
@@ -163,7 +163,7 @@ on_both_stores! {
         loop {
             let name = writes.to_string();
             writes += 1;
-            // Begun, and then waited for no longer. (An answer that is there at once is no answer that was given up.)
+            // Begins a write, and drops it before its answer. (A write that is answered at once is not one that was given up.)
             if context.write(&name, to_mail("Send")).now_or_never().is_none() {
                 let _ = context.write(&name, to_mail("Send")).await.unwrap();
                 break;
@@ -221,7 +221,7 @@ on_both_stores! {
         for message in send_deposits(&store, "account:command", "1", 2).await {
             let interest = handle(&INTEREST, &store, &message).await.unwrap();
             assert!(matches!(interest, Outcome::Handled { .. }), "{interest}");
-            // Remembered from before or not.
+            // With and without the entity in the cache.
             let _ = decide.entities().fetch("1").await.unwrap();
             let outcome = decide.handle(&message).await.unwrap();
             assert!(matches!(outcome, Outcome::Handled { late: false, .. }), "{outcome}");
@@ -247,7 +247,7 @@ on_both_stores! {
 
     async fn what_stands_under_the_id_of_an_event_and_is_another_handlers_is_an_error(store) {
         let message = cause(&store).await;
-        // As a decider of another process would write that was given this one's name and category.
+        // As a decider in another process with the same name and category would write.
         let outcome = member(&store, None).handle(&message).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }));
         let id = messages_of(&store, "account").await.remove(0).id;
@@ -281,7 +281,7 @@ on_both_stores! {
             Consumer::new("account:command", member(&store, None)).identifier("second").group(group)
         });
         for member in members {
-            // Kept until the test ends.
+            // Keeps the value until the end of the test.
             std::mem::forget(member.start(&store).await.unwrap());
         }
     }

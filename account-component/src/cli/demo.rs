@@ -1,4 +1,4 @@
-//! The demo: a handful of commands, each kind of repeat, and what catches it.
+//! The demo sends a few commands and each kind of repeat, and shows which layer catches the repeat.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run() -> Result<()> {
     demo.print().await
 }
 
-/// The component, and what is said of what it does.
+/// The component under demonstration, and the rows of its table.
 struct Demo {
     store: Arc<dyn MessageStore>,
     component: CommandHandler<Account>,
@@ -69,7 +69,7 @@ impl Demo {
         self.deliver("Withdraw 22.00, w2", &covered).await
     }
 
-    /// A sender writes a command.
+    /// Writes a command, as a sender does.
     async fn write(&self, command: Command) -> Result<Message> {
         let message = NewMessage::from_variant(&command)?;
         let id = message.id;
@@ -77,7 +77,7 @@ impl Demo {
         self.store.message(id).await?.context("the command that was just written is not there")
     }
 
-    /// The component is given a message.
+    /// Delivers a message to the component.
     async fn deliver(&mut self, what: &str, message: &Message) -> Result<()> {
         let outcome = self.component.handle(message).await?;
         let effect = match &outcome {
@@ -102,7 +102,7 @@ impl Demo {
         Ok(())
     }
 
-    /// A sender that did not hear the answer writes the same message again.
+    /// Appends the same message again, as a sender does after a lost answer.
     async fn append_again(&mut self, what: &str, message: &Message) -> Result<()> {
         let again = NewMessage::again(message);
         let appended = self.store.append_to(&message.stream, ExpectedVersion::Any, vec![again]).await?;
@@ -120,7 +120,7 @@ impl Demo {
         self.table.add_row([&self.sent.to_string(), what, effect, caught]);
     }
 
-    /// What the last events of the account say.
+    /// The text of the last events of the account.
     async fn last_event(&self, events: usize) -> Result<String> {
         let stream = self.component.entities().stream(ACCOUNT)?;
         let messages = self.store.read_stream(&stream, StreamRead::backwards().limit(events)).await?;
@@ -156,7 +156,7 @@ fn place(message: &MessageRef) -> String {
     format!("{}/{}", message.stream, message.position)
 }
 
-/// The time a sender says it is: another one for each message.
+/// The time in a sender's message. Each message has another one.
 fn at(second: i64) -> Result<Timestamp> {
     Ok(Timestamp::from_second(1_767_225_600 + second)?)
 }

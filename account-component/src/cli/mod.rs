@@ -1,4 +1,4 @@
-//! What can be done from a shell.
+//! The command line.
 
 mod demo;
 mod replay;
@@ -7,11 +7,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-/// An example account service: every command takes effect exactly once, however often and in whatever order it comes.
+/// An example account service: every command takes effect exactly once, even if it comes repeatedly or out of order.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub(crate) struct Arguments {
-    /// Log what the component does (once: what it starts; twice: every repeat it catches)
+    /// Log the component's actions (once: the start of consumers; twice: every caught repeat)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
 
@@ -21,9 +21,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show each kind of repeat, and what catches it, on an embedded store in a temporary file
+    /// Show each kind of repeat, and the layer that catches it, on an embedded store in a temporary file
     Demo,
-    /// Carry out the transactions of a CSV file, with repeats mixed in, and print what became of them
+    /// Carry out the transactions of a CSV file, with repeats mixed in, and print the outcomes
     Replay(replay::Arguments),
 }
 
@@ -36,7 +36,7 @@ impl Arguments {
     }
 }
 
-/// Logs to the standard error, as `RUST_LOG` or `--verbose` says; warnings in any case.
+/// Logs to standard error, at the level that `RUST_LOG` or `--verbose` sets. Warnings are always logged.
 pub(crate) fn log(verbose: u8) {
     let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("message_store={level}")));

@@ -1,11 +1,11 @@
-//! The plain model: what must follow from what was sent, whatever came how often, when and where.
+//! The model: computes the expected result from the sent commands, independent of deliveries, order and processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use account_component::{Command, Event, Money, Reason};
 use message_store::Message;
 
-/// What was sent to each account.
+/// The commands that were sent to each account.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     accounts: BTreeMap<String, Account>,
@@ -13,13 +13,13 @@ pub(crate) struct Sent {
 
 #[derive(Debug, Default)]
 struct Account {
-    /// Ids of deposits and withdrawals.
+    /// The ids of the sent deposits and withdrawals.
     intents: BTreeSet<String>,
     opens: u32,
     closes: u32,
 }
 
-/// What an account has come to.
+/// The state of an account in the model.
 #[derive(Debug, Default)]
 struct State {
     is_open: bool,
@@ -40,7 +40,7 @@ impl Sent {
         }
     }
 
-    /// What is wrong with the events that stand.
+    /// The differences between the model and the events in the store.
     pub(crate) fn compare(&self, events: &[Message]) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut states: BTreeMap<String, State> = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Sent {
             if sent.opens > 0 && !state.is_open {
                 wrong.push(format!("account {id}: its Open is lost"));
             }
-            // It is sent when the account is open for certain.
+            // This command is sent only after the account is open.
             if sent.closes > 0 && !state.is_closed {
                 wrong.push(format!("account {id}: its Close is lost"));
             }
@@ -70,7 +70,7 @@ impl Sent {
 }
 
 impl State {
-    /// What an event does, unless it cannot have happened.
+    /// Applies an event, or returns why it is impossible in this state.
     fn apply(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::Opened { .. } if self.is_open => return Err("it was open".into()),

@@ -1,4 +1,4 @@
-//! Processes that carry out the commands: this program again, with its one ignored test.
+//! The worker processes: this program, started again with its one ignored test.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use message_store::consumer::Consumer;
 use message_store::handling::{CommandHandler, PlantedBug};
 use message_store::{GlobalPosition, GroupMember, MessageStore, StreamName, connect};
 
-/// Where commands are sent to.
+/// The categories of the commands.
 pub(crate) const CATEGORIES: [&str; 2] = ["account:command", "teller:command"];
 
 const URL: &str = "MESSAGE_STORE_STRESS_URL";
@@ -18,15 +18,15 @@ const CATEGORY: &str = "MESSAGE_STORE_STRESS_CATEGORY";
 const MEMBER: &str = "MESSAGE_STORE_STRESS_MEMBER";
 const MEMBERS: &str = "MESSAGE_STORE_STRESS_MEMBERS";
 const BUG: &str = "MESSAGE_STORE_STRESS_BUG";
-/// How often a worker looks for messages, and its position is looked for.
+/// The poll interval of a worker, and the interval at which the test reads its position.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The processes: for each category as many as its group has members.
+/// The worker processes: one for each member of each category's group.
 pub(crate) struct Workers {
     url: String,
     members: u16,
     bug: bool,
-    /// By category, and by number in the group.
+    /// The category, the member's number in the group, and the process.
     processes: Vec<(usize, u16, Child)>,
 }
 
@@ -50,11 +50,11 @@ impl Workers {
         if self.bug {
             command.env(BUG, "1");
         }
-        // It ends when this end of the pipe does.
+        // The worker ends when this end of the pipe is closed.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
     }
 
-    /// Kills a process, and starts it again.
+    /// Kills the worker with this index, and starts it again.
     pub(crate) fn kill_one(&mut self, number: usize) {
         let number = number % self.processes.len();
         let (category, member, process) = &mut self.processes[number];
@@ -64,7 +64,7 @@ impl Workers {
         self.processes[number].2 = self.spawn(category, member);
     }
 
-    /// Waits until every process has handled its category up to its end.
+    /// Waits until every worker has handled its category up to `ends`.
     pub(crate) async fn handled_through(&mut self, store: &Arc<dyn MessageStore>, ends: [GlobalPosition; 2]) {
         for number in 0..self.processes.len() {
             let (category, member, _) = self.processes[number];
@@ -87,7 +87,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         for (_, _, process) in &mut self.processes {
-            // It may have ended.
+            // The process may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -99,7 +99,7 @@ struct Recorded {
     position: GlobalPosition,
 }
 
-/// Carries out commands until the other end of the standard input is closed, or until it is killed.
+/// Carries out commands until standard input is closed, or until the process is killed.
 pub(crate) async fn work() {
     let Ok(url) = std::env::var(URL) else { return };
     let setting = |name: &str| std::env::var(name).unwrap();

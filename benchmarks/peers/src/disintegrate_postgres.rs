@@ -38,7 +38,7 @@ impl StateMutate for Account {
     }
 }
 
-/// So many deposits.
+/// The decision: `count` deposits to one account.
 struct Deposit {
     account_id: String,
     count: usize,

@@ -73,7 +73,7 @@ impl Aggregate for Account {
     }
 }
 
-/// There are no effects to store.
+/// An outbox that stores nothing, because there are no side effects.
 #[derive(Clone)]
 struct NoOutbox;
 

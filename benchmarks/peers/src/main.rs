@@ -1,4 +1,4 @@
-//! The same appends and loads, by other event stores for Rust: each in its own words, with a pool of 16 connections.
+//! Runs the same appends and loads on other event stores for Rust, each through its own API, with a pool of 16 connections.
 
 mod disintegrate_postgres;
 mod eventastic;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
 use hdrhistogram::Histogram;
 
-/// How many events an entity has at first.
+/// The operation to measure.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Work {
     /// One event for a new entity.
@@ -41,14 +41,14 @@ struct Arguments {
 /// An event store.
 #[async_trait]
 pub trait Peer: Send + Sync {
-    /// Appends so many events to a new entity, at once.
+    /// Appends `events` events to a new entity, in one transaction.
     async fn create(&self, entity: &str, events: usize) -> Result<()>;
-    /// Loads an entity and appends one event.
+    /// Loads an entity, and appends one event to it.
     async fn append(&self, entity: &str) -> Result<()>;
 }
 
 pub const CONNECTIONS: u32 = 16;
-/// Entities that are loaded; none of them grows much while it is measured.
+/// The number of entities that are loaded. With this many, no entity grows much during the measurement.
 const ENTITIES: usize = 128;
 
 #[tokio::main]

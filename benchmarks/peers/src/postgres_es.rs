@@ -30,7 +30,7 @@ impl DomainEvent for Event {
     }
 }
 
-/// So many deposits.
+/// The command: this many deposits.
 struct Deposit(usize);
 
 #[derive(Debug, thiserror::Error)]

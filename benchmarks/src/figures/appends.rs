@@ -1,4 +1,4 @@
-//! F1, F2, F3: appending, against Message DB and against plain SQL.
+//! F1, F2, F3: appends, compared with Message DB and with plain SQL.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::report::{Goal, Line};
 use crate::rounds::{Effort, Sample, Side, closed_loop, interleave};
 use crate::{messages, processes};
 
-/// Appends of one message each to the writer's own stream.
+/// Appends of one message each, each writer to its own stream.
 pub async fn append(
     store: &Arc<dyn MessageStore>,
     writers: Range<usize>,
@@ -69,7 +69,7 @@ pub async fn f1(bench: &Bench) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Other numbers of writers, and of processes.
+/// Measures other numbers of writers and of processes.
 async fn sweep(bench: &Bench, ours: &str, theirs: &str) -> Result<Vec<Line>> {
     let effort = bench.effort;
     let all: &[(usize, usize, usize)] = if effort.is_quick {

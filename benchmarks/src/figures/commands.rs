@@ -20,7 +20,7 @@ use crate::rounds::{Sample, Side, interleave, median};
 const ACCOUNTS: usize = 1_000;
 const CONCURRENCY: usize = 256;
 
-/// Opens each account, then deposits in turn. Returns the last position.
+/// Writes a command to open each account, then deposits to the accounts in turn. Returns the last global position.
 async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Result<GlobalPosition> {
     let time = "2026-01-01T00:00:00Z".parse()?;
     let mut last = GlobalPosition::ZERO;
@@ -42,7 +42,7 @@ async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Resul
     Ok(last)
 }
 
-/// Handles what is there; messages a second.
+/// Handles all messages up to `last`. Returns messages a second.
 async fn handle(store: &Arc<dyn MessageStore>, identifier: &str, last: GlobalPosition, commands: usize) -> Result<f64> {
     let consumer =
         Consumer::new(COMMANDS, CommandHandler::<Account>::new(store)).identifier(identifier).concurrency(CONCURRENCY);
@@ -62,7 +62,7 @@ async fn handled(url: &str, commands: usize) -> Result<Sample> {
     Ok(Sample { per_second: handle(&store, "first", last, commands).await?, ..Sample::default() })
 }
 
-/// A read of the entity and a write for each command, one at a time, by Message DB's functions.
+/// Reads the entity and writes an event for each command, one at a time, with Message DB's functions.
 async fn one_at_a_time(client: &Client, time: Duration) -> Result<Sample> {
     client.batch_execute("TRUNCATE message_store.messages; SET search_path = message_store, public").await?;
     let read = client.prepare("SELECT * FROM get_stream_messages($1::varchar, $2::bigint)").await?;
@@ -77,7 +77,7 @@ async fn one_at_a_time(client: &Client, time: Duration) -> Result<Sample> {
     while begun.elapsed() < time {
         let account = count % ACCOUNTS;
         let stream = format!("account-{account}");
-        // A cache would have all but what came since: that is the read.
+        // This read returns only newer messages, as with a cache.
         client.query(&read, &[&stream, &(versions[account] + 1)]).await?;
         let (data, metadata) = (crate::messages::data(count), crate::messages::metadata(count));
         let id = Uuid::new_v4().to_string();
@@ -141,7 +141,7 @@ pub async fn f8(bench: &Bench) -> Result<Vec<Line>> {
     }])
 }
 
-/// Handles a backlog in a process of its own, and says how much memory that took at most.
+/// Handles a backlog in a separate process, and prints its peak memory.
 pub async fn backlog(url: &str) -> Result<()> {
     let store = connect(url).await?;
     let category = message_store::Category::new("account0")?;
@@ -171,7 +171,7 @@ pub async fn backlog(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// The peak of a process that handles a large backlog.
+/// Measures the peak memory of a process that handles a large backlog.
 pub async fn memory(bench: &Bench) -> Result<Vec<Line>> {
     let rows = if bench.effort.is_quick { 100_000 } else { 1_000_000 };
     let url = bench.databases.ours("memory").await?;

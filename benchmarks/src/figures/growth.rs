@@ -1,4 +1,4 @@
-//! F7: what a large table costs, and how large a message is.
+//! F7: the cost of a large table, and the size of a message.
 
 use anyhow::Result;
 use message_store::connect;
@@ -20,7 +20,7 @@ pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
     eprintln!("  that took {:?}", begun.elapsed());
     let mut lines = sizes(&large, many).await?;
     let (in_small, in_large) = (connect(&small).await?, connect(&large).await?);
-    // Both databases have been written to by then: pages that a checkpoint has put away are written to the log whole.
+    // Write to both databases first: after a checkpoint, the first change of a page writes the whole page to the log.
     for url in [&small, &large] {
         plain(url).await?.batch_execute("CHECKPOINT").await?;
         append(&connect(url).await?, 0..256, 1, effort.time).await?;
@@ -44,7 +44,7 @@ pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Bytes of a message, in the table and in each index, and in the log when it is written.
+/// The bytes of a message in the table, in each index and in the log.
 async fn sizes(url: &str, rows: usize) -> Result<Vec<Line>> {
     let client = plain(url).await?;
     let sql = "SELECT relname::text, pg_relation_size(oid) FROM pg_class \

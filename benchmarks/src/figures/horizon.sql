@@ -1,5 +1,6 @@
--- The other way to keep readers of a category safe: writers take no lock on it, but publish a lower bound of what they will
--- draw, marked with the category; readers stop below the lowest bound of theirs. (The mark of a later version keeps these functions in place.)
+-- The alternative protection for readers of a category: writers do not lock it, but publish a lower bound of the positions that they
+-- will draw, marked with the category. Readers stop below the lowest bound of the category. (These functions have the mark of a later
+-- version, so opening the store does not replace them.)
 
 CREATE FUNCTION message_store.publish_category_bound(category text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE

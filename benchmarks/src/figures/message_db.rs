@@ -1,4 +1,4 @@
-//! F10 and F11: Message DB's functions, as its clients call them: ours beside the original.
+//! F10 and F11: Message DB's functions as its clients call them, this library's version and the original.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::report::{Goal, Line};
 use crate::rounds::{Effort, Sample, Side, histogram, interleave, milliseconds};
 
 pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
-    // The two differ by less than one round does from the next: many short ones.
+    // The difference between the two is smaller than the difference between rounds, so there are many short rounds.
     let effort = Effort { rounds: bench.effort.rounds * 7, time: bench.effort.time / 2, ..bench.effort };
     let (ours, theirs) = (bench.databases.ours("f10").await?, bench.databases.message_db("f10_message_db").await?);
     let mut lines = Vec::new();
@@ -33,7 +33,7 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
     for (connections, commits, settings) in [
         (1, "each commit flushed", ""),
         (8, "each commit flushed", ""),
-        // The time of the flush, which is the same for both, hides that of the functions.
+        // Without flushes: their time is the same for both, and hides the time of the functions.
         (1, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
         (8, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
     ] {
@@ -43,7 +43,7 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
         let theirs = Side::new(format!("theirs, {what}"), || write_message(&theirs, connections, 1, effort.time));
         measured(&what, [ours, theirs]).await?;
     }
-    // What the functions cost, without what the client and the network do.
+    // The cost of the functions alone, without client and network.
     let calls = 5_000;
     let sides = [
         Side::new("ours, in the server", || write_message_in_server(&ours, calls)),
@@ -53,7 +53,7 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Reads of a category by a correlation that no message has.
+/// Reads a category by a correlation that no message has.
 async fn read_by_correlation(url: &str, time: Duration) -> Result<Sample> {
     let client = connect(url).await?;
     client.batch_execute("SET search_path = message_store, public").await?;

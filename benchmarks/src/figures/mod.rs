@@ -1,4 +1,4 @@
-//! The figures, one file each.
+//! The figures, grouped by subject.
 
 pub mod appends;
 pub mod commands;

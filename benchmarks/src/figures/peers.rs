@@ -1,4 +1,4 @@
-//! P: other event stores for Rust, at what they all do: append to a new stream; load a stream and append to it.
+//! P: other event stores for Rust, with operations that all of them have: append to a new stream, and load a stream and append to it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn deposit(account: &str) -> Result<NewMessage> {
     Ok(NewMessage::from_variant(&event)?)
 }
 
-/// `cached`: as it is used, entities are remembered, and a load reads what has come since.
+/// With `cached`, entities are cached, as in a component, and a load reads only newer messages.
 async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, time: Duration) -> Result<Sample> {
     let run = Uuid::new_v4().simple();
     let entities = Arc::new(EntityStore::<Account>::new(store));
@@ -153,9 +153,9 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         }
         if events > 0 {
             line(
-                format!("{what}, 16 callers: remembered by us"),
+                format!("{what}, 16 callers: cached here"),
                 &samples[running.len() + 1],
-                "ours, not remembered",
+                "ours, not cached",
                 &samples[0],
             );
         }

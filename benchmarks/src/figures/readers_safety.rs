@@ -1,4 +1,4 @@
-//! R: what keeps readers of a category safe, and what it costs: the category's lock, or a horizon of the category.
+//! R: the two ways to protect readers of a category, and their costs: the category's lock, and a horizon for the category.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ enum Way {
 
 #[derive(Clone, Copy, Debug)]
 enum Load {
-    /// One append, one transaction, over eight connections a process.
+    /// One append in each transaction, over eight connections of each process.
     Single,
     /// 256 writers that share commits.
     Batches,
@@ -39,13 +39,13 @@ struct Round {
     skipped: usize,
 }
 
-/// One statement after the other, as a client that shares no commits.
+/// Runs one statement after the other on each connection, without shared commits.
 async fn single(url: &str, connections: usize, time: Duration) -> Result<(f64, f64)> {
     let sample = crate::references::write_message_to(url, connections, 1, time).await?;
     Ok((sample.per_second, sample.p99))
 }
 
-/// Transactions in the same category that stay open for 0 to 50 ms, one in four of them rolled back.
+/// Runs transactions in the same category that stay open for 0 to 50 ms. One in four is rolled back.
 async fn slow_transactions(mut client: Client, stop: Arc<AtomicBool>) -> Result<()> {
     let sql = "SELECT message_store.write_message(gen_random_uuid()::varchar, $1::text::varchar, $2::text::varchar, $3::text::jsonb)";
     for number in 0_u64.. {
@@ -60,7 +60,7 @@ async fn slow_transactions(mut client: Client, stop: Arc<AtomicBool>) -> Result<
     Ok(())
 }
 
-/// Reads the category to its end and on, and says which positions it saw.
+/// Follows the category until `stop`. Returns the positions that it saw.
 async fn read(url: &str, way: Way, stop: Arc<AtomicBool>) -> Result<(Vec<i64>, f64)> {
     let (store, client) = (connect(url).await?, plain(url).await?);
     let horizon = match way {
@@ -112,7 +112,7 @@ async fn round(url: &str, way: Way, load: Load, processes: usize, is_slow: bool,
         no_more.store(true, Ordering::Relaxed);
         slow.await??;
     }
-    // The reader looks once more, at all that there is.
+    // The reader reads once more, up to the end.
     stop.store(true, Ordering::Relaxed);
     let (seen, read_p50) = reader.await??;
     let all: i64 = plain(url).await?.query_one("SELECT count(*) FROM message_store.messages", &[]).await?.try_get(0)?;

@@ -1,4 +1,4 @@
-//! F5 and F6: reading a category, and how soon what is appended is handled.
+//! F5 and F6: reads of a category, and the time from an append to its handler.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ pub async fn f5(bench: &Bench) -> Result<Vec<Line>> {
     }])
 }
 
-/// Tells of each message it is given.
+/// A handler that reports the time at which each message arrives.
 pub struct Told(pub mpsc::UnboundedSender<Instant>);
 
 #[async_trait]
@@ -92,7 +92,7 @@ impl Handler for Told {
     }
 }
 
-/// From before the append to the handler's begin, in a store where nothing else happens.
+/// Measures the time from before the append to the start of the handler, in an otherwise idle store.
 async fn append_to_handled(
     writing: &Arc<dyn MessageStore>,
     reading: &Arc<dyn MessageStore>,
@@ -150,7 +150,7 @@ pub async fn f6(bench: &Bench) -> Result<Vec<Line>> {
     };
     let sides = [
         Side::new("256 writers, others are woken", || write(loud)),
-        Side::new("256 writers, nobody is told", || write(silent)),
+        Side::new("256 writers, no notifications", || write(silent)),
     ];
     let samples = interleave(effort, &sides).await?;
     drop(listening);

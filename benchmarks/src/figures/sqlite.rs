@@ -1,4 +1,4 @@
-//! F9: SQLite, against its own limit.
+//! F9: SQLite, compared with plain inserts.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ async fn ours(folder: &TempDir, time: Duration) -> Result<Sample> {
     append(&store, 0..256, 1, time).await
 }
 
-/// Inserts into the same table with the same indexes, 256 in a transaction, as durable.
+/// Inserts into the same table with the same indexes, 256 rows in a transaction, with the same durability.
 async fn inserts(folder: &TempDir, rows: usize, time: Duration) -> Result<Sample> {
     let path = file(folder, "plain");
     drop(connect(&format!("sqlite:{path}")).await?);
@@ -77,6 +77,6 @@ pub async fn f9(bench: &Bench) -> Result<Vec<Line>> {
         unit: "/s",
         goal: Some(Goal::AtLeast(0.5)),
         errors: samples.iter().map(|sample| sample.errors).sum(),
-        note: "The reference looks for no version and no id, and is one thread that waits for nobody.".into(),
+        note: "The reference checks no version and no id, and is one thread that waits for no other.".into(),
     }])
 }

@@ -1,4 +1,4 @@
-//! Sends so many deposits to one account, and with `handled` handles them with a consumer: for `tests/count-entries`.
+//! Sends deposits to one account. With `handled`, a consumer also handles them. `tests/count-entries` uses this program.
 #![allow(clippy::unwrap_used)]
 
 use std::env;

@@ -19,7 +19,7 @@ async fn main() -> Result<ExitCode> {
         println!("Finds or starts a PostgreSQL server for tests.\n\nUsage: postgres-for-tests [COMMAND [ARGUMENT…]]");
         return Ok(ExitCode::SUCCESS);
     }
-    // An interrupt at the terminal reaches the tests as well; they end, and then the server is stopped.
+    // An interrupt at the terminal also reaches the tests. They end, and then this program stops the server.
     let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::spawn(async move { while interrupted.recv().await.is_some() {} });
     let server = Server::find().await?;

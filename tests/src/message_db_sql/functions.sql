@@ -1,5 +1,5 @@
--- Message DB's functions, as far as its clients can tell, written for these tests from its documented contract. Like the original's, they
--- replace what is there, call each other without naming the schema, and run with the caller's rights.
+-- A substitute for Message DB's functions, written for these tests from its documented contract. As in the original, the functions replace
+-- existing ones, call each other without naming the schema, and run with the caller's rights.
 CREATE OR REPLACE FUNCTION message_store_version() RETURNS varchar LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN '{version}'; END $$;
 
 CREATE OR REPLACE FUNCTION category(stream_name varchar) RETURNS varchar LANGUAGE plpgsql IMMUTABLE AS $$

@@ -16,30 +16,30 @@ use uuid::Uuid;
 use super::SERVER;
 use super::server::connect;
 
-/// All databases that tests make begin so.
+/// The prefix of the names of all test databases.
 pub(super) const TEST_PREFIX: &str = "message_store_test_";
-/// `hash` of nothing in particular: the lock under which the template is made.
+/// The key of the advisory lock for making the template. The number is arbitrary.
 const TEMPLATE_LOCK: i64 = 3_141_592_653_589_793;
 
-/// A new database with the schema in it.
+/// A new database for one test. It has the schema, unless it was made empty.
 #[derive(Debug)]
 pub struct TestDatabase {
     url: String,
 }
 
 impl TestDatabase {
-    /// Makes one.
+    /// Makes a database with the schema.
     ///
     /// # Panics
-    /// When there is no PostgreSQL: a test is never skipped.
+    /// Panics if there is no PostgreSQL, because a test is never skipped.
     pub async fn create() -> Self {
         Self::clone_of(true).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Makes one without a schema.
+    /// Makes a database without a schema.
     ///
     /// # Panics
-    /// As [`TestDatabase::create`].
+    /// Panics as [`TestDatabase::create`] does.
     pub async fn create_empty() -> Self {
         Self::clone_of(false).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -52,22 +52,22 @@ impl TestDatabase {
         client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         let database = Self { url: with_database(server, &name)? };
         if migrated {
-            // A clone that goes live has an identity of its own.
+            // Each clone gets its own identity.
             let rotate = "UPDATE message_store.store_identity SET store_id = gen_random_uuid()";
             connect(&database.url).await?.batch_execute(rotate).await?;
         }
         Ok(database)
     }
 
-    /// The URL to open a store with.
+    /// The URL with which a store is opened.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Runs SQL in it.
+    /// Runs SQL in the database.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if the SQL fails.
     pub async fn execute(&self, sql: &str) {
         connect(&self.url).await.unwrap().batch_execute(sql).await.unwrap();
     }
@@ -81,7 +81,8 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     Ok(format!("{head}/{}", tail.replacen(old, name, 1)))
 }
 
-/// The name of the template, which the first caller makes. It is named after the schema's files, so that others never meet it.
+/// Returns the name of the template. The first caller makes it. The name depends on the schema's files, so that other versions of the schema
+/// use other templates.
 async fn template(server: &str) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for folder in ["../migrations/postgres", "../migrations/postgres/functions", "../message-store/src/postgres/sql"] {
@@ -102,7 +103,7 @@ async fn template(server: &str) -> Result<String> {
     let found = client.query_opt("SELECT datistemplate FROM pg_database WHERE datname = $1", &[&name]).await?;
     match found.map(|row| row.get(0)) {
         Some(true) => return Ok(name),
-        // Somebody was broken off while making it.
+        // An earlier process was stopped while it made the template.
         Some(false) => client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?,
         None => {}
     }
@@ -121,7 +122,7 @@ async fn template(server: &str) -> Result<String> {
     Ok(name)
 }
 
-/// The server's URL: from `postgres-for-tests` above us, or from one that we start, which ends with this process.
+/// The server's URL, from a parent `postgres-for-tests`, or from one that this process starts and that ends with it.
 fn server() -> Result<&'static str> {
     static SERVER_URL: OnceLock<Result<(String, Option<Supervisor>), String>> = OnceLock::new();
     let found = SERVER_URL.get_or_init(|| match std::env::var(SERVER) {
@@ -134,13 +135,13 @@ fn server() -> Result<&'static str> {
     }
 }
 
-/// It stops the server when its standard input ends, which happens when this process does.
+/// The program `postgres-for-tests`. It stops the server when its standard input is closed, which happens when this process ends.
 #[derive(Debug)]
 struct Supervisor(#[allow(dead_code)] Child, #[allow(dead_code)] Option<ChildStdin>);
 
 fn start_supervisor() -> Result<(String, Supervisor)> {
     let own = std::env::current_exe()?;
-    // Test programs stand in the folder `deps` beside the package's own programs.
+    // Test programs are in the folder `deps` beside the package's own programs.
     let folder = own.parent().and_then(Path::parent).context("the test program stands in no folder")?;
     let mut supervisor = Command::new(folder.join("postgres-for-tests"))
         .stdin(Stdio::piped())

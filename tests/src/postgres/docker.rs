@@ -15,7 +15,7 @@ use super::IMAGE;
 use super::server::wait_until_ready;
 
 const PASSWORD: &str = "postgres";
-/// On each of our containers, with the number of the process that started it.
+/// The label of each container that tests start. Its value is the id of the process that started it.
 const LABEL: &str = "message-store-tests";
 
 /// A container with PostgreSQL.
@@ -36,7 +36,7 @@ impl DockerServer {
             .with_env_var("POSTGRES_PASSWORD", PASSWORD)
             .with_label(LABEL, std::process::id().to_string())
             .with_host_config_modifier(|host| {
-                // Any free port, of the loopback address only.
+                // Any free port of the loopback address.
                 host.publish_all_ports = Some(false);
                 let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
                 host.port_bindings = Some(HashMap::from([("5432/tcp".to_owned(), Some(vec![binding]))]));
@@ -64,7 +64,7 @@ impl DockerServer {
     }
 }
 
-/// Removes containers of processes that were killed before they could do it.
+/// Removes the containers of processes that were killed.
 async fn sweep() -> Result<()> {
     let docker = docker_client_instance().await?;
     let labelled = HashMap::from([("label", vec![LABEL])]);

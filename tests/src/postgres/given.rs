@@ -1,4 +1,4 @@
-//! A server that somebody else runs. What the tests made in it is removed at the end.
+//! A server that the tests did not start. At the end, the tests remove the databases that they made in it.
 
 use anyhow::{Context as _, Result};
 
@@ -25,7 +25,7 @@ impl GivenServer {
 
     pub(super) async fn clean_up(self) -> Result<()> {
         let client = connect(&self.url).await?;
-        // Each process has databases of its own: theirs, by number, and those of processes below it.
+        // The databases of this process and of its child processes, by process id.
         let sql = "SELECT datname FROM pg_database WHERE datname LIKE $1 || '%' AND NOT datistemplate";
         for row in client.query(sql, &[&TEST_PREFIX]).await? {
             let name: String = row.try_get(0)?;

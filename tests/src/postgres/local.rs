@@ -1,4 +1,4 @@
-//! A private cluster, made of the server programs on this machine: on a free port of the loopback address, in a folder of its own.
+//! A private cluster, made with the server programs on this machine, on a free port of the loopback address, in a temporary folder.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::chown;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::server::wait_until_ready;
 
-/// A server of ours. It must be stopped: dropping it leaves the server running.
+/// A server of a private cluster. Call `stop`: dropping this value leaves the server running.
 #[derive(Debug)]
 pub struct LocalServer {
     programs: PathBuf,
@@ -21,14 +21,14 @@ pub struct LocalServer {
     url: String,
 }
 
-/// What a server is for.
+/// The purpose of a server. It selects the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be quick, and thrown away.
+    /// For tests: fast, without durability.
     Tests,
-    /// With the settings that a server has by itself, but that it need not wait for the disk.
+    /// The server's default settings, but without waiting for the disk.
     Defaults,
-    /// As in production: what is committed is on disk.
+    /// As in production: a commit waits for the disk.
     Measuring,
 }
 
@@ -37,7 +37,7 @@ impl Purpose {
         match self {
             Self::Tests => vec!["fsync=off", "max_connections=400"],
             Self::Defaults => vec!["fsync=off"],
-            // No checkpoint falls into one round and spares another.
+            // No checkpoint runs in one round and not in another.
             Self::Measuring => vec![
                 "max_connections=400",
                 "shared_buffers=1GB",
@@ -49,7 +49,7 @@ impl Purpose {
     }
 }
 
-/// Whom to become: PostgreSQL refuses to run as root.
+/// The user that runs the server, because PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     user: u32,
@@ -57,10 +57,10 @@ struct Account {
 }
 
 impl LocalServer {
-    /// Makes the cluster and starts it.
+    /// Makes a cluster and starts its server.
     ///
     /// # Errors
-    /// When the programs are not here, or the server does not start.
+    /// Returns an error if the programs are missing or the server does not start.
     pub async fn start(purpose: Purpose) -> Result<Self> {
         let programs = find_programs()?;
         let account = account_to_become()?;
@@ -76,19 +76,19 @@ impl LocalServer {
         Self::launch(programs, account, folder, &purpose.settings()).await
     }
 
-    /// A hot standby of this server, on this machine as well.
+    /// Makes and starts a hot standby of this server, on this machine.
     ///
     /// # Errors
-    /// When the copy cannot be made, or the server does not start.
+    /// Returns an error if the copy cannot be made or the server does not start.
     pub async fn standby(&self, purpose: Purpose) -> Result<Self> {
         let folder = self.copy(&["--write-recovery-conf"])?;
         Self::launch(self.programs.clone(), self.account, folder, &purpose.settings()).await
     }
 
-    /// Makes a standby of this one as it is now, and starts it. It is told of nothing that is written from now on.
+    /// Makes and starts a standby with the present data of this server. It does not receive later writes.
     ///
     /// # Errors
-    /// As [`LocalServer::standby`].
+    /// Returns an error as [`LocalServer::standby`] does.
     pub async fn standby_of_now(&self) -> Result<Self> {
         let folder = self.copy(&[])?;
         std::fs::File::create(folder.path().join("data/standby.signal"))?;
@@ -110,7 +110,7 @@ impl LocalServer {
     /// Makes a standby the primary.
     ///
     /// # Errors
-    /// When it does not become one.
+    /// Returns an error if the standby does not become the primary.
     pub fn promote(&self) -> Result<()> {
         let output = command(self.programs.join("pg_ctl"), self.account)
             .args(["promote", "-w", "-D"])
@@ -120,12 +120,12 @@ impl LocalServer {
         Ok(())
     }
 
-    /// Starts a server of the data in the folder.
+    /// Starts a server on the data in the folder.
     async fn launch(programs: PathBuf, account: Option<Account>, folder: TempDir, settings: &[&str]) -> Result<Self> {
         let (data, log) = (folder.path().join("data"), folder.path().join("log"));
         let mut last_failure = None;
         for _ in 0..5 {
-            // Free now; if it is taken before the server starts, another is tried.
+            // The port is free now. If another program takes it before the server starts, another port is tried.
             let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
             let mut server = command(programs.join("postgres"), account)
                 .arg("-D")
@@ -156,20 +156,20 @@ impl LocalServer {
         Err(last_failure.unwrap_or_else(|| anyhow::anyhow!("no attempt was made")))
     }
 
-    /// The URL of its database for administration.
+    /// The URL of the database `postgres`, for administration.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where the server's programs are.
+    /// The folder of the server's programs.
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// Stops it, and removes its folder.
+    /// Stops the server, and removes its folder.
     ///
     /// # Errors
-    /// When the folder cannot be removed.
+    /// Returns an error if the folder cannot be removed.
     pub fn stop(mut self) -> Result<()> {
         let status = command(self.programs.join("pg_ctl"), self.account)
             .args(["stop", "-m", "immediate", "-w", "-D"])
@@ -195,7 +195,7 @@ fn folder_for(account: Option<Account>) -> Result<TempDir> {
 fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(std::env::temp_dir());
-    // A group of its own: an interrupt at the terminal is for the tests, and the server is stopped after them.
+    // A separate process group, so that an interrupt at the terminal reaches only the tests. The server is stopped after them.
     command.process_group(0);
     if let Some(Account { user, group }) = account {
         command.uid(user).gid(group);
@@ -203,9 +203,8 @@ fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
     command
 }
 
-/// Where the server's programs are: what `pg_config` says, else the newest in Debian's place, else the path.
-/// Whether tests that need servers of their own are left out, because the set-up has said that there are no server programs
-/// (`MESSAGE_STORE_TEST_SERVER_PROGRAMS=none`). It is printed.
+/// Whether tests that start servers of their own are left out, because there are no server programs
+/// (`MESSAGE_STORE_TEST_SERVER_PROGRAMS=none`). If so, prints that they are left out.
 pub fn servers_are_left_out() -> bool {
     let are_left_out = std::env::var("MESSAGE_STORE_TEST_SERVER_PROGRAMS").is_ok_and(|programs| programs == "none");
     if are_left_out {
@@ -216,6 +215,7 @@ pub fn servers_are_left_out() -> bool {
     are_left_out
 }
 
+/// The folder of the server's programs: that of `pg_config`, else the newest in Debian's folder, else one in the path.
 fn find_programs() -> Result<PathBuf> {
     let mut places = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {

@@ -1,7 +1,7 @@
-//! The PostgreSQL that tests run on.
+//! The PostgreSQL server for the tests.
 //!
-//! Tests do not start this server themselves. The program `postgres-for-tests` finds or starts one, says which way it took, and stops
-//! what it started when its parent ends, however that ends. A test process that was not started below one starts one.
+//! Tests do not start this server themselves. The program `postgres-for-tests` finds or starts a server and prints which way it took. It stops the
+//! server that it started when its parent ends, also when the parent is killed. A test process without such a parent starts the program.
 
 mod database;
 #[cfg(feature = "docker")]
@@ -14,11 +14,11 @@ pub use database::TestDatabase;
 pub use local::{LocalServer, Purpose, servers_are_left_out};
 pub use server::{Server, Way};
 
-/// The URL of a server to use; its user must be allowed to create databases.
+/// The environment variable with the URL of an existing server. Its user must be allowed to create databases.
 pub const DATABASE_URL: &str = "MESSAGE_STORE_TEST_DATABASE_URL";
-/// Forces one way: `url`, `docker` or `local`. Then no other is tried.
+/// The environment variable that selects one way: `url`, `docker` or `local`. Then no other way is tried.
 pub const FORCED_WAY: &str = "MESSAGE_STORE_TEST_POSTGRES";
-/// The Docker image (`postgres:17` unless set).
+/// The environment variable with the Docker image (default `postgres:17`).
 pub const IMAGE: &str = "MESSAGE_STORE_TEST_POSTGRES_IMAGE";
-/// Set by `postgres-for-tests` for what it runs: the server.
+/// The environment variable with the server's URL, which `postgres-for-tests` sets for its child processes.
 pub const SERVER: &str = "MESSAGE_STORE_TEST_SERVER";

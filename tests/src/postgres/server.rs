@@ -1,4 +1,4 @@
-//! Finding a server: a URL that was given, else Docker, else local programs.
+//! Finds a server: by a given URL, else in Docker, else with local programs.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::given::GivenServer;
 use super::local::{LocalServer, Purpose};
 use super::{DATABASE_URL, FORCED_WAY};
 
-/// How a server was had.
+/// The way to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By its URL.
+    /// An existing server, by its URL.
     Url,
-    /// In a container.
+    /// A server in a container.
     Docker,
-    /// A private cluster of the programs on this machine.
+    /// A private cluster, made with the programs on this machine.
     Local,
 }
 
-/// A server, for as long as [`Server::stop`] is not called.
+/// A running server. It runs until [`Server::stop`] is called.
 #[derive(Debug)]
 pub enum Server {
-    /// Somebody else's.
+    /// A server that the tests did not start.
     Given(GivenServer),
-    /// Ours, in a container.
+    /// A container that the tests started.
     #[cfg(feature = "docker")]
     Docker(Box<DockerServer>),
-    /// Ours, on this machine.
+    /// A private cluster that the tests started.
     Local(LocalServer),
 }
 
@@ -38,7 +38,7 @@ impl Server {
     /// Finds or starts a server.
     ///
     /// # Errors
-    /// Names each way that was tried, what was found, and the ways to mend it.
+    /// Returns an error that names each way, why it failed, and how to correct it.
     pub async fn find() -> Result<Self> {
         let forced = std::env::var(FORCED_WAY).ok();
         let ways = match forced.as_deref() {
@@ -86,7 +86,7 @@ impl Server {
         }
     }
 
-    /// What it is, in a line.
+    /// The description of the server, in one line.
     pub fn describe(&self) -> String {
         match self {
             Self::Given(_) => format!("the server that {DATABASE_URL} names"),
@@ -96,10 +96,10 @@ impl Server {
         }
     }
 
-    /// Stops what was started, and removes what was made.
+    /// Stops the server if it was started here, and removes the test databases.
     ///
     /// # Errors
-    /// When it could not be stopped.
+    /// Returns an error if the server could not be stopped.
     pub async fn stop(self) -> Result<()> {
         match self {
             Self::Given(server) => server.clean_up().await,
@@ -110,14 +110,14 @@ impl Server {
     }
 }
 
-/// Connects, with a task that drives the connection.
+/// Connects, and starts the task that drives the connection.
 pub(super) async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// Waits until a server that was just started answers; `alive` says whether there is still hope.
+/// Waits until a server that was just started answers. `alive` returns an error if the server has ended.
 pub(super) async fn wait_until_ready(url: &str, mut alive: impl FnMut() -> Result<()>) -> Result<()> {
     const ATTEMPTS: u32 = 600;
     for attempt in 1.. {

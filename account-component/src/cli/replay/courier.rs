@@ -1,5 +1,5 @@
-//! The courier: delivers a share of the messages a second time, out of order, beside the consumer, through a runtime of its own
-//! with its own cache, as another process would.
+//! The courier delivers a share of the messages a second time, out of order, while the consumer runs. It has its own runtime and
+//! its own cache, as another process would.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::plan::is_chosen;
 
-/// What became of the second deliveries, by name.
+/// The number of second deliveries by outcome.
 pub(super) type Redelivered = BTreeMap<OutcomeKind, u64>;
 
-/// Messages that may wait for the courier.
+/// The largest number of messages that wait for the courier.
 const QUEUE: usize = 1024;
 
-/// Delivers again what the handlers it watches have handled.
+/// Delivers messages again after the watched handlers have handled them.
 pub(super) struct Courier {
     sender: mpsc::Sender<Message>,
     task: JoinHandle<Result<Redelivered>>,
@@ -28,7 +28,7 @@ pub(super) struct Courier {
     share: f64,
 }
 
-/// A handler that gives a share of its messages to the courier once they are handled.
+/// A handler that passes a share of its messages to the courier after it has handled them.
 pub(super) struct Watched<H> {
     handler: H,
     sender: mpsc::Sender<Message>,
@@ -37,7 +37,7 @@ pub(super) struct Watched<H> {
 }
 
 impl Courier {
-    /// Delivers so many messages at a time.
+    /// Starts the courier. It delivers up to `concurrency` messages at a time.
     pub(super) fn start(store: &Arc<dyn MessageStore>, seed: u64, share: f64, concurrency: usize) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
         let decide = Arc::new(CommandHandler::<Account>::new(store));
@@ -48,7 +48,7 @@ impl Courier {
         Watched { handler, sender: self.sender.clone(), seed: self.seed, share: self.share }
     }
 
-    /// Waits until everything is delivered. The watched handlers must be gone by then.
+    /// Waits until all messages are delivered. All watched handlers must have been dropped.
     pub(super) async fn finish(self) -> Result<Redelivered> {
         drop(self.sender);
         self.task.await.context("the courier's task")?

@@ -1,7 +1,7 @@
-//! The replay: a file of real transactions, with repeats mixed in, to exactly the right balances.
+//! The replay carries out a file of real transactions, with repeats mixed in, and ends with the right balances.
 //!
-//! `transactions.rs` reads the file, `plan.rs` makes it into messages and mixes repeats in, `sender.rs` writes them,
-//! `courier.rs` delivers some of them again, `report.rs` tells what became of it all.
+//! `transactions.rs` reads the file. `plan.rs` makes messages of it and mixes repeats in. `sender.rs` writes the messages.
+//! `courier.rs` delivers some of them again. `report.rs` prints the results.
 
 mod courier;
 mod plan;
@@ -39,27 +39,27 @@ pub(crate) struct Arguments {
     )]
     store: String,
 
-    /// Share of transactions that a second message asks for again, with the same transaction id
+    /// Share of transactions with a second message that has the same transaction id (per cent)
     #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
     duplicates: f64,
 
-    /// Share of messages that are delivered a second time
+    /// Share of messages that are delivered a second time (per cent)
     #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
     redeliveries: f64,
 
-    /// Share of transactions that a second message asks for again with another amount
+    /// Share of transactions with a second message that has the same transaction id and another amount (per cent)
     #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
     conflicts: f64,
 
-    /// How many accounts are worked on at a time
+    /// Number of accounts that are handled at a time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// Chooses which transactions are repeated
+    /// Seed for the choice of the transactions that are repeated
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Where to write `account_id,balance,deposits,withdrawals,rejected`
+    /// File for the balances: CSV with the header `account_id,balance,deposits,withdrawals,rejected`
     #[arg(long, value_name = "OUT.csv")]
     balances: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Writes everything, and waits until it is handled.
+/// Writes all messages, and waits until the consumer has handled them.
 async fn follow(
     store: &Arc<dyn MessageStore>,
     plan: &Plan,

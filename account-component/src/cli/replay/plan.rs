@@ -1,7 +1,7 @@
-//! The plan: which messages are sent, in which order, with which ids.
+//! The plan: the messages to send, their order and their ids.
 //!
-//! It follows from the file and the arguments alone, ids included. So a sender that was killed and starts again sends the same
-//! messages, and the store knows those it has.
+//! The plan, including the ids, is a function of the file and the arguments. So a sender that was killed and starts again sends the
+//! same messages, and the store recognises those that it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use super::transactions::{Kind, Transaction};
 /// A repeat follows its original by at most this many transactions.
 const FARTHEST: u64 = 50;
 
-/// All messages, in order.
+/// All messages, in the order in which they are sent.
 pub(super) struct Plan {
     messages: Vec<(StreamName, NewMessage)>,
     pub(super) transactions: usize,
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) conflicts: usize,
 }
 
-/// What a message is to its transaction; also the number its id is derived with.
+/// The role of a message in its transaction. The message's id is derived from its number.
 #[derive(Clone, Copy)]
 enum Part {
     Open,
@@ -36,12 +36,12 @@ enum Part {
 }
 
 impl Plan {
-    /// The plan for these transactions, with these shares of repeats in per cent.
+    /// Plans these transactions. `duplicates` and `conflicts` are shares in per cent.
     pub(super) fn new(transactions: &[Transaction], seed: u64, duplicates: f64, conflicts: f64) -> Result<Self> {
         let mut plan =
             Self { messages: Vec::new(), transactions: transactions.len(), accounts: 0, duplicates: 0, conflicts: 0 };
         let mut opened = BTreeSet::new();
-        // Repeats by the transaction they come after.
+        // Repeats, by the transaction after which they are sent.
         let mut pending: BTreeMap<u64, Vec<(usize, Part)>> = BTreeMap::new();
         for (row, transaction) in transactions.iter().enumerate() {
             let number = row as u64;
@@ -68,12 +68,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// How many messages there are.
+    /// The number of messages, repeats included.
     pub(super) fn messages(&self) -> usize {
         self.messages.len()
     }
 
-    /// The messages in parts of this many.
+    /// The messages in parts of `of`; the last part may be smaller.
     pub(super) fn parts(&self, of: usize) -> impl Iterator<Item = &[(StreamName, NewMessage)]> {
         self.messages.chunks(of)
     }
@@ -81,7 +81,7 @@ impl Plan {
     fn add(&mut self, row: usize, transaction: &Transaction, part: Part) -> Result<()> {
         let command = command(transaction, part)?;
         let stream = command_stream(command.account_id())?;
-        // Rising with the row, so that ids written together stand together in the index.
+        // The time increases with the row, so that ids that are written together are adjacent in the index.
         let row = MessageId::from_uuid(Uuid::from_u64_pair((row as u64) << 16, 0));
         let identity = StreamName::new(format!("replay-{}+{}", transaction.account_id, transaction.id))?;
         let id = derived_id(row, "replay", "", &identity, part as usize);
@@ -100,7 +100,7 @@ fn command(transaction: &Transaction, part: Part) -> Result<Command> {
             return Ok(Command::Open { account_id, customer_id, time });
         }
         Part::Original => {}
-        // A sender that asks again says another time.
+        // A sender that sends again gives another time.
         Part::Duplicate => time = time.checked_add(1.minute())?,
         Part::Conflict => amount += Money::from_hundredths(100),
     }
@@ -110,7 +110,7 @@ fn command(transaction: &Transaction, part: Part) -> Result<Command> {
     })
 }
 
-/// A number that looks random and follows from its arguments (`SplitMix64`).
+/// A pseudo-random number computed from its arguments (`SplitMix64`).
 pub(super) fn random(seed: u64, number: u64, purpose: u64) -> u64 {
     let mut z = seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ purpose.wrapping_mul(0xD1B5_4A32_D192_ED03);
     z = z.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -119,10 +119,10 @@ pub(super) fn random(seed: u64, number: u64, purpose: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Whether this number belongs to the share, given in per cent.
+/// Whether this number belongs to `share`, which is in per cent.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn is_chosen(seed: u64, number: u64, purpose: u64, share: f64) -> bool {
-    // 53 bits are what a float holds exactly.
+    // A float represents 53 bits exactly.
     (random(seed, number, purpose) >> 11) as f64 / (1_u64 << 53) as f64 * 100.0 < share
 }
 

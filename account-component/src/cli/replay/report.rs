@@ -1,4 +1,4 @@
-//! What became of it all: progress, the summary, the balances.
+//! The results: progress, the summary, the balances.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::courier::Redelivered;
 use super::plan::Plan;
 use super::transactions::Transaction;
 
-/// How far sending and handling are: on the standard error, when that is a terminal.
+/// Prints the progress of sending and handling to standard error, if that is a terminal.
 pub(super) struct Progress {
     bars: MultiProgress,
     written: ProgressBar,
@@ -36,12 +36,12 @@ impl Progress {
         Self { bars, written, handled }
     }
 
-    /// So many messages more are written.
+    /// Adds `messages` to the number of written messages.
     pub(super) fn written(&self, messages: usize) {
         self.written.inc(messages as u64);
     }
 
-    /// So many messages are handled in all.
+    /// Sets the total number of handled messages.
     pub(super) fn handled(&self, messages: u64) {
         self.handled.set_position(messages);
     }
@@ -49,12 +49,12 @@ impl Progress {
     pub(super) fn finish(&self) {
         self.written.finish();
         self.handled.finish();
-        // A terminal that has gone away needs no cleaning.
+        // An error here means that the terminal is gone, so nothing needs to be cleared.
         let _ = self.bars.clear();
     }
 }
 
-/// What was sent, and what became of it.
+/// The numbers of sent messages and their outcomes.
 pub(super) struct Summary<'a> {
     pub(super) plan: &'a Plan,
     pub(super) counts: &'a OutcomeCounts,
@@ -88,7 +88,7 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// The statement of each account of the file, by account id.
+/// The statement of each account in the file, by account id.
 pub(super) async fn statements(
     store: &Arc<dyn MessageStore>,
     transactions: &[Transaction],

@@ -1,4 +1,4 @@
-//! The sender: writes the planned messages, so many at a time.
+//! The sender writes the planned messages in parts.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use message_store::{
 
 use super::plan::Plan;
 
-/// Messages in one append.
+/// The largest number of messages in one append.
 const PART: usize = 500;
 
-/// Writes everything that is not written yet. Returns the last position of all messages, whenever they were written.
+/// Writes the messages that are not written yet. Returns the highest global position of all planned messages.
 pub(super) async fn send(
     store: &Arc<dyn MessageStore>,
     plan: &Plan,
@@ -25,7 +25,7 @@ pub(super) async fn send(
         };
         match store.append_settled(by_stream(part)).await {
             Ok(appended) => note(&appended),
-            // An earlier run, with other arguments, wrote some of them: each by itself, then.
+            // An earlier run with other arguments wrote some of them, so each is appended separately.
             Err(Error::IdConflict { .. }) => {
                 for message in part {
                     note(&store.append_settled(by_stream(std::slice::from_ref(message))).await?);

@@ -1,4 +1,4 @@
-//! The file: one transaction a row.
+//! The file of transactions: one transaction for each row.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 const HEADER: [&str; 5] = ["transaction_id", "account_id", "date", "kind", "amount"];
 
-/// One row.
+/// One row of the file.
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) id: String,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Withdrawal,
 }
 
-/// Reads the whole file. A row that is not well formed is an error naming its line and field, before anything is written.
+/// Reads the whole file, before anything is written. For a malformed row, the error names the line and the field.
 pub(super) fn read(file: &Path) -> Result<Vec<Transaction>> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
