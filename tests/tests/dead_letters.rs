@@ -249,6 +249,23 @@ on_both_stores! {
         assert_eq!(handler.handled.lock().unwrap().len(), 1, "issued once");
     }
 
+    async fn a_letter_that_was_read_in_another_history_is_not_decided_on(store) {
+        let faulty = FaultyStore::new(&store);
+        let shared: Store = faulty.clone();
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposit);
+        let mut consumer = handler.start(&store, OnFailure::Park).await;
+        consumer.wait_for(deposit.global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letter = letters(&shared).show(deposit.id).await.unwrap().unwrap();
+        faulty.change_history();
+        let refused = letters(&shared).discard(&letter, "it is bad").await;
+        assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+        let letter = letters(&shared).show(deposit.id).await.unwrap().unwrap();
+        assert!(letters(&shared).discard(&letter, "it is bad").await.unwrap());
+    }
+
     async fn t37_a_message_that_ends_the_process_at_each_attempt_is_set_aside_after_the_third(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);

@@ -8,6 +8,7 @@ mod history;
 mod hold;
 mod message_store;
 mod read;
+mod step_stream;
 mod wake_up;
 mod window;
 
@@ -23,5 +24,6 @@ pub use hold::Hold;
 pub(crate) use hold::{Holds, name_for_locks, until_free};
 pub use message_store::MessageStore;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
+pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::key::shortened;
+use crate::store::{End, StepStream};
 use crate::{
-    Append, Category, Error, ExpectedVersion, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef,
-    MessageStore, MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
+    Category, Error, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore,
+    MessageStoreExt as _, Position, Read, Result, StreamName,
 };
 
 /// What happens to a message that could not be handled.
@@ -99,7 +100,7 @@ pub struct DeadLetter {
     pub parked_at: Timestamp,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
-    pub(super) version: Version,
+    pub(super) end: End,
 }
 
 impl DeadLetter {
@@ -125,7 +126,7 @@ pub(super) struct Found {
     pub(super) begun: u32,
     /// How many of them were alone in the process, from their beginning to their end or that of the process.
     pub(super) alone: u32,
-    pub(super) version: Version,
+    pub(super) end: End,
 }
 
 /// The dead letters of a consumer.
@@ -202,11 +203,17 @@ impl DeadLetters {
         if letter.state != LetterState::Parked {
             return Ok(false);
         }
-        match self.say(&letter.letter.stream, letter.version.into(), step).await {
-            Ok(_) => Ok(true),
-            Err(Error::WrongExpectedVersion { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.append(letter, step).await
+    }
+
+    /// Appends a step to a letter as it was read; `false` when it is not that any more.
+    pub(super) async fn append(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
+        Ok(self.steps(&letter.letter.stream).append(letter.end, step).await?.is_ok())
+    }
+
+    /// The steps of one letter.
+    pub(super) fn steps(&self, letter: &StreamName) -> StepStream<Step> {
+        StepStream::new(&self.store, letter.clone())
     }
 
     /// The category of the letters.
@@ -229,7 +236,7 @@ impl DeadLetters {
 
     /// What stands in the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
-        let (mut letter, mut version) = (None::<DeadLetter>, Version::NO_STREAM);
+        let (mut letter, mut end) = (None::<DeadLetter>, self.steps(stream).start());
         let (mut holds, mut begun, mut alone) = (false, 0, 0);
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
@@ -254,7 +261,7 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         parked_at: step.time,
                         letter: step.reference(),
-                        version: Version::NO_STREAM,
+                        end,
                     });
                     (begun, alone) = (0, 0);
                 }
@@ -266,12 +273,12 @@ impl DeadLetters {
                 (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
                 (_, _) => {}
             }
-            version = Version::at(step.position);
+            end = end.after(step.position);
             if let Some(letter) = &mut letter {
-                letter.version = version;
+                letter.end = end;
             }
         }
-        Ok(Found { letter, holds, begun, alone, version })
+        Ok(Found { letter, holds, begun, alone, end })
     }
 
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
@@ -282,19 +289,5 @@ impl DeadLetters {
             return Ok(Some(said.clone().into()));
         }
         Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))
-    }
-
-    /// Appends a step; where its message stands.
-    pub(super) async fn say(&self, stream: &StreamName, expected: ExpectedVersion, step: &Step) -> Result<MessageRef> {
-        let message = NewMessage::from_variant(step)?;
-        let id = message.id;
-        let append = Append::to(stream.clone()).expecting(expected).message(message);
-        let written = self.store.append_settled(append).await?.written[0];
-        Ok(MessageRef {
-            id,
-            stream: stream.clone(),
-            position: written.position,
-            global_position: written.global_position,
-        })
     }
 }
