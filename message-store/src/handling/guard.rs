@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::handling::Guarded;
 use crate::handling::lease::Lease;
 use crate::key::fingerprint;
 use crate::store::{End, LastStep, NewStep, StepStream};
@@ -59,33 +60,6 @@ pub enum Found<R> {
     Nothing,
     /// The search does not tell; why.
     CannotTell(String),
-}
-
-/// How a guarded call stands.
-#[derive(Clone, Debug, PartialEq)]
-#[must_use]
-pub enum Guarded<R> {
-    /// It had its effect: now, or at an earlier attempt that was found.
-    Confirmed {
-        /// The answer.
-        response: R,
-        /// An earlier run had confirmed it. Not so when this run has found the effect of an earlier call.
-        earlier: bool,
-    },
-    /// It was refused; another run tries again.
-    Failed {
-        /// What the other side said.
-        reason: String,
-    },
-    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called and got no answer.
-    Unknown {
-        /// Why the search does not tell.
-        reason: String,
-    },
-    /// Another runner is at it, until its lease ends.
-    InProgress,
-    /// The key was used for another request. Nothing was done.
-    Conflict,
 }
 
 /// Guards calls to one other side.
