@@ -11,7 +11,7 @@ use crate::consumer::PlantedBug;
 use crate::consumer::attempt::attempt;
 use crate::consumer::consumer_handle::Reports;
 use crate::consumer::dead_letters::SetAside;
-use crate::consumer::pace::Pace;
+use crate::consumer::pace::{Pace, after};
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
@@ -402,12 +402,6 @@ impl<H: Handler> Work<H> {
         let suspect = self.suspects.as_ref().and_then(Suspects::noted);
         Progress { handed_out_through, suspect, ..Progress::at(position) }
     }
-}
-
-/// An interval that is longer than the clock can say never ends in practice.
-fn after(interval: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(interval).unwrap_or(now + Duration::from_hours(24 * 365))
 }
 
 async fn is_in_the_way(alone: &mut Option<Alone>) {

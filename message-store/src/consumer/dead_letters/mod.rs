@@ -12,6 +12,7 @@
 mod letter;
 mod parking;
 mod redelivery;
+mod retry;
 mod set_aside;
 mod standing;
 mod time_outs;
@@ -19,6 +20,7 @@ mod time_outs;
 pub use letter::{DeadLetter, DeadLetters, LetterState};
 pub(super) use parking::Parking;
 pub(super) use redelivery::Redelivery;
+pub use retry::Retried;
 pub(super) use set_aside::SetAside;
 
 /// What a consumer does with a message that it cannot handle.
