@@ -313,6 +313,33 @@ on_both_stores! {
         let _ = consumer.stop().await.unwrap();
     }
 
+    async fn letters_of_a_consumer_that_has_never_run_are_an_error_that_says_which_have(store) {
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let of = |category: &str, identifier: Option<&str>| DeadLetters::of(&store, category, identifier).unwrap();
+        let never_ran = async |letters: DeadLetters| {
+            let (listed, shown) = (letters.list().await.unwrap_err(), letters.show(deposit.id).await.unwrap_err());
+            assert!(matches!((&listed, &shown), (Error::Invalid { .. }, Error::Invalid { .. })), "{listed} / {shown}");
+            assert_eq!(listed.to_string(), shown.to_string());
+            listed.to_string()
+        };
+        let error = never_ran(of("account", None)).await;
+        assert!(error.contains("account+position") && error.contains("account+deadLetter"), "{error}");
+        assert!(error.contains("account:command") && error.contains("without an identifier"), "{error}");
+
+        let handler = Marked::new(&store, None);
+        for mut member in handler.start_group(&store, OnFailure::Stop, 2, None).await {
+            member.wait_for(deposit.global_position).await.unwrap();
+            let _ = member.stop().await.unwrap();
+        }
+        let error = never_ran(of("account:command", Some("h"))).await;
+        assert!(error.contains(r#"with the identifier "h""#), "{error}");
+        assert!(error.contains(r#"Consumers of this category have run with the identifier "g""#), "{error}");
+        never_ran(of("account:command", None)).await;
+        // One that has run, and has no letters, says so.
+        let letters = of("account:command", Some("g"));
+        assert!(letters.list().await.unwrap().is_empty() && letters.show(deposit.id).await.unwrap().is_none());
+    }
+
     async fn a_letter_that_was_read_in_another_history_is_not_decided_on(store) {
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();

@@ -134,30 +134,43 @@ pub(super) struct Found {
 pub struct DeadLetters {
     pub(super) store: Arc<dyn MessageStore>,
     pub(super) category: Category,
+    /// What the consumer reads.
+    pub(super) consumer_category: Category,
+    pub(super) identifier: Option<String>,
 }
 
 impl DeadLetters {
-    /// Of the consumer of this category with this identifier.
+    /// Of the consumer of this category with this identifier, which the members of a group share. Whether that consumer has ever
+    /// run is not asked here: [`DeadLetters::list`] and [`DeadLetters::show`] ask it when they find nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a category that is none.
     pub fn of(store: &Arc<dyn MessageStore>, category: &str, identifier: Option<&str>) -> Result<Self> {
-        let category = Category::new(category)?;
+        let consumer_category = Category::new(category)?;
         let category = match identifier {
-            None => Category::new(format!("{category}+deadLetter"))?,
+            None => Category::new(format!("{consumer_category}+deadLetter"))?,
             Some(identifier) => {
                 let identifier = identifier.replace('%', "%25").replace('-', "%2D");
-                Category::new(format!("{category}+deadLetter+{identifier}"))?
+                Category::new(format!("{consumer_category}+deadLetter+{identifier}"))?
             }
         };
-        Ok(Self { store: Arc::clone(store), category })
+        Ok(Self { store: Arc::clone(store), category, consumer_category, identifier: identifier.map(str::to_owned) })
     }
 
     /// The open letters, in the order of their messages.
     ///
     /// # Errors
-    /// As a read.
+    /// As a read; [`Error::Invalid`] when the consumer has never run in this store.
     pub async fn list(&self) -> Result<Vec<DeadLetter>> {
+        let open = self.open().await?;
+        if open.is_empty() {
+            self.assert_consumer_has_run().await?;
+        }
+        Ok(open)
+    }
+
+    /// The open letters, in the order of their messages; none of a consumer that has never run.
+    pub(super) async fn open(&self) -> Result<Vec<DeadLetter>> {
         let mut streams: Vec<StreamName> = Vec::new();
         let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
         while let Some(message) = messages.try_next().await? {
@@ -176,8 +189,17 @@ impl DeadLetters {
     /// The letter of a message, however it stands.
     ///
     /// # Errors
-    /// As a read; [`Error::Invalid`] when the message is not in the store.
+    /// As a read; [`Error::Invalid`] when the message is not in the store, or the consumer has never run in it.
     pub async fn show(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let letter = self.find(id).await?;
+        if letter.is_none() {
+            self.assert_consumer_has_run().await?;
+        }
+        Ok(letter)
+    }
+
+    /// As [`DeadLetters::show`]; none of a consumer that has never run.
+    pub(crate) async fn find(&self, id: MessageId) -> Result<Option<DeadLetter>> {
         let message = self.store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         Ok(self.read(&self.stream_of(&message)?).await?.letter)

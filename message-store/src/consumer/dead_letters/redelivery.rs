@@ -92,7 +92,7 @@ impl<H: Handler> Redelivery<H> {
             if holds && !known.is_held(entity) {
                 return Ok(());
             }
-            let open = self.set_aside.letters.list().await?;
+            let open = self.set_aside.letters.open().await?;
             let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
             // What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
             let waits_for_operator = |letter: &DeadLetter| letter.state == LetterState::Parked && letter.attempts > 0;
