@@ -252,7 +252,9 @@ on_both_stores! {
     async fn whoever_has_asked_for_a_retry_can_wait_for_what_becomes_of_it(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);
-        deposits.iter().for_each(|deposit| handler.fail(deposit));
+        for deposit in &deposits {
+            handler.fail(deposit);
+        }
         let mut consumer = handler.start(&store, OnFailure::Park).await;
         consumer.wait_for(deposits[1].global_position).await.unwrap();
         let letters = letters(&store);

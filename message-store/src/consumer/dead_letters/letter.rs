@@ -205,7 +205,8 @@ impl DeadLetters {
         Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
-    /// Asks the consumer to deliver a message again. `false` when another decision was made since the letter was read: then nothing is asked.
+    /// Asks the consumer to deliver a message again; [`DeadLetters::wait_for_retry`] waits for what becomes of that. `false` when another
+    /// decision was made since the letter was read: then nothing is asked.
     ///
     /// # Errors
     /// The store's.
