@@ -6,68 +6,14 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::step::{MessagePlace, Step};
 use crate::key::shortened;
 use crate::store::{End, StepStream};
 use crate::{
-    Category, Error, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore,
-    MessageStoreExt as _, Position, Read, Result, StreamName,
+    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _,
+    Position, Read, Result, StreamName,
 };
-
-/// What happens to a message that could not be handled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all_fields = "camelCase")]
-pub(super) enum Step {
-    /// It is about to be delivered again, as was asked for.
-    Attempted {
-        /// With nothing else under way in the process.
-        #[serde(default)]
-        alone: bool,
-    },
-    /// Others have begun before the delivery that was alone had ended.
-    NotAlone {},
-    /// It is set aside.
-    Parked {
-        #[serde(flatten)]
-        message: MessagePlace,
-        message_type: String,
-        attempts: u32,
-        error: String,
-        /// Later messages of its entity wait behind it.
-        holds: bool,
-    },
-    /// An operator asked for another delivery.
-    RetryRequested {},
-    /// It was delivered, with this outcome.
-    Resolved { outcome: String },
-    /// An operator gave it up.
-    Discarded { why: String },
-}
-
-/// The message of a letter, and where it stands in the store in which it was set aside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MessagePlace {
-    pub(super) message_id: MessageId,
-    pub(super) stream: StreamName,
-    pub(super) position: Position,
-    pub(super) global_position: GlobalPosition,
-}
-
-impl From<&Message> for MessagePlace {
-    fn from(message: &Message) -> Self {
-        let MessageRef { id: message_id, stream, position, global_position } = message.reference();
-        Self { message_id, stream, position, global_position }
-    }
-}
-
-impl From<MessagePlace> for MessageRef {
-    fn from(place: MessagePlace) -> Self {
-        let MessagePlace { message_id: id, stream, position, global_position } = place;
-        Self { id, stream, position, global_position }
-    }
-}
 
 /// How a letter stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod redelivery;
 mod retry;
 mod set_aside;
 mod standing;
+mod step;
 mod time_outs;
 
 pub use letter::{DeadLetter, DeadLetters, LetterState};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::LetterState;
-use super::letter::{DeadLetter, Found, Step};
+use super::letter::{DeadLetter, Found};
 use super::set_aside::{Cause, Failure, SetAside};
+use super::step::Step;
 use crate::consumer::process::Turn;
 use crate::handling::{Context, Handler};
 use crate::{Message, Outcome, Result, Source, StreamName, chain};

@@ -6,8 +6,9 @@ use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::letter::{DeadLetters, Step};
+use super::letter::DeadLetters;
 use super::standing::{Standings, is_own};
+use super::step::Step;
 use super::time_outs::{TimeOuts, store_error};
 use super::{LetterState, OnFailure};
 use crate::consumer::PlantedBug;
