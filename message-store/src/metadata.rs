@@ -50,7 +50,7 @@ pub struct Metadata {
     pub sequence: Option<Stamped>,
     /// The name of the handler that wrote this message. The runtime stamps it.
     pub handler: Option<String>,
-    /// The type of the command whose intent this message reserves, in one step with the command's events.
+    /// The type of the command whose intent this message reserves, in one append with the command's events.
     pub reserves: Option<String>,
     /// Where this message was born, if it is a copy from another store.
     pub origin: Option<Sequence>,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug};
+use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Retried};
 use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
 use message_store::{Error, MessageId, MessageStore, Outcome, OutcomeKind};
@@ -250,6 +250,116 @@ on_both_stores! {
         assert_eq!(handler.handled.lock().unwrap().len(), 1, "issued once");
     }
 
+    async fn whoever_has_asked_for_a_retry_can_wait_for_what_becomes_of_it(store) {
+        let deposits = send_deposits(&store, "account:command", "1", 2).await;
+        let handler = Marked::new(&store, None);
+        for deposit in &deposits {
+            handler.fail(deposit);
+        }
+        let mut consumer = handler.start(&store, OnFailure::Park).await;
+        consumer.wait_for(deposits[1].global_position).await.unwrap();
+        let letters = letters(&store);
+        let (hour, parked) = (Duration::from_hours(1), letters.list().await.unwrap());
+        assert_eq!(letters.wait_for_retry(&parked[0], Duration::ZERO).await.unwrap(), Retried::NotYet, "nobody asked");
+
+        assert!(letters.retry(&parked[0]).await.unwrap());
+        let retried = letters.wait_for_retry(&parked[0], hour).await.unwrap();
+        let has_failed = matches!(&retried, Retried::FailedAgain { attempts: 6, error } if error.contains("planted"));
+        assert!(has_failed, "{retried}");
+        handler.mend();
+        let again = letters.show(deposits[0].id).await.unwrap().unwrap();
+        assert!(letters.retry(&again).await.unwrap());
+        let resolved = Retried::Resolved { outcome: "handled".into() };
+        let late = Retried::Resolved { outcome: "handled late".into() };
+        let retried = letters.wait_for_retry(&again, hour).await.unwrap();
+        assert!(retried == resolved || retried == late, "{retried}");
+        assert_eq!(letters.wait_for_retry(&again, hour).await.unwrap(), retried, "it is known by now");
+
+        // Another operator decides.
+        let (_, discarded) = tokio::join!(
+            async { letters.discard(&parked[1], "a bad message").await.unwrap() },
+            letters.wait_for_retry(&parked[1], hour)
+        );
+        assert_eq!(discarded.unwrap(), Retried::Discarded { why: "a bad message".into() });
+        let _ = consumer.stop().await.unwrap();
+    }
+
+    async fn a_retry_that_no_consumer_carries_out_is_not_done_when_the_time_is_up(store) {
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposit);
+        let mut consumer = handler.start(&store, OnFailure::Park).await;
+        consumer.wait_for(deposit.global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letter = letters(&store).list().await.unwrap().remove(0);
+        assert!(letters(&store).retry(&letter).await.unwrap());
+        let retried = letters(&store).wait_for_retry(&letter, Duration::from_millis(20)).await.unwrap();
+        assert_eq!(retried, Retried::NotYet);
+        assert!(retried.to_string().contains("consumer runs"), "{retried}");
+    }
+
+    async fn a_wait_for_a_retry_ends_also_when_its_wake_up_is_lost(store) {
+        let faulty = FaultyStore::new(&store);
+        let shared: Store = faulty.clone();
+        faulty.lose_wake_ups();
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposit);
+        let mut consumer = handler.start(&store, OnFailure::Park).await;
+        consumer.wait_for(deposit.global_position).await.unwrap();
+        handler.mend();
+        let (asking, waiting, hour) = (letters(&store), letters(&shared), Duration::from_hours(1));
+        let letter = asking.show(deposit.id).await.unwrap().unwrap();
+        let (asked, retried) = tokio::join!(asking.retry(&letter), waiting.wait_for_retry(&letter, hour));
+        assert!(asked.unwrap());
+        assert!(matches!(retried.unwrap(), Retried::Resolved { .. }));
+        let _ = consumer.stop().await.unwrap();
+    }
+
+    async fn letters_of_a_consumer_that_has_never_run_are_an_error_that_says_which_have(store) {
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let of = |category: &str, identifier: Option<&str>| DeadLetters::of(&store, category, identifier).unwrap();
+        let never_ran = async |letters: DeadLetters| {
+            let (listed, shown) = (letters.list().await.unwrap_err(), letters.show(deposit.id).await.unwrap_err());
+            assert!(matches!((&listed, &shown), (Error::Invalid { .. }, Error::Invalid { .. })), "{listed} / {shown}");
+            assert_eq!(listed.to_string(), shown.to_string());
+            listed.to_string()
+        };
+        let error = never_ran(of("account", None)).await;
+        assert!(error.contains("account+position") && error.contains("account+deadLetter"), "{error}");
+        assert!(error.contains("account:command") && error.contains("without an identifier"), "{error}");
+
+        let handler = Marked::new(&store, None);
+        for mut member in handler.start_group(&store, OnFailure::Stop, 2, None).await {
+            member.wait_for(deposit.global_position).await.unwrap();
+            let _ = member.stop().await.unwrap();
+        }
+        let error = never_ran(of("account:command", Some("h"))).await;
+        assert!(error.contains(r#"with the identifier "h""#), "{error}");
+        assert!(error.contains(r#"Consumers of this category have run with the identifier "g""#), "{error}");
+        never_ran(of("account:command", None)).await;
+        // One that has run, and has no letters, says so.
+        let letters = of("account:command", Some("g"));
+        assert!(letters.list().await.unwrap().is_empty() && letters.show(deposit.id).await.unwrap().is_none());
+    }
+
+    async fn a_letter_that_was_read_in_another_history_is_not_decided_on(store) {
+        let faulty = FaultyStore::new(&store);
+        let shared: Store = faulty.clone();
+        let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let handler = Marked::new(&store, None);
+        handler.fail(&deposit);
+        let mut consumer = handler.start(&store, OnFailure::Park).await;
+        consumer.wait_for(deposit.global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let letter = letters(&shared).show(deposit.id).await.unwrap().unwrap();
+        faulty.change_history();
+        let refused = letters(&shared).discard(&letter, "it is bad").await;
+        assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+        let letter = letters(&shared).show(deposit.id).await.unwrap().unwrap();
+        assert!(letters(&shared).discard(&letter, "it is bad").await.unwrap());
+    }
+
     async fn t37_a_message_that_ends_the_process_at_each_attempt_is_set_aside_after_the_third(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);
@@ -454,6 +564,9 @@ on_both_stores! {
 
     async fn what_is_not_there_cannot_be_shown_and_what_was_handled_has_no_letter(store) {
         let deposits = send_deposits(&store, "account:command", "1", 1).await;
+        let mut consumer = Marked::new(&store, None).start(&store, OnFailure::Stop).await;
+        consumer.wait_for(deposits[0].global_position).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
         assert!(matches!(letters(&store).show(MessageId::new()).await, Err(Error::Invalid { .. })));
         assert!(letters(&store).show(deposits[0].id).await.unwrap().is_none());
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use message_store::handling::{CallError, External, Found, Guard, GuardBug, Guarded};
 use message_store::testing::FaultyStore;
-use message_store::{Error, Key, MessageStore, Source};
+use message_store::{Error, ExpectedVersion, Json, Key, MessageStore, MessageStoreExt as _, NewMessage, Source};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 use message_store_tests::payment_api::{Fate, Provider, http};
@@ -162,6 +162,25 @@ async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore
     slow.most_at_once.load(Ordering::SeqCst)
 }
 
+/// While a call is under way, the store gets another history, in which `step`, if it is given, is the last one of the call.
+async fn the_history_changes_during_a_call(
+    store: &Arc<dyn MessageStore>,
+    step: Option<NewMessage>,
+) -> Result<Guarded<String>, Error> {
+    let (faulty, slow) = (FaultyStore::new(store), Slow::default());
+    let shared: Arc<dyn MessageStore> = faulty.clone();
+    let guard = planted(Guard::new(&shared, "slow", slow.clone()).unwrap(), None);
+    let running = tokio::spawn(async move { guard.run(&Key::new("k").unwrap(), &payout("ann")).await });
+    slow.begun.notified().await;
+    faulty.change_history();
+    if let Some(step) = step {
+        let claim = messages_of(store, "guard:slow").await.remove(0);
+        store.append_to(&claim.stream, ExpectedVersion::Any, vec![step]).await.unwrap();
+    }
+    slow.go_on.notify_one();
+    running.await.unwrap()
+}
+
 fn payout(to: &str) -> Payout {
     Payout { to: to.into(), amount: 7 }
 }
@@ -238,6 +257,19 @@ on_both_stores! {
         assert_eq!(second, Guarded::Confirmed { response: "found".into(), earlier: false });
         slow.go_on.notify_one();
         assert!(matches!(first.await.unwrap(), Err(Error::WrongExpectedVersion { .. })), "it must not confirm");
+    }
+
+    async fn how_a_call_ended_is_said_also_when_the_store_has_another_history_by_then(store) {
+        let guarded = the_history_changes_during_a_call(&store, None).await.unwrap();
+        assert_eq!(guarded.to_string(), "the call had its effect");
+        assert_eq!(messages_of(&store, "guard:slow").await.last().unwrap().message_type, "Confirmed");
+    }
+
+    async fn a_runner_whose_claim_is_not_the_last_step_of_the_new_history_is_told(store) {
+        let data = Json::parse(r#"{"attempt":1,"request":"r","lease":60000}"#).unwrap();
+        let other = NewMessage::new("Prepared", data);
+        let error = the_history_changes_during_a_call(&store, Some(other)).await.unwrap_err();
+        assert!(matches!(error, Error::WrongExpectedVersion { .. }), "to try again would call again: {error}");
     }
 
     async fn a_runner_whose_append_was_answered_after_its_lease_does_not_call_beside_another(store) {

@@ -19,7 +19,7 @@ mod suspects;
 mod work;
 
 pub use consumer_handle::ConsumerHandle;
-pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure};
+pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure, Retried};
 pub use outcome_counts::OutcomeCounts;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::DEFAULT_BATCH;
 use crate::consumer::PlantedBug;
 
@@ -27,4 +29,10 @@ impl Default for Pace {
             planted: None,
         }
     }
+}
+
+/// An interval that is longer than the clock can say never ends in practice.
+pub(super) fn after(interval: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(interval).unwrap_or(now + Duration::from_hours(24 * 365))
 }

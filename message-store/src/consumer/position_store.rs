@@ -15,15 +15,16 @@ use serde::{Deserialize, Serialize};
 use crate::consumer::PlantedBug;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
+use crate::store::{End, Overtaken, StepStream};
 use crate::{
-    Append, AppendRequest, Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage,
-    Result, StreamName, StreamRead, Version,
+    Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage, Result, StreamName,
+    StreamRead,
 };
 
 /// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
 const TAKE_OVERS: u32 = 10;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 enum PositionMessage {
     Recorded(Progress),
 }
@@ -74,11 +75,9 @@ const RECORDED: &str = "Recorded";
 
 #[derive(Debug)]
 pub(super) struct PositionStore {
-    store: Arc<dyn MessageStore>,
-    stream: StreamName,
-    version: Version,
-    /// The store's, when the position was read.
-    history: History,
+    steps: StepStream<PositionMessage>,
+    /// As the position was read, or saved last.
+    end: End,
     /// What the consumer before this one saved last.
     found: Progress,
     saved: Progress,
@@ -96,7 +95,8 @@ struct Pending {
 
 /// What was recorded last in this store: another program may have written to the stream too, and a position that was copied from another store
 /// says nothing here.
-async fn last_recorded(store: &Arc<dyn MessageStore>, stream: &StreamName) -> Result<Option<Progress>> {
+async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Progress>> {
+    let (store, stream) = (steps.store(), steps.stream());
     let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
     let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
     while is_copy(&last) {
@@ -136,19 +136,13 @@ impl PositionStore {
     }
 
     async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace) -> Result<Self> {
-        let history = store.history();
+        let steps = StepStream::new(store, stream.clone());
+        let end = steps.end().await?;
         // A consumer that has never run was not broken off.
-        let (mut version, mut found) =
-            (Version::NO_STREAM, Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) });
-        if let Some(last) = store.last_message(stream, None).await? {
-            version = Version::at(last.position);
-            if let Some(progress) = last_recorded(store, stream).await? {
-                found = progress;
-            }
-        }
-        let (store, stream) = (Arc::clone(store), stream.clone());
+        let never_run = Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) };
+        let found = last_recorded(&steps).await?.unwrap_or(never_run);
         let (retries, planted) = (pace.retries, pace.planted);
-        Ok(Self { store, stream, version, history, found, saved: found, pending: None, retries, planted })
+        Ok(Self { steps, end, found, saved: found, pending: None, retries, planted })
     }
 
     /// What the consumer before this one saved last; it was broken off unless it says that it has stopped.
@@ -158,7 +152,7 @@ impl PositionStore {
 
     /// The history of the store that the position belongs to.
     pub(super) fn history(&self) -> History {
-        self.history
+        self.end.history
     }
 
     /// Everything up to here was handled, when it was last saved.
@@ -177,7 +171,7 @@ impl PositionStore {
     }
 
     pub(super) fn stream(&self) -> &StreamName {
-        &self.stream
+        self.steps.stream()
     }
 
     /// Saves how far the consumer has come, if that has changed. Tries again as often as the consumer does.
@@ -230,27 +224,22 @@ impl PositionStore {
     }
 
     async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
-        let append = Append::to(self.stream.clone()).expecting(self.version).message(pending.message.clone());
-        let history =
-            if self.planted == Some(PlantedBug::HistoryIgnored) { self.store.history() } else { self.history };
-        let request = AppendRequest::from(append).in_history(history);
-        let mut result = self.store.append(request.clone()).await;
-        let is_lost = matches!(result, Err(Error::CommitUnknown { .. }));
-        if is_lost {
-            result = self.store.append(request).await;
+        let mut end = self.end;
+        if self.planted == Some(PlantedBug::HistoryIgnored) {
+            end.history = self.steps.store().history();
         }
-        match result {
-            Ok(appended) => {
-                self.version = appended.written.last().map_or(self.version, |written| written.position.into());
+        match self.steps.append_beside(end, pending.message.clone(), Vec::new()).await {
+            Ok(Ok(step)) => {
+                self.end = step.end;
                 self.saved = pending.progress;
                 Ok(())
             }
-            Err(Error::WrongExpectedVersion { stream, expected, actual }) => {
+            Ok(Err(Overtaken { stream, expected, actual })) => {
                 self.assert_store_is_not_behind(self.saved.position).await?;
                 Err(Error::PositionTaken { consumer: stream, expected, actual })
             }
             Err(error) => {
-                if was_sent || is_lost {
+                if was_sent || matches!(error, Error::CommitUnknown { .. }) {
                     self.pending = Some(pending);
                 }
                 Err(error)
@@ -261,11 +250,12 @@ impl PositionStore {
     /// What is handled was read from the store, which has given out its position: unless it has lost its latest messages. What was deleted
     /// since was given out all the same.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
-        let own = self.stream.category();
+        let store = self.steps.store();
+        let own = self.stream().category();
         let read = own.as_str().strip_suffix("+position").map(Category::new).transpose()?;
-        let given_out = self.store.given_out(read.as_ref()).await?;
+        let given_out = store.given_out(read.as_ref()).await?;
         if self.planted != Some(PlantedBug::PositionUnchecked) && given_out < handled {
-            let (consumer, store) = (self.stream.clone(), self.store.describe());
+            let (consumer, store) = (self.stream().clone(), store.describe());
             return Err(Error::StoreBehind { consumer, handled, store });
         }
         Ok(())

@@ -15,9 +15,10 @@ use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::store::{LastStep, StepStream};
 use crate::{
     Append, Category, Error, GlobalPosition, Json, Key, MessageId, MessageStore, MessageStoreExt as _, NewMessage,
-    Read, Result, StreamName, Version, derived_id,
+    Read, Result, StreamName, derived_id,
 };
 
 /// Which of several requests for one key is released.
@@ -66,14 +67,6 @@ enum Step {
     Released { delayed: GlobalPosition },
 }
 
-/// The last step for a key.
-struct Last {
-    step: Step,
-    id: MessageId,
-    global_position: GlobalPosition,
-    version: Version,
-}
-
 impl DelayBuffer {
     /// A buffer with this name. A delay counts from the first request for a key, by the database's clock.
     ///
@@ -106,24 +99,19 @@ impl DelayBuffer {
             Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::new())?,
             None => key.stream(&self.category)?,
         };
+        let steps = StepStream::new(&self.store, place);
+        // Again as long as another request comes first, or a release.
         loop {
-            let last = self.last(&place).await?;
-            let version = last.as_ref().map_or(Version::NO_STREAM, |last| last.version);
-            let (due, delayed) = match last {
-                Some(Last { step: Step::Delayed { due, .. }, .. }) if self.keep == Keep::Latest => {
-                    (due, Delayed::Replaced)
-                }
-                Some(Last { step: Step::Delayed { .. }, .. }) => return Ok(Delayed::Dropped),
-                Some(Last { step: Step::Released { .. }, .. }) | None => (self.due().await?, Delayed::Waits),
+            let (last, end) = steps.last().await?;
+            let (due, delayed) = match last.map(|last| last.step) {
+                Some(Step::Delayed { due, .. }) if self.keep == Keep::Latest => (due, Delayed::Replaced),
+                Some(Step::Delayed { .. }) => return Ok(Delayed::Dropped),
+                Some(Step::Released { .. }) | None => (self.due().await?, Delayed::Waits),
             };
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
-            let step = NewMessage::from_variant(&step)?;
-            match self.store.append_settled(Append::to(place.clone()).expecting(version).message(step)).await {
-                Ok(_) => return Ok(delayed),
-                // Another request came, or it was released.
-                Err(Error::WrongExpectedVersion { .. }) => {}
-                Err(error) => return Err(error),
+            if steps.append(end, &step).await?.is_ok() {
+                return Ok(delayed);
             }
         }
     }
@@ -137,37 +125,32 @@ impl DelayBuffer {
         let now = self.store.now().await?;
         let mut released = 0;
         for place in self.waiting(now).await? {
-            loop {
-                let Some(Last {
-                    step: Step::Delayed { due, stream, message_type, content },
-                    id,
-                    global_position,
-                    version,
-                }) = self.last(&place).await?
-                else {
-                    break;
-                };
-                if due > now {
-                    break;
-                }
-                let message = NewMessage::new(message_type, content).with_id(derived_id(id, "delay", "", &stream, 0));
-                let done = NewMessage::from_variant(&Step::Released { delayed: global_position })?;
-                let release = vec![
-                    Append::to(place.clone()).expecting(version).message(done),
-                    Append::to(stream).message(message),
-                ];
-                match self.store.append_settled(release).await {
-                    Ok(_) => {
-                        released += 1;
-                        break;
-                    }
-                    // Another request took its place meanwhile, or another process released it.
-                    Err(Error::WrongExpectedVersion { .. } | Error::IdConflict { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            released += usize::from(self.release_last(StepStream::new(&self.store, place), now).await?);
         }
         Ok(released)
+    }
+
+    /// Releases the last request for a key; `false` when none is due any more.
+    async fn release_last(&self, steps: StepStream<Step>, now: Timestamp) -> Result<bool> {
+        // Again as long as another request takes its place, or another process is quicker.
+        loop {
+            let (Some(LastStep { step: Step::Delayed { due, stream, message_type, content }, message }), end) =
+                steps.last().await?
+            else {
+                return Ok(false);
+            };
+            if due > now {
+                return Ok(false);
+            }
+            let id = derived_id(message.id, "delay", "", &stream, 0);
+            let released = NewMessage::new(message_type, content).with_id(id);
+            let step = NewMessage::from_variant(&Step::Released { delayed: message.global_position })?;
+            match steps.append_beside(end, step, vec![Append::to(stream).message(released)]).await {
+                Ok(Ok(_)) => return Ok(true),
+                Ok(Err(_)) | Err(Error::IdConflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The keys whose last request is due.
@@ -181,13 +164,6 @@ impl DelayBuffer {
             };
         }
         Ok(waiting.into_iter().filter(|(_, due)| *due <= now).map(|(stream, _)| stream).collect())
-    }
-
-    async fn last(&self, place: &StreamName) -> Result<Option<Last>> {
-        let Some(message) = self.store.last_message(place, None).await? else { return Ok(None) };
-        let step = message.decode_variant()?.ok_or_else(|| message.undecodable(&"it is no step of a delay buffer"))?;
-        let (id, global_position) = (message.id, message.global_position);
-        Ok(Some(Last { step, id, global_position, version: Version::at(message.position) }))
     }
 
     async fn due(&self) -> Result<Timestamp> {

@@ -19,12 +19,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::handling::Guarded;
 use crate::handling::lease::Lease;
 use crate::key::fingerprint;
-use crate::{
-    Append, Category, Error, Json, Key, Message, MessageId, MessageStore, MessageStoreExt as _, NewMessage, Result,
-    Source, StreamName, Version,
-};
+use crate::store::{End, LastStep, NewStep, StepStream};
+use crate::{Category, Error, Json, Key, MessageStore, Result, Source};
 
 /// The other side: how it is called, and how one finds out whether it was.
 #[async_trait]
@@ -61,33 +60,6 @@ pub enum Found<R> {
     Nothing,
     /// The search does not tell; why.
     CannotTell(String),
-}
-
-/// How a guarded call stands.
-#[derive(Clone, Debug, PartialEq)]
-#[must_use]
-pub enum Guarded<R> {
-    /// It had its effect: now, or at an earlier attempt that was found.
-    Confirmed {
-        /// The answer.
-        response: R,
-        /// An earlier run had confirmed it. Not so when this run has found the effect of an earlier call.
-        earlier: bool,
-    },
-    /// It was refused; another run tries again.
-    Failed {
-        /// What the other side said.
-        reason: String,
-    },
-    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called and got no answer.
-    Unknown {
-        /// Why the search does not tell.
-        reason: String,
-    },
-    /// Another runner is at it, until its lease ends.
-    InProgress,
-    /// The key was used for another request. Nothing was done.
-    Conflict,
 }
 
 /// Guards calls to one other side.
@@ -189,7 +161,7 @@ enum Step {
 struct Call<'a, X: External> {
     key: &'a Key,
     request: &'a X::Request,
-    stream: StreamName,
+    steps: StepStream<Step>,
     /// The request's fingerprint.
     asked: String,
 }
@@ -235,67 +207,65 @@ impl<X: External> Guard<X> {
     ///
     /// # Errors
     /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to look whether both
-    /// have called. [`Error::Backend`], passing, when the store takes longer to append than the lease allows: nothing was called.
+    /// have called. [`Error::HistoryChanged`]; and [`Error::Backend`], passing, when the store takes longer to append than the lease
+    /// allows: nothing was called.
     pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
-        let stream = key.stream(&self.category)?;
+        let steps = StepStream::new(&self.store, key.stream(&self.category)?);
         let asked = fingerprint(&Json::encode(request)?)?;
-        let last = self.store.last_message(&stream, None).await?;
-        let call = Call { key, request, stream, asked };
-        let Some(last) = last else { return self.attempt(&call, Version::NO_STREAM, 1).await };
-        let version = Version::at(last.position);
-        let step = last.decode_variant::<Step>()?.ok_or_else(|| last.undecodable(&"it is no step of a guard"))?;
+        let (last, end) = steps.last().await?;
+        let call = Call { key, request, steps, asked };
+        let Some(LastStep { step, message }) = last else { return self.attempt(&call, end, 1).await };
         if *step.request() != call.asked {
             return Ok(Guarded::Conflict);
         }
         match step {
             Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
             // It had no effect: tried again under the next number.
-            Step::Failed { attempt, .. } => self.attempt(&call, version, attempt + 1).await,
+            Step::Failed { attempt, .. } => self.attempt(&call, end, attempt + 1).await,
             Step::Prepared { lease, .. } | Step::Reconciling { lease, .. }
-                if !lease.has_ended(last.time, self.store.now().await?) =>
+                if !lease.has_ended(message.time, self.store.now().await?) =>
             {
                 Ok(Guarded::InProgress)
             }
             Step::Prepared { attempt, .. } | Step::Reconciling { attempt, .. } | Step::Unknown { attempt, .. } => {
-                self.reconcile(&call, version, attempt).await
+                self.reconcile(&call, end, attempt).await
             }
         }
     }
 
-    async fn attempt(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
-        let Some(version) = self.prepare(call, version, attempt).await? else { return Ok(Guarded::InProgress) };
+    async fn attempt(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
+        let Some(claim) = self.prepare(call, end, attempt).await? else { return Ok(Guarded::InProgress) };
         let called = tokio::time::timeout(self.lease.of_a_call(), self.external.call(call.key, call.request)).await;
         match called {
-            Ok(Ok(response)) => self.confirm(call, version, response).await,
+            Ok(Ok(response)) => self.confirm(call, &claim, response).await,
             Ok(Err(CallError::Definite(reason))) => {
                 let reason = reason.to_string();
                 let failed = Step::Failed { attempt, request: call.asked.clone(), reason: reason.clone() };
-                self.say(call, version, &failed).await?;
+                call.steps.append_after(&claim, &failed).await??;
                 Ok(Guarded::Failed { reason })
             }
-            Ok(Err(CallError::Ambiguous(reason))) => self.give_up(call, version, attempt, reason.to_string()).await,
+            Ok(Err(CallError::Ambiguous(reason))) => self.give_up(call, &claim, attempt, reason.to_string()).await,
             // The call may still be under way: its claim stands until its lease ends, and then it is searched for.
             Err(_) => Ok(Guarded::Unknown { reason: "it took longer than half its lease".to_owned() }),
         }
     }
 
     /// Claims the call, with enough of the lease left to make it; `None` when another runner has it.
-    async fn prepare(&self, call: &Call<'_, X>, mut version: Version, attempt: u32) -> Result<Option<Version>> {
+    async fn prepare(&self, call: &Call<'_, X>, mut end: End, attempt: u32) -> Result<Option<NewStep>> {
         let prepared = Step::Prepared { attempt, request: call.asked.clone(), lease: self.lease };
         for _ in 0..PREPARATIONS {
             let asked = Instant::now();
-            let Some((id, taken)) = self.take(call, version, &prepared).await? else { return Ok(None) };
+            let Ok(claim) = call.steps.append(end, &prepared).await? else { return Ok(None) };
             if self.planted == Some(GuardBug::LeaseUnchecked) {
-                return Ok(Some(taken));
+                return Ok(Some(claim));
             }
-            let last = self.store.last_message(&call.stream, None).await?;
-            let Some(Message { time, .. }) = last.filter(|last| last.id == id) else { return Ok(None) };
+            let (Some(last), _) = call.steps.still_last(&claim).await? else { return Ok(None) };
             let now = self.store.now().await?;
             // The answer may have been long on its way: the lease is no older than the question for it.
-            if self.lease.is_enough(time, now) && asked.elapsed() <= self.lease.of_a_call() / 2 {
-                return Ok(Some(taken));
+            if self.lease.is_enough(last.message.time, now) && asked.elapsed() <= self.lease.of_a_call() / 2 {
+                return Ok(Some(claim));
             }
-            version = taken;
+            end = claim.end;
         }
         let cause = format!(
             "{PREPARATIONS} times in a row, more than a quarter of the lease had passed when the append was answered"
@@ -303,59 +273,42 @@ impl<X: External> Guard<X> {
         Err(Error::backend("preparing a guarded call", true, cause))
     }
 
-    async fn reconcile(&self, call: &Call<'_, X>, version: Version, attempt: u32) -> Result<Guarded<X::Response>> {
+    async fn reconcile(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
         let reconciling = Step::Reconciling { attempt, request: call.asked.clone(), lease: self.lease };
-        let Some((_, version)) = self.take(call, version, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        let Ok(claim) = call.steps.append(end, &reconciling).await? else { return Ok(Guarded::InProgress) };
         if self.planted == Some(GuardBug::NoSearch) {
-            return self.attempt(call, version, attempt + 1).await;
+            return self.attempt(call, claim.end, attempt + 1).await;
         }
         match self.external.find(call.key, call.request).await {
-            Ok(Found::Effect(response)) => self.confirm(call, version, response).await,
-            Ok(Found::Nothing) => self.attempt(call, version, attempt + 1).await,
-            Ok(Found::CannotTell(reason)) => self.give_up(call, version, attempt, reason).await,
-            Err(error) => self.give_up(call, version, attempt, error.to_string()).await,
+            Ok(Found::Effect(response)) => self.confirm(call, &claim, response).await,
+            Ok(Found::Nothing) => self.attempt(call, claim.end, attempt + 1).await,
+            Ok(Found::CannotTell(reason)) => self.give_up(call, &claim, attempt, reason).await,
+            Err(error) => self.give_up(call, &claim, attempt, error.to_string()).await,
         }
     }
 
     async fn confirm(
         &self,
         call: &Call<'_, X>,
-        version: Version,
+        claim: &NewStep,
         response: X::Response,
     ) -> Result<Guarded<X::Response>> {
         let confirmed = Step::Confirmed { request: call.asked.clone(), response: Json::encode(&response)? };
-        self.say(call, version, &confirmed).await?;
+        call.steps.append_after(claim, &confirmed).await??;
         Ok(Guarded::Confirmed { response, earlier: false })
     }
 
     async fn give_up(
         &self,
         call: &Call<'_, X>,
-        version: Version,
+        claim: &NewStep,
         attempt: u32,
         reason: String,
     ) -> Result<Guarded<X::Response>> {
-        tracing::warn!(stream = %call.stream, attempt, reason, "whether a call had its effect is unknown");
+        tracing::warn!(stream = %call.steps.stream(), attempt, reason, "whether a call had its effect is unknown");
         let unknown = Step::Unknown { attempt, request: call.asked.clone(), reason: reason.clone() };
-        self.say(call, version, &unknown).await?;
+        call.steps.append_after(claim, &unknown).await??;
         Ok(Guarded::Unknown { reason })
-    }
-
-    /// Takes the call over; `None` when another runner was quicker. The id of the step, and its version.
-    async fn take(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<Option<(MessageId, Version)>> {
-        match self.say(call, version, step).await {
-            Ok(said) => Ok(Some(said)),
-            Err(Error::WrongExpectedVersion { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn say(&self, call: &Call<'_, X>, version: Version, step: &Step) -> Result<(MessageId, Version)> {
-        let message = NewMessage::from_variant(step)?;
-        let id = message.id;
-        let append = Append::to(call.stream.clone()).expecting(version).message(message);
-        let appended = self.store.append_settled(append).await?;
-        Ok((id, appended.written.last().map_or(version, |written| written.position.into())))
     }
 }
 

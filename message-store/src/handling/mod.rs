@@ -19,6 +19,7 @@ mod delay_buffer;
 mod delivery;
 mod effects;
 mod guard;
+mod guarded;
 mod handler;
 mod lease;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
@@ -35,7 +36,8 @@ pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub(crate) use effects::{events_of, search};
 #[cfg(feature = "testing")]
 pub use guard::GuardBug;
-pub use guard::{CallError, External, Found, Guard, Guarded};
+pub use guard::{CallError, External, Found, Guard};
+pub use guarded::Guarded;
 pub use handler::Handler;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;

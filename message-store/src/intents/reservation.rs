@@ -17,7 +17,7 @@ use crate::{
     Position, Result, StreamName, StreamRead, derived_id,
 };
 
-/// The type of a message that reserves an intent in one step with what is written for it. It has the data of the command; the command's
+/// The type of a message that reserves an intent in one append with what is written for it. It has the data of the command; the command's
 /// type is in its metadata.
 pub const RESERVED: &str = "Reserved";
 
@@ -36,7 +36,7 @@ pub struct Reservation<'a> {
 
 /// What holds an intent.
 pub(crate) enum Holder {
-    /// The message itself, in one step with what was written for it.
+    /// The message itself, in one append with what was written for it.
     Itself,
     /// The message itself, by a copy that a first hop has written: a second hop carries out the copy.
     Copy(Box<Message>),
@@ -60,7 +60,7 @@ impl<'a> Reservation<'a> {
         &self.stream
     }
 
-    /// What reserves the intent in one step with the message's events (one hop): append it together with them. `store` is the one that the
+    /// What reserves the intent together with the message's events (one hop): give both to one append. `store` is the one that the
     /// message was read from.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ impl<D: Decider> CommandHandler<D> {
         let message = self.store().message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         let letter = match letters {
-            Some(letters) => letters.show(id).await?,
+            Some(letters) => letters.find(id).await?,
             None => None,
         };
         let set_aside = letter.map(|letter| Finding::Parked(Box::new(letter)));

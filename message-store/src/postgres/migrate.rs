@@ -23,7 +23,7 @@ const LOCK: i64 = 0x6d73_675f_6d69_6772;
 const LOCK_TIMEOUT: &str = include_str!("sql/set_lock_timeout.sql");
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long it is tried; and how long the last step of an adoption waits for transactions that began before it.
+/// How long it is tried; and how long the last part of an adoption waits for transactions that began before it.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 const MAY_MAKE_SCHEMA: &str = include_str!("sql/may_make_schema.sql");
@@ -169,7 +169,7 @@ fn is_in_the_way(error: &DbError) -> bool {
         || error.message() == "tuple concurrently updated"
 }
 
-/// The last step of an adoption. A call of Message DB's own `write_message` that began before its function was replaced still
+/// The last part of an adoption. A call of Message DB's own `write_message` that began before its function was replaced still
 /// needs the right to INSERT: so the right is revoked when every transaction of that time has ended.
 async fn revoke_inserts(client: &Client) -> Result<()> {
     let roles = roles_that_insert(client).await?;

@@ -1,4 +1,4 @@
-//! What is appended to a stream in one atomic step, and what comes back.
+//! What is appended, all of it or nothing, and what comes back.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -53,7 +53,7 @@ impl Append {
     }
 }
 
-/// What is appended in one atomic step: messages for one stream or for several, and what must be so besides.
+/// What is appended, all of it or nothing: messages for one stream or for several, and what must be so besides.
 ///
 /// ```
 /// use message_store::{Append, AppendRequest, Json, NewMessage, StreamName};

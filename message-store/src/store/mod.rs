@@ -8,6 +8,7 @@ mod history;
 mod message_store;
 mod read;
 mod read_models;
+mod step_stream;
 mod wake_up;
 mod window;
 
@@ -19,5 +20,6 @@ pub use history::History;
 pub use message_store::MessageStore;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, StreamRead};
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

@@ -6,67 +6,14 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::step::{MessagePlace, Step};
 use crate::key::shortened;
+use crate::store::{End, StepStream};
 use crate::{
-    Append, Category, Error, ExpectedVersion, GlobalPosition, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef,
-    MessageStore, MessageStoreExt as _, NewMessage, Position, Read, Result, StreamName, Version,
+    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _,
+    Position, Read, Result, StreamName,
 };
-
-/// What happens to a message that could not be handled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all_fields = "camelCase")]
-pub(super) enum Step {
-    /// It is about to be delivered again, as was asked for.
-    Attempted {
-        /// With nothing else under way in the process.
-        #[serde(default)]
-        alone: bool,
-    },
-    /// Others have begun before the delivery that was alone had ended.
-    NotAlone {},
-    /// It is set aside.
-    Parked {
-        #[serde(flatten)]
-        message: MessagePlace,
-        message_type: String,
-        attempts: u32,
-        error: String,
-        /// Later messages of its entity wait behind it.
-        holds: bool,
-    },
-    /// An operator asked for another delivery.
-    RetryRequested {},
-    /// It was delivered, with this outcome.
-    Resolved { outcome: String },
-    /// An operator gave it up.
-    Discarded { why: String },
-}
-
-/// The message of a letter, and where it stands in the store in which it was set aside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MessagePlace {
-    pub(super) message_id: MessageId,
-    pub(super) stream: StreamName,
-    pub(super) position: Position,
-    pub(super) global_position: GlobalPosition,
-}
-
-impl From<&Message> for MessagePlace {
-    fn from(message: &Message) -> Self {
-        let MessageRef { id: message_id, stream, position, global_position } = message.reference();
-        Self { message_id, stream, position, global_position }
-    }
-}
-
-impl From<MessagePlace> for MessageRef {
-    fn from(place: MessagePlace) -> Self {
-        let MessagePlace { message_id: id, stream, position, global_position } = place;
-        Self { id, stream, position, global_position }
-    }
-}
 
 /// How a letter stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +46,7 @@ pub struct DeadLetter {
     pub parked_at: Timestamp,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
-    pub(super) version: Version,
+    pub(super) end: End,
 }
 
 impl DeadLetter {
@@ -125,7 +72,7 @@ pub(super) struct Found {
     pub(super) begun: u32,
     /// How many of them were alone in the process, from their beginning to their end or that of the process.
     pub(super) alone: u32,
-    pub(super) version: Version,
+    pub(super) end: End,
 }
 
 /// The dead letters of a consumer.
@@ -133,30 +80,43 @@ pub(super) struct Found {
 pub struct DeadLetters {
     pub(super) store: Arc<dyn MessageStore>,
     pub(super) category: Category,
+    /// What the consumer reads.
+    pub(super) consumer_category: Category,
+    pub(super) identifier: Option<String>,
 }
 
 impl DeadLetters {
-    /// Of the consumer of this category with this identifier.
+    /// Of the consumer of this category with this identifier, which the members of a group share. Whether that consumer has ever
+    /// run is not asked here: [`DeadLetters::list`] and [`DeadLetters::show`] ask it when they find nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a category that is none.
     pub fn of(store: &Arc<dyn MessageStore>, category: &str, identifier: Option<&str>) -> Result<Self> {
-        let category = Category::new(category)?;
+        let consumer_category = Category::new(category)?;
         let category = match identifier {
-            None => Category::new(format!("{category}+deadLetter"))?,
+            None => Category::new(format!("{consumer_category}+deadLetter"))?,
             Some(identifier) => {
                 let identifier = identifier.replace('%', "%25").replace('-', "%2D");
-                Category::new(format!("{category}+deadLetter+{identifier}"))?
+                Category::new(format!("{consumer_category}+deadLetter+{identifier}"))?
             }
         };
-        Ok(Self { store: Arc::clone(store), category })
+        Ok(Self { store: Arc::clone(store), category, consumer_category, identifier: identifier.map(str::to_owned) })
     }
 
     /// The open letters, in the order of their messages.
     ///
     /// # Errors
-    /// As a read.
+    /// As a read; [`Error::Invalid`] when the consumer has never run in this store.
     pub async fn list(&self) -> Result<Vec<DeadLetter>> {
+        let open = self.open().await?;
+        if open.is_empty() {
+            self.assert_consumer_has_run().await?;
+        }
+        Ok(open)
+    }
+
+    /// The open letters, in the order of their messages; none of a consumer that has never run.
+    pub(super) async fn open(&self) -> Result<Vec<DeadLetter>> {
         let mut streams: Vec<StreamName> = Vec::new();
         let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
         while let Some(message) = messages.try_next().await? {
@@ -175,14 +135,24 @@ impl DeadLetters {
     /// The letter of a message, however it stands.
     ///
     /// # Errors
-    /// As a read; [`Error::Invalid`] when the message is not in the store.
+    /// As a read; [`Error::Invalid`] when the message is not in the store, or the consumer has never run in it.
     pub async fn show(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let letter = self.find(id).await?;
+        if letter.is_none() {
+            self.assert_consumer_has_run().await?;
+        }
+        Ok(letter)
+    }
+
+    /// As [`DeadLetters::show`]; none of a consumer that has never run.
+    pub(crate) async fn find(&self, id: MessageId) -> Result<Option<DeadLetter>> {
         let message = self.store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
-    /// Asks the consumer to deliver a message again. `false` when another decision was made since the letter was read: then nothing is asked.
+    /// Asks the consumer to deliver a message again; [`DeadLetters::wait_for_retry`] waits for what becomes of that. `false` when another
+    /// decision was made since the letter was read: then nothing is asked.
     ///
     /// # Errors
     /// The store's.
@@ -202,11 +172,17 @@ impl DeadLetters {
         if letter.state != LetterState::Parked {
             return Ok(false);
         }
-        match self.say(&letter.letter.stream, letter.version.into(), step).await {
-            Ok(_) => Ok(true),
-            Err(Error::WrongExpectedVersion { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.append(letter, step).await
+    }
+
+    /// Appends a step to a letter as it was read; `false` when it is not that any more.
+    pub(super) async fn append(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
+        Ok(self.steps(&letter.letter.stream).append(letter.end, step).await?.is_ok())
+    }
+
+    /// The steps of one letter.
+    pub(super) fn steps(&self, letter: &StreamName) -> StepStream<Step> {
+        StepStream::new(&self.store, letter.clone())
     }
 
     /// The category of the letters.
@@ -229,7 +205,7 @@ impl DeadLetters {
 
     /// What stands in the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
-        let (mut letter, mut version) = (None::<DeadLetter>, Version::NO_STREAM);
+        let (mut letter, mut end) = (None::<DeadLetter>, self.steps(stream).start());
         let (mut holds, mut begun, mut alone) = (false, 0, 0);
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(step) = steps.try_next().await? {
@@ -254,7 +230,7 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         parked_at: step.time,
                         letter: step.reference(),
-                        version: Version::NO_STREAM,
+                        end,
                     });
                     (begun, alone) = (0, 0);
                 }
@@ -266,12 +242,12 @@ impl DeadLetters {
                 (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
                 (_, _) => {}
             }
-            version = Version::at(step.position);
+            end = end.after(step.position);
             if let Some(letter) = &mut letter {
-                letter.version = version;
+                letter.end = end;
             }
         }
-        Ok(Found { letter, holds, begun, alone, version })
+        Ok(Found { letter, holds, begun, alone, end })
     }
 
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
@@ -282,19 +258,5 @@ impl DeadLetters {
             return Ok(Some(said.clone().into()));
         }
         Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))
-    }
-
-    /// Appends a step; where its message stands.
-    pub(super) async fn say(&self, stream: &StreamName, expected: ExpectedVersion, step: &Step) -> Result<MessageRef> {
-        let message = NewMessage::from_variant(step)?;
-        let id = message.id;
-        let append = Append::to(stream.clone()).expecting(expected).message(message);
-        let written = self.store.append_settled(append).await?.written[0];
-        Ok(MessageRef {
-            id,
-            stream: stream.clone(),
-            position: written.position,
-            global_position: written.global_position,
-        })
     }
 }

@@ -9,16 +9,20 @@
 //! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a discarded one stays
 //! discarded, and only what was resolved is handled again, which changes nothing.
 
+mod consumer_has_run;
 mod letter;
 mod parking;
 mod redelivery;
+mod retry;
 mod set_aside;
 mod standing;
+mod step;
 mod time_outs;
 
 pub use letter::{DeadLetter, DeadLetters, LetterState};
 pub(super) use parking::Parking;
 pub(super) use redelivery::Redelivery;
+pub use retry::Retried;
 pub(super) use set_aside::SetAside;
 
 /// What a consumer does with a message that it cannot handle.

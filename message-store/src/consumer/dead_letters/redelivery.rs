@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::LetterState;
-use super::letter::{DeadLetter, Found, Step};
+use super::letter::{DeadLetter, Found};
 use super::set_aside::{Cause, Failure, SetAside};
+use super::step::Step;
 use crate::consumer::process::Turn;
 use crate::handling::{Context, Handler};
-use crate::{Error, ExpectedVersion, Message, Outcome, Result, Source, StreamName, chain};
+use crate::{Message, Outcome, Result, Source, StreamName, chain};
 
 /// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
 pub(in crate::consumer) struct Redelivery<H> {
@@ -34,7 +35,7 @@ impl<H: Handler> Redelivery<H> {
         let Some(message) = letters.store.message(id).await? else {
             tracing::warn!(%letter, "the message of a letter is no longer in the store");
             let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
-            return self.say(letter, &gone).await.map(|_| Redelivered::Overtaken);
+            return letters.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
         if alone >= set_aside.deliveries() {
             let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
@@ -47,7 +48,7 @@ impl<H: Handler> Redelivery<H> {
             _ => set_aside.process.clone().turn(begun - alone - 1).await,
         };
         // At the version that was read: what was discarded since is not delivered.
-        if !self.say(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
+        if !letters.append(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
             return Ok(Redelivered::Overtaken);
         }
         // Held until it is on record what came of it: a crash before that is one of this delivery.
@@ -55,7 +56,7 @@ impl<H: Handler> Redelivery<H> {
         match delivered {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.kind().to_string() };
-                letters.say(stream, ExpectedVersion::Any, &resolved).await?;
+                letters.steps(stream).append_at_any_version(&resolved).await?;
                 Ok(Redelivered::Handled(outcome))
             }
             Err((attempts, error)) => {
@@ -78,18 +79,9 @@ impl<H: Handler> Redelivery<H> {
             delivered = &mut delivery => return Ok((delivered?, Some(Turn::Alone(alone)))),
             () = alone.is_in_the_way() => {}
         }
-        self.set_aside.letters.say(stream, ExpectedVersion::Any, &Step::NotAlone {}).await?;
+        self.set_aside.letters.steps(stream).append_at_any_version(&Step::NotAlone {}).await?;
         drop(alone);
         Ok((delivery.await?, None))
-    }
-
-    /// Appends a step to a letter as it was read; `false` when it is not that any more.
-    async fn say(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
-        match self.set_aside.letters.say(&letter.letter.stream, letter.version.into(), step).await {
-            Ok(_) => Ok(true),
-            Err(Error::WrongExpectedVersion { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is left, the
@@ -101,7 +93,7 @@ impl<H: Handler> Redelivery<H> {
             if holds && !known.is_held(entity) {
                 return Ok(());
             }
-            let open = self.set_aside.letters.list().await?;
+            let open = self.set_aside.letters.open().await?;
             let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
             // What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
             let waits_for_operator = |letter: &DeadLetter| letter.state == LetterState::Parked && letter.attempts > 0;

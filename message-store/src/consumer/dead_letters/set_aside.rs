@@ -6,8 +6,9 @@ use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::letter::{DeadLetters, Step};
+use super::letter::DeadLetters;
 use super::standing::{Standings, is_own};
+use super::step::Step;
 use super::time_outs::{TimeOuts, store_error};
 use super::{LetterState, OnFailure};
 use crate::consumer::PlantedBug;
@@ -279,7 +280,7 @@ impl SetAside {
     }
 
     async fn park(&self, message: &Message, attempts: u32, error: &str, again: bool) -> Result<Outcome> {
-        let stream = self.letters.stream_of(message)?;
+        let steps = self.letters.steps(&self.letters.stream_of(message)?);
         let parked = Step::Parked {
             message: message.into(),
             message_type: message.message_type.clone(),
@@ -287,8 +288,9 @@ impl SetAside {
             error: error.to_owned(),
             holds: self.holds(),
         };
+        // Again as long as an operator, or another process, is quicker.
         loop {
-            let found = self.letters.read(&stream).await?;
+            let found = self.letters.read(steps.stream()).await?;
             if let Some(known) = found.letter {
                 let letter = known.letter;
                 match known.state {
@@ -302,14 +304,10 @@ impl SetAside {
                     LetterState::Retrying | LetterState::Resolved(_) => {}
                 }
             }
-            match self.letters.say(&stream, found.version.into(), &parked).await {
-                Ok(letter) => {
-                    let message = message.reference();
-                    tracing::error!(%message, attempts, error, "it could not be handled, and was set aside");
-                    return Ok(Outcome::Parked { letter });
-                }
-                Err(Error::WrongExpectedVersion { .. }) => {}
-                Err(error) => return Err(error),
+            if let Ok(letter) = steps.append(found.end, &parked).await? {
+                let message = message.reference();
+                tracing::error!(%message, attempts, error, "it could not be handled, and was set aside");
+                return Ok(Outcome::Parked { letter: letter.message });
             }
         }
     }

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 
-use super::letter::{DeadLetters, MessagePlace, Step};
+use super::letter::DeadLetters;
+use super::step::{MessagePlace, Step};
 use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.

@@ -64,7 +64,7 @@ struct Lanes {
 enum Route {
     /// One of those that categories share.
     Shared(u64),
-    /// Of a category, or of a set of categories that are appended to in one step.
+    /// Of a category, or of a set of categories that are appended to together.
     Own(String),
 }
 

@@ -1,0 +1,87 @@
+//! Whether the consumer that letters are asked of has ever run in the store.
+//!
+//! Problem: a consumer whose name is misspelt has no letters, and an operator takes that for good news. Fix: where no letter is
+//! found, the store is asked for a trace of the consumer. Why it is right: a consumer records its position when it starts, before
+//! it reads anything.
+
+use std::collections::BTreeSet;
+
+use futures_util::TryStreamExt as _;
+
+use super::letter::DeadLetters;
+use crate::consumer::position_store::PositionStore;
+use crate::{Error, MessageStoreExt as _, Read, Result, StreamName};
+
+impl DeadLetters {
+    /// # Errors
+    /// [`Error::Invalid`] when the store has neither a position nor a letter of the consumer.
+    pub(super) async fn assert_consumer_has_run(&self) -> Result<()> {
+        let identifier = self.identifier.as_deref();
+        let position = PositionStore::stream_name(&self.consumer_category, identifier)?;
+        let has_letters = async || self.store.read_category(&self.category, Read::default().limit(1)).await;
+        if self.store.version(&position).await?.position().is_some() || !has_letters().await?.messages.is_empty() {
+            return Ok(());
+        }
+        // A member of a group has a position of its own, under a name that holds the size of the group.
+        let mut others = BTreeSet::new();
+        let positions = position.category();
+        let mut saves = std::pin::pin!(self.store.category_messages(&positions, Read::default()));
+        while let Some(save) = saves.try_next().await? {
+            let other = identifier_in(&save.stream);
+            if other == identifier {
+                return Ok(());
+            }
+            others.insert(other.map(str::to_owned));
+        }
+        Err(Error::invalid("consumer", self.has_never_run(&position, &others)))
+    }
+
+    fn has_never_run(&self, position: &StreamName, others: &BTreeSet<Option<String>>) -> String {
+        let named = |identifier: &Option<String>| match identifier {
+            Some(identifier) => format!("with the identifier {identifier:?}"),
+            None => "without an identifier".to_owned(),
+        };
+        let hint = if others.is_empty() {
+            "No consumer of this category has: give the whole category that the consumer reads (such as \
+             `account:command`, not `account`)"
+                .to_owned()
+        } else {
+            let others: Vec<String> = others.iter().map(named).collect();
+            format!("Consumers of this category have run {}", others.join(", "))
+        };
+        let of_group = self.identifier.as_ref().map(|_| format!(" (nor in {position}+number+size, for a group)"));
+        format!(
+            "no consumer of {} {} has ever run in {}: it has no position in {position}{}, and no letter in {}. {hint}",
+            self.consumer_category,
+            named(&self.identifier),
+            self.store.describe(),
+            of_group.unwrap_or_default(),
+            self.category,
+        )
+    }
+}
+
+/// The identifier of the consumer that keeps its position in this stream: of the whole group, for a member of one.
+fn identifier_in(positions: &StreamName) -> Option<&str> {
+    let id = positions.id()?;
+    let mut parts = id.rsplitn(3, '+');
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u16>().is_ok());
+    let is_member = is_number(parts.next()) && is_number(parts.next());
+    Some(parts.next().filter(|_| is_member).unwrap_or(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_a_group_have_one_identifier() {
+        let of = |stream: &str| identifier_in(&StreamName::new(stream).unwrap()).map(str::to_owned);
+        assert_eq!(of("c+position"), None);
+        for (id, identifier) in
+            [("g", "g"), ("g+0+12", "g"), ("a-b+c+1+2", "a-b+c"), ("g+1", "g+1"), ("g+x+1", "g+x+1")]
+        {
+            assert_eq!(of(&format!("c+position-{id}")).as_deref(), Some(identifier));
+        }
+    }
+}

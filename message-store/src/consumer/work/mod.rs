@@ -1,0 +1,200 @@
+//! The consumer's loop: read ahead, hand out, note what is done, save the position.
+
+mod handing_out;
+mod new_beginning;
+mod one_at_a_time;
+mod reading;
+mod saving;
+
+use std::future::pending;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::consumer::PlantedBug;
+use crate::consumer::consumer_handle::Reports;
+use crate::consumer::dead_letters::SetAside;
+use crate::consumer::pace::{Pace, after};
+use crate::consumer::partitions::Partitions;
+use crate::consumer::position_store::{PositionStore, Progress};
+use crate::consumer::process::{Alone, Turn};
+use crate::consumer::suspects::Suspects;
+use crate::handling::Handler;
+use crate::{Error, Message, Outcome, Result};
+use one_at_a_time::is_in_the_way;
+pub(super) use reading::Source;
+
+/// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
+const SOONER: u32 = 16;
+
+type Done = (Message, Result<Outcome>);
+
+pub(super) struct Work<H> {
+    handler: Arc<H>,
+    pace: Pace,
+    source: Source,
+    positions: PositionStore,
+    reports: Reports,
+    partitions: Partitions,
+    /// What is known of letters; `None` when the messages are those of letters themselves.
+    set_aside: Option<Arc<SetAside>>,
+    /// Until they are through, one message is handed out at a time.
+    suspects: Option<Suspects>,
+    /// The suspect that is handed out is alone in the process.
+    alone: Option<Alone>,
+    handling: JoinSet<Done>,
+    /// How long to wait before looking again, without a wake-up.
+    next_look: Duration,
+    done_since_save: u64,
+    last_save: Instant,
+}
+
+impl<H: Handler> Work<H> {
+    pub(super) fn new(
+        handler: H,
+        pace: Pace,
+        source: Source,
+        positions: PositionStore,
+        set_aside: Option<Arc<SetAside>>,
+        reports: Reports,
+    ) -> Self {
+        let partitions = Partitions::new(positions.saved());
+        let mut work = Self {
+            handler: Arc::new(handler),
+            pace,
+            source,
+            positions,
+            reports,
+            partitions,
+            set_aside,
+            suspects: None,
+            alone: None,
+            handling: JoinSet::new(),
+            next_look: pace.poll_interval / SOONER,
+            done_since_save: 0,
+            last_save: Instant::now(),
+        };
+        work.suspects = work.find_suspects();
+        work
+    }
+
+    /// Works until it is asked to stop or fails; then finishes what is under way and saves the position.
+    pub(super) async fn run(mut self) -> Result<()> {
+        loop {
+            let worked = self.work().await;
+            let mut first_error = worked.err();
+            while let Some(done) = self.handling.join_next().await {
+                if let Err(error) = self.note(done) {
+                    first_error.get_or_insert(error);
+                }
+            }
+            self.report();
+            if self.has_another_history() {
+                if *self.reports.stop.borrow() {
+                    // What is saved is of the history that the store has.
+                    return Ok(());
+                }
+                self.begin_anew().await?;
+                continue;
+            }
+            // Nothing is under way any more, whatever ended the work.
+            let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
+            return match first_error {
+                Some(error) => Err(error),
+                None => saved,
+            };
+        }
+    }
+
+    async fn work(&mut self) -> Result<()> {
+        let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A task of its own: a read that is not polled while the position is saved could keep the connection that the save waits for.
+        let mut reading = JoinSet::new();
+        let mut turns = JoinSet::new();
+        let (mut at_end, mut is_woken) = (false, false);
+        let mut stop = self.reports.stop.clone();
+        // A deadline, which nothing that happens meanwhile postpones.
+        let mut look_at = Instant::now();
+        loop {
+            self.hand_out_what_is_ready();
+            if turns.is_empty()
+                && let Some((set_aside, given_up)) = self.suspect_in_turn()
+            {
+                let (process, together) = (set_aside.process.clone(), self.has(PlantedBug::SuspectsTogether));
+                turns.spawn(async move {
+                    if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
+                });
+            }
+            if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
+                reading.spawn(self.read(std::mem::take(&mut is_woken)));
+            }
+            if self.has(PlantedBug::WaitBegunAnew) {
+                look_at = after(self.next_look);
+            }
+            tokio::select! {
+                Some(done) = self.handling.join_next() => {
+                    self.note(done)?;
+                    self.end_being_alone().await?;
+                    self.hand_out_what_is_ready();
+                    while let Some(done) = self.handling.try_join_next() {
+                        self.note(done)?;
+                        self.hand_out_what_is_ready();
+                    }
+                    self.report();
+                }
+                Some(batch) = reading.join_next() => {
+                    let batch = batch.map_err(|error| Error::backend("a reading task", false, error))??;
+                    if self.has_another_history() {
+                        return Ok(());
+                    }
+                    at_end = batch.looked_through <= self.partitions.read_through();
+                    // Where something has just come, more may follow.
+                    let soon = self.pace.poll_interval / SOONER;
+                    self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { soon };
+                    self.partitions.add(batch.messages, batch.looked_through);
+                    if at_end && self.partitions.len() == 0 {
+                        // What comes from now on was not under way.
+                        self.suspects = None;
+                    }
+                    self.report();
+                    look_at = after(self.next_look);
+                }
+                Some(turn) = turns.join_next() => {
+                    let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
+                    self.hand_out_suspect(turn).await?;
+                }
+                () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
+                () = self.source.wake_up.wait_until(look_at), if at_end => {
+                    at_end = false;
+                    is_woken = Instant::now() < look_at;
+                }
+                _ = timer.tick() => {}
+                // (Its handle is gone: the task is about to be broken off. That is no stop in good order.)
+                () = async { if stop.wait_for(|stop| *stop).await.is_err() { pending().await } } => return Ok(()),
+            }
+            self.save_if_due(at_end).await?;
+        }
+    }
+
+    fn has(&self, bug: PlantedBug) -> bool {
+        self.pace.planted == Some(bug)
+    }
+
+    fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
+        let (message, outcome) = done.map_err(|error| Error::backend("a handling task", false, error))?;
+        let outcome = outcome?;
+        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
+        self.partitions.done(&message);
+        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
+        self.done_since_save += 1;
+        Ok(())
+    }
+
+    /// Tells those that wait for it how far all is handled.
+    fn report(&self) {
+        self.reports.handled_through.send_replace(self.partitions.handled_through());
+    }
+}

@@ -1,0 +1,267 @@
+//! Step streams: how one thing stands, where several writers may say what becomes of it.
+//!
+//! Problem: several writers work on one thing (a call, a delayed message, a dead letter, a position), and each must know how it
+//! stands before it says what becomes of it. Fix: the thing has a stream of its own, whose messages are its steps. A writer reads
+//! the last step, and appends the next one at the version that it has read, in the history of the store that it has read it in.
+//! Why it is right: of two writers that have read the same step, the store takes one; the other learns that it was overtaken, and
+//! reads again. A lost answer is settled by the id of the step.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Append, AppendRequest, Error, ExpectedVersion, History, Message, MessageRef, MessageStore, MessageStoreExt as _,
+    NewMessage, Position, Result, StreamName, Version, variant,
+};
+
+/// The stream of one thing; `S` is the enum of its steps.
+#[derive(Debug)]
+pub(crate) struct StepStream<S> {
+    store: Arc<dyn MessageStore>,
+    stream: StreamName,
+    steps: PhantomData<fn() -> S>,
+}
+
+/// The end of a step stream as it was read: where the next step goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct End {
+    pub(crate) version: Version,
+    /// The store's, before it was read.
+    pub(crate) history: History,
+}
+
+/// The last step, as it was read.
+#[derive(Debug)]
+pub(crate) struct LastStep<S> {
+    pub(crate) step: S,
+    pub(crate) message: Message,
+}
+
+/// A step that was appended, and the end of the stream after it.
+#[derive(Debug)]
+pub(crate) struct NewStep {
+    pub(crate) message: MessageRef,
+    pub(crate) end: End,
+}
+
+/// Another writer was quicker: the stream does not end any more where it was read. Nothing was written.
+#[derive(Debug)]
+pub(crate) struct Overtaken {
+    pub(crate) stream: StreamName,
+    pub(crate) expected: ExpectedVersion,
+    pub(crate) actual: Version,
+}
+
+impl End {
+    /// The end after a message at this position.
+    pub(crate) fn after(self, position: Position) -> Self {
+        Self { version: Version::at(position), ..self }
+    }
+}
+
+impl From<Overtaken> for Error {
+    fn from(Overtaken { stream, expected, actual }: Overtaken) -> Self {
+        Self::WrongExpectedVersion { stream, expected, actual }
+    }
+}
+
+impl<S: Serialize + DeserializeOwned> StepStream<S> {
+    pub(crate) fn new(store: &Arc<dyn MessageStore>, stream: StreamName) -> Self {
+        Self { store: Arc::clone(store), stream, steps: PhantomData }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn MessageStore> {
+        &self.store
+    }
+
+    pub(crate) fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// The end of a stream without messages. Ask for it before the stream is read: when the history changes in between, the append
+    /// is refused.
+    pub(crate) fn start(&self) -> End {
+        End { version: Version::NO_STREAM, history: self.store.history() }
+    }
+
+    /// The end, whatever the last message is.
+    pub(crate) async fn end(&self) -> Result<End> {
+        Ok(self.last_message().await?.1)
+    }
+
+    /// The last step, if there is one, and the end.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`] when the last message is no step; the store's.
+    pub(crate) async fn last(&self) -> Result<(Option<LastStep<S>>, End)> {
+        let (message, end) = self.last_message().await?;
+        let Some(message) = message else { return Ok((None, end)) };
+        let no_step = || {
+            let reason = format!("the steps of this stream are {}", variant::names::<S>().join(", "));
+            message.undecodable(&reason)
+        };
+        let step = message.decode_variant()?.ok_or_else(no_step)?;
+        Ok((Some(LastStep { step, message }), end))
+    }
+
+    /// Appends a step where the stream ended when it was read.
+    pub(crate) async fn append(&self, end: End, step: &S) -> Result<Result<NewStep, Overtaken>> {
+        self.append_beside(end, NewMessage::from_variant(step)?, Vec::new()).await
+    }
+
+    /// Appends a step, prepared as a message, and what has to be written together with it. The same message again is found where it
+    /// stands.
+    pub(crate) async fn append_beside(
+        &self,
+        end: End,
+        step: NewMessage,
+        beside: Vec<Append>,
+    ) -> Result<Result<NewStep, Overtaken>> {
+        let id = step.id;
+        let mut appends = vec![Append::to(self.stream.clone()).expecting(end.version).message(step)];
+        appends.extend(beside);
+        let request = AppendRequest::from(appends).in_history(end.history);
+        match self.store.append_settled(request).await {
+            Ok(appended) => {
+                let written = appended.written[0];
+                let (stream, position, global_position) =
+                    (self.stream.clone(), written.position, written.global_position);
+                let message = MessageRef { id, stream, position, global_position };
+                Ok(Ok(NewStep { message, end: end.after(position) }))
+            }
+            Err(Error::WrongExpectedVersion { stream, expected, actual }) if stream == self.stream => {
+                Ok(Err(Overtaken { stream, expected, actual }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends the step that follows one of ours. When the store has another history by now, ours may have outlived that: it does
+    /// while it is the last one.
+    pub(crate) async fn append_after(&self, ours: &NewStep, step: &S) -> Result<Result<NewStep, Overtaken>> {
+        let mut end = ours.end;
+        // Again for each change of history.
+        loop {
+            match self.append(end, step).await {
+                Err(Error::HistoryChanged { .. }) => {}
+                result => return result,
+            }
+            let (last, now) = self.still_last(ours).await?;
+            if last.is_none() {
+                let (stream, expected, actual) = (self.stream.clone(), ours.end.version.into(), now.version);
+                return Ok(Err(Overtaken { stream, expected, actual }));
+            }
+            end = now;
+        }
+    }
+
+    /// A step of ours as it stands in the store, if it is still the last one; and the end.
+    pub(crate) async fn still_last(&self, ours: &NewStep) -> Result<(Option<LastStep<S>>, End)> {
+        let (last, end) = self.last().await?;
+        Ok((last.filter(|last| last.message.id == ours.message.id), end))
+    }
+
+    /// Appends a step that is true wherever the stream ends.
+    pub(crate) async fn append_at_any_version(&self, step: &S) -> Result<()> {
+        let append = Append::to(self.stream.clone()).message(NewMessage::from_variant(step)?);
+        self.store.append_settled(append).await.map(drop)
+    }
+
+    async fn last_message(&self) -> Result<(Option<Message>, End)> {
+        let start = self.start();
+        let last = self.store.last_message(&self.stream, None).await?;
+        let end = last.as_ref().map_or(start, |last| start.after(last.position));
+        Ok((last, end))
+    }
+}
+
+#[cfg(all(test, feature = "testing", feature = "sqlite"))]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::testing::FaultyStore;
+    use crate::{Json, connect};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Step {
+        Begun { by: String },
+        Ended {},
+    }
+
+    fn begun(by: &str) -> Step {
+        Step::Begun { by: by.to_owned() }
+    }
+
+    async fn faulty() -> (Arc<FaultyStore>, StepStream<Step>) {
+        let faulty = FaultyStore::new(&connect("sqlite::memory:").await.unwrap());
+        let store: Arc<dyn MessageStore> = faulty.clone();
+        (faulty, StepStream::new(&store, StreamName::new("thing-1").unwrap()))
+    }
+
+    #[tokio::test]
+    async fn the_last_step_and_the_end_are_read_and_the_next_one_goes_there() {
+        let (_, steps) = faulty().await;
+        let (last, end) = steps.last().await.unwrap();
+        assert!(last.is_none() && end == steps.start());
+        let first = steps.append(end, &begun("us")).await.unwrap().unwrap();
+        let second = steps.append(first.end, &Step::Ended {}).await.unwrap().unwrap();
+        let (last, end) = steps.last().await.unwrap();
+        let LastStep { step, message } = last.unwrap();
+        assert_eq!((step, message.reference(), end), (Step::Ended {}, second.message, second.end));
+    }
+
+    #[tokio::test]
+    async fn of_two_that_have_read_the_same_step_one_is_told_that_it_was_overtaken() {
+        let (_, steps) = faulty().await;
+        let end = steps.end().await.unwrap();
+        assert!(steps.append(end, &begun("them")).await.unwrap().is_ok());
+        let overtaken = steps.append(end, &begun("us")).await.unwrap().unwrap_err();
+        assert_eq!((overtaken.expected, overtaken.actual), (ExpectedVersion::NoStream, Version::at(Position::FIRST)));
+        assert_eq!(steps.last().await.unwrap().0.unwrap().step, begun("them"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_settled_and_the_same_message_again_is_found_where_it_stands() {
+        let (faulty, steps) = faulty().await;
+        faulty.lose_answers(1);
+        let (start, message) = (steps.start(), NewMessage::from_variant(&begun("us")).unwrap());
+        let first = steps.append_beside(start, message.clone(), Vec::new()).await.unwrap().unwrap();
+        assert!(steps.append(first.end, &Step::Ended {}).await.unwrap().is_ok());
+        let again = steps.append_beside(start, message, Vec::new()).await.unwrap().unwrap();
+        assert_eq!((again.message, again.end), (first.message, first.end));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_in_another_history_is_not_appended_to() {
+        let (faulty, steps) = faulty().await;
+        let end = steps.end().await.unwrap();
+        faulty.change_history();
+        assert!(matches!(steps.append(end, &begun("us")).await, Err(Error::HistoryChanged { .. })));
+        assert!(steps.append(steps.end().await.unwrap(), &begun("us")).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_step_follows_ours_in_another_history_only_while_ours_is_the_last() {
+        let (faulty, steps) = faulty().await;
+        let ours = steps.append(steps.start(), &begun("us")).await.unwrap().unwrap();
+        faulty.change_history();
+        let next = steps.append_after(&ours, &begun("us again")).await.unwrap().unwrap();
+        faulty.change_history();
+        let overtaken = steps.append_after(&ours, &Step::Ended {}).await.unwrap().unwrap_err();
+        assert_eq!(overtaken.actual, next.end.version);
+    }
+
+    #[tokio::test]
+    async fn a_last_message_that_is_no_step_is_an_error_that_names_the_steps() {
+        let (_, steps) = faulty().await;
+        let other = NewMessage::new("Other", Json::NULL);
+        steps.store().append_to(steps.stream(), ExpectedVersion::Any, vec![other]).await.unwrap();
+        let error = steps.last().await.unwrap_err().to_string();
+        assert!(error.contains("Begun, Ended") && error.contains("thing-1"), "{error}");
+        assert_eq!(steps.end().await.unwrap().version, Version::at(Position::FIRST));
+    }
+}
