@@ -29,4 +29,8 @@ pub enum PlantedBug {
     OthersBeginFirst,
     /// Letters are read before the position among them is taken over.
     LettersReadFirst,
+    /// A retry whose end could not be recorded counts as one that ended the process.
+    UnsaidIsCrash,
+    /// What became of letters in another process is learned by wake-ups, and at no other time.
+    WakeUpsAlone,
 }

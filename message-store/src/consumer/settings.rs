@@ -175,7 +175,7 @@ impl<H: Handler> Consumer<H> {
         let companion = match letter_positions {
             None => None,
             Some(letter_positions) => {
-                let redelivery = Redelivery { handler: Arc::clone(&handler), set_aside: Arc::clone(&set_aside) };
+                let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
                 // Each member reads all letters, and takes those of its own messages: the name of a letter may be shortened.
                 let member = letter_settings.member.filter(|_| pace.planted == Some(PlantedBug::LettersByName));
                 let redelivery = Consumer { member, ..letter_settings }.with(redelivery);

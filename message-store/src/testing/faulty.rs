@@ -22,6 +22,8 @@ use crate::{
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
     refuse: AtomicU32,
+    refuse_type: Mutex<(String, u32)>,
+    look_ups_fail: AtomicBool,
     lose: AtomicU32,
     lose_leases: AtomicBool,
     rivals: Mutex<VecDeque<Append>>,
@@ -50,6 +52,8 @@ impl FaultyStore {
         Arc::new(Self {
             inner: Arc::clone(inner),
             refuse: AtomicU32::new(0),
+            refuse_type: Mutex::default(),
+            look_ups_fail: AtomicBool::new(false),
             lose: AtomicU32::new(0),
             lose_leases: AtomicBool::new(false),
             rivals: Mutex::default(),
@@ -69,6 +73,16 @@ impl FaultyStore {
     /// The next appends, so many, write nothing and fail with a passing fault.
     pub fn refuse_appends(&self, appends: u32) {
         self.refuse.store(appends, Ordering::SeqCst);
+    }
+
+    /// The next appends of a message of this type, so many, write nothing and fail with a passing fault.
+    pub fn refuse_appends_of(&self, message_type: &str, appends: u32) {
+        *lock(&self.refuse_type) = (message_type.to_owned(), appends);
+    }
+
+    /// Whether look-ups of a message by its id fail with a passing fault.
+    pub fn fail_look_ups(&self, fail: bool) {
+        self.look_ups_fail.store(fail, Ordering::SeqCst);
     }
 
     /// The next appends, so many, are written, and the answer is lost.
@@ -148,6 +162,16 @@ impl FaultyStore {
         Ok(())
     }
 
+    fn is_of_refused_type(&self, appends: &[Append]) -> bool {
+        let (refused, left) = &mut *lock(&self.refuse_type);
+        let mut messages = appends.iter().flat_map(|append| &append.messages);
+        if *left == 0 || !messages.any(|message| message.message_type == *refused) {
+            return false;
+        }
+        *left -= 1;
+        true
+    }
+
     fn assert_in_time(&self, appends: &[Append]) -> Result<()> {
         if appends.iter().any(|append| lock(&self.times_out).contains(&append.stream)) {
             self.timed_out.fetch_add(1, Ordering::SeqCst);
@@ -197,7 +221,7 @@ impl MessageStore for FaultyStore {
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         self.assert_in_time(request.appends())?;
         self.assert_here()?;
-        if take(&self.refuse) {
+        if take(&self.refuse) || self.is_of_refused_type(request.appends()) {
             return Err(Error::backend("a planted fault", true, "nothing was written"));
         }
         if request.history().is_some_and(|history| history != self.history()) {
@@ -265,6 +289,9 @@ impl MessageStore for FaultyStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.assert_here()?;
+        if self.look_ups_fail.load(Ordering::SeqCst) {
+            return Err(Error::backend("a planted fault", true, "the look-up failed"));
+        }
         Ok(self.inner.message(id).await?.map(|message| self.dated(message)))
     }
 

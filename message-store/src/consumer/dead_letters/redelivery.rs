@@ -1,6 +1,7 @@
 //! Delivering again what an operator asked for.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -8,6 +9,7 @@ use super::LetterState;
 use super::letter::{DeadLetter, Found};
 use super::set_aside::{Cause, Failure, SetAside};
 use super::step::Step;
+use crate::consumer::PlantedBug;
 use crate::consumer::process::Turn;
 use crate::handling::{Context, Handler};
 use crate::{Message, Outcome, Result, Source, StreamName, chain};
@@ -16,6 +18,8 @@ use crate::{Message, Outcome, Result, Source, StreamName, chain};
 pub(in crate::consumer) struct Redelivery<H> {
     pub(in crate::consumer) handler: Arc<H>,
     pub(in crate::consumer) set_aside: Arc<SetAside>,
+    /// Deliveries that were alone and have ended, and of which the letter does not know yet.
+    ended: Mutex<HashMap<StreamName, u32>>,
 }
 
 /// What came of a delivery.
@@ -24,19 +28,31 @@ enum Redelivered {
     Failed,
     /// The letter is not as it was read: another process, or an operator, was quicker.
     Overtaken,
+    /// The message is not in the store.
+    NotHere,
 }
 
 impl<H: Handler> Redelivery<H> {
+    pub(in crate::consumer) fn new(handler: Arc<H>, set_aside: Arc<SetAside>) -> Self {
+        Self { handler, set_aside, ended: Mutex::default() }
+    }
+
     /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with nothing else under way.
     async fn deliver(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
-            tracing::warn!(%letter, "the message of a letter is no longer in the store");
-            let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
-            return letters.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
+            // It is still to be copied here: its letter is asked for when it comes. Or it was deleted: then an operator gives it up.
+            tracing::warn!(%letter, "the message of a letter is not in the store; it is delivered when it comes");
+            return Ok(Redelivered::NotHere);
         };
+        if begun == 0 {
+            self.ended().remove(stream);
+        }
+        // What this process has ended, and could not say, was no crash.
+        let ended = self.ended().get(stream).copied().unwrap_or_default();
+        let alone = alone.saturating_sub(ended);
         if alone >= set_aside.deliveries() {
             let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
@@ -52,18 +68,28 @@ impl<H: Handler> Redelivery<H> {
             return Ok(Redelivered::Overtaken);
         }
         // Held until it is on record what came of it: a crash before that is one of this delivery.
-        let (delivered, _turn) = self.deliver_in(turn, stream, &message).await?;
-        match delivered {
+        let (delivered, turn) = self.deliver_in(turn, stream, &message).await?;
+        if turn.as_ref().is_some_and(Turn::is_alone) && !set_aside.has(PlantedBug::UnsaidIsCrash) {
+            *self.ended().entry(stream.clone()).or_default() += 1;
+        }
+        let redelivered = match delivered {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.kind().to_string() };
                 letters.steps(stream).append_at_any_version(&resolved).await?;
-                Ok(Redelivered::Handled(outcome))
+                Redelivered::Handled(outcome)
             }
             Err((attempts, error)) => {
                 set_aside.set_aside_again(&message, letter.attempts + attempts, &chain(&*error)).await?;
-                Ok(Redelivered::Failed)
+                Redelivered::Failed
             }
-        }
+        };
+        self.ended().remove(stream);
+        drop(turn);
+        Ok(redelivered)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashMap<StreamName, u32>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and they begin.
@@ -109,7 +135,7 @@ impl<H: Handler> Redelivery<H> {
                 return Ok(());
             }
             let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
-            if matches!(self.deliver(&next, begun, alone).await?, Redelivered::Failed) {
+            if matches!(self.deliver(&next, begun, alone).await?, Redelivered::Failed | Redelivered::NotHere) {
                 return Ok(());
             }
         }
@@ -144,7 +170,7 @@ impl<H: Handler> Handler for Redelivery<H> {
         {
             match self.deliver(&letter, begun, alone).await? {
                 Redelivered::Handled(handled) => outcome = Some(handled),
-                Redelivered::Failed => {}
+                Redelivered::Failed | Redelivered::NotHere => {}
                 Redelivered::Overtaken => {
                     found = self.set_aside.letters.read(&step.stream).await?;
                     continue;

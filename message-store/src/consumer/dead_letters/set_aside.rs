@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::letter::DeadLetters;
 use super::standing::{Standings, is_own};
@@ -21,6 +22,9 @@ use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source
 
 /// How often a message was delivered in vain, and what its handler said last.
 pub(super) type Failure = (u32, Source);
+
+/// The longest text of an error that a letter keeps, in bytes.
+const MAX_ERROR_BYTES: usize = 16 << 10;
 
 /// Why a message is delivered.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +48,8 @@ pub(in crate::consumer) struct SetAside {
     is_clear: AtomicBool,
     /// Says when something becomes of letters.
     wake_up: RwLock<WakeUp>,
+    /// When letters were last read.
+    read_at: std::sync::Mutex<Instant>,
     /// What is under way beside a message.
     pub(in crate::consumer) process: Process,
     member: Option<GroupMember>,
@@ -72,7 +78,9 @@ impl SetAside {
         let is_clear = AtomicBool::new(false);
         // Listens before it reads.
         let wake_up = RwLock::new(letters.store.wake_up(Some(&letters.category)).await?);
-        let new = Self { letters, policy, deliveries, pace, known, is_clear, wake_up, process, member, time_outs };
+        let read_at = std::sync::Mutex::new(Instant::now());
+        let new =
+            Self { letters, policy, deliveries, pace, known, is_clear, wake_up, read_at, process, member, time_outs };
         new.learn(&mut *new.known.lock().await, handled_through).await?;
         Ok(new)
     }
@@ -85,7 +93,7 @@ impl SetAside {
         self.learn(&mut known, handled_through).await
     }
 
-    fn has(&self, bug: PlantedBug) -> bool {
+    pub(super) fn has(&self, bug: PlantedBug) -> bool {
         self.pace.planted == Some(bug)
     }
 
@@ -135,8 +143,14 @@ impl SetAside {
 
     /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the wake-up is acknowledged once
     /// everything that it told of is known.
+    ///
+    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval after they were read last.
     async fn learn_news(&self) -> Result<()> {
-        let has_news = || self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
+        let read_at = || *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_news = || {
+            self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken()
+                || (read_at().elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::WakeUpsAlone))
+        };
         if !has_news() || self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
@@ -153,6 +167,7 @@ impl SetAside {
     }
 
     async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
+        let began = Instant::now();
         known.handled_through = handled_through;
         for (entity, message) in known.standings.refresh(&self.letters, handled_through).await? {
             if self.holds() {
@@ -160,6 +175,39 @@ impl SetAside {
             }
         }
         self.is_clear.store(known.is_clear(), Ordering::SeqCst);
+        self.ask_for_deliveries(known).await?;
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
+        Ok(())
+    }
+
+    /// Letters that were copied here may have said before their messages came that these are to be delivered: now they can be.
+    async fn ask_for_deliveries(&self, known: &mut Known) -> Result<()> {
+        while let Some(stream) = known.standings.arrived() {
+            // Under `Stop`, letters are not delivered.
+            if !self.is_on() {
+                known.standings.arrived_is_done();
+                continue;
+            }
+            let found = self.letters.read(stream).await?;
+            if let Some(letter) = found.letter.filter(|_| found.begun == 0) {
+                let is_due = match letter.state {
+                    LetterState::Retrying => true,
+                    // It only waits behind another: it is due when it is the first of its queue.
+                    LetterState::Parked if letter.attempts == 0 => {
+                        let entity = stream.cardinal_id();
+                        let open = self.letters.open().await?;
+                        let first = open.iter().find(|letter| letter.letter.stream.cardinal_id() == entity);
+                        first.is_some_and(|first| first.letter.stream == *stream)
+                    }
+                    LetterState::Parked | LetterState::Resolved(_) | LetterState::Discarded(_) => false,
+                };
+                if is_due {
+                    // Overtaken, it has been asked for already.
+                    let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+                }
+            }
+            known.standings.arrived_is_done();
+        }
         Ok(())
     }
 
@@ -285,7 +333,7 @@ impl SetAside {
             message: message.into(),
             message_type: message.message_type.clone(),
             attempts,
-            error: error.to_owned(),
+            error: storable(error),
             holds: self.holds(),
         };
         // Again as long as an operator, or another process, is quicker.
@@ -315,6 +363,16 @@ impl SetAside {
     pub(super) async fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().await
     }
+}
+
+/// The text of an error as a letter keeps it: a store refuses NUL characters, and messages that are too large.
+fn storable(error: &str) -> String {
+    let text = error.replace('\0', "\u{fffd}");
+    if text.len() <= MAX_ERROR_BYTES {
+        return text;
+    }
+    let end = (0..=MAX_ERROR_BYTES).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
+    format!("{} … ({} bytes in all)", &text[..end], error.len())
 }
 
 impl Known {

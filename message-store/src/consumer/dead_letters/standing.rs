@@ -6,7 +6,7 @@
 //! is right: what an operator has decided before the batch was read is known before a message of it is delivered. Why it is little: there
 //! are few letters, and those of messages that the consumer has passed are forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use futures_util::TryStreamExt as _;
 
@@ -31,14 +31,25 @@ pub(super) struct Standing {
 #[derive(Debug)]
 pub(super) struct Standings {
     by_stream: HashMap<StreamName, Standing>,
+    /// Everything up to here is in `by_stream`, also when the rest could not be read.
     read_through: GlobalPosition,
+    /// Letters with something new, until that is told.
+    changed: Vec<StreamName>,
+    /// Copied letters whose messages are here, and were not when the letters were last looked at.
+    arrived: VecDeque<StreamName>,
     member: Option<GroupMember>,
 }
 
 impl Standings {
     /// Nothing is known yet.
     pub(super) fn new(member: Option<GroupMember>) -> Self {
-        Self { by_stream: HashMap::new(), read_through: GlobalPosition::ZERO, member }
+        Self {
+            by_stream: HashMap::new(),
+            read_through: GlobalPosition::ZERO,
+            changed: Vec::new(),
+            arrived: VecDeque::new(),
+            member,
+        }
     }
 
     /// Reads what is new, and forgets the letters of messages up to `handled_through`. Returns the open letters, of those with something
@@ -49,15 +60,16 @@ impl Standings {
         handled_through: GlobalPosition,
     ) -> Result<Vec<(String, GlobalPosition)>> {
         let read = Read::from(self.read_through.next());
-        let mut changed = Vec::new();
         let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
         while let Some(step) = steps.try_next().await? {
-            self.read_through = step.global_position;
             match step.decode_variant()? {
                 // By the message: the name of its letter may be shortened, and then belongs to another member.
-                Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => continue,
+                Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
                 Some(Step::Parked { message, holds, .. }) => {
                     let place = letters.place_of(&step, &message).await?.map(|place| place.global_position);
+                    if place.is_some() && step.decode_metadata().origin.is_some() {
+                        self.arrived.push_back(step.stream.clone());
+                    }
                     let (letter, said) = (step.reference(), message);
                     let standing = Standing { message: place, said, letter, is_discarded: false, holds };
                     self.by_stream.insert(step.stream.clone(), standing);
@@ -70,13 +82,19 @@ impl Standings {
                 Some(Step::Resolved { .. }) => drop(self.by_stream.remove(&step.stream)),
                 Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
             }
-            changed.push(step.stream);
+            // Only now: what could not be learned is read again.
+            self.read_through = step.global_position;
+            self.changed.push(step.stream);
         }
         for (stream, standing) in self.by_stream.iter_mut().filter(|(_, standing)| standing.message.is_none()) {
             let message = letters.store.message(standing.said.message_id).await?;
             standing.message = message.map(|message| message.global_position);
-            changed.push(stream.clone());
+            if standing.message.is_some() {
+                self.arrived.push_back(stream.clone());
+            }
+            self.changed.push(stream.clone());
         }
+        let changed = std::mem::take(&mut self.changed);
         let holding = changed.iter().filter_map(|stream| {
             let standing = self.by_stream.get(stream).filter(|standing| standing.holds && !standing.is_discarded)?;
             // One that is not here holds back nothing that is: the later messages of its entity are copied after it.
@@ -90,6 +108,15 @@ impl Standings {
     /// Whether messages of letters are still to be copied here.
     pub(super) fn wait_for_messages(&self) -> bool {
         self.by_stream.values().any(|standing| standing.message.is_none())
+    }
+
+    /// The next letter whose message has come after it.
+    pub(super) fn arrived(&self) -> Option<&StreamName> {
+        self.arrived.front()
+    }
+
+    pub(super) fn arrived_is_done(&mut self) {
+        self.arrived.pop_front();
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The steps of a letter, as they stand in its stream.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, StreamName};
 
@@ -39,9 +39,15 @@ pub(super) enum Step {
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessagePlace {
     pub(super) message_id: MessageId,
+    #[serde(deserialize_with = "as_it_stands")]
     pub(super) stream: StreamName,
     pub(super) position: Position,
     pub(super) global_position: GlobalPosition,
+}
+
+/// Another program may have written a name that is longer than ours may be.
+fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName, D::Error> {
+    Ok(StreamName::from_database(&String::deserialize(deserializer)?))
 }
 
 impl From<&Message> for MessagePlace {
