@@ -46,6 +46,8 @@ pub struct DeadLetter {
     pub parked_at: Timestamp,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
+    /// The letter was copied here from another store: its message may still be to come.
+    pub(super) is_copy: bool,
     pub(super) end: End,
 }
 
@@ -230,6 +232,7 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         parked_at: step.time,
                         letter: step.reference(),
+                        is_copy: step.decode_metadata().origin.is_some(),
                         end,
                     });
                     (begun, alone) = (0, 0);

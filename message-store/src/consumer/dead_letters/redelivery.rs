@@ -43,9 +43,13 @@ impl<H: Handler> Redelivery<H> {
         let id = letter.message.id;
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
-            // It is still to be copied here: its letter is asked for when it comes. Or it was deleted: then an operator gives it up.
-            tracing::warn!(%letter, "the message of a letter is not in the store; it is delivered when it comes");
-            return Ok(Redelivered::NotHere);
+            if letter.is_copy {
+                tracing::warn!(%letter, "the message of a copied letter is not in this store yet; it is delivered when it comes");
+                return Ok(Redelivered::NotHere);
+            }
+            tracing::warn!(%letter, "the message of a letter is no longer in the store");
+            let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
+            return letters.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
         if begun == 0 {
             self.ended().remove(stream);

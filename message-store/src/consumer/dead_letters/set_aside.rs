@@ -144,24 +144,30 @@ impl SetAside {
     /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the wake-up is acknowledged once
     /// everything that it told of is known.
     ///
-    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval after they were read last.
+    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval after they were read last,
+    /// unless the store is away.
     async fn learn_news(&self) -> Result<()> {
-        let read_at = || *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_news = || {
-            self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken()
-                || (read_at().elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::WakeUpsAlone))
+        let is_woken = || self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
+        let is_old = || {
+            let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+            read_at.elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::WakeUpsAlone)
         };
-        if !has_news() || self.has(PlantedBug::LettersReadAtTheStart) {
+        if !(is_woken() || is_old()) || self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
         let mut known = self.known.lock().await;
+        let handled_through = known.handled_through;
         // Another task may have learned it while this one waited.
-        if has_news() {
+        if is_woken() {
             let mut heard = self.wake_up.read().unwrap_or_else(PoisonError::into_inner).clone();
             heard.acknowledge();
-            let handled_through = known.handled_through;
             self.learn(&mut known, handled_through).await?;
             *self.wake_up.write().unwrap_or_else(PoisonError::into_inner) = heard;
+        } else if is_old() {
+            return match self.learn(&mut known, handled_through).await {
+                Err(error) if error.is_transient() => Ok(()),
+                learned => learned,
+            };
         }
         Ok(())
     }
