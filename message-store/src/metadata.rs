@@ -63,6 +63,15 @@ pub struct Metadata {
     unread: Vec<String>,
 }
 
+/// What follows from a message for what is written for it.
+pub(crate) struct Followed {
+    /// Of what is written for it.
+    pub(crate) metadata: Metadata,
+    pub(crate) sequence: Sequence,
+    /// Where else the message has stood, and stands, if it is a copy.
+    pub(crate) copies: Vec<Sequence>,
+}
+
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Takes fields out, one by one; a field of another shape stays, and is noted.
@@ -181,12 +190,21 @@ impl Metadata {
         Self::carrying(preceding.decode_metadata(), preceding)
     }
 
-    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`; and that sequence.
-    pub(crate) fn written_for(cause: &Message, here: StoreId) -> (Self, Sequence) {
-        let mut carried = cause.decode_metadata();
-        let sequence = carried.origin.take().unwrap_or_else(|| place_of(cause, here));
-        let stamped = Stamped::new(&sequence, here, &cause.category());
-        (Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence)
+    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`.
+    pub(crate) fn written_for(cause: &Message, here: StoreId) -> Followed {
+        let mut carried = Self::from_json(&cause.metadata);
+        let (birth, mut copies, place) =
+            (carried.origin.take(), std::mem::take(&mut carried.via), place_of(cause, here));
+        let category = place.origin.category.clone();
+        let sequence = match birth {
+            Some(birth) => {
+                copies.push(place);
+                birth
+            }
+            None => place,
+        };
+        let stamped = Stamped::new(&sequence, here, &category);
+        Followed { metadata: Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence, copies }
     }
 
     fn carrying(carried: Self, preceding: &Message) -> Self {

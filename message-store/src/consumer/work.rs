@@ -8,16 +8,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::consumer::PlantedBug;
-use crate::consumer::attempt::attempt;
 use crate::consumer::consumer_handle::Reports;
 use crate::consumer::dead_letters::SetAside;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::pace::Pace;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::{Alone, Turn};
 use crate::consumer::suspects::Suspects;
-use crate::handling::Handler;
 use crate::{Batch, Category, Error, Filter, Message, MessageStore, Outcome, Read, Result, WakeUp};
 
 /// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
@@ -33,8 +32,8 @@ pub(super) struct Source {
     pub(super) wake_up: WakeUp,
 }
 
-pub(super) struct Work<H> {
-    handler: Arc<H>,
+pub(super) struct Work<D> {
+    delivery: Arc<D>,
     pace: Pace,
     source: Source,
     positions: PositionStore,
@@ -53,9 +52,9 @@ pub(super) struct Work<H> {
     last_save: Instant,
 }
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     pub(super) fn new(
-        handler: H,
+        delivery: D,
         pace: Pace,
         source: Source,
         positions: PositionStore,
@@ -64,7 +63,7 @@ impl<H: Handler> Work<H> {
     ) -> Self {
         let partitions = Partitions::new(positions.saved());
         let mut work = Self {
-            handler: Arc::new(handler),
+            delivery: Arc::new(delivery),
             pace,
             source,
             positions,
@@ -229,7 +228,7 @@ impl<H: Handler> Work<H> {
     }
 
     /// Reads the next batch, and what has become of letters. `is_woken`: messages have come, and are waited for.
-    fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<H> {
+    fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<D> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
@@ -275,7 +274,7 @@ impl<H: Handler> Work<H> {
     }
 
     fn hand_out(&mut self, message: Message) {
-        let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
         // (The message of a letter is counted where it is delivered again.)
         let set_aside = self.set_aside.clone();
         self.handling.spawn(async move {
@@ -283,7 +282,7 @@ impl<H: Handler> Work<H> {
                 Some(set_aside) => Some(set_aside.process.beside_others().await),
                 None => None,
             };
-            let outcome = handle(&*handler, &store, &message, retries).await;
+            let outcome = deliver(&*delivery, &message, retries).await;
             (message, outcome)
         });
     }
@@ -312,13 +311,13 @@ impl<H: Handler> Work<H> {
             Turn::Alone(alone) => (Some(alone), None),
             Turn::Beside(beside) => (None, Some(beside)),
         };
-        let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
         self.handling.spawn(async move {
             let _beside = beside;
             let outcome = if is_to_blame {
                 blame(&set_aside, &message, crashes).await
             } else {
-                handle(&*handler, &store, &message, retries).await
+                deliver(&*delivery, &message, retries).await
             };
             (message, outcome)
         });
@@ -424,24 +423,15 @@ async fn blame(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<
     }
 }
 
-async fn handle<H: Handler>(
-    handler: &H,
-    store: &Arc<dyn MessageStore>,
-    message: &Message,
-    retries: u32,
-) -> Result<Outcome> {
+/// Delivers a message, again when a fault passes.
+async fn deliver(delivery: &impl Deliver, message: &Message, retries: u32) -> Result<Outcome> {
     let mut pause = Pause::new(retries);
     loop {
-        let error = match attempt(handler, store, message).await {
-            Ok(outcome) => return Ok(outcome),
-            Err(error) => error,
-        };
-        match error.downcast::<Error>() {
+        match delivery.deliver(message).await {
             // What could be tried again was: it names the message.
-            Ok(error) if matches!(*error, Error::Handler { .. }) => return Err(*error),
-            Ok(error) if error.is_transient() && pause.again(&error).await => {}
-            Ok(error) => return Err(Error::handler(message, error)),
-            Err(error) => return Err(Error::handler(message, error)),
+            Err(error @ Error::Handler { .. }) => return Err(error),
+            Err(error) if error.is_transient() && pause.again(&error).await => {}
+            result => return result.map_err(|error| Error::handler(message, error.into())),
         }
     }
 }

@@ -64,7 +64,7 @@ impl<'a> Reservation<'a> {
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
     pub fn append(&self, store: &dyn MessageStore) -> Result<Append> {
-        self.append_with(Metadata::written_for(self.message, store.store_id()).0)
+        self.append_with(Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
     /// As [`Reservation::append`], with the metadata of what is written for the message.
@@ -75,7 +75,7 @@ impl<'a> Reservation<'a> {
 
     /// What reserves the intent alone (the first of two hops): a copy of the message.
     fn append_copy(&self, store: &dyn MessageStore) -> Result<Append> {
-        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).0)
+        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {

@@ -15,7 +15,7 @@ use crate::consumer::attempt::attempt;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::consumer::process::Process;
-use crate::handling::{Contention, Handler};
+use crate::handling::{Contention, Handler, wait};
 use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source, StreamName, WakeUp, chain};
 
 /// How often a message was delivered in vain, and what its handler said last.
@@ -198,7 +198,7 @@ impl SetAside {
         cause: Cause,
     ) -> Result<Result<Outcome, Failure>> {
         let mut attempts = 0;
-        let (mut contention, mut contended) = (Contention::new(), None::<StreamName>);
+        let (mut contention, mut contended) = (Contention::default(), None::<StreamName>);
         let (mut pause, mut again) = (Pause::new(self.pace.retries), Pause::new(self.deliveries));
         let mut is_first = true;
         loop {
@@ -223,7 +223,7 @@ impl SetAside {
                     // It has gone on to another stream.
                     contention.progressed();
                 }
-                if contention.again(*actual).await {
+                if wait(contention.pause(*actual)).await {
                     continue;
                 }
             }
