@@ -132,12 +132,10 @@ impl Metadata {
     /// Reads metadata. Nothing is empty metadata; a field of another shape than expected is kept in `other`.
     pub fn from_json(json: &Json) -> Self {
         let mut metadata = Self::default();
-        if json.is_empty() {
-            return metadata;
-        }
-        let Ok(fields) = serde_json::from_str::<Fields>(json.text()) else {
+        let Some(text) = json.as_str() else { return metadata };
+        let Ok(fields) = serde_json::from_str::<Fields>(text) else {
             metadata.unread.push("metadata".to_owned());
-            metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(json.text()));
+            metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(text));
             return metadata;
         };
         let mut reader = Reader { fields, unread: &mut metadata.unread };

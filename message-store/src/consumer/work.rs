@@ -166,12 +166,10 @@ impl<D: Deliver> Work<D> {
         loop {
             self.hand_out_what_is_ready();
             if turns.is_empty()
-                && let Some((set_aside, given_up)) = self.suspect_in_turn()
+                && let Some(suspects) = &self.suspects
+                && let Some(turn) = self.turn_of_next(suspects)
             {
-                let (process, together) = (set_aside.process.clone(), self.has(PlantedBug::SuspectsTogether));
-                turns.spawn(async move {
-                    if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
-                });
+                turns.spawn(turn);
             }
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
@@ -182,7 +180,9 @@ impl<D: Deliver> Work<D> {
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
                     self.note(done)?;
-                    self.end_being_alone().await?;
+                    if self.alone.is_some() {
+                        self.end_being_alone().await?;
+                    }
                     self.hand_out_what_is_ready();
                     while let Some(done) = self.handling.try_join_next() {
                         self.note(done)?;
@@ -195,21 +195,10 @@ impl<D: Deliver> Work<D> {
                     if self.has_another_history() {
                         return Ok(());
                     }
-                    at_end = batch.looked_through <= self.partitions.read_through();
-                    // Where something has just come, more may follow.
-                    self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { self.pace.poll_interval / SOONER };
-                    self.partitions.add(batch.messages, batch.looked_through);
-                    if at_end && self.partitions.len() == 0 {
-                        // What comes from now on was not under way.
-                        self.suspects = None;
-                    }
-                    self.report();
+                    at_end = self.take_in(batch);
                     look_at = after(self.next_look);
                 }
-                Some(turn) = turns.join_next() => {
-                    let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
-                    self.hand_out_suspect(turn).await?;
-                }
+                Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
                 () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => {
                     at_end = false;
@@ -221,6 +210,21 @@ impl<D: Deliver> Work<D> {
             }
             self.save_if_due(at_end).await?;
         }
+    }
+
+    /// Takes in what was read. Whether there was nothing left to read.
+    fn take_in(&mut self, batch: Batch) -> bool {
+        let at_end = batch.looked_through <= self.partitions.read_through();
+        let longer = (self.next_look * 2).min(self.pace.poll_interval);
+        // Where something has just come, more may follow.
+        self.next_look = if at_end { longer } else { self.pace.poll_interval / SOONER };
+        self.partitions.add(batch.messages, batch.looked_through);
+        if at_end && self.partitions.len() == 0 {
+            // What comes from now on was not under way.
+            self.suspects = None;
+        }
+        self.report();
+        at_end
     }
 
     fn has(&self, bug: PlantedBug) -> bool {
@@ -269,35 +273,36 @@ impl<D: Deliver> Work<D> {
             && self.handling.len() < self.pace.concurrency
             && let Some(message) = self.partitions.next()
         {
-            self.hand_out(message);
+            let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
+            // (The message of a letter is counted where it is delivered again.)
+            let set_aside = self.set_aside.clone();
+            self.handling.spawn(async move {
+                let _beside = match &set_aside {
+                    Some(set_aside) => Some(set_aside.process.beside_others().await),
+                    None => None,
+                };
+                let outcome = deliver(&*delivery, &message, retries).await;
+                (message, outcome)
+            });
         }
     }
 
-    fn hand_out(&mut self, message: Message) {
-        let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
-        // (The message of a letter is counted where it is delivered again.)
-        let set_aside = self.set_aside.clone();
-        self.handling.spawn(async move {
-            let _beside = match &set_aside {
-                Some(set_aside) => Some(set_aside.process.beside_others().await),
-                None => None,
-            };
-            let outcome = deliver(&*delivery, &message, retries).await;
-            (message, outcome)
-        });
-    }
-
-    /// How often the suspect that is next gave up being alone; `None` unless there is one, and the one before is done.
-    fn suspect_in_turn(&self) -> Option<(&SetAside, u32)> {
-        let (suspects, set_aside) = (self.suspects.as_ref()?, self.set_aside.as_ref()?);
-        if !self.handling.is_empty() && !self.has(PlantedBug::SuspectsTogether) {
+    /// The turn of the suspect that is next; `None` unless there is one, and the one before is done.
+    fn turn_of_next(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
+        let together = self.has(PlantedBug::SuspectsTogether);
+        if !self.handling.is_empty() && !together {
             return None;
         }
-        self.partitions.lowest_ready().map(|message| (&**set_aside, suspects.given_up(message.id)))
+        let process = self.set_aside.as_ref()?.process.clone();
+        let given_up = suspects.given_up(self.partitions.lowest_ready()?.id);
+        Some(async move {
+            if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
+        })
     }
 
     /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
-    async fn hand_out_suspect(&mut self, turn: Turn) -> Result<()> {
+    async fn hand_out_suspect(&mut self, turn: Result<Turn, JoinError>) -> Result<()> {
+        let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
         let crashes = suspects.crashes(message.id);
@@ -336,7 +341,7 @@ impl<D: Deliver> Work<D> {
 
     /// What was alone is done. Others begin when that is on record: until then, a crash would be blamed on it.
     async fn end_being_alone(&mut self) -> Result<()> {
-        if self.alone.is_some() && !self.has(PlantedBug::OthersBeginFirst) {
+        if !self.has(PlantedBug::OthersBeginFirst) {
             self.positions.save(self.progress()).await?;
         }
         self.alone = None;

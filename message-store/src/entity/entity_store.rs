@@ -56,7 +56,7 @@ impl<P: Projection> EntityStore<P> {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for an empty id.
     pub fn stream(&self, id: &str) -> Result<StreamName> {
-        Category::new(P::CATEGORY)?.stream(id)
+        StreamName::of(&Category::new(P::CATEGORY)?, id)
     }
 
     /// The entity with this id, up to date: the cached one and what was written since. An entity without a stream is the

@@ -114,7 +114,7 @@ impl<D: Decider> CommandHandler<D> {
                 continue;
             }
             let handled = Outcome::Handled { events: events.len(), late: standing == Standing::Late };
-            let prepared = delivery.prepare(entity, events, &self.protections)?;
+            let prepared = delivery.prepare(entity, events, self.protections.derive_id)?;
             match self.entities.store.append(prepared.request.in_history(*history)).await {
                 Ok(appended) if !appended.already_written => {
                     self.remember(&recalled.known, prepared.effects, &appended, &delivery);

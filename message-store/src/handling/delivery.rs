@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::added_fields::{field, with_fields};
 use crate::entity::Entity;
-use crate::handling::{Decider, Protections};
+use crate::handling::Decider;
 use crate::intents::Reservation;
 use crate::metadata::Followed;
 use crate::variant::{decode, encode_unchecked};
@@ -29,6 +29,9 @@ pub(crate) struct Delivery<'a> {
     /// The store that it was read from.
     here: StoreId,
 }
+
+/// Derives the id of an event, as [`derived_id`] does.
+pub(super) type DeriveId = fn(MessageId, &str, &str, &StreamName, usize) -> MessageId;
 
 /// What is appended for a command.
 pub(super) struct Prepared<E> {
@@ -74,7 +77,7 @@ impl<'a> Delivery<'a> {
         &self,
         entity: &Entity<D>,
         events: Vec<D::Event>,
-        protections: &Protections<D>,
+        derive_id: DeriveId,
     ) -> Result<Prepared<D::Event>> {
         let (mut appends, mut effects) = (Vec::with_capacity(2), Vec::with_capacity(1 + events.len()));
         if let Some(reservation) = &self.reservation {
@@ -86,20 +89,21 @@ impl<'a> Delivery<'a> {
         metadata.handler = Some(D::NAME.to_owned());
         let metadata = Json::encode_stored(&metadata)?;
         let added = self.added_fields(entity)?;
-        let mut append = Append::to(self.stream.clone()).expecting(entity.version);
+        let mut messages = Vec::with_capacity(events.len());
+        let unreadable = |error| Error::invalid("event", format!("it cannot be read back: {error}"));
         for (index, event) in events.into_iter().enumerate() {
             let (message_type, mut data) = encode_unchecked(&event)?;
             if !added.is_empty() {
                 data = with_fields(data, &added)?;
             }
             let data = Json::known_to_be_json(data)?;
-            let event = if added.is_empty() { Some(event) } else { read_back(message_type, &data)? };
-            let id = (protections.derive_id)(self.message.id, D::NAME, "", &self.stream, index);
+            let event = if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(unreadable)? };
+            let id = derive_id(self.message.id, D::NAME, "", &self.stream, index);
             effects.push(Some(Effect { id, event }));
             let (message_type, metadata) = (message_type.to_owned(), metadata.clone());
-            append.messages.push(NewMessage { id, message_type, data, metadata });
+            messages.push(NewMessage { id, message_type, data, metadata });
         }
-        appends.push(append);
+        appends.push(Append { stream: self.stream.clone(), expected: entity.version.into(), messages });
         Ok(Prepared { request: AppendRequest::from(appends), effects })
     }
 
@@ -124,8 +128,4 @@ impl<'a> Delivery<'a> {
         let highest = marks.filter(|mark| mark.origin.store_id == self.here).map(|mark| mark.global_position).max();
         highest.map_or(self.sequence.global_position, |highest| highest.max(self.sequence.global_position))
     }
-}
-
-fn read_back<E: serde::de::DeserializeOwned>(message_type: &str, data: &Json) -> Result<Option<E>> {
-    decode(message_type, data).map_err(|error| Error::invalid("event", format!("it cannot be read back: {error}")))
 }

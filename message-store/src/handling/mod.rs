@@ -39,4 +39,4 @@ pub use guard::{CallError, External, Found, Guard, Guarded};
 pub use handler::Handler;
 pub(crate) use protections::Protections;
 #[cfg(feature = "testing")]
-pub(crate) use standing::{Evidence, Look, Standing};
+pub(crate) use standing::{Evidence, Standing};

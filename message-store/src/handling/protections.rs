@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::contention::Contention;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, DeriveId};
 use super::standing::{Evidence, Look, Standing, standing};
 use crate::derived_id;
 use crate::entity::Recalled;
 use crate::handling::Decider;
 use crate::intents::Intent;
-use crate::{History, Message, MessageId, StreamName, Version};
+use crate::{History, Message, Version};
 
 /// The protections of a [`CommandHandler`](crate::handling::CommandHandler).
 pub(crate) struct Protections<D: Decider> {
@@ -19,7 +19,7 @@ pub(crate) struct Protections<D: Decider> {
     /// New, late or processed.
     pub(crate) standing: fn(&Evidence<'_>) -> Result<Standing, Look>,
     /// The ids of events.
-    pub(crate) derive_id: fn(MessageId, &str, &str, &StreamName, usize) -> MessageId,
+    pub(crate) derive_id: DeriveId,
     /// Whether a decision to write nothing counts on what was recalled, in the history that the store has now.
     pub(crate) is_current: fn(&Recalled<D>, History) -> bool,
     /// Puts a first hop's copy in the place of the command.

@@ -74,6 +74,9 @@ mod tests {
     const OTHER: Option<&str> = Some("interest");
     const FOREIGN: Option<&str> = None;
 
+    /// What it shows; the marks; whether an id is known; where the event stands; and what is expected: the standing, and the looks before it.
+    type Case<'a> = (&'a str, &'a [(Option<&'a str>, Sequence)], bool, Option<Look>, Standing, &'a [Look]);
+
     fn at(category: &str, position: i64) -> Sequence {
         let store = StoreId::from_uuid(uuid::Uuid::nil());
         Sequence::new(store, Category::new(category).unwrap(), GlobalPosition::new(position))
@@ -122,7 +125,7 @@ mod tests {
         let here = at("account:command", 7);
         let processed = || Standing::Processed(event_of());
         #[rustfmt::skip]
-        let cases: [(&str, &[(Option<&str>, Sequence)], bool, Option<Look>, Standing, &[Look]); 16] = [
+        let cases: [Case<'_>; 16] = [
             ("nothing was seen", &[], false, None, Standing::New, &[]),
             ("it lies above the mark", &[(OWN, below.clone())], false, None, Standing::New, &[]),
             ("another origin's mark is higher", &[(OWN, at("teller", 9))], false, None, Standing::New, &[]),

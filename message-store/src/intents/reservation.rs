@@ -82,7 +82,7 @@ impl<'a> Reservation<'a> {
         // What follows the message, and its data, were read from the store.
         let (data, metadata) = (self.message.data.clone(), Json::encode_stored(metadata)?);
         let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
-        Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(message))
+        Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
     }
 
     /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or `Conflict`.

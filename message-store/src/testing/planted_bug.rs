@@ -1,6 +1,6 @@
 //! Protections replaced by wrong ones, one at a time, so that a test can show that it would notice.
 
-use crate::handling::{CommandHandler, Decider, Evidence, Look, Protections, Standing};
+use crate::handling::{CommandHandler, Decider, Evidence, Protections, Standing};
 use crate::{MessageId, MessageRef, Position, StreamName};
 
 /// A protection of [`CommandHandler`] to be switched off ([`CommandHandler::plant`]). For tests of tests.
@@ -31,8 +31,8 @@ impl<D: Decider> CommandHandler<D> {
     pub fn plant(mut self, bug: PlantedBug) -> Self {
         let sound = Protections::ALL;
         self.protections = match bug {
-            PlantedBug::MarkAlone => Protections { standing: by_mark_alone, ..sound },
-            PlantedBug::OneMark => Protections { standing: by_one_mark, ..sound },
+            PlantedBug::MarkAlone => Protections { standing: |found| Ok(by_mark_alone(found)), ..sound },
+            PlantedBug::OneMark => Protections { standing: |found| Ok(by_one_mark(found)), ..sound },
             PlantedBug::NoSequences => {
                 Protections { standing: |_| Ok(Standing::New), derive_id: |_, _, _, _, _| MessageId::new(), ..sound }
             }
@@ -49,14 +49,14 @@ impl<D: Decider> CommandHandler<D> {
     }
 }
 
-fn by_mark_alone(found: &Evidence<'_>) -> Result<Standing, Look> {
-    Ok(if found.marks.is_new(found.handler, found.sequence) { Standing::New } else { passed(found) })
+fn by_mark_alone(found: &Evidence<'_>) -> Standing {
+    if found.marks.is_new(found.handler, found.sequence) { Standing::New } else { passed(found) }
 }
 
-fn by_one_mark(found: &Evidence<'_>) -> Result<Standing, Look> {
+fn by_one_mark(found: &Evidence<'_>) -> Standing {
     let mark = found.marks.marks().iter().map(|mark| mark.sequence.global_position).max();
     let is_new = mark.is_none_or(|mark| found.sequence.global_position > mark);
-    Ok(if is_new { Standing::New } else { passed(found) })
+    if is_new { Standing::New } else { passed(found) }
 }
 
 /// Processed, on the word of a mark: no event was looked for.

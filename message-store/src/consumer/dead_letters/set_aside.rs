@@ -228,13 +228,7 @@ impl SetAside {
                 }
             }
             let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
-            let passes = if timed_out {
-                self.has(PlantedBug::EveryTimeOutPasses)
-                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
-            } else {
-                store_error.is_some_and(Error::is_transient)
-            };
-            if passes {
+            if self.passes(store_error, message).await {
                 if pause.again(&error).await {
                     continue;
                 }
@@ -253,6 +247,17 @@ impl SetAside {
             } else {
                 tracing::warn!(message = %message.reference(), attempts, error = chain(&*error), "delivering it again");
             }
+        }
+    }
+
+    /// Whether what a message failed of passes with the store.
+    async fn passes(&self, error: Option<&Error>, message: &Message) -> bool {
+        match error {
+            Some(Error::TimedOut { .. }) => {
+                self.has(PlantedBug::EveryTimeOutPasses)
+                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
+            }
+            error => error.is_some_and(Error::is_transient),
         }
     }
 
