@@ -39,7 +39,10 @@ impl ExpectedVersion {
 
 impl From<Version> for ExpectedVersion {
     fn from(version: Version) -> Self {
-        version.position().map_or(Self::NoStream, Self::Exact)
+        match version.position() {
+            Some(position) => Self::Exact(position),
+            None => Self::NoStream,
+        }
     }
 }
 

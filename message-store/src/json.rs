@@ -83,12 +83,12 @@ impl Json {
 
     /// The text, with `null` for nothing.
     pub fn text(&self) -> &str {
-        self.as_str().unwrap_or("null")
+        self.0.as_deref().unwrap_or("null")
     }
 
     /// How many bytes the text has.
     pub fn len(&self) -> usize {
-        self.as_str().map_or(0, str::len)
+        self.0.as_deref().map_or(0, str::len)
     }
 
     /// Whether there is nothing.

@@ -63,6 +63,15 @@ pub struct Metadata {
     unread: Vec<String>,
 }
 
+/// What follows from a message for what is written for it.
+pub(crate) struct Followed {
+    /// Of what is written for it.
+    pub(crate) metadata: Metadata,
+    pub(crate) sequence: Sequence,
+    /// Where else the message has stood, and stands, if it is a copy.
+    pub(crate) copies: Vec<Sequence>,
+}
+
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Takes fields out, one by one; a field of another shape stays, and is noted.
@@ -123,12 +132,10 @@ impl Metadata {
     /// Reads metadata. Nothing is empty metadata; a field of another shape than expected is kept in `other`.
     pub fn from_json(json: &Json) -> Self {
         let mut metadata = Self::default();
-        if json.is_empty() {
-            return metadata;
-        }
-        let Ok(fields) = serde_json::from_str::<Fields>(json.text()) else {
+        let Some(text) = json.as_str() else { return metadata };
+        let Ok(fields) = serde_json::from_str::<Fields>(text) else {
             metadata.unread.push("metadata".to_owned());
-            metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(json.text()));
+            metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(text));
             return metadata;
         };
         let mut reader = Reader { fields, unread: &mut metadata.unread };
@@ -181,13 +188,20 @@ impl Metadata {
         Self::carrying(preceding.decode_metadata(), preceding)
     }
 
-    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`; and that sequence.
-    pub(crate) fn written_for(cause: &Message, here: StoreId) -> (Self, Sequence) {
-        let mut carried = cause.decode_metadata();
-        let place = place_of(cause, here);
-        let sequence = carried.origin.take().unwrap_or_else(|| place.clone());
-        let stamped = Stamped::new(&sequence, &place);
-        (Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence)
+    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`.
+    pub(crate) fn written_for(cause: &Message, here: StoreId) -> Followed {
+        let mut carried = Self::from_json(&cause.metadata);
+        let (birth, mut copies, place) =
+            (carried.origin.take(), std::mem::take(&mut carried.via), place_of(cause, here));
+        let stamped = Stamped::new(birth.as_ref().unwrap_or(&place), &place);
+        let sequence = match birth {
+            Some(birth) => {
+                copies.push(place);
+                birth
+            }
+            None => place,
+        };
+        Followed { metadata: Self { sequence: Some(stamped), ..Self::carrying(carried, cause) }, sequence, copies }
     }
 
     fn carrying(carried: Self, preceding: &Message) -> Self {

@@ -107,7 +107,7 @@ pub(crate) fn sequence_of(message: &Message, here: StoreId) -> Sequence {
 
 /// The sequence a message has by where it stands, whether it was born there or not.
 pub(crate) fn place_of(message: &Message, here: StoreId) -> Sequence {
-    Sequence::new(here, message.category(), message.global_position)
+    Sequence::new(here, message.stream.category(), message.global_position)
 }
 
 /// Every sequence that an event may name the message by: where it was born, where its copies stood, and where it stands.

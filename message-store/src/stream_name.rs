@@ -49,10 +49,11 @@ impl StreamName {
     /// As [`StreamName::new`]; an empty id is [`Error::Invalid`].
     pub fn of(category: &Category, id: impl fmt::Display) -> Result<Self> {
         let name = format!("{category}-{id}");
-        if name.len() == category.as_str().len() + 1 {
+        if name.len() == category.0.len() + 1 {
             return Err(Error::invalid("stream id", "it is empty"));
         }
-        Self::new(name)
+        check("stream name", &name)?;
+        Ok(Self(name.into()))
     }
 
     /// For backends: a name that stands in a database, where other tools may have written what [`StreamName::new`] refuses.
@@ -81,7 +82,8 @@ impl StreamName {
 
     /// The id up to the first `+`: the entity's own id, by which consumers partition.
     pub fn cardinal_id(&self) -> Option<&str> {
-        self.id().map(|id| id.split_once('+').map_or(id, |(cardinal, _)| cardinal))
+        let (_, id) = self.0.split_once('-')?;
+        Some(id.split_once('+').map_or(id, |(cardinal, _)| cardinal))
     }
 
     /// Message DB's `hash_64` of the cardinal id: what consumer groups are divided by.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use message_store::entity::Projection;
-use message_store::handling::{CommandHandler, Decider, PlantedBug};
+use message_store::handling::{CommandHandler, Decider};
 use message_store::intents::Intent;
+use message_store::testing::PlantedBug;
 use message_store::{
     Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName,
     connect,

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use message_store::consumer::{Consumer, ConsumerHandle, OnFailure, PlantedBug as ConsumerBug, Process};
-use message_store::handling::{CommandHandler, Context, Handler, PlantedBug};
+use message_store::handling::{CommandHandler, Context, Handler};
+use message_store::testing::PlantedBug;
 use message_store::{GroupMember, Message, MessageId, MessageStore, Outcome, Source};
 use tokio::sync::{Notify, Semaphore};
 
@@ -121,7 +122,7 @@ impl Handler for Marked {
             assert!(message.position.get() % 2 == 1, "a planted panic");
             return Err("a planted failure".into());
         }
-        let outcome = self.decide.handle(message).await?;
+        let outcome = self.decide.carry_out(message).await?;
         self.handled.lock().unwrap().push(message.id);
         Ok(outcome)
     }

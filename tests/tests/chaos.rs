@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
+use message_store::testing::PlantedBug;
 use message_store::{Error, MessageStore, NewMessage, StreamName};
 use message_store_tests::accounts::{Command, balance, member, messages_of};
 use message_store_tests::on_both_stores;
@@ -65,7 +65,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
                 let (member, message) = (Arc::clone(&members[random.below(3)]), message.clone());
                 tokio::spawn(async move {
                     loop {
-                        match member.handle(&message).await {
+                        match member.carry_out(&message).await {
                             Err(Error::Backend { transient: true, .. }) => {}
                             result => return result.map(|_| ()),
                         }
@@ -85,7 +85,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         if crashes {
             // The messages that were under way are delivered again.
             for message in part {
-                while let Err(error) = members[0].handle(message).await {
+                while let Err(error) = members[0].carry_out(message).await {
                     assert!(error.is_transient(), "{error}");
                 }
             }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
+use message_store::testing::PlantedBug;
 use message_store::{Append, Error, Message, MessageStore, NewMessage, Outcome, OutcomeKind, Result, StreamName};
 use message_store_tests::accounts::{Event, balance, member, send_deposits};
 use message_store_tests::on_both_stores;
@@ -23,7 +23,7 @@ async fn after_rivals(store: &Store, bug: Option<PlantedBug>) -> Result<Outcome>
         let other = NewMessage::from_variant(&Event::Deposited { amount: 10 }).unwrap();
         Append::to(StreamName::new("account-1").unwrap()).message(other)
     }));
-    member(&(faulty as Store), bug).handle(&deposit).await
+    member(&(faulty as Store), bug).carry_out(&deposit).await
 }
 
 /// Handles the backlogs of several categories, for one entity, each with its own consumer and runtime.
@@ -63,8 +63,8 @@ on_both_stores! {
         let decide = member(&(slow.clone() as Store), None);
         // The cache has the account before the deposit.
         let _ = decide.entities().fetch("1").await.unwrap();
-        let _ = quick.handle(&deposit).await.unwrap();
-        let outcome = decide.handle(&deposit).await.unwrap();
+        let _ = quick.carry_out(&deposit).await.unwrap();
+        let outcome = decide.carry_out(&deposit).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
         assert_eq!(balance(&store, "1").await, 1);
     }

@@ -43,15 +43,15 @@ impl Decider for Bonus {
 /// Each of two deciders carries it out, once.
 async fn both_carry_it_out(store: &Arc<dyn MessageStore>, command: &message_store::Message) {
     let first = member(store, None);
-    assert!(matches!(first.handle(command).await.unwrap(), Outcome::Handled { .. }));
+    assert!(matches!(first.carry_out(command).await.unwrap(), Outcome::Handled { .. }));
     // Of another process, which reads what the first has written.
     let second = CommandHandler::<Bonus>::new(store);
-    let outcome = second.handle(command).await.unwrap();
+    let outcome = second.carry_out(command).await.unwrap();
     assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome:?}");
     for outcome in [
-        member(store, None).handle(command).await.unwrap(),
-        CommandHandler::<Bonus>::new(store).handle(command).await.unwrap(),
-        second.handle(command).await.unwrap(),
+        member(store, None).carry_out(command).await.unwrap(),
+        CommandHandler::<Bonus>::new(store).carry_out(command).await.unwrap(),
+        second.carry_out(command).await.unwrap(),
     ] {
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome:?}");
     }
@@ -84,16 +84,16 @@ on_both_stores! {
         let first = send(&old, "account:command", "1", &command).await;
         copy(&old, &new, &["account:command"]).await;
         let first = new.message(first.id).await.unwrap().unwrap();
-        assert!(matches!(member(&new, None).handle(&first).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(member(&new, None).carry_out(&first).await.unwrap(), Outcome::Handled { .. }));
         let data = first.data.text();
         let again = put(&new, "account:command-1", "DepositOnce", data, first.metadata.text()).await;
-        let outcome = member(&new, None).handle(&again).await.unwrap();
+        let outcome = member(&new, None).carry_out(&again).await.unwrap();
         assert!(matches!(outcome, Outcome::Duplicate { .. }), "{outcome:?}");
         let data = data.replace("10", "99");
         let other = put(&new, "account:command-1", "DepositOnce", &data, first.metadata.text()).await;
-        let outcome = member(&new, None).handle(&other).await.unwrap();
+        let outcome = member(&new, None).carry_out(&other).await.unwrap();
         assert!(matches!(outcome, Outcome::Conflict { .. }), "{outcome:?}");
-        let redelivered = member(&new, None).handle(&first).await.unwrap();
+        let redelivered = member(&new, None).carry_out(&first).await.unwrap();
         assert!(matches!(redelivered, Outcome::AlreadyProcessed { .. }), "{redelivered:?}");
         assert_eq!(balance(&new, "1").await, 10);
     }
@@ -107,7 +107,7 @@ on_both_stores! {
         );
         put(&store, "account-1", "Deposited", r#"{"amount":1}"#, &metadata).await;
         let command = put(&store, "account:command-1", "Deposit", r#"{"amount":1}"#, "null").await;
-        let outcome = member(&store, None).handle(&command).await.unwrap();
+        let outcome = member(&store, None).carry_out(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { late: false, .. }), "{outcome:?}");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Retried};
-use message_store::handling::PlantedBug;
-use message_store::testing::FaultyStore;
+use message_store::testing::PlantedBug;
+use message_store::testing::PlantedBug;
 use message_store::{Error, MessageId, MessageStore, Outcome, OutcomeKind};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::marked::{Marked, planted};
@@ -191,7 +191,7 @@ on_both_stores! {
         assert!(letters(&store).list().await.unwrap().is_empty());
         // From the beginning, all commands are recognised.
         for message in messages_of(&store, "account:command").await {
-            let outcome = member(&store, None).handle(&message).await.unwrap();
+            let outcome = member(&store, None).carry_out(&message).await.unwrap();
             assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
         }
     }

@@ -132,7 +132,7 @@ on_both_stores! {
             let command = NewMessage::from_variant(&Divide::By { divisor }).unwrap();
             let id = command.id;
             store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
-            let outcome = CommandHandler::<Ratio>::new(&store).handle(&store.message(id).await.unwrap().unwrap()).await;
+            let outcome = CommandHandler::<Ratio>::new(&store).carry_out(&store.message(id).await.unwrap().unwrap()).await;
             match outcome {
                 Err(error) => assert!(error.to_string().contains("inf is not finite"), "{error}"),
                 Ok(outcome) => assert!(divisor > 0.0, "{outcome}"),
@@ -148,7 +148,7 @@ on_both_stores! {
         let first = send(&store, Command::Change { from: 0, to: 100 }).await;
         let second = send(&store, Command::Change { from: 0, to: 500 }).await;
         for message in [&first, &second, &second] {
-            let _ = decide.handle(message).await.unwrap();
+            let _ = decide.carry_out(message).await.unwrap();
         }
         let events = messages_of(&store, "limit").await;
         let last: Event = events.last().unwrap().decode_variant().unwrap().unwrap();
@@ -160,11 +160,11 @@ on_both_stores! {
         let decide = CommandHandler::<Limit>::new(&store);
         let set_500 = send(&store, Command::Set { to: 500 }).await;
         let set_100 = send(&store, Command::Set { to: 100 }).await;
-        let _ = decide.handle(&set_100).await.unwrap();
-        assert!(matches!(decide.handle(&set_500).await.unwrap(), Outcome::Handled { late: true, .. }));
+        let _ = decide.carry_out(&set_100).await.unwrap();
+        assert!(matches!(decide.carry_out(&set_500).await.unwrap(), Outcome::Handled { late: true, .. }));
         assert_eq!(limit(&store).await, 100, "the last one sent counts");
         for message in [&set_500, &set_100] {
-            assert!(matches!(decide.handle(message).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+            assert!(matches!(decide.carry_out(message).await.unwrap(), Outcome::AlreadyProcessed { .. }));
         }
     }
 
@@ -194,7 +194,7 @@ on_both_stores! {
             // A process with an empty cache.
             let decide = CommandHandler::<Limit>::new(&store);
             for message in &messages {
-                let outcome = decide.handle(message).await.unwrap();
+                let outcome = decide.carry_out(message).await.unwrap();
                 let first = delivery == 0;
                 match (first, message.id) {
                     (true, id) if id == messages[0].id => assert!(matches!(outcome, Outcome::Handled { .. })),

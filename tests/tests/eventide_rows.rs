@@ -53,7 +53,7 @@ async fn a_component_takes_over_from_eventide_where_it_was_and_repeats_nothing()
 
     // The same from the beginning.
     let first = messages_of(&store, "account:command").await.remove(0);
-    assert!(matches!(member(&store, None).handle(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+    assert!(matches!(member(&store, None).carry_out(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn our_events_name_their_cause_as_eventide_does_and_carry_on_what_it_carri
     database.execute("DELETE FROM message_store.messages WHERE global_position > 102").await;
     let store = connect(database.url()).await.unwrap();
     let command = messages_of(&store, "account:command").await.remove(0);
-    let _ = member(&store, None).handle(&command).await.unwrap();
+    let _ = member(&store, None).carry_out(&command).await.unwrap();
 
     let stream = StreamName::new("account-123").unwrap();
     let event = store.last_message(&stream, None).await.unwrap().unwrap();

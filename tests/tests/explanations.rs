@@ -24,7 +24,7 @@ on_both_stores! {
         let (late, early) = (deposit(&store, "d2", 1, "noon").await, deposit(&store, "d3", 1, "noon").await);
         let decide = member(&store, None);
         for id in [first, again, other, early] {
-            let _ = decide.handle(&store.message(id).await.unwrap().unwrap()).await.unwrap();
+            let _ = decide.carry_out(&store.message(id).await.unwrap().unwrap()).await.unwrap();
         }
         let fresh = deposit(&store, "d4", 1, "noon").await;
         for (id, said) in [

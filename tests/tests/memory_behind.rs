@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use message_store::entity::Projection;
-use message_store::handling::{CommandHandler, Decider, PlantedBug};
+use message_store::handling::{CommandHandler, Decider};
 use message_store::intents::Intent;
 use message_store::testing::FaultyStore;
+use message_store::testing::PlantedBug;
 use message_store::{
     Append, AppendRequest, Error, ExpectedVersion, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
     StreamName, connect,
@@ -108,11 +109,11 @@ async fn events(store: &Store) -> Vec<Event> {
 async fn close(store: &Store, bug: Option<PlantedBug>) -> Outcome {
     let (behind, other) = (runtime(store, bug), runtime(store, None));
     let knock = send(store, &Command::Knock).await;
-    assert_eq!(behind.handle(&knock).await.unwrap(), Outcome::Ignored);
+    assert_eq!(behind.carry_out(&knock).await.unwrap(), Outcome::Ignored);
     let open = send(store, &Command::Open).await;
-    let _ = other.handle(&open).await.unwrap();
+    let _ = other.carry_out(&open).await.unwrap();
     let close = send(store, &Command::Close).await;
-    behind.handle(&close).await.unwrap()
+    behind.carry_out(&close).await.unwrap()
 }
 
 /// The same with a late command.
@@ -120,10 +121,10 @@ async fn close_late(store: &Store, bug: Option<PlantedBug>) -> Outcome {
     let (behind, other) = (runtime(store, bug), runtime(store, None));
     let close = send(store, &Command::Close).await;
     for command in [Command::Open, Command::Close] {
-        let _ = behind.handle(&send(store, &command).await).await.unwrap();
+        let _ = behind.carry_out(&send(store, &command).await).await.unwrap();
     }
-    let _ = other.handle(&send(store, &Command::Open).await).await.unwrap();
-    behind.handle(&close).await.unwrap()
+    let _ = other.carry_out(&send(store, &Command::Open).await).await.unwrap();
+    behind.carry_out(&close).await.unwrap()
 }
 
 /// The same with another command of an intent.
@@ -131,10 +132,10 @@ async fn ring_again(store: &Store, bug: Option<PlantedBug>) -> Vec<Event> {
     let (behind, other) = (runtime(store, bug), runtime(store, None));
     let ring = || Command::Ring { visit: "v1".into() };
     let first = send(store, &ring()).await;
-    let _ = behind.handle(&first).await.unwrap();
-    let _ = other.handle(&send(store, &Command::Open).await).await.unwrap();
+    let _ = behind.carry_out(&first).await.unwrap();
+    let _ = other.carry_out(&send(store, &Command::Open).await).await.unwrap();
     let again = send(store, &ring()).await;
-    assert_eq!(behind.handle(&again).await.unwrap(), Outcome::Duplicate { original: first.reference() });
+    assert_eq!(behind.carry_out(&again).await.unwrap(), Outcome::Duplicate { original: first.reference() });
     events(store).await
 }
 
@@ -213,7 +214,7 @@ async fn after_a_lost_closing(ageing: &AgeingStore) -> (Store, CommandHandler<Do
     let store = connect(&ageing.url()).await.unwrap();
     let decide = runtime(&store, None);
     for command in [Command::Open, Command::Close] {
-        let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+        let _ = decide.carry_out(&send(&store, &command).await).await.unwrap();
     }
     let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
     ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
@@ -226,7 +227,7 @@ async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
     let faulty = FaultyStore::new(&store);
     let decide = runtime(&(faulty.clone() as Store), None);
     for command in [Command::Open, Command::Close] {
-        let _ = decide.handle(&send(&store, &command).await).await.unwrap();
+        let _ = decide.carry_out(&send(&store, &command).await).await.unwrap();
     }
     let lose = "DELETE FROM messages WHERE stream_name = 'door-1' AND position = 1";
     ageing.execute(&lose.replace("messages", "message_store.messages"), lose).await;
@@ -236,7 +237,7 @@ async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
         faulty.change_history();
     }
     // In the cache the door is closed, so the command opens it.
-    let _ = decide.handle(&send(&store, &Command::Open).await).await.unwrap();
+    let _ = decide.carry_out(&send(&store, &Command::Open).await).await.unwrap();
     events(&store).await
 }
 
@@ -266,29 +267,29 @@ on_both_stores! {
 
     async fn a_command_that_leads_to_nothing_on_the_entity_as_it_is_is_ignored(store) {
         let (behind, other) = (runtime(&store, None), runtime(&store, None));
-        let _ = behind.handle(&send(&store, &Command::Open).await).await.unwrap();
-        let _ = other.handle(&send(&store, &Command::Ring { visit: "v".into() }).await).await.unwrap();
-        assert_eq!(behind.handle(&send(&store, &Command::Open).await).await.unwrap(), Outcome::Ignored);
+        let _ = behind.carry_out(&send(&store, &Command::Open).await).await.unwrap();
+        let _ = other.carry_out(&send(&store, &Command::Ring { visit: "v".into() }).await).await.unwrap();
+        assert_eq!(behind.carry_out(&send(&store, &Command::Open).await).await.unwrap(), Outcome::Ignored);
     }
 
     async fn a_command_that_another_process_has_carried_out_is_processed_and_not_ignored(store) {
         let (behind, other) = (runtime(&store, None), runtime(&store, None));
-        let _ = behind.handle(&send(&store, &Command::Open).await).await.unwrap();
+        let _ = behind.carry_out(&send(&store, &Command::Open).await).await.unwrap();
         let close = send(&store, &Command::Close).await;
-        let _ = other.handle(&close).await.unwrap();
+        let _ = other.carry_out(&close).await.unwrap();
         // The cached door is out of date: it is open, and would be closed again.
-        assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
-        assert!(matches!(behind.handle(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(behind.carry_out(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(behind.carry_out(&close).await.unwrap(), Outcome::AlreadyProcessed { .. }));
     }
 
     async fn what_a_process_remembers_of_its_own_events_has_the_fields_that_the_runtime_adds(store) {
         let decide = CommandHandler::<shown::Account>::new(&store);
         let deposit = shown::send(&store, &shown::Command::Deposit { amount: 1 }).await;
-        let _ = decide.handle(&deposit).await.unwrap();
+        let _ = decide.carry_out(&deposit).await.unwrap();
         let elsewhere = CommandHandler::<shown::Account>::new(&store).entities().fetch("1").await.unwrap();
         assert_eq!(decide.entities().fetch("1").await.unwrap().state, elsewhere.state);
         let confirm = shown::send(&store, &shown::Command::Confirm {}).await;
-        let outcome = decide.handle(&confirm).await.unwrap();
+        let outcome = decide.carry_out(&confirm).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
     }
 
@@ -328,7 +329,7 @@ on_both_ageing_stores! {
 
     async fn a_command_that_leads_to_nothing_on_a_memory_that_is_ahead_of_its_stream_is_carried_out(ageing) {
         let (store, decide) = after_a_lost_closing(&ageing).await;
-        let outcome = decide.handle(&send(&store, &Command::Close).await).await.unwrap();
+        let outcome = decide.carry_out(&send(&store, &Command::Close).await).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
     }
 
@@ -342,8 +343,8 @@ on_both_ageing_stores! {
     async fn an_entity_whose_stream_is_shorter_than_what_is_remembered_is_read_anew(ageing) {
         let (store, decide) = after_a_lost_closing(&ageing).await;
         let ring = send(&store, &Command::Ring { visit: "v".into() }).await;
-        assert!(matches!(decide.handle(&ring).await.unwrap(), Outcome::Handled { .. }));
-        assert!(matches!(decide.handle(&send(&store, &Command::Close).await).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(decide.carry_out(&ring).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(decide.carry_out(&send(&store, &Command::Close).await).await.unwrap(), Outcome::Handled { .. }));
         assert_eq!(events(&store).await, [Event::Opened, Event::Rung, Event::Closed]);
     }
 }

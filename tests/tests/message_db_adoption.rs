@@ -240,7 +240,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     let store = connect(database.url()).await.unwrap();
     let deposits = send_deposits(&store, "account:command", "1", 3).await;
     for deposit in &deposits[..2] {
-        let _ = member(&store, None).handle(deposit).await.unwrap();
+        let _ = member(&store, None).carry_out(deposit).await.unwrap();
     }
     let before = dump(&old).await;
 
@@ -259,7 +259,7 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     let whole = connect(database.url()).await.unwrap();
     assert_eq!(whole.store_id(), store.store_id());
     for deposit in &deposits {
-        let _ = member(&whole, None).handle(deposit).await.unwrap();
+        let _ = member(&whole, None).carry_out(deposit).await.unwrap();
     }
     assert_eq!(balance(&whole, "1").await, 3);
     assert_eq!(whole.read_all(Read::default()).await.unwrap().messages.len(), after.len() + 1);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::handling::PlantedBug;
 use message_store::operations::Transfer;
+use message_store::testing::PlantedBug;
 use message_store::{
     Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage, Outcome,
     StreamName, connect,
@@ -34,7 +34,7 @@ async fn copy(from: &Store, to: &Store) -> Vec<u64> {
 async fn handle_all(store: &Store, bug: Option<PlantedBug>) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for message in messages_of(store, "account:command").await {
-        outcomes.push(member(store, bug).handle(&message).await.unwrap());
+        outcomes.push(member(store, bug).carry_out(&message).await.unwrap());
     }
     outcomes
 }
@@ -44,7 +44,7 @@ async fn old_store(old: &Store) -> Vec<Message> {
     send_deposits(old, "elsewhere", "1", 200).await;
     let deposits = send_deposits(old, "account:command", "1", 10).await;
     for deposit in &deposits[..5] {
-        let _ = member(old, None).handle(deposit).await.unwrap();
+        let _ = member(old, None).carry_out(deposit).await.unwrap();
     }
     let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap())
         .with_metadata(&Metadata::follow(&deposits[5]))
@@ -184,17 +184,17 @@ between_all_stores! {
         copy(&old, &new).await;
         let first = messages_of(&new, "account:command").await.remove(0);
         let decide = member(&new, None);
-        let _ = decide.handle(&first).await.unwrap();
+        let _ = decide.carry_out(&first).await.unwrap();
         // Its author has reused the metadata of a message that was read.
         let again = NewMessage::new("Deposit", Json::parse(r#"{"amount":5}"#).unwrap());
         let again = again.with_metadata(&first.decode_metadata()).unwrap();
         new.append_to(&first.stream, ExpectedVersion::Any, vec![again]).await.unwrap();
         let second = messages_of(&new, "account:command").await.remove(1);
         for is_first in [true, false] {
-            let outcome = decide.handle(&second).await.unwrap();
+            let outcome = decide.carry_out(&second).await.unwrap();
             assert_eq!(matches!(outcome, Outcome::Handled { late: true, .. }), is_first, "{outcome}");
         }
-        assert!(matches!(decide.handle(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(decide.carry_out(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
         assert_eq!(balance(&new, "1").await, 6);
     }
 

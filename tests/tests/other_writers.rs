@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::handling::PlantedBug;
 use message_store::intents::{Intent, RESERVED, reserve};
 use message_store::operations::Transfer;
+use message_store::testing::PlantedBug;
 use message_store::{
     Append, Category, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
     OutcomeKind, StreamName, connect,
@@ -94,7 +94,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
         send(old, "elsewhere", "1", &Command::Look).await;
     }
     let first = deposit(old, "d1", 10, "noon").await;
-    let _ = member(old, None).handle(&first).await.unwrap();
+    let _ = member(old, None).carry_out(&first).await.unwrap();
     for category in ["account", "accountTransaction"] {
         if names_its_store {
             Transfer::new(old, new).copy(&Category::new(category).unwrap(), |_| ()).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
         (second.global_position, &second.stream, second.position),
         (first.global_position, &first.stream, first.position)
     );
-    let outcome = member(new, None).handle(&second).await.unwrap();
+    let outcome = member(new, None).carry_out(&second).await.unwrap();
     (outcome, balance(new, "1").await)
 }
 
@@ -130,7 +130,7 @@ async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<
         deliveries.reverse();
     }
     for message in deliveries.iter().chain(&[command, copy]) {
-        let _ = member(store, bug).handle(message).await.unwrap();
+        let _ = member(store, bug).carry_out(message).await.unwrap();
     }
     balance(store, "1").await
 }
@@ -178,7 +178,7 @@ on_both_stores! {
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         let metadata = format!(r#"[{{}},"{}",{}]"#, command.stream, command.global_position);
         put(&store, "account-1", "Deposited", r#"{"amount":100}"#, &metadata).await;
-        let outcome = member(&store, None).handle(&command).await.unwrap();
+        let outcome = member(&store, None).carry_out(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
     }
 
@@ -186,7 +186,7 @@ on_both_stores! {
         let metadata = r#"{"causationMessageStreamName":"account:command-1","causationMessageGlobalPosition":900000000}"#;
         put(&store, "account-1", "Deposited", r#"{"amount":100}"#, metadata).await;
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
-        let outcome = member(&store, None).handle(&command).await.unwrap();
+        let outcome = member(&store, None).carry_out(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { late: false, .. }), "{outcome}");
     }
 
@@ -200,7 +200,7 @@ on_both_stores! {
     async fn a_message_of_the_greatest_size_is_reserved_and_copied(store) {
         let time = "x".repeat(store.limits().message_bytes - 100);
         let command = deposit(&store, "d1", 1, &time).await;
-        let outcome = member(&store, None).handle(&command).await.unwrap();
+        let outcome = member(&store, None).carry_out(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
         let new = sqlite().await;
         for category in ["account:command", "accountTransaction"] {
@@ -218,7 +218,7 @@ on_both_stores! {
         );
         put(&store, "shown-1", "Deposited", "{}", &cause).await;
         for command in [&second, &first] {
-            let _ = message_store::handling::CommandHandler::<shown::Account>::new(&store).handle(command).await.unwrap();
+            let _ = message_store::handling::CommandHandler::<shown::Account>::new(&store).carry_out(command).await.unwrap();
             let event = store.last_message(&StreamName::new("shown-1").unwrap(), None).await.unwrap().unwrap();
             let shown: serde_json::Value = event.data.decode().unwrap();
             assert_eq!(shown["sequence"], serde_json::json!(copy.global_position.get()));
@@ -239,7 +239,7 @@ on_both_stores! {
                 );
                 // Another toolkit has carried it out.
                 put(&store, &format!("account-{account}"), "Deposited", r#"{"amount":1}"#, &metadata).await;
-                let outcome = member(&store, None).handle(&command).await.unwrap();
+                let outcome = member(&store, None).carry_out(&command).await.unwrap();
                 assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{own}: {outcome}");
                 let account = member(&store, None).entities().fetch(&account).await.unwrap();
                 assert_eq!((account.state.balance, account.unread_metadata), (1, 1), "{own}");
@@ -253,22 +253,22 @@ on_both_stores! {
         let metadata = Json::parse(format!(r#"{{"sequence":{}}}"#, sequence.text())).unwrap();
         let theirs = NewMessage::new("Deposited", Json::parse(r#"{"amount":1}"#).unwrap()).with_metadata_json(metadata);
         store.append(Append::to(StreamName::new("account-1").unwrap()).message(theirs).into()).await.unwrap();
-        let outcome = member(&store, None).handle(&command).await.unwrap();
+        let outcome = member(&store, None).carry_out(&command).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
     }
 
     async fn in_one_hop_no_consumer_of_the_reservations_finds_a_command(store) {
         let command = deposit(&store, "d1", 10, "noon").await;
-        let _ = member(&store, None).handle(&command).await.unwrap();
+        let _ = member(&store, None).carry_out(&command).await.unwrap();
         let reserved = messages_of(&store, "accountTransaction").await;
         assert_eq!((reserved.len(), reserved[0].message_type.as_str()), (1, RESERVED));
-        assert_eq!(member(&store, None).handle(&reserved[0]).await.unwrap(), Outcome::Unhandled);
+        assert_eq!(member(&store, None).carry_out(&reserved[0]).await.unwrap(), Outcome::Unhandled);
         assert_eq!(balance(&store, "1").await, 10);
         // A repeat is recognised by it, as by a copy.
         let again = deposit(&store, "d1", 10, "later").await;
-        assert_eq!(member(&store, None).handle(&again).await.unwrap(), Outcome::Duplicate { original: command.reference() });
+        assert_eq!(member(&store, None).carry_out(&again).await.unwrap(), Outcome::Duplicate { original: command.reference() });
         let other = deposit(&store, "d1", 11, "later").await;
-        assert_eq!(member(&store, None).handle(&other).await.unwrap(), Outcome::Conflict { original: command.reference() });
+        assert_eq!(member(&store, None).carry_out(&other).await.unwrap(), Outcome::Conflict { original: command.reference() });
         assert_eq!(reserve(&store, &intent("d1"), "1", &command).await.unwrap(), Outcome::Redelivered { original: command.reference() });
     }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::handling::PlantedBug;
 use message_store::intents::{Intent, reserve};
+use message_store::testing::PlantedBug;
 use message_store::{Message, MessageStore, Outcome, OutcomeKind};
 use message_store_tests::accounts::{Command, balance, member, messages_of, send};
 use message_store_tests::on_both_stores;
@@ -27,7 +27,7 @@ async fn eight_at_once(store: &Store, bug: Option<PlantedBug>) -> u64 {
     for number in 0..8 {
         let message = deposit(store, "1", "d1", 1, &number.to_string()).await;
         let member = member(store, bug);
-        handled.push(tokio::spawn(async move { member.handle(&message).await.unwrap() }));
+        handled.push(tokio::spawn(async move { member.carry_out(&message).await.unwrap() }));
     }
     for handled in handled {
         let _ = handled.await.unwrap();
@@ -83,13 +83,13 @@ on_both_stores! {
         let other_deposit = deposit(&store, "1", "d2", 10, "noon").await;
         let other_account = deposit(&store, "2", "d1", 10, "noon").await;
 
-        assert!(matches!(member.handle(&first).await.unwrap(), Outcome::Handled { events: 1, .. }));
+        assert!(matches!(member.carry_out(&first).await.unwrap(), Outcome::Handled { events: 1, .. }));
         let original = first.reference();
-        assert_eq!(member.handle(&again).await.unwrap(), Outcome::Duplicate { original: original.clone() });
-        assert_eq!(member.handle(&other_amount).await.unwrap(), Outcome::Conflict { original });
-        assert!(matches!(member.handle(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
-        assert!(matches!(member.handle(&other_deposit).await.unwrap(), Outcome::Handled { .. }));
-        assert!(matches!(member.handle(&other_account).await.unwrap(), Outcome::Handled { .. }));
+        assert_eq!(member.carry_out(&again).await.unwrap(), Outcome::Duplicate { original: original.clone() });
+        assert_eq!(member.carry_out(&other_amount).await.unwrap(), Outcome::Conflict { original });
+        assert!(matches!(member.carry_out(&first).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(member.carry_out(&other_deposit).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(member.carry_out(&other_account).await.unwrap(), Outcome::Handled { .. }));
         assert_eq!((balance(&store, "1").await, balance(&store, "2").await), (20, 10));
     }
 
@@ -104,7 +104,7 @@ on_both_stores! {
     async fn a_reservation_whose_events_are_missing_is_made_good(store) {
         let first = deposit(&store, "1", "d1", 10, "noon").await;
         let _ = reserve(&store, &intent("d1"), "1", &first).await.unwrap();
-        let outcome = member(&store, None).handle(&first).await.unwrap();
+        let outcome = member(&store, None).carry_out(&first).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
         assert_eq!(balance(&store, "1").await, 10);
     }
@@ -126,14 +126,14 @@ on_both_stores! {
         let ids = ["a+b", "a-b", "a:b", "a%2Bb", "a%b", "a b", "+", "-", ":"];
         for id in ids {
             let message = deposit(&store, "1", id, 1, "noon").await;
-            assert!(matches!(member.handle(&message).await.unwrap(), Outcome::Handled { .. }), "{id}");
+            assert!(matches!(member.carry_out(&message).await.unwrap(), Outcome::Handled { .. }), "{id}");
         }
         assert_eq!(balance(&store, "1").await, ids.len() as u64);
     }
 
     async fn an_intent_without_a_key_is_refused_and_has_no_effect(store) {
         let message = deposit(&store, "1", "", 1, "noon").await;
-        let error = member(&store, None).handle(&message).await.unwrap_err();
+        let error = member(&store, None).carry_out(&message).await.unwrap_err();
         assert!(error.to_string().contains("empty"), "{error}");
         assert_eq!(balance(&store, "1").await, 0);
     }

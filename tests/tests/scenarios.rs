@@ -111,7 +111,7 @@ on_both_stores! {
 
     async fn t2_a_crash_between_the_effect_and_the_position_means_another_delivery_that_is_known(store) {
         for message in send_deposits(&store, "account:command", "1", 3).await {
-            let _ = member(&store, None).handle(&message).await.unwrap();
+            let _ = member(&store, None).carry_out(&message).await.unwrap();
         }
         assert_eq!(consume_all(&store).await.of(OutcomeKind::AlreadyProcessed), 3);
         assert_eq!(balance(&store, "1").await, 3);
@@ -120,23 +120,23 @@ on_both_stores! {
     async fn t4_of_a_commands_events_all_are_there_or_none(store) {
         let faulty = FaultyStore::new(&store);
         let shared: Arc<dyn MessageStore> = faulty.clone();
-        let _ = CommandHandler::<Trio>::new(&store).handle(&send_trio(&store, TrioCommand::Open {}).await).await.unwrap();
+        let _ = CommandHandler::<Trio>::new(&store).carry_out(&send_trio(&store, TrioCommand::Open {}).await).await.unwrap();
         let three = send_trio(&store, TrioCommand::Three {}).await;
         let happened = async || messages_of(&store, "trio").await.len() - 1;
         faulty.refuse_appends(1);
-        assert!(CommandHandler::<Trio>::new(&shared).handle(&three).await.is_err());
+        assert!(CommandHandler::<Trio>::new(&shared).carry_out(&three).await.is_err());
         assert_eq!(happened().await, 0);
         faulty.lose_answers(1);
-        let outcome = CommandHandler::<Trio>::new(&shared).handle(&three).await.unwrap();
+        let outcome = CommandHandler::<Trio>::new(&shared).carry_out(&three).await.unwrap();
         assert_eq!(outcome, Outcome::Handled { events: 3, late: false });
         assert_eq!(happened().await, 3);
-        assert!(matches!(CommandHandler::<Trio>::new(&store).handle(&three).await.unwrap(), Outcome::AlreadyProcessed { .. }));
+        assert!(matches!(CommandHandler::<Trio>::new(&store).carry_out(&three).await.unwrap(), Outcome::AlreadyProcessed { .. }));
     }
 
     async fn t7_a_message_that_two_readers_have_at_once_takes_effect_once(store) {
         for message in send_deposits(&store, "account:command", "1", 10).await {
             let (one, other) = (member(&store, None), member(&store, None));
-            let (one, other) = tokio::join!(one.handle(&message), other.handle(&message));
+            let (one, other) = tokio::join!(one.carry_out(&message), other.carry_out(&message));
             let outcomes = [one.unwrap(), other.unwrap()];
             assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Handled { .. })).count(), 1, "{outcomes:?}");
         }
@@ -158,7 +158,7 @@ on_both_stores! {
         let warm = member(&store, None);
         for category in ["account:command", "teller:command"] {
             for message in send_deposits(&store, category, "1", 4).await.iter().rev() {
-                let _ = warm.handle(message).await.unwrap();
+                let _ = warm.carry_out(message).await.unwrap();
             }
         }
         let (warm, cold) = (warm.entities().fetch("1").await.unwrap(), member(&store, None).entities().fetch("1").await.unwrap());
@@ -221,7 +221,7 @@ on_both_stores! {
             .unwrap();
         store.append_to(&StreamName::new("account-1").unwrap(), ExpectedVersion::Any, vec![theirs]).await.unwrap();
         for message in send_deposits(&store, "teller:command", "1", 2).await {
-            assert!(matches!(member(&store, None).handle(&message).await.unwrap(), Outcome::Handled { late: false, .. }));
+            assert!(matches!(member(&store, None).carry_out(&message).await.unwrap(), Outcome::Handled { late: false, .. }));
         }
         assert_eq!(balance(&store, "1").await, 3);
     }
@@ -230,9 +230,9 @@ on_both_stores! {
         let three = send_trio(&store, TrioCommand::Three {}).await;
         let open = send_trio(&store, TrioCommand::Open {}).await;
         for message in [&three, &open] {
-            let _ = CommandHandler::<Trio>::new(&store).handle(message).await.unwrap();
+            let _ = CommandHandler::<Trio>::new(&store).carry_out(message).await.unwrap();
         }
-        let again = CommandHandler::<Trio>::new(&store).handle(&three).await.unwrap();
+        let again = CommandHandler::<Trio>::new(&store).carry_out(&three).await.unwrap();
         assert!(matches!(again, Outcome::AlreadyProcessed { .. }), "{again}");
         assert_eq!(CommandHandler::<Trio>::new(&store).entities().fetch("1").await.unwrap().state.events, 0);
     }
@@ -240,7 +240,7 @@ on_both_stores! {
     async fn equal_amounts_are_not_duplicates(store) {
         // R5: two messages with one body and two ids are two deposits.
         for message in send_deposits(&store, "account:command", "1", 2).await {
-            let _ = member(&store, None).handle(&message).await.unwrap();
+            let _ = member(&store, None).carry_out(&message).await.unwrap();
         }
         assert_eq!(balance(&store, "1").await, 2);
     }
@@ -249,7 +249,7 @@ on_both_stores! {
         // R1, R2.
         let member = member(&store, None);
         for message in send_deposits(&store, "account:command", "1", 5).await.iter().rev() {
-            let _ = member.handle(message).await.unwrap();
+            let _ = member.carry_out(message).await.unwrap();
         }
         for event in messages_of(&store, "account").await {
             let stamp = event.decode_metadata().cause(store.store_id()).unwrap();
@@ -267,7 +267,7 @@ on_both_stores! {
             messages.push(send(&store, "account:command", "1", &Command::Deposit { amount }).await);
         }
         for message in [2, 0, 3, 1, 0, 2].map(|number| &messages[number]) {
-            let _ = member(&store, None).handle(message).await.unwrap();
+            let _ = member(&store, None).carry_out(message).await.unwrap();
         }
         assert_eq!(balance(&store, "1").await, 1111);
     }
@@ -277,7 +277,7 @@ on_both_stores! {
         let cheque = |time: &str| Command::DepositOnce { deposit_id: "cheque 7".into(), amount: 5, time: time.into() };
         for (channel, time) in [("account:command", "mailed"), ("fax:command", "faxed")] {
             let message = send(&store, channel, "1", &cheque(time)).await;
-            let _ = member(&store, None).handle(&message).await.unwrap();
+            let _ = member(&store, None).carry_out(&message).await.unwrap();
         }
         assert_eq!(balance(&store, "1").await, 5);
     }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use message_store::handling::PlantedBug;
 use message_store::testing::FaultyStore;
+use message_store::testing::PlantedBug;
 use message_store::{
     Category, Error, ExpectedVersion, GlobalPosition, Json, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
     Outcome, Position, Sequence, StoreId, StreamName,
@@ -23,7 +23,7 @@ fn account_stream() -> StreamName {
 async fn redelivered(store: &Store, bug: Option<PlantedBug>) -> u64 {
     for message in send_deposits(store, "account:command", "1", 5).await {
         for _ in 0..3 {
-            let _ = member(store, bug).handle(&message).await.unwrap();
+            let _ = member(store, bug).carry_out(&message).await.unwrap();
         }
     }
     balance(store, "1").await
@@ -35,7 +35,7 @@ async fn from_two_categories(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let second = send_deposits(store, "teller:command", "1", 10).await;
     let member = member(store, bug);
     for message in second.iter().chain(&first) {
-        let _ = member.handle(message).await.unwrap();
+        let _ = member.carry_out(message).await.unwrap();
     }
     balance(store, "1").await
 }
@@ -48,7 +48,7 @@ async fn over_two_members(store: &Store, bug: Option<PlantedBug>) -> u64 {
     for share in [ahead, lagging] {
         let member = member(store, bug);
         for (_, message) in share {
-            let _ = member.handle(message).await.unwrap();
+            let _ = member.carry_out(message).await.unwrap();
         }
     }
     balance(store, "1").await
@@ -59,7 +59,7 @@ async fn positions_restarted(store: &Store, bug: Option<PlantedBug>, stamp: Meta
     let moved = NewMessage::new("Deposited", Json::parse(r#"{"amount":100}"#).unwrap()).with_metadata(&stamp).unwrap();
     store.append_to(&account_stream(), ExpectedVersion::NoStream, vec![moved]).await.unwrap();
     for message in send_deposits(store, "account:command", "1", 5).await {
-        let _ = member(store, bug).handle(&message).await.unwrap();
+        let _ = member(store, bug).carry_out(&message).await.unwrap();
     }
     balance(store, "1").await
 }
@@ -86,7 +86,7 @@ async fn answer_lost(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let faulty = FaultyStore::new(store);
     faulty.lose_answers(1);
-    let outcome = member(&(faulty as Store), bug).handle(&message).await;
+    let outcome = member(&(faulty as Store), bug).carry_out(&message).await;
     assert!(bug.is_some() || matches!(outcome, Ok(Outcome::Handled { events: 1, late: false })), "{outcome:?}");
     balance(store, "1").await
 }
@@ -140,17 +140,17 @@ on_both_stores! {
         let message = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let faulty = FaultyStore::new(&store);
         faulty.lose_answers(1);
-        let outcome = member(&(faulty as Store), Some(PlantedBug::NoSecondDecision)).handle(&message).await;
+        let outcome = member(&(faulty as Store), Some(PlantedBug::NoSecondDecision)).carry_out(&message).await;
         assert!(matches!(outcome, Err(Error::CommitUnknown { .. })), "{outcome:?}");
     }
 
     async fn a_late_command_is_told_apart_from_a_repeat_and_counted(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let member = member(&store, None);
-        assert!(matches!(member.handle(&deposits[1]).await.unwrap(), Outcome::Handled { late: false, .. }));
-        assert!(matches!(member.handle(&deposits[0]).await.unwrap(), Outcome::Handled { late: true, .. }));
+        assert!(matches!(member.carry_out(&deposits[1]).await.unwrap(), Outcome::Handled { late: false, .. }));
+        assert!(matches!(member.carry_out(&deposits[0]).await.unwrap(), Outcome::Handled { late: true, .. }));
         for deposit in &deposits {
-            let outcome = member.handle(deposit).await.unwrap();
+            let outcome = member.carry_out(deposit).await.unwrap();
             let Outcome::AlreadyProcessed { original } = outcome else { panic!("{outcome}") };
             assert_eq!(original.stream, account_stream());
         }
@@ -163,9 +163,9 @@ on_both_stores! {
             .unwrap();
         store.append_to(&account_stream(), ExpectedVersion::NoStream, vec![theirs]).await.unwrap();
         let member = member(&store, None);
-        let outcome = member.handle(&deposits[0]).await.unwrap();
+        let outcome = member.carry_out(&deposits[0]).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
-        assert!(matches!(member.handle(&deposits[1]).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(member.carry_out(&deposits[1]).await.unwrap(), Outcome::Handled { .. }));
         assert_eq!(balance(&store, "1").await, 2);
     }
 
@@ -175,7 +175,7 @@ on_both_stores! {
             let (member, deposits) = (member(&store, None), deposits.clone());
             tokio::spawn(async move {
                 for message in deposits.iter().skip(number * 7).chain(deposits.iter().take(number * 7)) {
-                    let _ = member.handle(message).await.unwrap();
+                    let _ = member.carry_out(message).await.unwrap();
                 }
             })
         });
@@ -187,9 +187,9 @@ on_both_stores! {
 
     async fn a_command_that_comes_again_after_the_stores_identity_was_rotated_is_known_by_its_id(store) {
         let deposit = send_deposits(&store, "account:command", "1", 1).await.remove(0);
-        assert!(matches!(member(&store, None).handle(&deposit).await.unwrap(), Outcome::Handled { .. }));
+        assert!(matches!(member(&store, None).carry_out(&deposit).await.unwrap(), Outcome::Handled { .. }));
         store.rotate_store_id().await.unwrap();
-        let outcome = member(&store, None).handle(&deposit).await.unwrap();
+        let outcome = member(&store, None).carry_out(&deposit).await.unwrap();
         assert!(matches!(outcome, Outcome::AlreadyProcessed { .. }), "{outcome}");
         assert_eq!(balance(&store, "1").await, 1);
     }
@@ -197,25 +197,25 @@ on_both_stores! {
     async fn a_decision_on_an_old_state_is_made_again(store) {
         let deposits = send_deposits(&store, "account:command", "1", 3).await;
         let (stale, other) = (member(&store, None), member(&store, None));
-        let _ = stale.handle(&deposits[0]).await.unwrap();
-        let _ = other.handle(&deposits[1]).await.unwrap();
-        assert!(matches!(stale.handle(&deposits[2]).await.unwrap(), Outcome::Handled { late: false, .. }));
+        let _ = stale.carry_out(&deposits[0]).await.unwrap();
+        let _ = other.carry_out(&deposits[1]).await.unwrap();
+        assert!(matches!(stale.carry_out(&deposits[2]).await.unwrap(), Outcome::Handled { late: false, .. }));
         assert_eq!(balance(&store, "1").await, 3);
     }
 
     async fn twin_without_a_second_decision_an_old_state_is_an_error(store) {
         let deposits = send_deposits(&store, "account:command", "1", 3).await;
         let (stale, other) = (member(&store, Some(PlantedBug::NoSecondDecision)), member(&store, None));
-        let _ = stale.handle(&deposits[0]).await.unwrap();
-        let _ = other.handle(&deposits[1]).await.unwrap();
-        assert!(matches!(stale.handle(&deposits[2]).await, Err(Error::WrongExpectedVersion { .. })));
+        let _ = stale.carry_out(&deposits[0]).await.unwrap();
+        let _ = other.carry_out(&deposits[1]).await.unwrap();
+        assert!(matches!(stale.carry_out(&deposits[2]).await, Err(Error::WrongExpectedVersion { .. })));
     }
 
     async fn t53_a_command_that_leads_to_nothing_is_decided_again(store) {
         let look = send(&store, "account:command", "1", &Command::Look).await;
         let member = member(&store, None);
         for _ in 0..2 {
-            assert_eq!(member.handle(&look).await.unwrap(), Outcome::Ignored);
+            assert_eq!(member.carry_out(&look).await.unwrap(), Outcome::Ignored);
         }
     }
 
@@ -229,12 +229,12 @@ on_both_stores! {
         };
         let member = member(&store, None);
         let nobodys = write("account:command", "Deposit", r#"{"amount":1}"#).await;
-        assert!(matches!(member.handle(&nobodys).await, Err(Error::Invalid { .. })));
+        assert!(matches!(member.carry_out(&nobodys).await, Err(Error::Invalid { .. })));
         let bad = write("account:command-1", "Deposit", r#"{"amount":"much"}"#).await;
-        let error = member.handle(&bad).await.unwrap_err();
+        let error = member.carry_out(&bad).await.unwrap_err();
         assert!(matches!(&error, Error::Undecodable { stream, .. } if *stream == bad.stream), "{error}");
         let unknown = write("account:command-1", "Frobnicate", "null").await;
-        assert_eq!(member.handle(&unknown).await.unwrap(), Outcome::Unhandled);
+        assert_eq!(member.carry_out(&unknown).await.unwrap(), Outcome::Unhandled);
     }
 
     // Each deposit counts once, with any number and order of deliveries, in any process. The message of a failure contains the seed.
@@ -254,7 +254,7 @@ on_both_stores! {
             }
             let members = [member(&store, None), member(&store, None)];
             for delivery in deliveries {
-                let _ = members[next(2)].handle(&deposits[delivery]).await.unwrap();
+                let _ = members[next(2)].carry_out(&deposits[delivery]).await.unwrap();
             }
             assert_eq!(balance(&store, &account).await, 30, "seed {seed}");
         }

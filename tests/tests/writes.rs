@@ -223,9 +223,9 @@ on_both_stores! {
             assert!(matches!(interest, Outcome::Handled { .. }), "{interest}");
             // With and without the entity in the cache.
             let _ = decide.entities().fetch("1").await.unwrap();
-            let outcome = decide.handle(&message).await.unwrap();
+            let outcome = decide.carry_out(&message).await.unwrap();
             assert!(matches!(outcome, Outcome::Handled { late: false, .. }), "{outcome}");
-            for repeat in [decide.handle(&message).await.unwrap(), handle(&INTEREST, &store, &message).await.unwrap()] {
+            for repeat in [decide.carry_out(&message).await.unwrap(), handle(&INTEREST, &store, &message).await.unwrap()] {
                 assert!(matches!(repeat, Outcome::AlreadyProcessed { .. }), "{repeat}");
             }
         }
@@ -236,8 +236,8 @@ on_both_stores! {
         let message = cause(&store).await;
         for delivery in 0..2 {
             for outcome in [
-                CommandHandler::<Account>::new(&store).handle(&message).await.unwrap(),
-                CommandHandler::<Bonus>::new(&store).handle(&message).await.unwrap(),
+                CommandHandler::<Account>::new(&store).carry_out(&message).await.unwrap(),
+                CommandHandler::<Bonus>::new(&store).carry_out(&message).await.unwrap(),
             ] {
                 assert_eq!(matches!(outcome, Outcome::Handled { late: false, .. }), delivery == 0, "{outcome}");
             }
@@ -248,7 +248,7 @@ on_both_stores! {
     async fn what_stands_under_the_id_of_an_event_and_is_another_handlers_is_an_error(store) {
         let message = cause(&store).await;
         // As a decider in another process with the same name and category would write.
-        let outcome = member(&store, None).handle(&message).await.unwrap();
+        let outcome = member(&store, None).carry_out(&message).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }));
         let id = messages_of(&store, "account").await.remove(0).id;
         let theirs = send(&store, "account:command", "2", &Command::Deposit { amount: 1 }).await;
@@ -256,7 +256,7 @@ on_both_stores! {
         assert_ne!(id, taken);
         let foreign = NewMessage::new("Deposited", Json::parse(r#"{"amount":7}"#).unwrap()).with_id(taken);
         store.append(Append::to(StreamName::new("account-2").unwrap()).message(foreign).into()).await.unwrap();
-        let refused = member(&store, None).handle(&theirs).await;
+        let refused = member(&store, None).carry_out(&theirs).await;
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }
 
@@ -266,7 +266,7 @@ on_both_stores! {
         let id = message_store::derived_id(message.id, "bonus", "", &account, 0);
         let forged = NewMessage::from_variant(&Event::Deposited { amount: 1_000 }).unwrap().with_id(id);
         store.append(Append::to(account).message(forged).into()).await.unwrap();
-        let refused = CommandHandler::<Bonus>::new(&store).handle(&message).await;
+        let refused = CommandHandler::<Bonus>::new(&store).carry_out(&message).await;
         assert!(matches!(refused, Err(Error::IdConflict { .. })), "{refused:?}");
     }
 

@@ -79,7 +79,7 @@ impl Demo {
 
     /// Delivers a message to the component.
     async fn deliver(&mut self, what: &str, message: &Message) -> Result<()> {
-        let outcome = self.component.handle(message).await?;
+        let outcome = self.component.carry_out(message).await?;
         let effect = match &outcome {
             Outcome::Handled { events, .. } => self.last_event(*events).await?,
             _ => String::new(),

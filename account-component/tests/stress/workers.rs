@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use account_component::Account;
 use message_store::consumer::Consumer;
-use message_store::handling::{CommandHandler, PlantedBug};
+use message_store::handling::CommandHandler;
+use message_store::testing::PlantedBug;
 use message_store::{GlobalPosition, GroupMember, MessageStore, StreamName, connect};
 
 /// The categories of the commands.

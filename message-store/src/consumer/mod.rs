@@ -3,6 +3,7 @@
 mod attempt;
 mod consumer_handle;
 mod dead_letters;
+mod deliver;
 mod names;
 mod outcome_counts;
 mod pace;

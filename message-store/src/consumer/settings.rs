@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
+use crate::consumer::deliver::Deliver;
 use crate::consumer::names::NameInUse;
 use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
@@ -197,6 +198,28 @@ impl<H: Handler> Consumer<H> {
         (handler, rest)
     }
 
+    /// Runs until it fails.
+    ///
+    /// # Errors
+    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
+    pub async fn run(self, store: &Arc<dyn MessageStore>) -> Result<()> {
+        self.run_until(store, std::future::pending()).await
+    }
+
+    /// Runs until `shutdown` completes (a signal, say), then finishes what is under way and saves its position.
+    ///
+    /// # Errors
+    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
+    pub async fn run_until(self, store: &Arc<dyn MessageStore>, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let mut running = self.start(store).await?;
+        tokio::select! {
+            () = shutdown => running.stop().await.map(|_| ()),
+            result = running.ended() => result,
+        }
+    }
+}
+
+impl<H> Consumer<H> {
     /// Members share the messages of a category by the cardinal id: without an id, a message is no member's.
     async fn unread_stream(&self, store: &Arc<dyn MessageStore>) -> Result<Option<StreamName>> {
         let stream = StreamName::new(&self.category)?;
@@ -210,7 +233,10 @@ impl<H: Handler> Consumer<H> {
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
-    ) -> Result<ConsumerHandle> {
+    ) -> Result<ConsumerHandle>
+    where
+        H: Deliver,
+    {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
         if let Some(stream) = &unread_stream {
@@ -237,28 +263,6 @@ impl<H: Handler> Consumer<H> {
         }))
     }
 
-    /// Runs until it fails.
-    ///
-    /// # Errors
-    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
-    pub async fn run(self, store: &Arc<dyn MessageStore>) -> Result<()> {
-        self.run_until(store, std::future::pending()).await
-    }
-
-    /// Runs until `shutdown` completes (a signal, say), then finishes what is under way and saves its position.
-    ///
-    /// # Errors
-    /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
-    pub async fn run_until(self, store: &Arc<dyn MessageStore>, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let mut running = self.start(store).await?;
-        tokio::select! {
-            () = shutdown => running.stop().await.map(|_| ()),
-            result = running.ended() => result,
-        }
-    }
-}
-
-impl<H> Consumer<H> {
     fn position_stream(&self) -> Result<StreamName> {
         let identifier = match (&self.identifier, self.member) {
             (None, Some(_)) => {

@@ -22,7 +22,7 @@ pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
 
 /// Projects the entities of a category, and remembers them.
 pub struct EntityStore<P> {
-    store: Arc<dyn MessageStore>,
+    pub(crate) store: Arc<dyn MessageStore>,
     cache: Cache<StreamName, Known<P>>,
     projection: PhantomData<fn() -> P>,
 }
@@ -56,7 +56,7 @@ impl<P: Projection> EntityStore<P> {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for an empty id.
     pub fn stream(&self, id: &str) -> Result<StreamName> {
-        Category::new(P::CATEGORY)?.stream(id)
+        StreamName::of(&Category::new(P::CATEGORY)?, id)
     }
 
     /// The entity with this id, up to date: the cached one and what was written since. An entity without a stream is the
@@ -80,7 +80,7 @@ impl<P: Projection> EntityStore<P> {
                     // It was ahead of its stream. (Or another task has just carried out a command: that is read again.)
                     self.forget(stream);
                 }
-                self.remember(stream, &known);
+                self.remember(stream, known.clone());
                 return Ok(Recalled { known, is_current: true });
             }
         }
@@ -127,10 +127,10 @@ impl<P: Projection> EntityStore<P> {
     }
 
     /// Remembers an entity, unless a later version of it is remembered.
-    pub(crate) fn remember(&self, stream: &StreamName, entity: &Known<P>) {
-        let remembered = self.remembered(stream, entity.history);
-        if remembered.is_none_or(|known| known.entity.version <= entity.entity.version) {
-            self.cache.insert(stream.clone(), entity.clone());
+    pub(crate) fn remember(&self, stream: &StreamName, known: Known<P>) {
+        let before = self.remembered(stream, known.history);
+        if before.is_none_or(|before| before.entity.version <= known.entity.version) {
+            self.cache.insert(stream.clone(), known);
         }
     }
 
@@ -138,9 +138,12 @@ impl<P: Projection> EntityStore<P> {
     pub(crate) fn forget(&self, stream: &StreamName) {
         self.cache.remove(stream);
     }
+}
 
-    pub(crate) fn store(&self) -> &Arc<dyn MessageStore> {
-        &self.store
+impl<P> Recalled<P> {
+    /// Whether nothing was written behind it that was there when it was recalled, in this history of the store.
+    pub(crate) fn is_current_in(&self, history: History) -> bool {
+        self.is_current && self.known.history == history
     }
 }
 

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::entity::Sequences;
 use crate::entity::recent::Recent;
 use crate::sequence::stamp_of;
-use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, Result, Sequence, StoreId, StreamName, Version};
+use crate::{GlobalPosition, Message, MessageId, MessageRef, Place, Result, Sequence, StoreId, StreamName, Version};
 
 /// State that events are applied to.
 ///
@@ -80,33 +80,38 @@ impl<P: Projection> Entity<P> {
     /// [`Error::Undecodable`](crate::Error::Undecodable); the entity is then as it was.
     pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
         let (stamp, is_unread) = stamp_of(message, here);
-        match message.decode_variant::<P::Event>()? {
-            Some(event) => self.state.apply(&event),
-            None => self.ignored += 1,
-        }
+        let event = message.decode_variant::<P::Event>()?;
+        let place = Place { position: message.position, global_position: message.global_position };
+        let command = stamp.as_ref().map(|stamp| (stamp.handler.as_deref(), &stamp.sequence));
+        self.advance(event.as_ref(), command, message.id, place);
         self.unread_metadata += u64::from(is_unread);
-        if let Some(stamp) = stamp {
-            self.remember(stamp.handler.as_deref(), &stamp.sequence, &message.reference());
-        }
-        self.note_last(message.position, message.global_position);
         Ok(())
     }
 
-    /// Notes where the last of its events stands.
-    pub(crate) fn note_last(&mut self, position: Position, global_position: GlobalPosition) {
-        self.version = Version::at(position);
-        self.last = Some(global_position);
+    /// Takes one more message of the entity's stream in: the event, or `None` when its type is unknown; and the command that it was written for, with
+    /// the handler that says so.
+    pub(crate) fn advance(
+        &mut self,
+        event: Option<&P::Event>,
+        command: Option<(Option<&str>, &Sequence)>,
+        id: MessageId,
+        place: Place,
+    ) {
+        match event {
+            Some(event) => self.state.apply(event),
+            None => self.ignored += 1,
+        }
+        if let Some((handler, sequence)) = command {
+            let mark = self.sequences.record(handler, sequence);
+            self.recent.record(mark, sequence.global_position, id, place);
+        }
+        self.version = Version::at(place.position);
+        self.last = Some(place.global_position);
     }
 
     /// Whether this message is the last event that was applied.
     pub(crate) fn ends_with(&self, message: &Message) -> bool {
         self.version == Version::at(message.position) && self.last == Some(message.global_position)
-    }
-
-    /// Remembers that a handler carried out a command, and its first event.
-    pub(crate) fn remember(&mut self, handler: Option<&str>, command: &Sequence, first_event: &MessageRef) {
-        let mark = self.sequences.record(handler, command);
-        self.recent.record(mark, command.global_position, first_event);
     }
 
     /// The first event that a handler has written for a command, if that was one of the latest. Its own has this id; one of another toolkit has

@@ -44,7 +44,10 @@ impl Sequences {
     /// Whether a message of this sequence lies above the mark of its origin: then the handler cannot have carried it out.
     /// At or below the mark it may have been, or it is late: the mark alone cannot tell.
     pub fn is_new(&self, handler: &str, sequence: &Sequence) -> bool {
-        self.mark(handler, &sequence.origin).is_none_or(|mark| sequence.global_position > mark)
+        let Sequence { origin, global_position } = sequence;
+        let reaches =
+            |mark: &Mark| mark.sequence.global_position >= *global_position && mark.sequence.origin == *origin;
+        !self.marks.iter().any(|mark| reaches(mark) && mark.tells(handler))
     }
 
     /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's number.

@@ -13,36 +13,24 @@
 //! Why nothing is lost: only a message that was *found* counts as processed, and only a current entity makes a command lead to nothing. Why
 //! nothing is doubled: the second of two appends for one command carries the ids of the first.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::contention::Contention;
-use super::delivery::{Delivery, PreparedAppend};
-use super::effects::{events_of, search};
-use super::stamp::assert_written_by;
-use crate::entity::{Entity, EntityStore, Known, Projection};
-use crate::handling::{Context, Decider, Handler, PlantedBug};
+use super::contention::{Contention, wait};
+use super::delivery::{Delivery, Effect};
+use super::effects::{assert_written_by, events_of, search};
+use super::standing::{Evidence, Look, Standing};
+use crate::entity::{Entity, EntityStore, Known, Recalled};
+use crate::handling::{Context, Decider, Handler, Protections};
 use crate::intents::{Holder, Reservation};
-use crate::sequence::places_of;
-use crate::{
-    AppendRequest, Appended, Error, Message, MessageId, MessageRef, MessageStore, Metadata, Outcome, Place, Result,
-    Source,
-};
+use crate::{Appended, Error, Message, MessageRef, MessageStore, Outcome, Result, Source, StreamName};
 
 /// Carries out the commands of an entity, each exactly once.
-pub struct CommandHandler<D> {
+pub struct CommandHandler<D: Decider> {
     entities: EntityStore<D>,
-    planted: Option<PlantedBug>,
-}
-
-/// Where a command stands to its entity.
-enum Standing {
-    New,
-    Late,
-    Processed(MessageRef),
+    pub(crate) protections: Protections<D>,
 }
 
 /// What the attempts so far have told of a command.
@@ -54,6 +42,7 @@ struct Learned {
     is_unanswered: bool,
     /// The store has an id of this command, whatever the marks say.
     is_known_by_id: bool,
+    contention: Contention,
 }
 
 impl<D: Decider> CommandHandler<D> {
@@ -64,24 +53,12 @@ impl<D: Decider> CommandHandler<D> {
 
     /// Carries out commands on these entities.
     pub fn with_entities(entities: EntityStore<D>) -> Self {
-        Self { entities, planted: None }
-    }
-
-    /// Switches a protection off.
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn plant(mut self, bug: PlantedBug) -> Self {
-        self.planted = Some(bug);
-        self
+        Self { entities, protections: Protections::ALL }
     }
 
     /// The entities: to look at the state.
     pub fn entities(&self) -> &EntityStore<D> {
         &self.entities
-    }
-
-    fn has(&self, bug: PlantedBug) -> bool {
-        self.planted == Some(bug)
     }
 
     /// Carries out one command. When others write to its entity at the same time, it is decided again, with growing pauses, for as long as the
@@ -90,7 +67,7 @@ impl<D: Decider> CommandHandler<D> {
     /// # Errors
     /// [`Error::Undecodable`] for data that does not fit, [`Error::Invalid`] for a command without an entity id or
     /// with an invalid intent, [`Error::IdConflict`] when another handler has written under its ids, and the store's own errors.
-    pub async fn handle(&self, message: &Message) -> Result<Outcome> {
+    pub async fn carry_out(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
             let reason =
@@ -98,92 +75,145 @@ impl<D: Decider> CommandHandler<D> {
             Error::invalid("command", reason)
         })?;
         let stream = self.entities.stream(entity_id)?;
-        let intent = D::intent(&command).filter(|_| !self.has(PlantedBug::NoReservation));
+        let intent = (self.protections.intent)(&command);
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
-        let (metadata, sequence) = Metadata::written_for(message, self.store().store_id());
-        let delivery = Delivery { message: Cow::Borrowed(message), sequence, metadata, stream, reservation };
-        let outcome = self.carry_out(&command, delivery).await?;
-        if let Some(original) = outcome.original() {
-            tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was caught");
-        } else if matches!(outcome, Outcome::Handled { late: true, .. }) {
-            tracing::info!(message = %message.reference(), "a late command was handled");
+        let delivery = Delivery::new(message, self.entities.store.store_id(), stream, reservation);
+        let outcome = self.decide(&command, delivery).await?;
+        match &outcome {
+            Outcome::Handled { late: true, .. } => {
+                tracing::info!(message = %message.reference(), "a late command was handled");
+            }
+            Outcome::AlreadyProcessed { original }
+            | Outcome::Duplicate { original }
+            | Outcome::Conflict { original } => {
+                tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was caught");
+            }
+            _ => {}
         }
         Ok(outcome)
     }
 
-    async fn carry_out(&self, command: &D::Command, mut delivery: Delivery<'_>) -> Result<Outcome> {
+    /// Decides, and appends, until something is written, or nothing is to be.
+    async fn decide(&self, command: &D::Command, mut delivery: Delivery<'_>) -> Result<Outcome> {
         let mut recalled = self.entities.recall(&delivery.stream).await?;
         let mut learned = Learned::default();
-        let mut contention = Contention::new();
         loop {
-            let Known { entity, history } = recalled.known;
-            let late = match self.standing(&entity, &delivery, learned.is_known_by_id).await? {
-                Standing::New => false,
-                Standing::Late => true,
-                // The append whose answer was lost was ours.
-                Standing::Processed(_) if learned.is_unanswered => {
-                    return self.handled_before(&delivery, learned.repeat).await;
-                }
-                Standing::Processed(original) => return Ok(Outcome::AlreadyProcessed { original }),
-            };
-            let events = match &learned.repeat {
-                Some(repeat) => entity.state.decide_repeat(command, repeat),
-                None if late => entity.state.decide_late(command),
-                None => entity.state.decide(command),
+            let Known { entity, history } = &recalled.known;
+            let standing = self.standing(entity, &delivery, learned.is_known_by_id).await?;
+            let events = match (&standing, &learned.repeat) {
+                (Standing::Processed(original), _) => return self.processed(original, &delivery, learned).await,
+                (_, Some(repeat)) => entity.state.decide_repeat(command, repeat),
+                (Standing::Late, None) => entity.state.decide_late(command),
+                (Standing::New, None) => entity.state.decide(command),
             };
             if events.is_empty() {
-                let is_current = recalled.is_current && self.store().history() == history;
-                if is_current || self.has(PlantedBug::RememberedNothing) {
-                    return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
-                }
-                recalled = self.entities.refresh(&delivery.stream).await?;
-                if Arc::ptr_eq(&recalled.known.entity, &entity) && recalled.known.history == history {
-                    return Ok(learned.repeat.unwrap_or(Outcome::Ignored));
+                match self.newer(&recalled, &delivery.stream).await? {
+                    Some(newer) => recalled = newer,
+                    None => return Ok(learned.repeat.unwrap_or(Outcome::Ignored)),
                 }
                 continue;
             }
-            let PreparedAppend { appends, first, read_back } =
-                delivery.appends(&**self.store(), &events, &entity, self.planted)?;
-            let failure = match self.store().append(AppendRequest::from(appends).in_history(history)).await {
+            let handled = Outcome::Handled { events: events.len(), late: standing == Standing::Late };
+            let prepared = delivery.prepare(entity, events, self.protections.derive_id)?;
+            match self.entities.store.append(prepared.request.in_history(*history)).await {
                 Ok(appended) if !appended.already_written => {
-                    let events_read = read_back.as_deref().unwrap_or(&events);
-                    if let Some(entity) = next(&entity, events_read, first, &appended, &delivery) {
-                        self.entities.remember(&delivery.stream, &Known { entity: Arc::new(entity), history });
-                    }
-                    return Ok(learned.repeat.unwrap_or(Outcome::Handled { events: events.len(), late }));
+                    self.remember(&recalled.known, prepared.effects, &appended, &delivery);
+                    return Ok(learned.repeat.unwrap_or(handled));
                 }
-                Ok(_) if learned.is_unanswered => return self.handled_before(&delivery, learned.repeat).await,
-                Ok(_) => {
-                    let original = self.first_event(&delivery).await?;
-                    self.entities.refresh(&delivery.stream).await?;
-                    return Ok(Outcome::AlreadyProcessed { original });
+                // It stands under the ids of the command, and is not found under the first of them.
+                Ok(_) if learned.is_known_by_id => {
+                    return self.processed(&delivery.message.reference(), &delivery, learned).await;
                 }
-                Err(error) => error,
-            };
-            if let Some(reservation) = delivery.reservation.take_if(|reservation| is_held(&failure, reservation)) {
-                match reservation.holder(&**self.store()).await? {
-                    Holder::Another(outcome) => learned.repeat = Some(outcome),
-                    Holder::Copy(copy) if !self.has(PlantedBug::CopyIgnored) => {
-                        delivery.replace_by(*copy, self.store().store_id());
-                    }
-                    Holder::Itself | Holder::Copy(_) => {}
-                }
-            } else {
-                self.learn(failure, &entity, &delivery, &mut learned, &mut contention).await?;
+                Ok(_) => learned.is_known_by_id = true,
+                Err(failure) => self.learn(failure, entity, &mut delivery, &mut learned).await?,
             }
             recalled = self.entities.refresh(&delivery.stream).await?;
         }
     }
 
-    /// What a failed attempt tells. The failure itself is the answer when there is no reason for another attempt.
+    /// Where a command stands. Only what its standing depends on is looked for.
+    async fn standing(&self, entity: &Entity<D>, delivery: &Delivery<'_>, is_known_by_id: bool) -> Result<Standing> {
+        let Delivery { message, stream, sequence, copies, .. } = delivery;
+        let (handler, marks) = (D::NAME, &entity.sequences);
+        let mut evidence = Evidence { handler, sequence, copies, marks, is_known_by_id, looked: None, event: None };
+        loop {
+            let look = match (self.protections.standing)(&evidence) {
+                Ok(standing) => return Ok(standing),
+                Err(look) => look,
+            };
+            evidence.looked = Some(look);
+            evidence.event = match look {
+                Look::Memory => entity.recall(D::NAME, sequence, stream, delivery.first_id::<D>()),
+                Look::Id => match self.entities.store.message(delivery.first_id::<D>()).await? {
+                    Some(first) => {
+                        assert_written_by(D::NAME, None, &first)?;
+                        Some(first.reference())
+                    }
+                    None => None,
+                },
+                Look::Stamps => search(&*self.entities.store, message, stream).await?,
+            };
+        }
+    }
+
+    /// What comes of a command that is processed: after an append without an answer, it was that one.
+    async fn processed(&self, original: &MessageRef, delivery: &Delivery<'_>, learned: Learned) -> Result<Outcome> {
+        if !learned.is_unanswered {
+            return Ok(Outcome::AlreadyProcessed { original: original.clone() });
+        }
+        if let Some(repeat) = learned.repeat {
+            return Ok(repeat);
+        }
+        let events = events_of(&*self.entities.store, D::NAME, &delivery.message, &delivery.stream).await?.len();
+        Ok(Outcome::Handled { events, late: false })
+    }
+
+    /// The entity that a decision to write nothing is to be made on again; `None` when it counts, for it was made on the current one.
+    async fn newer(&self, recalled: &Recalled<D>, stream: &StreamName) -> Result<Option<Recalled<D>>> {
+        if (self.protections.is_current)(recalled, self.entities.store.history()) {
+            return Ok(None);
+        }
+        let (before, newer) = (&recalled.known, self.entities.refresh(stream).await?);
+        let is_same = Arc::ptr_eq(&newer.known.entity, &before.entity) && newer.known.history == before.history;
+        Ok((!is_same).then_some(newer))
+    }
+
+    /// Remembers the entity as it is after what was appended: a copy, complete before anyone sees it. Nothing is remembered of events that do not
+    /// stand right behind it: they were written by an earlier try whose answer was lost, and others may have written between.
+    fn remember(
+        &self,
+        before: &Known<D>,
+        effects: Vec<Option<Effect<D::Event>>>,
+        appended: &Appended,
+        delivery: &Delivery<'_>,
+    ) {
+        let mut entity = (*before.entity).clone();
+        for (effect, place) in effects.into_iter().zip(&appended.written) {
+            let Some(Effect { id, event }) = effect else { continue };
+            if place.position != entity.version.next() {
+                return;
+            }
+            entity.advance(event.as_ref(), Some((Some(D::NAME), &delivery.sequence)), id, *place);
+        }
+        self.entities.remember(&delivery.stream, Known { entity: Arc::new(entity), history: before.history });
+    }
+
+    /// What a failed append tells. The failure itself is the answer when there is no reason for another attempt.
     async fn learn(
         &self,
         failure: Error,
         entity: &Entity<D>,
-        delivery: &Delivery<'_>,
+        delivery: &mut Delivery<'_>,
         learned: &mut Learned,
-        contention: &mut Contention,
     ) -> Result<()> {
+        if let Some(reservation) = delivery.reservation.take_if(|reservation| is_held(&failure, reservation)) {
+            match reservation.holder(&*self.entities.store).await? {
+                Holder::Another(outcome) => learned.repeat = Some(outcome),
+                Holder::Copy(copy) => (self.protections.replace)(delivery, *copy),
+                Holder::Itself => {}
+            }
+            return Ok(());
+        }
         match &failure {
             Error::CommitUnknown { .. } => learned.is_unanswered = true,
             // Found by its id, it is processed. Not found and refused again, another message has its id.
@@ -197,69 +227,8 @@ impl<D: Decider> CommandHandler<D> {
             Error::HistoryChanged { .. } => {}
             _ => return Err(failure),
         }
-        let is_worth_it = if self.has(PlantedBug::TenAttempts) {
-            contention.is_below_ten()
-        } else {
-            !self.has(PlantedBug::NoSecondDecision) && contention.again(entity.version).await
-        };
-        if is_worth_it { Ok(()) } else { Err(failure) }
-    }
-
-    async fn standing(&self, entity: &Entity<D>, delivery: &Delivery<'_>, is_known_by_id: bool) -> Result<Standing> {
-        let sequences = &entity.sequences;
-        match self.planted.and_then(|bug| bug.judge(sequences, D::NAME, &delivery.sequence)) {
-            Some(true) => return Ok(Standing::Processed(delivery.message.reference())),
-            Some(false) => return Ok(Standing::New),
-            None => {}
-        }
-        let is_new = sequences.is_new(D::NAME, &delivery.sequence) && !self.may_be_foreign_repeat(entity, delivery);
-        if is_new && !is_known_by_id {
-            return Ok(Standing::New);
-        }
-        let first_id = delivery.first_id::<D>();
-        if let Some(first) = entity.recall(D::NAME, &delivery.sequence, &delivery.stream, first_id) {
-            return Ok(Standing::Processed(first));
-        }
-        if let Some(first) = self.store().message(first_id).await? {
-            assert_written_by(D::NAME, None, &first)?;
-            return Ok(Standing::Processed(first.reference()));
-        }
-        if sequences.has_foreign()
-            && let Some(event) = search(&**self.store(), &delivery.message, &delivery.stream).await?
-        {
-            return Ok(Standing::Processed(event));
-        }
-        Ok(if is_new { Standing::New } else { Standing::Late })
-    }
-
-    /// A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the store where it did.
-    fn may_be_foreign_repeat(&self, entity: &Entity<D>, delivery: &Delivery<'_>) -> bool {
-        entity.sequences.has_foreign()
-            && places_of(&delivery.message, self.store().store_id())
-                .iter()
-                .any(|place| !entity.sequences.is_new(D::NAME, place))
-    }
-
-    /// The append whose answer was lost was written.
-    async fn handled_before(&self, delivery: &Delivery<'_>, repeat: Option<Outcome>) -> Result<Outcome> {
-        self.entities.refresh(&delivery.stream).await?;
-        if let Some(repeat) = repeat {
-            return Ok(repeat);
-        }
-        let events = events_of(&**self.store(), D::NAME, &delivery.message, &delivery.stream).await?.len();
-        Ok(Outcome::Handled { events, late: false })
-    }
-
-    async fn first_event(&self, delivery: &Delivery<'_>) -> Result<MessageRef> {
-        let Some(first) = self.store().message(delivery.first_id::<D>()).await? else {
-            return Ok(delivery.message.reference());
-        };
-        assert_written_by(D::NAME, None, &first)?;
-        Ok(first.reference())
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn MessageStore> {
-        self.entities.store()
+        let pause = (self.protections.pause)(&mut learned.contention, entity.version);
+        if wait(pause).await { Ok(()) } else { Err(failure) }
     }
 }
 
@@ -268,31 +237,6 @@ fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
         failure,
         Error::WrongExpectedVersion { stream, .. } | Error::IdConflict { stream, .. } if stream == reservation.stream()
     )
-}
-
-/// The entity as it is after its events, the first of which has this id, were appended: a copy, complete before anyone sees it. `None` when the events do not stand right
-/// behind it: they were written by an earlier try whose answer was lost, and others may have written between.
-fn next<D: Decider>(
-    entity: &Entity<D>,
-    events: &[D::Event],
-    id: MessageId,
-    appended: &Appended,
-    delivery: &Delivery<'_>,
-) -> Option<Entity<D>> {
-    let written = appended.written.get(delivery.reserved()..)?;
-    let &Place { position, global_position } = written.first()?;
-    if position != entity.version.next() {
-        return None;
-    }
-    let mut next = entity.clone();
-    for event in events {
-        next.state.apply(event);
-    }
-    let stream = delivery.stream.clone();
-    next.remember(Some(D::NAME), &delivery.sequence, &MessageRef { id, stream, position, global_position });
-    let last = written.last()?;
-    next.note_last(last.position, last.global_position);
-    Some(next)
 }
 
 #[async_trait]
@@ -306,11 +250,11 @@ impl<D: Decider> Handler for CommandHandler<D> {
     }
 
     async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
-        Ok(CommandHandler::handle(self, message).await?)
+        Ok(self.carry_out(message).await?)
     }
 }
 
-impl<D: Projection> fmt::Debug for CommandHandler<D> {
+impl<D: Decider> fmt::Debug for CommandHandler<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandHandler").field("entities", &self.entities).finish_non_exhaustive()
     }

@@ -16,46 +16,42 @@ const LONGEST_SPAN: Duration = Duration::from_millis(500);
 /// Failures in a row without progress of the stream that end the attempts.
 const STANDSTILL: u32 = 10;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Contention {
-    span: Duration,
     /// The version that the last failed attempt was made on, and how many in a row were made on it.
     stood_at: Option<Version>,
     stood_still: u32,
-    losses: u32,
+    pub(crate) losses: u32,
 }
 
 impl Contention {
-    pub(crate) fn new() -> Self {
-        Self { span: FIRST_SPAN, stood_at: None, stood_still: 0, losses: 0 }
-    }
-
-    /// An attempt has failed, and it was not the tenth.
-    pub(super) fn is_below_ten(&mut self) -> bool {
-        self.losses += 1;
-        self.losses < 10
-    }
-
     /// What was attempted is not what was attempted before.
     pub(crate) fn progressed(&mut self) {
         self.stood_at = None;
     }
 
-    /// An attempt on this version has failed. Whether there is reason for another one; then it has waited.
-    pub(crate) async fn again(&mut self, version: Version) -> bool {
+    /// An attempt on this version has failed: the pause before another one, if there is reason for one.
+    pub(crate) fn pause(&mut self, version: Version) -> Option<Duration> {
         self.stood_still = if self.stood_at == Some(version) { self.stood_still + 1 } else { 0 };
         self.stood_at = Some(version);
         if self.stood_still >= STANDSTILL {
-            return false;
+            return None;
         }
         self.losses += 1;
         // The first loss is chance: most that meet once do not meet again.
-        if self.losses > 1 {
-            tokio::time::sleep(random_part(self.span)).await;
-            self.span = (self.span * 2).min(LONGEST_SPAN);
-        }
-        true
+        let Some(doublings) = self.losses.checked_sub(2) else { return Some(Duration::ZERO) };
+        Some(random_part(FIRST_SPAN.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_SPAN)))
     }
+}
+
+/// Waits for the pause before another attempt. Whether there is to be one.
+pub(crate) async fn wait(pause: Option<Duration>) -> bool {
+    let Some(pause) = pause else { return false };
+    // (To sleep for no time takes a millisecond.)
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    true
 }
 
 /// Anything from nothing to the whole span.
@@ -71,12 +67,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn losses_go_on_as_long_as_the_stream_makes_progress_and_end_when_it_stands_still() {
-        let mut contention = Contention::new();
+        let mut contention = Contention::default();
         for position in 0..1_000 {
-            assert!(contention.again(Version::at(Position::new(position))).await);
+            assert!(wait(contention.pause(Version::at(Position::new(position)))).await);
         }
         let mut attempts = 0;
-        while contention.again(Version::NO_STREAM).await {
+        while wait(contention.pause(Version::NO_STREAM)).await {
             attempts += 1;
         }
         assert_eq!(attempts, STANDSTILL);

@@ -5,11 +5,14 @@
 //! which its author gives, and the ids of its messages are derived from it. Why it is right: whatever became of the first try, a write of the
 //! same name has the same ids, so it finds what stands or writes it, and never writes it beside the first.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::stamp::{Stamp, assert_written_by};
-use crate::{Append, AppendRequest, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result};
+use super::effects::assert_written_by;
+use crate::{
+    Append, AppendRequest, Error, Json, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
+    derived_id,
+};
 
 /// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes once.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub struct Context<'a> {
     handler: &'a str,
     message: &'a Message,
     /// How the writes stand, by their names.
-    writes: Mutex<HashMap<String, Stand>>,
+    writes: Mutex<BTreeMap<String, Stand>>,
 }
 
 /// How a write stands.
@@ -55,12 +58,16 @@ impl<'a> Context<'a> {
     pub async fn write(&self, name: &str, request: impl Into<AppendRequest> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
         let is_second_try = write.before == Some(Stand::Unanswered);
-        let (metadata, _) = Metadata::written_for(self.message, self.store.store_id());
-        let stamp = Stamp::new(self.message.id, metadata, self.handler, name)?;
+        let mut metadata = Metadata::written_for(self.message, self.store.store_id()).metadata;
+        metadata.handler = Some(self.handler.to_owned());
+        // What follows the message was read from the store.
+        let metadata = Json::encode_stored(&metadata)?;
         let mut request: AppendRequest = request.into();
         for Append { stream, messages, .. } in request.appends_mut() {
-            let stamped = messages.drain(..).enumerate().map(|(index, message)| stamp.put_on(message, stream, index));
-            *messages = stamped.collect::<Vec<_>>();
+            for (index, message) in messages.iter_mut().enumerate() {
+                message.id = derived_id(self.message.id, self.handler, name, stream, index);
+                message.metadata = metadata.clone();
+            }
         }
         let appends = request.appends().to_vec();
         let events = appends.iter().map(|append| append.messages.len()).sum();
@@ -114,7 +121,7 @@ impl<'a> Context<'a> {
 
 /// A write under way, until it is dropped.
 struct Write<'a> {
-    writes: &'a Mutex<HashMap<String, Stand>>,
+    writes: &'a Mutex<BTreeMap<String, Stand>>,
     name: &'a str,
     before: Option<Stand>,
     after: Option<Stand>,

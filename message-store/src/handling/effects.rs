@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 
 use crate::sequence::{places_of, stamp_of};
-use crate::{Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, StreamName, derived_id};
+use crate::{Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, StreamName, derived_id};
 
 /// What the handler of this name has written to a stream for the message, by its derived ids.
 pub(crate) async fn events_of(
@@ -35,4 +35,23 @@ pub(crate) async fn search(
         }
     }
     Ok(None)
+}
+
+/// Refuses a message that stands under an id of ours and was written by another handler, or with another type.
+///
+/// # Errors
+/// [`Error::IdConflict`].
+pub(crate) fn assert_written_by(handler: &str, message_type: Option<&str>, found: &Message) -> Result<()> {
+    let writer = found.decode_metadata().handler;
+    let conflict = |reason| Err(Error::IdConflict { id: found.id, stream: found.stream.clone(), reason });
+    if writer.as_deref() != Some(handler) {
+        let writer = writer.map_or_else(|| "a writer without a name".to_owned(), |name| format!("the handler {name}"));
+        return conflict(format!("it stands at {}, written by {writer}, not by {handler}", found.reference()));
+    }
+    match message_type {
+        Some(expected) if expected != found.message_type => {
+            conflict(format!("it stands at {} as a {}, not a {expected}", found.reference(), found.message_type))
+        }
+        _ => Ok(()),
+    }
 }

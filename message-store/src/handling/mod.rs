@@ -11,6 +11,7 @@
 //! And what must *not* be caught: a late command. Below the mark of its origin, but never carried out, it is told apart
 //! from a repeat by its derived id, and handled.
 
+mod added_fields;
 mod command_handler;
 mod contention;
 mod context;
@@ -22,12 +23,11 @@ mod guard;
 mod guarded;
 mod handler;
 mod lease;
-#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
-mod planted_bug;
-mod stamp;
+mod protections;
+mod standing;
 
 pub use command_handler::CommandHandler;
-pub(crate) use contention::Contention;
+pub(crate) use contention::{Contention, wait};
 pub use context::Context;
 pub use decider::Decider;
 #[cfg(feature = "testing")]
@@ -39,7 +39,6 @@ pub use guard::GuardBug;
 pub use guard::{CallError, External, Found, Guard};
 pub use guarded::Guarded;
 pub use handler::Handler;
+pub(crate) use protections::Protections;
 #[cfg(feature = "testing")]
-pub use planted_bug::PlantedBug;
-#[cfg(not(feature = "testing"))]
-pub(crate) use planted_bug::PlantedBug;
+pub(crate) use standing::{Evidence, Standing};

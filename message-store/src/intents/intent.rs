@@ -65,10 +65,10 @@ impl Intent {
         }
         let category = Category::new(&self.category)?;
         let mut key = self.parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("+");
-        if category.as_str().len() + entity.len() + key.len() + 2 > MAX_STREAM_NAME_BYTES {
+        if self.category.len() + entity.len() + key.len() + 2 > MAX_STREAM_NAME_BYTES {
             key = shortened(&key);
         }
-        category.stream(format_args!("{entity}+{key}"))
+        StreamName::of(&category, format_args!("{entity}+{key}"))
     }
 
     /// Whether two messages say the same of this intent.

@@ -66,7 +66,7 @@ impl<'a> Reservation<'a> {
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
     pub fn append(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
-        self.append_with(Metadata::written_for(self.message, store.store_id()).0)
+        self.append_with(Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
     /// As [`Reservation::append`], with the metadata of what is written for the message.
@@ -77,14 +77,14 @@ impl<'a> Reservation<'a> {
 
     /// What reserves the intent alone (the first of two hops): a copy of the message.
     fn append_copy(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
-        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).0)
+        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
         // What follows the message, and its data, were read from the store.
         let (data, metadata) = (self.message.data.clone(), Json::encode_stored(metadata)?);
         let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
-        Ok(Append::to(self.stream.clone()).expecting(ExpectedVersion::NoStream).message(message))
+        Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
     }
 
     /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or `Conflict`.

@@ -59,7 +59,7 @@ impl<D: Decider> CommandHandler<D> {
     /// # Errors
     /// [`Error::Invalid`] when there is no such message, or it is no command of this entity; the store's errors.
     pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Explanation> {
-        let message = self.store().message(id).await?;
+        let message = self.entities().store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         let letter = match letters {
             Some(letters) => letters.find(id).await?,
@@ -76,7 +76,7 @@ impl<D: Decider> CommandHandler<D> {
                 return Ok(Explanation { command: message.reference(), message_type: message.message_type, findings });
             }
         };
-        let here = self.store().store_id();
+        let here = self.entities().store.store_id();
         let sequence = message.sequence(here);
         let mut findings = Vec::new();
         if sequence.origin.store_id != here {
@@ -90,12 +90,13 @@ impl<D: Decider> CommandHandler<D> {
             copy = held_by;
         }
         let stream = self.entities().stream(entity_id)?;
-        let mut events = events_of(&**self.store(), D::NAME, &message, &stream).await?;
+        let mut events = events_of(&*self.entities().store, D::NAME, &message, &stream).await?;
         if let Some(copy) = copy.filter(|_| events.is_empty()) {
             // Two hops: its copy was carried out in its place.
-            events = events_of(&**self.store(), D::NAME, &copy, &stream).await?;
+            events = events_of(&*self.entities().store, D::NAME, &copy, &stream).await?;
         }
-        let elsewhere = if events.is_empty() { search(&**self.store(), &message, &stream).await? } else { None };
+        let elsewhere =
+            if events.is_empty() { search(&*self.entities().store, &message, &stream).await? } else { None };
         let is_open = events.is_empty() && elsewhere.is_none();
         let is_repeat =
             findings.iter().any(|finding| matches!(finding, Finding::DuplicateOf(_) | Finding::ConflictsWith(_)));
@@ -118,9 +119,10 @@ impl<D: Decider> CommandHandler<D> {
     /// As [`CommandHandler::explain`].
     pub async fn explain_intent(&self, intent: &Intent, entity_id: &str) -> Result<Option<Explanation>> {
         let stream = intent.stream(entity_id)?;
-        let first = self.store().read_stream(&stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
+        let first =
+            self.entities().store.read_stream(&stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
         let Some(holder) = first.into_iter().next() else { return Ok(None) };
-        match cause_of(&**self.store(), &holder.decode_metadata()).await? {
+        match cause_of(&*self.entities().store, &holder.decode_metadata()).await? {
             Some(command) => self.explain(command.id, None).await.map(Some),
             None => Ok(None),
         }
@@ -138,10 +140,10 @@ impl<D: Decider> CommandHandler<D> {
             Err(error) => return Ok((Some(Finding::InvalidIntent(error.to_string())), None)),
         };
         let stream = reservation.stream().clone();
-        if self.store().version(&stream).await?.position().is_none() {
+        if self.entities().store.version(&stream).await?.position().is_none() {
             return Ok((None, None));
         }
-        Ok(match reservation.holder(&**self.store()).await? {
+        Ok(match reservation.holder(&*self.entities().store).await? {
             Holder::Itself => (Some(Finding::Reserved { stream }), None),
             Holder::Copy(copy) => (Some(Finding::Reserved { stream }), Some(copy)),
             Holder::Another(Outcome::Conflict { original }) => (Some(Finding::ConflictsWith(original)), None),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::handling::{CommandHandler, Decider, PlantedBug};
+use crate::handling::{CommandHandler, Decider};
+use crate::testing::PlantedBug;
 use crate::{
     Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStoreExt as _, NewMessage, Outcome, Sequence,
     StreamRead, connect,
@@ -247,10 +248,10 @@ impl Run {
             let above = GlobalPosition::new(command.global_position.get() + 1_000);
             entity.sequences.record(Some(D::NAME), &Sequence::new(store.store_id(), commands, above));
             known.entity = Arc::new(entity);
-            decide.entities().remember(&stream, &known);
+            decide.entities().remember(&stream, known);
         }
         for time in 1..=delivery.times {
-            let outcome = decide.handle(&command).await.unwrap();
+            let outcome = decide.carry_out(&command).await.unwrap();
             let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
             assert!(time == 1 || repeat, "delivery {time} was {outcome}");
         }
@@ -259,7 +260,7 @@ impl Run {
             store.append_to(&command_stream, ExpectedVersion::Any, vec![another]).await.unwrap();
             let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
             let decide = if matches!(again, Again::Read) { runtime() } else { decide };
-            let _ = decide.handle(&command).await.unwrap();
+            let _ = decide.carry_out(&command).await.unwrap();
         }
         store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(self.given.len())
     }

@@ -7,7 +7,9 @@ pub mod conformance;
 mod faulty;
 #[cfg(feature = "sqlite")]
 mod kit;
+mod planted_bug;
 
 pub use faulty::FaultyStore;
 #[cfg(feature = "sqlite")]
 pub use kit::{Given, When, given};
+pub use planted_bug::PlantedBug;

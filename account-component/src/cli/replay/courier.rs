@@ -67,7 +67,7 @@ async fn deliver(
             message = messages.recv(), if deliveries.len() < concurrency => match message {
                 Some(message) => {
                     let decide = Arc::clone(&decide);
-                    deliveries.spawn(async move { decide.handle(&message).await });
+                    deliveries.spawn(async move { decide.carry_out(&message).await });
                 }
                 None => break,
             },

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use super::set_aside::{Cause, SetAside};
-use crate::handling::{Context, Handler};
-use crate::{Error, Message, Outcome, Source, chain};
+use crate::consumer::deliver::Deliver;
+use crate::handling::Handler;
+use crate::{Error, Message, Outcome, Result, chain};
 
 /// Delivers messages, and sets aside those that cannot be handled.
 pub(in crate::consumer) struct Parking<H> {
@@ -14,8 +13,7 @@ pub(in crate::consumer) struct Parking<H> {
     pub(in crate::consumer) set_aside: Arc<SetAside>,
 }
 
-#[async_trait]
-impl<H: Handler> Handler for Parking<H> {
+impl<H: Handler> Deliver for Parking<H> {
     fn name(&self) -> &'static str {
         self.handler.name()
     }
@@ -24,7 +22,7 @@ impl<H: Handler> Handler for Parking<H> {
         self.handler.message_types()
     }
 
-    async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
+    async fn deliver(&self, message: &Message) -> Result<Outcome> {
         let set_aside = &self.set_aside;
         if let Some(outcome) = set_aside.keep_back(message).await? {
             return Ok(outcome);
@@ -32,9 +30,9 @@ impl<H: Handler> Handler for Parking<H> {
         match set_aside.deliver(&*self.handler, message, Cause::Position).await? {
             Ok(outcome) => Ok(outcome),
             Err((attempts, error)) if set_aside.is_on() => {
-                Ok(set_aside.set_aside(message, attempts, &chain(&*error)).await?)
+                set_aside.set_aside(message, attempts, &chain(&*error)).await
             }
-            Err((_, error)) => Err(Error::handler(message, error).into()),
+            Err((_, error)) => Err(Error::handler(message, error)),
         }
     }
 }

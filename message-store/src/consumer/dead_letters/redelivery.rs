@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-
 use super::LetterState;
 use super::letter::{DeadLetter, Found};
 use super::set_aside::{Cause, Failure, SetAside};
 use super::step::Step;
 use crate::consumer::PlantedBug;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
-use crate::handling::{Context, Handler};
-use crate::{Message, Outcome, Result, Source, StreamName, chain};
+use crate::handling::Handler;
+use crate::{Message, Outcome, Result, StreamName, chain};
 
 /// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
 pub(in crate::consumer) struct Redelivery<H> {
@@ -38,7 +37,7 @@ impl<H: Handler> Redelivery<H> {
     }
 
     /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with nothing else under way.
-    async fn deliver(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
+    async fn deliver_letter(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
         let stream = &letter.letter.stream;
@@ -139,15 +138,14 @@ impl<H: Handler> Redelivery<H> {
                 return Ok(());
             }
             let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
-            if matches!(self.deliver(&next, begun, alone).await?, Redelivered::Failed | Redelivered::NotHere) {
+            if matches!(self.deliver_letter(&next, begun, alone).await?, Redelivered::Failed | Redelivered::NotHere) {
                 return Ok(());
             }
         }
     }
 }
 
-#[async_trait]
-impl<H: Handler> Handler for Redelivery<H> {
+impl<H: Handler> Deliver for Redelivery<H> {
     fn name(&self) -> &'static str {
         self.handler.name()
     }
@@ -156,7 +154,7 @@ impl<H: Handler> Handler for Redelivery<H> {
         vec!["RetryRequested", "Discarded"]
     }
 
-    async fn handle(&self, step: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
+    async fn deliver(&self, step: &Message) -> Result<Outcome> {
         if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
             return Ok(Outcome::Unhandled);
         }
@@ -172,7 +170,7 @@ impl<H: Handler> Handler for Redelivery<H> {
         while let Found { letter: Some(letter), begun, alone, .. } = found
             && letter.state == LetterState::Retrying
         {
-            match self.deliver(&letter, begun, alone).await? {
+            match self.deliver_letter(&letter, begun, alone).await? {
                 Redelivered::Handled(handled) => outcome = Some(handled),
                 Redelivered::Failed | Redelivered::NotHere => {}
                 Redelivered::Overtaken => {

@@ -17,7 +17,7 @@ use crate::consumer::attempt::attempt;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
 use crate::consumer::process::Process;
-use crate::handling::{Contention, Handler};
+use crate::handling::{Contention, Handler, wait};
 use crate::{Error, GlobalPosition, GroupMember, Message, Outcome, Result, Source, StreamName, WakeUp, chain};
 
 /// How often a message was delivered in vain, and what its handler said last.
@@ -253,7 +253,7 @@ impl SetAside {
         cause: Cause,
     ) -> Result<Result<Outcome, Failure>> {
         let mut attempts = 0;
-        let (mut contention, mut contended) = (Contention::new(), None::<StreamName>);
+        let (mut contention, mut contended) = (Contention::default(), None::<StreamName>);
         let (mut pause, mut again) = (Pause::new(self.pace.retries), Pause::new(self.deliveries));
         let mut is_first = true;
         loop {
@@ -278,18 +278,12 @@ impl SetAside {
                     // It has gone on to another stream.
                     contention.progressed();
                 }
-                if contention.again(*actual).await {
+                if wait(contention.pause(*actual)).await {
                     continue;
                 }
             }
             let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
-            let passes = if timed_out {
-                self.has(PlantedBug::EveryTimeOutPasses)
-                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
-            } else {
-                store_error.is_some_and(Error::is_transient)
-            };
-            if passes {
+            if self.passes(store_error, message).await {
                 if pause.again(&error).await {
                     continue;
                 }
@@ -308,6 +302,17 @@ impl SetAside {
             } else {
                 tracing::warn!(message = %message.reference(), attempts, error = chain(&*error), "delivering it again");
             }
+        }
+    }
+
+    /// Whether what a message failed of passes with the store.
+    async fn passes(&self, error: Option<&Error>, message: &Message) -> bool {
+        match error {
+            Some(Error::TimedOut { .. }) => {
+                self.has(PlantedBug::EveryTimeOutPasses)
+                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
+            }
+            error => error.is_some_and(Error::is_transient),
         }
     }
 

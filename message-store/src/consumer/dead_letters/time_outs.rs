@@ -5,7 +5,7 @@
 //! while messages of other entities time out too and none gets through (a lock that is held elsewhere fails no read); else it is the message's.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::{Error, Message, MessageStore, StreamName};
@@ -28,21 +28,17 @@ impl TimeOuts {
 
     /// A message was handled: the store is well.
     pub(super) fn end(&self) {
-        self.entities().clear();
+        self.entities.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether the time-out of this message is the store's fault.
     pub(super) async fn are_the_stores(&self, store: &dyn MessageStore, message: &Message) -> bool {
         let entities = {
-            let mut entities = self.entities();
+            let mut entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
             entities.insert(message.stream.cardinal_id().unwrap_or_default().to_owned());
             entities.len()
         };
         entities > 1 || !matches!(tokio::time::timeout(PROBE, store.version(&self.probe)).await, Ok(Ok(_)))
-    }
-
-    fn entities(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.entities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

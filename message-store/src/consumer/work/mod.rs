@@ -16,13 +16,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
 use crate::consumer::dead_letters::SetAside;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::pace::{Pace, after};
 use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::{PositionStore, Progress};
-use crate::consumer::process::{Alone, Turn};
+use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
-use crate::handling::Handler;
-use crate::{Error, Message, Outcome, Result};
+use crate::{Batch, Error, Message, Outcome, Result};
 use one_at_a_time::is_in_the_way;
 pub(super) use reading::Source;
 
@@ -31,8 +31,8 @@ const SOONER: u32 = 16;
 
 type Done = (Message, Result<Outcome>);
 
-pub(super) struct Work<H> {
-    handler: Arc<H>,
+pub(super) struct Work<D> {
+    delivery: Arc<D>,
     pace: Pace,
     source: Source,
     positions: PositionStore,
@@ -51,9 +51,9 @@ pub(super) struct Work<H> {
     last_save: Instant,
 }
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     pub(super) fn new(
-        handler: H,
+        delivery: D,
         pace: Pace,
         source: Source,
         positions: PositionStore,
@@ -62,7 +62,7 @@ impl<H: Handler> Work<H> {
     ) -> Self {
         let partitions = Partitions::new(positions.saved());
         let mut work = Self {
-            handler: Arc::new(handler),
+            delivery: Arc::new(delivery),
             pace,
             source,
             positions,
@@ -121,12 +121,10 @@ impl<H: Handler> Work<H> {
         loop {
             self.hand_out_what_is_ready();
             if turns.is_empty()
-                && let Some((set_aside, given_up)) = self.suspect_in_turn()
+                && let Some(suspects) = &self.suspects
+                && let Some(turn) = self.turn_of_next(suspects)
             {
-                let (process, together) = (set_aside.process.clone(), self.has(PlantedBug::SuspectsTogether));
-                turns.spawn(async move {
-                    if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
-                });
+                turns.spawn(turn);
             }
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
@@ -137,7 +135,9 @@ impl<H: Handler> Work<H> {
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
                     self.note(done)?;
-                    self.end_being_alone().await?;
+                    if self.alone.is_some() {
+                        self.end_being_alone().await?;
+                    }
                     self.hand_out_what_is_ready();
                     while let Some(done) = self.handling.try_join_next() {
                         self.note(done)?;
@@ -150,22 +150,10 @@ impl<H: Handler> Work<H> {
                     if self.has_another_history() {
                         return Ok(());
                     }
-                    at_end = batch.looked_through <= self.partitions.read_through();
-                    // Where something has just come, more may follow.
-                    let soon = self.pace.poll_interval / SOONER;
-                    self.next_look = if at_end { (self.next_look * 2).min(self.pace.poll_interval) } else { soon };
-                    self.partitions.add(batch.messages, batch.looked_through);
-                    if at_end && self.partitions.len() == 0 {
-                        // What comes from now on was not under way.
-                        self.suspects = None;
-                    }
-                    self.report();
+                    at_end = self.take_in(batch);
                     look_at = after(self.next_look);
                 }
-                Some(turn) = turns.join_next() => {
-                    let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
-                    self.hand_out_suspect(turn).await?;
-                }
+                Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
                 () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => {
                     at_end = false;
@@ -177,6 +165,21 @@ impl<H: Handler> Work<H> {
             }
             self.save_if_due(at_end).await?;
         }
+    }
+
+    /// Takes in what was read. Whether there was nothing left to read.
+    fn take_in(&mut self, batch: Batch) -> bool {
+        let at_end = batch.looked_through <= self.partitions.read_through();
+        let longer = (self.next_look * 2).min(self.pace.poll_interval);
+        // Where something has just come, more may follow.
+        self.next_look = if at_end { longer } else { self.pace.poll_interval / SOONER };
+        self.partitions.add(batch.messages, batch.looked_through);
+        if at_end && self.partitions.len() == 0 {
+            // What comes from now on was not under way.
+            self.suspects = None;
+        }
+        self.report();
+        at_end
     }
 
     fn has(&self, bug: PlantedBug) -> bool {

@@ -3,12 +3,12 @@
 use super::{SOONER, Work};
 use crate::Result;
 use crate::consumer::PlantedBug;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::pause::Pause;
 use crate::consumer::position_store::PositionStore;
-use crate::handling::Handler;
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     /// Whether the store has another history than the one that the position is of.
     pub(super) fn has_another_history(&self) -> bool {
         !self.has(PlantedBug::HistoryIgnored) && self.source.store.history() != self.positions.history()

@@ -4,16 +4,18 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+
 use super::Work;
-use super::handing_out::handle;
+use super::handing_out::deliver;
 use crate::consumer::PlantedBug;
 use crate::consumer::dead_letters::SetAside;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::process::{Alone, Turn};
 use crate::consumer::suspects::Suspects;
-use crate::handling::Handler;
-use crate::{Message, Outcome, Result};
+use crate::{Error, Message, Outcome, Result};
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     pub(super) fn find_suspects(&self) -> Option<Suspects> {
         self.set_aside.as_ref().filter(|set_aside| set_aside.is_on())?;
         // Before a save follows, so many messages more may have been handed out.
@@ -21,17 +23,22 @@ impl<H: Handler> Work<H> {
         Suspects::after(self.positions.found(), more)
     }
 
-    /// How often the suspect that is next gave up being alone; `None` unless there is one, and the one before is done.
-    pub(super) fn suspect_in_turn(&self) -> Option<(&SetAside, u32)> {
-        let (suspects, set_aside) = (self.suspects.as_ref()?, self.set_aside.as_ref()?);
-        if !self.handling.is_empty() && !self.has(PlantedBug::SuspectsTogether) {
+    /// The turn of the suspect that is next; `None` unless there is one, and the one before is done.
+    pub(super) fn turn_of_next(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
+        let together = self.has(PlantedBug::SuspectsTogether);
+        if !self.handling.is_empty() && !together {
             return None;
         }
-        self.partitions.lowest_ready().map(|message| (&**set_aside, suspects.given_up(message.id)))
+        let process = self.set_aside.as_ref()?.process.clone();
+        let given_up = suspects.given_up(self.partitions.lowest_ready()?.id);
+        Some(async move {
+            if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
+        })
     }
 
     /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
-    pub(super) async fn hand_out_suspect(&mut self, turn: Turn) -> Result<()> {
+    pub(super) async fn hand_out_suspect(&mut self, turn: Result<Turn, JoinError>) -> Result<()> {
+        let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
         let crashes = suspects.crashes(message.id);
@@ -45,13 +52,13 @@ impl<H: Handler> Work<H> {
             Turn::Alone(alone) => (Some(alone), None),
             Turn::Beside(beside) => (None, Some(beside)),
         };
-        let (handler, store, retries) = (Arc::clone(&self.handler), Arc::clone(&self.source.store), self.pace.retries);
+        let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
         self.handling.spawn(async move {
             let _beside = beside;
             let outcome = if is_to_blame {
                 blame(&set_aside, &message, crashes).await
             } else {
-                handle(&*handler, &store, &message, retries).await
+                deliver(&*delivery, &message, retries).await
             };
             (message, outcome)
         });
@@ -70,7 +77,7 @@ impl<H: Handler> Work<H> {
 
     /// What was alone is done. Others begin when that is on record: until then, a crash would be blamed on it.
     pub(super) async fn end_being_alone(&mut self) -> Result<()> {
-        if self.alone.is_some() && !self.has(PlantedBug::OthersBeginFirst) {
+        if !self.has(PlantedBug::OthersBeginFirst) {
             self.positions.save(self.progress()).await?;
         }
         self.alone = None;

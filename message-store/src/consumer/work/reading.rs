@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Work;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::pause::Pause;
-use crate::handling::Handler;
 use crate::{Batch, Category, Error, Filter, MessageStore, Read, Result, WakeUp};
 
 /// What is read.
@@ -15,9 +15,9 @@ pub(in crate::consumer) struct Source {
     pub(in crate::consumer) wake_up: WakeUp,
 }
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     /// Reads the next batch, and what has become of letters. `is_woken`: messages have come, and are waited for.
-    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<H> {
+    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<D> {
         let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
         let read =
             Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());

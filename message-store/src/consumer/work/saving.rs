@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use super::Work;
 use crate::Result;
+use crate::consumer::deliver::Deliver;
 use crate::consumer::position_store::Progress;
 use crate::consumer::suspects::Suspects;
-use crate::handling::Handler;
 
-impl<H: Handler> Work<H> {
+impl<D: Deliver> Work<D> {
     pub(super) async fn save_if_due(&mut self, at_end: bool) -> Result<()> {
         let (messages, time) = self.pace.save_after;
         let since = self.last_save.elapsed();

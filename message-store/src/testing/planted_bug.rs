@@ -1,0 +1,71 @@
+//! Protections replaced by wrong ones, one at a time, so that a test can show that it would notice.
+
+use crate::handling::{CommandHandler, Decider, Evidence, Protections, Standing};
+use crate::{MessageId, MessageRef, Position, StreamName};
+
+/// A protection of [`CommandHandler`] to be switched off ([`CommandHandler::plant`]). For tests of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlantedBug {
+    /// At or below the mark counts as processed, without a look-up: a late command is lost.
+    MarkAlone,
+    /// As `MarkAlone`, with one mark for all origins, as in Eventide: another category or store loses commands too.
+    OneMark,
+    /// Neither marks nor derived ids: a repeat is carried out again.
+    NoSequences,
+    /// No reservation: another message with the same intent is carried out again.
+    NoReservation,
+    /// A conflict or a lost answer is not decided again.
+    NoSecondDecision,
+    /// A decision that writes nothing counts on whatever was remembered.
+    RememberedNothing,
+    /// A conflict that comes a tenth time is an error.
+    TenAttempts,
+    /// A first hop's copy counts for nothing: its command is carried out beside it.
+    CopyIgnored,
+}
+
+impl<D: Decider> CommandHandler<D> {
+    /// Switches a protection off.
+    #[must_use]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        let sound = Protections::ALL;
+        self.protections = match bug {
+            PlantedBug::MarkAlone => Protections { standing: |found| Ok(by_mark_alone(found)), ..sound },
+            PlantedBug::OneMark => Protections { standing: |found| Ok(by_one_mark(found)), ..sound },
+            PlantedBug::NoSequences => {
+                Protections { standing: |_| Ok(Standing::New), derive_id: |_, _, _, _, _| MessageId::new(), ..sound }
+            }
+            PlantedBug::NoReservation => Protections { intent: |_| None, ..sound },
+            PlantedBug::NoSecondDecision => Protections { pause: |_, _| None, ..sound },
+            PlantedBug::RememberedNothing => Protections { is_current: |_, _| true, ..sound },
+            PlantedBug::TenAttempts => Protections {
+                pause: |contention, version| contention.pause(version).filter(|_| contention.losses < 10),
+                ..sound
+            },
+            PlantedBug::CopyIgnored => Protections { replace: |_, _| {}, ..sound },
+        };
+        self
+    }
+}
+
+fn by_mark_alone(found: &Evidence<'_>) -> Standing {
+    if found.marks.is_new(found.handler, found.sequence) { Standing::New } else { passed(found) }
+}
+
+fn by_one_mark(found: &Evidence<'_>) -> Standing {
+    let mark = found.marks.marks().iter().map(|mark| mark.sequence.global_position).max();
+    let is_new = mark.is_none_or(|mark| found.sequence.global_position > mark);
+    if is_new { Standing::New } else { passed(found) }
+}
+
+/// Processed, on the word of a mark: no event was looked for.
+fn passed(found: &Evidence<'_>) -> Standing {
+    let origin = &found.sequence.origin;
+    Standing::Processed(MessageRef {
+        id: MessageId::new(),
+        stream: StreamName::from_database(origin.category.as_str()),
+        position: Position::FIRST,
+        global_position: found.sequence.global_position,
+    })
+}
