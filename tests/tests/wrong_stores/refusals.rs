@@ -1,0 +1,150 @@
+//! Stores that write what no store writes, or refuse what each one writes.
+
+use std::sync::LazyLock;
+
+use message_store::{
+    Append, AppendRequest, Appended, Error, History, Limits, MAX_MESSAGE_TYPE_BYTES, MessageId, MessageStore, Result,
+};
+
+use super::wrong::Wrong;
+
+/// The same request with other appends.
+fn changed(request: &AppendRequest, change: impl FnOnce(&mut Vec<Append>)) -> AppendRequest {
+    let mut appends = request.appends().to_vec();
+    change(&mut appends);
+    match request.history() {
+        Some(history) => AppendRequest::from(appends).in_history(history),
+        None => appends.into(),
+    }
+}
+
+/// The same request with other message types.
+fn with_types(request: &AppendRequest, other: impl Fn(&str) -> String) -> AppendRequest {
+    changed(request, |appends| {
+        for message in appends.iter_mut().flat_map(|append| &mut append.messages) {
+            message.message_type = other(&message.message_type);
+        }
+    })
+}
+
+/// What a store says that it takes, while it takes something else.
+fn said(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = super::subject::limits();
+    change(&mut limits);
+    limits
+}
+
+static SMALLER_MESSAGES: LazyLock<Limits> = LazyLock::new(|| said(|limits| limits.message_bytes /= 2));
+static LARGER_MESSAGES: LazyLock<Limits> = LazyLock::new(|| said(|limits| limits.message_bytes += 1));
+static SMALLER_APPENDS: LazyLock<Limits> = LazyLock::new(|| said(|limits| limits.append_messages /= 2));
+static SMALLER_BATCHES: LazyLock<Limits> = LazyLock::new(|| said(|limits| limits.batch_messages /= 2));
+static FEWER_BYTES: LazyLock<Limits> = LazyLock::new(|| said(|limits| limits.batch_bytes /= 2));
+
+wrong_stores! {
+    AnAppendThatNamesNoStreamIsTaken breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            if request.is_empty() {
+                return Ok(Appended { written: Vec::new(), already_written: false });
+            }
+            store.append(request).await
+        }
+    }
+    AStreamWithoutAMessageIsPassedOver breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            store.append(changed(&request, |appends| appends.retain(|append| !append.messages.is_empty()))).await
+        }
+    }
+    AStreamThatIsNamedTwiceIsWritten breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            let merged = changed(&request, |appends| {
+                let mut merged: Vec<Append> = Vec::new();
+                for append in std::mem::take(appends) {
+                    match merged.iter_mut().find(|known| known.stream == append.stream) {
+                        Some(known) => known.messages.extend(append.messages),
+                        None => merged.push(append),
+                    }
+                }
+                *appends = merged;
+            });
+            store.append(merged).await
+        }
+    }
+    AnIdThatIsUsedTwiceIsReplaced breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            let apart = changed(&request, |appends| {
+                let mut ids = Vec::new();
+                for message in appends.iter_mut().flat_map(|append| &mut append.messages) {
+                    if ids.contains(&message.id) {
+                        message.id = MessageId::new();
+                    }
+                    ids.push(message.id);
+                }
+            });
+            store.append(apart).await
+        }
+    }
+    AnEmptyTypeIsNamed breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            let named = |name: &str| if name.is_empty() { "unknown".to_owned() } else { name.to_owned() };
+            store.append(with_types(&request, named)).await
+        }
+    }
+    ANulInATypeIsDropped breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            store.append(with_types(&request, |name| name.replace('\0', ""))).await
+        }
+    }
+    ALongTypeIsCut breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            let cut = |name: &str| name.chars().take(MAX_MESSAGE_TYPE_BYTES).collect();
+            store.append(with_types(&request, cut)).await
+        }
+    }
+    MessagesAboveTheLimitAreWritten breaks [] {
+        fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
+            &SMALLER_MESSAGES
+        }
+    }
+    MessagesOfJustTheLimitAreRefused breaks [] {
+        fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
+            &LARGER_MESSAGES
+        }
+    }
+    AppendsAboveTheLimitAreWritten breaks [] {
+        fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
+            &SMALLER_APPENDS
+        }
+    }
+    BatchesHoldMoreMessagesThanTheLimit breaks [] {
+        fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
+            &SMALLER_BATCHES
+        }
+    }
+    BatchesHoldMoreBytesThanTheLimit breaks [] {
+        fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
+            &FEWER_BYTES
+        }
+    }
+    WhatComesBeforeTheInvalidIsWritten breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            let result = store.append(request.clone()).await;
+            if let (Err(Error::Invalid { .. } | Error::TooLarge { .. }), [first, ..]) = (&result, request.appends()) {
+                let _ = store.append(first.clone().into()).await;
+            }
+            result
+        }
+    }
+    HistoriesAreIgnored breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            store.append(request.appends().to_vec().into()).await
+        }
+    }
+    EveryHistoryIsAnEarlierOne breaks [] {
+        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+            match request.history() {
+                Some(History(0)) | None => store.append(request).await,
+                Some(_) => Err(Error::HistoryChanged { store: store.describe() }),
+            }
+        }
+    }
+}
