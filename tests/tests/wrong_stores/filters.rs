@@ -2,7 +2,7 @@
 
 use message_store::{Batch, Category, Filter, GroupMember, Message, MessageStore, Read, Result};
 
-use super::wrong::{Wrong, read_right};
+use super::wrong::{Store, Wrong, read_right};
 
 /// Reads with another filter.
 async fn filtered(
@@ -42,23 +42,35 @@ fn sum(text: &str) -> u64 {
 }
 
 wrong_stores! {
-    TypesAreIgnored breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    TypesAreIgnored breaks [
+        a_filter_by_type_lets_messages_of_the_type_through
+        a_filter_by_types_lets_messages_of_each_type_through
+        a_filtered_read_that_its_limit_ends_has_looked_no_further_than_its_last_message
+        a_filtered_read_goes_on_over_batches
+        a_message_passes_a_filter_when_every_condition_holds
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             filtered(store, category, read, |filter| filter.message_types.clear()).await
         }
     }
-    TheFirstTypeAlonePasses breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    TheFirstTypeAlonePasses breaks [a_filter_by_types_lets_messages_of_each_type_through] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             filtered(store, category, read, |filter| filter.message_types.truncate(1)).await
         }
     }
-    CorrelationIsIgnored breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    CorrelationIsIgnored breaks [
+        a_filter_by_correlation_compares_categories
+        a_message_passes_a_filter_when_every_condition_holds
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             filtered(store, category, read, |filter| filter.correlation = None).await
         }
     }
-    CorrelationComparesStreamNames breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    CorrelationComparesStreamNames breaks [
+        a_filter_by_correlation_compares_categories
+        a_message_passes_a_filter_when_every_condition_holds
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let wanted = read.filter.correlation.clone();
             let mut batch = read_right(store, category, read).await?;
             if let Some(wanted) = wanted {
@@ -68,37 +80,52 @@ wrong_stores! {
             Ok(batch)
         }
     }
-    AMemberIsIgnored breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    AMemberIsIgnored breaks [
+        a_message_passes_a_filter_when_every_condition_holds
+        no_stream_comes_to_two_members_of_a_group
+        a_stream_without_an_entity_comes_to_no_member_of_a_group
+        members_are_told_apart_by_the_hash_of_the_cardinal_id
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             filtered(store, category, read, |filter| filter.member = None).await
         }
     }
-    SharesOverlap breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    SharesOverlap breaks [
+        no_stream_comes_to_two_members_of_a_group
+        members_are_told_apart_by_the_hash_of_the_cardinal_id
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let is_everyones = |message: &Message| message.stream.cardinal_id() == Some("7");
             shared(store, category, read, |member, message| is_right(member, message) || is_everyones(message)).await
         }
     }
-    SharesLeaveAnEntityOut breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    SharesLeaveAnEntityOut breaks [every_entity_comes_to_a_member_of_a_group] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let is_nobodys = |message: &Message| message.stream.cardinal_id() == Some("7");
             shared(store, category, read, |member, message| is_right(member, message) && !is_nobodys(message)).await
         }
     }
-    SharesPartAnEntity breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
-            let by_whole_id = |member, message: &Message| message.stream.id().is_some_and(|id| takes(member, sum(id)));
-            shared(store, category, read, by_whole_id).await
+    SharesPartAnEntity breaks [
+        all_streams_of_an_entity_come_to_one_member_of_a_group
+        members_are_told_apart_by_the_hash_of_the_cardinal_id
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
+            let whole = |id: &str| sum(id) + u64::from(id.contains('+'));
+            let is_its = |member, message: &Message| message.stream.id().is_some_and(|id| takes(member, whole(id)));
+            shared(store, category, read, is_its).await
         }
     }
-    SharesFollowAnotherHash breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    SharesFollowAnotherHash breaks [members_are_told_apart_by_the_hash_of_the_cardinal_id] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let by_sum = |member, message: &Message| message.stream.cardinal_id().is_some_and(|id| takes(member, sum(id)));
             shared(store, category, read, by_sum).await
         }
     }
-    TheFirstMemberIsGivenStreamsWithoutAnEntity breaks [] {
-        async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    TheFirstMemberIsGivenStreamsWithoutAnEntity breaks [
+        a_message_passes_a_filter_when_every_condition_holds
+        a_stream_without_an_entity_comes_to_no_member_of_a_group
+    ] {
+        async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let is_its = |member: GroupMember, message: &Message| {
                 is_right(member, message) || (member.number() == 0 && message.stream.id().is_none())
             };

@@ -7,7 +7,7 @@ use message_store::{
     Append, AppendRequest, Appended, Error, MessageId, MessageStore, NewMessage, Position, Result, StreamName,
 };
 
-use super::wrong::Wrong;
+use super::wrong::{Store, Wrong};
 
 /// The ids of an append.
 fn ids(request: &AppendRequest) -> Vec<MessageId> {
@@ -56,7 +56,11 @@ async fn fresh(store: &dyn MessageStore, request: &AppendRequest) -> Result<Vec<
 }
 
 /// Refuses an id that came before with another text.
-fn compare(texts: &Mutex<HashMap<MessageId, String>>, request: &AppendRequest, text: impl Fn(&NewMessage) -> &str) -> Result<()> {
+fn compare(
+    texts: &Mutex<HashMap<MessageId, String>>,
+    request: &AppendRequest,
+    text: impl Fn(&NewMessage) -> &str,
+) -> Result<()> {
     let mut texts = texts.lock().unwrap();
     for append in request.appends() {
         for message in &append.messages {
@@ -70,13 +74,24 @@ fn compare(texts: &Mutex<HashMap<MessageId, String>>, request: &AppendRequest, t
 }
 
 wrong_stores! {
-    RepeatsAreNotMarked breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    RepeatsAreNotMarked breaks [
+        the_same_append_again_is_marked_as_already_written
+        the_same_append_again_is_answered_also_where_its_expected_version_is_stale
+        the_same_data_written_differently_is_the_same
+        a_repeat_may_have_other_metadata
+        the_same_append_from_many_writers_at_once_is_written_once
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             Ok(Appended { already_written: false, ..store.append(request).await? })
         }
     }
-    RepeatsAreGivenNewPlaces breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    RepeatsAreGivenNewPlaces breaks [
+        the_same_append_again_returns_the_first_places
+        the_same_append_again_is_answered_also_where_its_expected_version_is_stale
+        the_same_append_from_many_writers_at_once_is_written_once
+        a_lost_answer_is_settled_by_the_same_append_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let mut appended = store.append(request).await?;
             if appended.already_written {
                 for place in &mut appended.written {
@@ -86,8 +101,12 @@ wrong_stores! {
             Ok(appended)
         }
     }
-    RepeatsAreWrittenAgain breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    RepeatsAreWrittenAgain breaks [
+        the_same_append_again_writes_nothing
+        the_same_append_from_many_writers_at_once_is_written_once
+        a_lost_answer_is_settled_by_the_same_append_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request.clone()).await?;
             if appended.already_written {
                 for append in request.appends() {
@@ -98,45 +117,64 @@ wrong_stores! {
             Ok(appended)
         }
     }
-    RepeatsAtAStaleVersionAreRefused breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
-            for append in request.appends() {
+    RepeatsAtAStaleVersionAreRefused breaks [
+        the_same_append_again_is_answered_also_where_its_expected_version_is_stale
+        the_same_append_from_many_writers_at_once_is_written_once
+        a_lost_answer_is_settled_by_the_same_append_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+            let appended = store.append(request.clone()).await?;
+            for append in request.appends().iter().filter(|_| appended.already_written) {
                 let actual = store.version(&append.stream).await?;
                 if !append.expected.allows(actual) {
                     let (stream, expected) = (append.stream.clone(), append.expected);
                     return Err(Error::WrongExpectedVersion { stream, expected, actual });
                 }
             }
-            store.append(request).await
+            Ok(appended)
         }
     }
-    DataIsComparedByItsText(Mutex<HashMap<MessageId, String>>) breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    DataIsComparedByItsText(Mutex<HashMap<MessageId, String>>) breaks [
+        the_same_data_written_differently_is_the_same
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.data.text())?;
             store.append(request).await
         }
     }
-    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [a_repeat_may_have_other_metadata] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.metadata.text())?;
             store.append(request).await
         }
     }
-    OtherDataUnderAnIdIsARepeat breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    OtherDataUnderAnIdIsARepeat breaks [
+        an_id_again_with_other_data_is_a_conflict
+        a_conflict_names_the_id_and_the_stream_and_the_difference
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(alike(store, &request, |_, message, stored| message.data = stored.data).await?).await
         }
     }
-    AnotherTypeUnderAnIdIsARepeat breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    AnotherTypeUnderAnIdIsARepeat breaks [
+        an_id_again_with_another_type_is_a_conflict
+        a_conflict_names_the_id_and_the_stream_and_the_difference
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |_: &StreamName, message: &mut NewMessage, stored: message_store::Message| {
                 message.message_type = stored.message_type;
             };
             store.append(alike(store, &request, change).await?).await
         }
     }
-    AnIdIsUniqueInItsStreamAlone breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    AnIdIsUniqueInItsStreamAlone breaks [
+        an_id_that_two_categories_race_for_is_given_once
+        an_id_again_in_another_stream_is_a_conflict
+        a_conflict_names_the_id_and_the_stream_and_the_difference
+        a_conflict_writes_nothing
+        an_id_that_a_refused_append_named_is_free
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |stream: &StreamName, message: &mut NewMessage, stored: message_store::Message| {
                 if stored.stream != *stream {
                     message.id = MessageId::new();
@@ -150,15 +188,22 @@ wrong_stores! {
             }
         }
     }
-    WhatIsMissingOfARepeatIsWritten breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    WhatIsMissingOfARepeatIsWritten breaks [
+        an_append_of_which_a_part_was_written_before_is_a_conflict
+        an_append_of_which_a_part_was_written_before_writes_nothing
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;
             let is_part = matches!(&result, Err(Error::IdConflict { reason, .. }) if reason.starts_with("only"));
             if is_part { store.append(fresh(store, &request).await?.into()).await } else { result }
         }
     }
-    AConflictWritesWhatIsFresh breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    AConflictWritesWhatIsFresh breaks [
+        a_conflict_writes_nothing
+        an_append_of_which_a_part_was_written_before_writes_nothing
+        an_id_that_a_refused_append_named_is_free
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;
             if let Err(Error::IdConflict { .. }) = &result {
                 let _ = store.append(fresh(store, &request).await?.into()).await;
@@ -166,16 +211,20 @@ wrong_stores! {
             result
         }
     }
-    AConflictDoesNotNameTheDifference breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    AConflictDoesNotNameTheDifference breaks [a_conflict_names_the_id_and_the_stream_and_the_difference] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(request).await.map_err(|error| match error {
                 Error::IdConflict { id, stream, .. } => conflict(id, &stream, "it is taken"),
                 other => other,
             })
         }
     }
-    ARefusedAppendTakesItsIds(Mutex<BTreeSet<MessageId>>) breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ARefusedAppendTakesItsIds(Mutex<BTreeSet<MessageId>>) breaks [
+        an_append_that_uses_an_id_twice_is_invalid
+        a_refused_append_can_be_made_again
+        an_id_that_a_refused_append_named_is_free
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let ids = ids(&request);
             if let Some(taken) = ids.iter().find(|id| self.0.lock().unwrap().contains(id)) {
                 return Err(conflict(*taken, &request.appends()[0].stream, "it is taken"));

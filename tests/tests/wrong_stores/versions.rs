@@ -1,17 +1,13 @@
 //! Stores that do not keep expected versions.
 
-use message_store::{
-    Append, AppendRequest, Appended, Error, ExpectedVersion, MessageStore, Position, Result, Version,
-};
+use message_store::{Append, AppendRequest, Appended, Error, ExpectedVersion, MessageStore, Position, Result, Version};
 
-use super::wrong::Wrong;
+use super::wrong::{Store, Wrong};
 
 /// The same request with other expected versions.
 fn expecting(request: &AppendRequest, other: impl Fn(usize, ExpectedVersion) -> ExpectedVersion) -> AppendRequest {
-    let changed = |(number, append): (usize, &Append)| Append {
-        expected: other(number, append.expected),
-        ..append.clone()
-    };
+    let changed =
+        |(number, append): (usize, &Append)| Append { expected: other(number, append.expected), ..append.clone() };
     let appends: Vec<Append> = request.appends().iter().enumerate().map(changed).collect();
     match request.history() {
         Some(history) => AppendRequest::from(appends).in_history(history),
@@ -36,29 +32,66 @@ async fn taking(
 }
 
 wrong_stores! {
-    ExpectedVersionsAreIgnored breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ExpectedVersionsAreIgnored breaks [
+        of_writers_that_expect_the_same_version_one_writes
+        one_refused_append_does_not_fail_its_neighbours
+        an_append_that_expects_no_stream_is_refused_where_there_is_one
+        an_append_that_expects_an_earlier_version_is_refused
+        an_append_that_expects_a_later_version_is_refused
+        an_append_that_expects_a_version_is_refused_where_there_is_no_stream
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        a_refused_append_writes_nothing
+        an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
+        each_stream_of_an_append_is_held_to_its_own_version
+        a_refused_append_can_be_made_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(expecting(&request, |_, _| ExpectedVersion::Any)).await
         }
     }
-    NoStreamIsTakenForAnyVersion breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    NoStreamIsTakenForAnyVersion breaks [
+        an_append_that_expects_no_stream_is_refused_where_there_is_one
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
+        each_stream_of_an_append_is_held_to_its_own_version
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let changed = |_, expected| if expected == ExpectedVersion::NoStream { ExpectedVersion::Any } else { expected };
             store.append(expecting(&request, changed)).await
         }
     }
-    EarlierVersionsAreTaken breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    EarlierVersionsAreTaken breaks [
+        of_writers_that_expect_the_same_version_one_writes
+        an_append_that_expects_an_earlier_version_is_refused
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             taking(store, request, |expected, actual| expected < actual).await
         }
     }
-    LaterVersionsAreTaken breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    LaterVersionsAreTaken breaks [
+        one_refused_append_does_not_fail_its_neighbours
+        an_append_that_expects_a_later_version_is_refused
+        an_append_that_expects_a_version_is_refused_where_there_is_no_stream
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        a_refused_append_writes_nothing
+        each_stream_of_an_append_is_held_to_its_own_version
+        a_refused_append_can_be_made_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             taking(store, request, |expected, actual| expected > actual).await
         }
     }
-    ExpectedVersionsCountFrom1 breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ExpectedVersionsCountFrom1 breaks [
+        of_writers_that_expect_the_same_version_one_writes
+        an_expected_version_that_holds_lets_the_append_through
+        an_append_that_expects_a_later_version_is_refused
+        an_append_that_expects_a_version_is_refused_where_there_is_no_stream
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        each_stream_of_an_append_is_held_to_its_own_version
+        a_refused_append_can_be_made_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let changed = |_, expected| match expected {
                 ExpectedVersion::Exact(Position::FIRST) => ExpectedVersion::NoStream,
                 ExpectedVersion::Exact(position) => ExpectedVersion::Exact(Position::new(position.get() - 1)),
@@ -67,14 +100,18 @@ wrong_stores! {
             store.append(expecting(&request, changed)).await
         }
     }
-    OnlyTheFirstStreamIsHeldToItsVersion breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    OnlyTheFirstStreamIsHeldToItsVersion breaks [
+        a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
+        each_stream_of_an_append_is_held_to_its_own_version
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let changed = |number, expected| if number == 0 { expected } else { ExpectedVersion::Any };
             store.append(expecting(&request, changed)).await
         }
     }
-    ARefusalReportsAnotherActualVersion breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ARefusalReportsAnotherActualVersion breaks [a_refusal_names_the_stream_and_what_was_expected_and_what_is] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(request).await.map_err(|error| match error {
                 Error::WrongExpectedVersion { stream, expected, actual } => {
                     let actual = Version::at(actual.next());
@@ -84,8 +121,8 @@ wrong_stores! {
             })
         }
     }
-    ARefusalNamesTheFirstStream breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ARefusalNamesTheFirstStream breaks [a_refusal_names_the_stream_and_what_was_expected_and_what_is] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let first = request.appends().first().map(|append| append.stream.clone());
             store.append(request).await.map_err(|error| match error {
                 Error::WrongExpectedVersion { stream, expected, actual } => {
@@ -95,8 +132,14 @@ wrong_stores! {
             })
         }
     }
-    ARefusedAppendWritesItsFirstMessage breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    ARefusedAppendWritesItsFirstMessage breaks [
+        of_writers_that_expect_the_same_version_one_writes
+        a_refused_append_writes_nothing
+        an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
+        each_stream_of_an_append_is_held_to_its_own_version
+        a_refused_append_can_be_made_again
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;
             if let (Err(Error::WrongExpectedVersion { .. }), Some(first)) = (&result, request.appends().first()) {
                 let append = Append::to(first.stream.clone()).message(first.messages[0].clone());
@@ -105,8 +148,11 @@ wrong_stores! {
             result
         }
     }
-    TheStreamsBesideARefusalAreWritten breaks [] {
-        async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    TheStreamsBesideARefusalAreWritten breaks [
+        an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
+        each_stream_of_an_append_is_held_to_its_own_version
+    ] {
+        async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;
             if let Err(Error::WrongExpectedVersion { stream, .. }) = &result {
                 for append in request.appends().iter().filter(|append| append.stream != *stream) {

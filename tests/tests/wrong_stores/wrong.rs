@@ -11,13 +11,20 @@ use message_store::{
     Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
+/// The right store beneath a wrong one.
+pub(crate) type Store<'a> = &'a dyn MessageStore;
+/// A message, if one is found.
+pub(crate) type Found = Result<Option<Message>>;
+/// The record of a key that is taken.
+pub(crate) type Seen = Result<Option<ClaimRecord>>;
+
 /// What is wrong with a store. A method that is not written does what the right store does.
 #[async_trait]
 pub(crate) trait Wrong: Debug + Send + Sync {
     /// The rules that it breaks, in their order.
     fn breaks(&self) -> &'static [&'static str];
 
-    fn store_id(&self, store: &dyn MessageStore) -> StoreId {
+    fn store_id(&self, store: Store<'_>) -> StoreId {
         store.store_id()
     }
 
@@ -25,23 +32,23 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         store.limits()
     }
 
-    fn describe(&self, store: &dyn MessageStore) -> String {
+    fn describe(&self, store: Store<'_>) -> String {
         store.describe()
     }
 
-    fn history(&self, store: &dyn MessageStore) -> History {
+    fn history(&self, store: Store<'_>) -> History {
         store.history()
     }
 
-    async fn append(&self, store: &dyn MessageStore, request: AppendRequest) -> Result<Appended> {
+    async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
         store.append(request).await
     }
 
-    async fn given_out(&self, store: &dyn MessageStore) -> Result<GlobalPosition> {
+    async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
         store.given_out().await
     }
 
-    async fn now(&self, store: &dyn MessageStore) -> Result<Timestamp> {
+    async fn now(&self, store: Store<'_>) -> Result<Timestamp> {
         store.now().await
     }
 
@@ -50,60 +57,44 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         message
     }
 
-    async fn read_stream(
-        &self,
-        store: &dyn MessageStore,
-        stream: &StreamName,
-        read: StreamRead,
-    ) -> Result<Vec<Message>> {
+    async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
         store.read_stream(stream, read).await
     }
 
     /// A read of a category, or of all messages.
-    async fn read(&self, store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
         read_right(store, category, read).await
     }
 
-    async fn last_message(
-        &self,
-        store: &dyn MessageStore,
-        stream: &StreamName,
-        message_type: Option<&str>,
-    ) -> Result<Option<Message>> {
+    async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
         store.last_message(stream, message_type).await
     }
 
-    async fn version(&self, store: &dyn MessageStore, stream: &StreamName) -> Result<Version> {
+    async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
         store.version(stream).await
     }
 
-    async fn message(&self, store: &dyn MessageStore, id: MessageId) -> Result<Option<Message>> {
+    async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
         store.message(id).await
     }
 
-    async fn wake_up(&self, store: &dyn MessageStore, category: Option<&Category>) -> Result<WakeUp> {
+    async fn wake_up(&self, store: Store<'_>, category: Option<&Category>) -> Result<WakeUp> {
         store.wake_up(category).await
     }
 
-    async fn rotate_store_id(&self, store: &dyn MessageStore) -> Result<StoreId> {
+    async fn rotate_store_id(&self, store: Store<'_>) -> Result<StoreId> {
         store.rotate_store_id().await
     }
 
-    async fn append_once(
-        &self,
-        store: &dyn MessageStore,
-        claim: &Claim,
-        request: AppendRequest,
-        result: Json,
-    ) -> Result<Option<ClaimRecord>> {
+    async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
         keys(store).append_once(claim, request, result).await
     }
 
-    async fn record(&self, store: &dyn MessageStore, claim: &Claim) -> Result<Option<ClaimRecord>> {
+    async fn record(&self, store: Store<'_>, claim: &Claim) -> Seen {
         keys(store).record(claim).await
     }
 
-    async fn sweep(&self, store: &dyn MessageStore, batch: u32) -> Result<u64> {
+    async fn sweep(&self, store: Store<'_>, batch: u32) -> Result<u64> {
         keys(store).sweep(batch).await
     }
 

@@ -89,7 +89,8 @@ contract! {$ refusing refusing_tests {
         let limit = store.limits().message_bytes;
         let twin = message("A");
         let last = |message: NewMessage| Append::to(stream("account-2")).message(message);
-        for last in [to("account-2", &[]), last(message("")), last(sized(limit + 1)), last(twin.clone()).message(twin)] {
+        let two = last(twin.clone()).message(twin);
+        for last in [to("account-2", &[]), last(message("")), last(sized(limit + 1)), two] {
             assert!(store.append(vec![to("account-1", &["A"]), last].into()).await.is_err());
         }
         assert!(is_empty(&*store, "account-1").await && is_empty(&*store, "account-2").await);

@@ -45,14 +45,18 @@ where
     S: Subject + 'static,
     F: Future<Output = S> + Send + 'static,
 {
-    let checks = rules().map(|rule: &'static Rule| {
-        let subject = subject();
-        async move {
-            let subject = subject.await;
-            let check = async move { tokio::time::timeout(limit, (rule.check)(&subject)).await };
-            let is_kept = matches!(tokio::spawn(check).await, Ok(Ok(())));
-            (!is_kept).then_some(rule.name)
-        }
-    });
+    let checks: Vec<_> = rules().map(|rule| broken(rule, limit, subject())).collect();
     stream::iter(checks).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
+}
+
+/// The name of a rule, if a subject breaks it.
+async fn broken<S, F>(rule: &'static Rule, limit: Duration, subject: F) -> Option<&'static str>
+where
+    S: Subject + 'static,
+    F: Future<Output = S> + Send + 'static,
+{
+    let subject = subject.await;
+    let check = async move { tokio::time::timeout(limit, (rule.check)(&subject)).await };
+    let is_kept = matches!(tokio::spawn(check).await, Ok(Ok(())));
+    (!is_kept).then_some(rule.name)
 }
