@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use message_store::testing::conformance::{Cannot, Subject};
-use message_store::{Append, MessageStore, connect};
+use message_store::{Append, MessageId, MessageStore, connect};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
@@ -28,7 +28,7 @@ impl Postgres {
 
     /// Opens a store on this database.
     pub async fn of(database: TestDatabase) -> Self {
-        let store = connect(database.url()).await.unwrap();
+        let store = connect(&with_password(database.url())).await.unwrap();
         Self::with(database, store)
     }
 
@@ -42,6 +42,19 @@ impl Postgres {
         tokio::spawn(connection);
         client
     }
+}
+
+/// A URL with a password. A server that asks for none does not mind one.
+fn with_password(url: &str) -> String {
+    match password_in(url) {
+        Some(_) => url.to_owned(),
+        None => url.replacen('@', ":the-password-of-tests@", 1),
+    }
+}
+
+fn password_in(url: &str) -> Option<String> {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    config.get_password().map(|password| String::from_utf8_lossy(password).into_owned())
 }
 
 #[async_trait]
@@ -70,6 +83,15 @@ impl Subject for Postgres {
             transaction.rollback().await.unwrap();
         }
         Ok(())
+    }
+
+    async fn delete(&self, message: MessageId) -> Result<(), Cannot> {
+        self.database.execute(&format!("DELETE FROM message_store.messages WHERE id = '{message}'")).await;
+        Ok(())
+    }
+
+    fn password(&self) -> Result<String, Cannot> {
+        password_in(&with_password(self.database.url())).ok_or(Cannot("the server's URL names no user"))
     }
 }
 
@@ -134,6 +156,13 @@ impl Subject for SqliteFile {
         }
         let _ = go_on.send(());
         working.await.unwrap().unwrap();
+        Ok(())
+    }
+
+    async fn delete(&self, message: MessageId) -> Result<(), Cannot> {
+        let connection = rusqlite::Connection::open(self.folder.path().join("store.db")).unwrap();
+        connection.busy_timeout(Duration::from_mins(1)).unwrap();
+        connection.execute("DELETE FROM messages WHERE id = ?1", [message.as_uuid().as_bytes()]).unwrap();
         Ok(())
     }
 }

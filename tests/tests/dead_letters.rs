@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Retried};
-use message_store::testing::PlantedBug;
-use message_store::testing::PlantedBug;
+use message_store::testing::{FaultyStore, PlantedBug};
 use message_store::{Error, MessageId, MessageStore, Outcome, OutcomeKind};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::marked::{Marked, planted};

@@ -285,7 +285,7 @@ on_both_stores! {
 
 /// Scenarios that need another writer, or that are part of the contract of every store.
 mod on_every_subject {
-    use message_store::testing::conformance::{Subject, order, repeating};
+    use message_store::testing::conformance::{Subject, conflicts, order, repeating};
     use message_store_tests::subjects::{Postgres, SqliteFile};
 
     use super::*;
@@ -340,10 +340,10 @@ mod on_every_subject {
     on_both_subjects! {
         t3_a_commit_whose_answer_was_lost_returns_the_first_positions = repeating::a_lost_answer_is_settled_by_the_same_append_again;
         t6_when_the_holder_of_an_intent_rolls_back_one_of_those_that_wait_holds_it = holder_gives_up;
-        t44_a_retry_with_one_message_more_is_a_conflict_and_nothing_is_written = repeating::some_of_the_ids_are_a_conflict_and_nothing_is_written;
-        t45_an_id_that_is_used_for_another_stream_is_a_conflict = repeating::the_same_id_with_other_content_is_a_conflict;
+        t44_a_retry_with_one_message_more_is_a_conflict_and_nothing_is_written = conflicts::an_append_of_which_a_part_was_written_before_writes_nothing;
+        t45_an_id_that_is_used_for_another_stream_is_a_conflict = conflicts::an_id_again_in_another_stream_is_a_conflict;
         t46_the_same_ids_with_a_stale_expected_version_return_the_first_positions =
-            repeating::the_same_append_again_returns_the_first_positions_also_when_the_expected_version_is_stale;
+            repeating::the_same_append_again_is_answered_also_where_its_expected_version_is_stale;
         t51_a_reader_does_not_pass_a_lower_position_that_is_not_committed_yet =
             order::readers_skip_nothing_while_slow_writers_commit_and_roll_back;
     }

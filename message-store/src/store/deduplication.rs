@@ -21,7 +21,7 @@ pub trait Deduplication: Send + Sync {
     async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()>;
 
     /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or returns the record of the
-    /// key, and does nothing. It asks for no lease.
+    /// key, and does nothing but begin a sliding window anew. It asks for no lease.
     ///
     /// # Errors
     /// As [`MessageStore::append`](crate::MessageStore::append); the key is free then.

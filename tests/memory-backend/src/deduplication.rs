@@ -7,10 +7,19 @@ use message_store::store::{Claim, ClaimRecord, Deduplication};
 use message_store::{AppendRequest, Json, MessageStoreExt as _, Result, Timestamp, Uuid};
 
 use crate::MemoryStore;
-use crate::contents::TakenKey;
+use crate::contents::{Contents, TakenKey};
 
 fn name(claim: &Claim) -> (String, String) {
     (claim.scope.clone(), claim.key.as_str().to_owned())
+}
+
+/// The record of a key, unless it has expired; a sliding window begins anew.
+fn find(contents: &mut Contents, claim: &Claim, now: Timestamp) -> Option<ClaimRecord> {
+    let taken = contents.keys.get_mut(&name(claim)).filter(|taken| taken.expires_at > now)?;
+    if claim.window.is_sliding() {
+        taken.expires_at = now + claim.window.lifetime();
+    }
+    Some(taken.record.clone())
 }
 
 #[async_trait]
@@ -34,8 +43,8 @@ impl Deduplication for MemoryStore {
         let streams: Vec<_> = appends.iter().map(|append| append.stream.clone()).collect();
         {
             let (mut contents, now) = (self.contents(), Timestamp::now());
-            if let Some(taken) = contents.keys.get(&name(claim)).filter(|taken| taken.expires_at > now) {
-                return Ok(Some(taken.record.clone()));
+            if let Some(record) = find(&mut contents, claim, now) {
+                return Ok(Some(record));
             }
             if !appends.is_empty() {
                 contents.append(appends)?;
@@ -49,14 +58,7 @@ impl Deduplication for MemoryStore {
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
-        let (mut contents, now) = (self.contents(), Timestamp::now());
-        let Some(taken) = contents.keys.get_mut(&name(claim)).filter(|taken| taken.expires_at > now) else {
-            return Ok(None);
-        };
-        if claim.window.is_sliding() {
-            taken.expires_at = now + claim.window.lifetime();
-        }
-        Ok(Some(taken.record.clone()))
+        Ok(find(&mut self.contents(), claim, Timestamp::now()))
     }
 
     async fn sweep(&self, batch: u32) -> Result<u64> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use async_trait::async_trait;
 use message_store::store::{Deduplication, WakeUps};
 use message_store::{
-    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Message, MessageId, MessageStore,
+    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Limits, Message, MessageId, MessageStore,
     MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Timestamp, WakeUp,
 };
 
@@ -20,6 +20,7 @@ pub struct MemoryStore {
     rotations: AtomicU64,
     contents: Mutex<Contents>,
     wake_ups: WakeUps,
+    limits: Limits,
 }
 
 impl Default for MemoryStore {
@@ -29,11 +30,17 @@ impl Default for MemoryStore {
             rotations: AtomicU64::default(),
             contents: Mutex::default(),
             wake_ups: WakeUps::default(),
+            limits: Limits::default(),
         }
     }
 }
 
 impl MemoryStore {
+    /// An empty store with these limits.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,9 +56,8 @@ impl MemoryStore {
             contents.messages.iter().filter(|message| message.global_position >= read.from && is_wanted(message));
         let looked_at: Vec<_> = looked_at.take(read.look_at()).collect();
         let last = looked_at.last().map(|message| message.global_position);
-        let limits = self.limits();
         let passing = looked_at.into_iter().filter(|message| read.filter.passes(message)).cloned();
-        Batch::of(passing.collect(), last, read).within(limits)
+        Batch::of(passing.collect(), last, read).within(&self.limits)
     }
 }
 
@@ -59,6 +65,10 @@ impl MemoryStore {
 impl MessageStore for MemoryStore {
     fn store_id(&self) -> StoreId {
         *self.id.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn describe(&self) -> String {
@@ -85,7 +95,7 @@ impl MessageStore for MemoryStore {
         } else {
             messages.take(read.limit).cloned().collect()
         };
-        Ok(self.limits().cut(messages))
+        Ok(self.limits.cut(messages))
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {

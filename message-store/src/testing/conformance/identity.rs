@@ -1,30 +1,86 @@
-//! A store's identity.
+//! A store's identity, and how it describes itself.
 
-use super::{Subject, append, types_in};
+use super::given::{append, types_in};
+use super::{Cannot, Rule, Subject};
+use crate::{Error, MessageStore, StoreId};
+
+async fn rotated(store: &dyn MessageStore) -> Result<StoreId, Cannot> {
+    match store.rotate_store_id().await {
+        Ok(id) => Ok(id),
+        Err(Error::Unsupported { .. }) => Err(Cannot("the store's identity cannot change")),
+        Err(error) => panic!("{error}"),
+    }
+}
 
 contract! {$ identity identity_tests {
-    /// What was acknowledged is there.
-    async fn a_store_keeps_its_identity_and_its_messages_when_it_is_opened_again(subject) {
-        let store = subject.store();
-        append(&*store, "account-1", &["A"]).await;
-        let again = match subject.reopen().await {
-            Ok(again) => again,
-            Err(cannot) => return cannot.say("opening the store again"),
-        };
-        assert_eq!(again.store_id(), store.store_id());
-        assert_eq!(types_in(&*again, "account-1").await, ["A"]);
+    async fn a_store_keeps_its_identity_when_it_is_opened_again(subject) {
+        match subject.reopen().await {
+            Ok(again) => assert_eq!(again.store_id(), subject.store().store_id()),
+            Err(cannot) => cannot.say("opening the store again"),
+        }
     }
 
-    /// For this handle and for those that open the store later.
-    async fn rotation_gives_another_identity(subject) {
+    /// What was acknowledged is there.
+    async fn a_store_keeps_its_messages_when_it_is_opened_again(subject) {
+        append(&*subject.store(), "account-1", &["A"]).await;
+        match subject.reopen().await {
+            Ok(again) => assert_eq!(types_in(&*again, "account-1").await, ["A"]),
+            Err(cannot) => cannot.say("opening the store again"),
+        }
+    }
+
+    async fn rotation_gives_the_store_another_identity(subject) {
         let store = subject.store();
         let before = store.store_id();
-        let after = store.rotate_store_id().await.unwrap();
-        assert_ne!(before, after);
-        assert_eq!(store.store_id(), after);
+        match rotated(&*store).await {
+            Ok(after) => assert!(after != before && store.store_id() == after, "{before} became {after}"),
+            Err(cannot) => cannot.say("another identity"),
+        }
+    }
+
+    async fn an_identity_after_rotation_stays_when_the_store_is_opened_again(subject) {
+        let after = match rotated(&*subject.store()).await {
+            Ok(after) => after,
+            Err(cannot) => return cannot.say("another identity"),
+        };
         match subject.reopen().await {
             Ok(again) => assert_eq!(again.store_id(), after),
             Err(cannot) => cannot.say("opening the store again"),
+        }
+    }
+
+    /// What was remembered under the earlier one is worthless.
+    async fn rotation_begins_another_history(subject) {
+        let store = subject.store();
+        let before = store.history();
+        match rotated(&*store).await {
+            Ok(_) => assert_ne!(store.history(), before),
+            Err(cannot) => cannot.say("another history"),
+        }
+    }
+
+    async fn rotation_keeps_the_messages(subject) {
+        let store = subject.store();
+        append(&*store, "account-1", &["A"]).await;
+        match rotated(&*store).await {
+            Ok(_) => assert_eq!(types_in(&*store, "account-1").await, ["A"]),
+            Err(cannot) => cannot.say("another identity"),
+        }
+    }
+
+    async fn a_store_describes_itself(subject) {
+        assert!(!subject.store().describe().trim().is_empty());
+    }
+
+    /// Nor does what is printed for debugging.
+    async fn a_description_holds_no_password(subject) {
+        let password = match subject.password() {
+            Ok(password) => password,
+            Err(cannot) => return cannot.say("hiding a password"),
+        };
+        let store = subject.store();
+        for text in [store.describe(), format!("{store:?}")] {
+            assert!(!text.contains(&password), "{text}");
         }
     }
 }}

@@ -1,25 +1,42 @@
-//! The contract of [`MessageStore`], as tests that every backend runs. Unstable, and destructive: give it empty stores.
+//! The contract of [`MessageStore`](crate::MessageStore), as rules that every backend keeps. Unstable, and destructive: give it empty stores.
+//!
+//! A rule is an async function with a sentence for a name and one outcome; it panics when the store breaks it. A backend makes a test of each:
 //!
 //! ```ignore
 //! message_store::conformance_tests!(MySubject::new().await);
 //! ```
+//!
+//! [`broken_rules`] runs them all and lists those that a store breaks.
 
-/// Declares the tests of a module, and lists them for [`conformance_tests`](crate::conformance_tests): what is declared is run.
+/// Declares the rules of a part, and lists them for [`rules`] and [`conformance_tests`](crate::conformance_tests): what is declared is run.
 macro_rules! contract {
-    ($dollar:tt $module:ident $list:ident { $($(#[$doc:meta])* async fn $name:ident($subject:ident) $body:block)* }) => {
-        $($(#[$doc])* pub async fn $name($subject: &impl Subject) $body)*
+    ($dollar:tt $part:ident $tests:ident { $($(#[$doc:meta])* async fn $name:ident($subject:ident) $body:block)* }) => {
+        $(
+            $(#[$doc])*
+            #[allow(missing_docs)]
+            pub async fn $name($subject: &dyn Subject) $body
+        )*
+
+        /// The rules of this part.
+        pub const RULES: &[Rule] = &[$(Rule {
+            part: stringify!($part),
+            name: stringify!($name),
+            check: |subject| Box::pin($name(subject)),
+        }),*];
 
         #[doc(hidden)]
         #[macro_export]
-        macro_rules! $list {
+        macro_rules! $tests {
             ($dollar subject:expr) => {
-                mod $module {
+                mod $part {
                     #[allow(unused_imports)]
                     use super::*;
                     $(
                         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                         async fn $name() {
-                            $crate::testing::conformance::$module::$name(&$dollar subject).await;
+                            let subject = $dollar subject;
+                            let check = $crate::testing::conformance::$part::$name(&subject);
+                            $crate::testing::conformance::in_time(check).await;
                         }
                     )*
                 }
@@ -28,82 +45,50 @@ macro_rules! contract {
     };
 }
 
-/// Declares the modules, and lists them as well.
-macro_rules! modules {
-    ($dollar:tt $($module:ident $list:ident)*) => {
-        $(pub mod $module;)*
+/// Declares the parts, and lists them as well.
+macro_rules! parts {
+    ($dollar:tt $($part:ident $tests:ident)*) => {
+        $(pub mod $part;)*
 
-        /// Makes a test of each sentence of the contract. The argument is an expression (it may `.await`) that makes a
+        /// Every rule of every part.
+        pub fn rules() -> impl Iterator<Item = &'static Rule> {
+            [$($part::RULES),*].into_iter().flatten()
+        }
+
+        /// Makes a test of each rule. The argument is an expression (it may `.await`) that makes a
         /// [`Subject`](crate::testing::conformance::Subject).
         #[macro_export]
         macro_rules! conformance_tests {
-            ($dollar subject:expr) => { $($crate::$list! { $dollar subject })* };
+            ($dollar subject:expr) => { $($crate::$tests! { $dollar subject })* };
         }
     };
 }
 
-modules! {$
+mod given;
+mod rule;
+mod subject;
+
+parts! {$
     appending appending_tests
+    versions versions_tests
+    refusing refusing_tests
     repeating repeating_tests
-    reading reading_tests
+    conflicts conflicts_tests
+    contents contents_tests
+    streams streams_tests
+    categories categories_tests
+    look_ups look_ups_tests
+    batches batches_tests
     filtering filtering_tests
+    groups groups_tests
     order order_tests
     waking waking_tests
     identity identity_tests
+    keys keys_tests
+    key_appends key_appends_tests
+    windows windows_tests
+    sweeps sweeps_tests
 }
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use futures_util::future::BoxFuture;
-
-use crate::{Append, Appended, Json, MessageStore, NewMessage, StreamName};
-
-/// A backend under test: an empty store, and ways to it from outside.
-#[async_trait]
-pub trait Subject: Send + Sync {
-    /// The store. It was empty when the subject was made.
-    fn store(&self) -> Arc<dyn MessageStore>;
-
-    /// The same store opened once more, as another process would.
-    async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot>;
-
-    /// Appends as a slow foreign writer does: in a transaction that stays open after its positions are drawn, until `meanwhile` is over, and is
-    /// then committed or rolled back.
-    async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot>;
-}
-
-/// Why a backend has no such thing: it is printed by the test that would need it.
-#[derive(Clone, Copy, Debug)]
-pub struct Cannot(pub &'static str);
-
-impl Cannot {
-    /// Prints that a test, or a part of it, is not run.
-    fn say(self, what: &str) {
-        println!("not run: {what}: {}", self.0);
-    }
-}
-
-fn stream(name: &str) -> StreamName {
-    StreamName::new(name).unwrap()
-}
-
-fn message(message_type: &str) -> NewMessage {
-    NewMessage::new(message_type, Json::NULL)
-}
-
-fn numbered(number: usize) -> NewMessage {
-    NewMessage::new("Numbered", Json::encode(&number).unwrap())
-}
-
-/// Appends messages of these types to a stream, at any version.
-async fn append(store: &dyn MessageStore, name: &str, types: &[&str]) -> Appended {
-    let append = Append::to(stream(name)).messages(types.iter().map(|message_type| message(message_type)));
-    store.append(append.into()).await.unwrap()
-}
-
-/// The types of a stream's messages.
-async fn types_in(store: &dyn MessageStore, name: &str) -> Vec<String> {
-    let messages = store.read_stream(&stream(name), crate::StreamRead::default()).await.unwrap();
-    messages.into_iter().map(|message| message.message_type).collect()
-}
+pub use rule::{Rule, broken_rules, in_time};
+pub use subject::{Cannot, Subject};

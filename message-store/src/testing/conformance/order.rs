@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use futures_util::future::join_all;
 
-use super::{Subject, append, numbered, stream};
-use crate::{
-    Append, Batch, Category, ExpectedVersion, GlobalPosition, MessageStore, MessageStoreExt as _, Read, Result,
-};
+use super::given::{append, category, numbered, stream, types};
+use super::{Rule, Subject};
+use crate::{Append, Batch, Category, GlobalPosition, MessageStore, MessageStoreExt as _, Read, Result};
 
 const WRITERS: usize = 16;
 const APPENDS: usize = 24;
@@ -44,7 +43,7 @@ async fn follow(
 }
 
 /// How many messages the readers skipped, while 16 writers append, some of them slowly, and some roll back.
-pub async fn count_skipped(subject: &impl Subject) -> usize {
+pub async fn count_skipped(subject: &dyn Subject) -> usize {
     let store = subject.store();
     let ended = Arc::new(AtomicBool::new(false));
     let categories: Vec<Category> =
@@ -109,12 +108,53 @@ contract! {$ order order_tests {
         if let Err(cannot) = subject.append_slowly(rolled_back, async {}.boxed(), false).await {
             return cannot.say("a rollback after positions were drawn");
         }
-        let last = store.append_to(&stream("account-3"), ExpectedVersion::Any, vec![numbered(2)]).await.unwrap().written[0];
-        let category = store.read_category(&Category::new("account").unwrap(), Read::default()).await.unwrap();
-        let all = store.read_all(Read::default()).await.unwrap();
-        for messages in [category.messages, all.messages] {
-            assert_eq!(messages.last().unwrap().global_position, last.global_position);
-            assert_eq!(messages.iter().filter(|message| message.stream.as_str() == "account-2").count(), 0);
+        append(&*store, "account-3", &["B"]).await;
+        let of_category = store.read_category(&category("account"), Read::default()).await.unwrap();
+        let of_all = store.read_all(Read::default()).await.unwrap();
+        for batch in [of_category, of_all] {
+            assert_eq!(types(&batch.messages), ["A", "B"]);
         }
+    }
+
+    async fn an_empty_store_has_given_out_no_position(subject) {
+        assert_eq!(subject.store().given_out(None).await.unwrap(), GlobalPosition::ZERO);
+    }
+
+    async fn what_was_given_out_reaches_the_last_message(subject) {
+        let store = subject.store();
+        for name in ["account-1", "other-1"] {
+            let last = append(&*store, name, &["A", "B"]).await.written[1].global_position;
+            assert!(store.given_out(None).await.unwrap() >= last);
+        }
+    }
+
+    async fn what_is_written_next_stands_above_what_was_given_out(subject) {
+        let store = subject.store();
+        append(&*store, "account-1", &["A"]).await;
+        let given_out = store.given_out(None).await.unwrap();
+        assert!(append(&*store, "account-1", &["B"]).await.written[0].global_position > given_out);
+    }
+
+    /// Whether the message still stands or not.
+    async fn a_position_that_was_given_out_stays_so_when_its_message_is_deleted(subject) {
+        let store = subject.store();
+        append(&*store, "account-1", &["A"]).await;
+        let last = append(&*store, "account-1", &["B"]).await.written[0].global_position;
+        let message = store.last_message(&stream("account-1"), None).await.unwrap().unwrap();
+        if let Err(cannot) = subject.delete(message.id).await {
+            return cannot.say("deleting a message");
+        }
+        assert!(store.given_out(None).await.unwrap() >= last);
+    }
+
+    /// By at least as much, and not by much more.
+    async fn the_clock_of_the_store_goes_on_as_time_passes(subject) {
+        let store = subject.store();
+        let (began, before) = (Instant::now(), store.now().await.unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let after = store.now().await.unwrap();
+        let passed = Duration::try_from(after.duration_since(before)).expect("the clock went back");
+        assert!(passed >= Duration::from_millis(40), "only {passed:?} have passed");
+        assert!(passed <= began.elapsed() + Duration::from_millis(10), "{passed:?} have passed");
     }
 }}

@@ -1,56 +1,91 @@
-//! Waiting for messages. With a poll interval of an hour, a reader that is woken within a minute was woken by the message.
+//! Waiting for messages. A reader whose poll interval is an hour, and that is woken soon, was woken by the message.
 
 use std::time::Duration;
 
-use super::{Subject, append};
-use crate::{Category, Read, WakeUp};
+use super::given::{append, category, to};
+use super::{Rule, Subject};
+use crate::{Read, WakeUp};
 
-/// Whether a reader with a poll interval of an hour is woken within a minute.
-async fn is_woken(mut wake_up: WakeUp) -> bool {
-    tokio::time::timeout(Duration::from_mins(1), wake_up.wait(Duration::from_hours(1))).await.is_ok()
+const AN_HOUR: Duration = Duration::from_hours(1);
+
+async fn is_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
+    tokio::time::timeout(subject.patience(), wake_up.wait(AN_HOUR)).await.is_ok()
+}
+
+/// Whether a reader that waits is woken by a message of its category.
+async fn is_waiting_reader_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
+    // What wakes when the listening begins is over before the wait that counts.
+    wake_up.wait(Duration::from_millis(100)).await;
+    let store = subject.store();
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        append(&*store, "account-1", &["A"]).await;
+    };
+    tokio::join!(is_woken(subject, wake_up), write).0
 }
 
 contract! {$ waking waking_tests {
-    /// In its category, and of any.
-    async fn a_reader_that_waits_is_woken(subject) {
-        let store = subject.store();
-        let category = Category::new("account").unwrap();
-        for of in [Some(&category), None] {
-            let mut wake_up = store.wake_up(of).await.unwrap();
-            // What wakes when the listening begins is over before the wait that counts.
-            wake_up.wait(Duration::from_millis(300)).await;
-            let waiting = tokio::spawn(is_woken(wake_up));
-            append(&*store, "account-1", &["A"]).await;
-            assert!(waiting.await.unwrap(), "the reader of {of:?} was not woken");
+    async fn a_reader_of_a_category_that_waits_is_woken(subject) {
+        if let Err(cannot) = subject.can_wake() {
+            return cannot.say("waking a reader");
         }
+        let wake_up = subject.store().wake_up(Some(&category("account"))).await.unwrap();
+        assert!(is_waiting_reader_woken(subject, wake_up).await);
+    }
+
+    async fn a_reader_of_all_messages_that_waits_is_woken(subject) {
+        if let Err(cannot) = subject.can_wake() {
+            return cannot.say("waking a reader");
+        }
+        let wake_up = subject.store().wake_up(None).await.unwrap();
+        assert!(is_waiting_reader_woken(subject, wake_up).await);
     }
 
     /// The wake-up is asked for before the read; what comes between read and wait ends the wait.
     async fn a_message_written_before_the_wait_is_not_slept_through(subject) {
+        if let Err(cannot) = subject.can_wake() {
+            return cannot.say("waking a reader");
+        }
         let store = subject.store();
-        let category = Category::new("account").unwrap();
-        let wake_up = store.wake_up(Some(&category)).await.unwrap();
-        assert!(store.read_category(&category, Read::default()).await.unwrap().messages.is_empty());
+        let wake_up = store.wake_up(Some(&category("account"))).await.unwrap();
+        assert!(store.read_category(&category("account"), Read::default()).await.unwrap().messages.is_empty());
         append(&*store, "account-1", &["A"]).await;
-        assert!(is_woken(wake_up).await, "the reader slept through the message");
-        assert_eq!(store.read_category(&category, Read::default()).await.unwrap().messages.len(), 1);
+        assert!(is_woken(subject, wake_up).await, "the reader slept through the message");
     }
 
-    /// By a wake-up or by the poll interval.
+    async fn an_append_wakes_the_readers_of_each_of_its_categories(subject) {
+        if let Err(cannot) = subject.can_wake() {
+            return cannot.say("waking a reader");
+        }
+        let store = subject.store();
+        let mut wake_ups = Vec::new();
+        // Two readers of one category, and one of another.
+        for name in ["left", "left", "right"] {
+            let mut wake_up = store.wake_up(Some(&category(name))).await.unwrap();
+            wake_up.wait(Duration::from_millis(100)).await;
+            wake_ups.push(wake_up);
+        }
+        store.append(vec![to("left-1", &["A"]), to("right-1", &["B"])].into()).await.unwrap();
+        for wake_up in wake_ups {
+            assert!(is_woken(subject, wake_up).await);
+        }
+    }
+
+    /// The reader is woken, or its poll interval is over: it reads.
     async fn a_message_from_another_process_is_found(subject) {
         let store = subject.store();
         let other = match subject.reopen().await {
             Ok(other) => other,
             Err(cannot) => return cannot.say("a message from another process"),
         };
-        let category = Category::new("account").unwrap();
-        let mut wake_up = store.wake_up(Some(&category)).await.unwrap();
+        let account = category("account");
+        let mut wake_up = store.wake_up(Some(&account)).await.unwrap();
         append(&*other, "account-1", &["A"]).await;
         let found = async {
-            while store.read_category(&category, Read::default()).await.unwrap().messages.is_empty() {
+            while store.read_category(&account, Read::default()).await.unwrap().messages.is_empty() {
                 wake_up.wait(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), found).await.expect("the message is never found");
+        tokio::time::timeout(subject.patience(), found).await.expect("the message is never found");
     }
 }}

@@ -1,0 +1,60 @@
+//! Stores that return a message changed.
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use message_store::{Json, Message, MessageId};
+
+use super::wrong::{Found, Store, Wrong};
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor)).unwrap()
+}
+
+wrong_stores! {
+    TextsLoseWhatIsNotAscii breaks [texts_of_all_scripts_are_read_back] {
+        fn shown(&self, message: Message) -> Message {
+            let ascii = message.data.text().replace(|character: char| !character.is_ascii(), "?");
+            changed!(message, data = Json::parse(ascii).unwrap())
+        }
+    }
+    NumbersAreFloats breaks [numbers_are_read_back_to_the_last_digit] {
+        fn shown(&self, message: Message) -> Message {
+            let value: serde_json::Value = message.data.decode().unwrap();
+            changed!(message, data = Json::encode(&value).unwrap())
+        }
+    }
+    NothingBecomesAnEmptyObject breaks [arrays_objects_and_nothing_at_all_are_read_back] {
+        fn shown(&self, message: Message) -> Message {
+            let data = if message.data.is_empty() { Json::parse("{}").unwrap() } else { message.data.clone() };
+            changed!(message, data = data)
+        }
+    }
+    MetadataIsDropped breaks [metadata_is_read_back] {
+        fn shown(&self, message: Message) -> Message {
+            changed!(message, metadata = Json::NULL)
+        }
+    }
+    TypesLoseWhatIsNotAscii breaks [types_and_stream_names_are_read_back] {
+        fn shown(&self, message: Message) -> Message {
+            changed!(message, message_type = message.message_type.replace(|character: char| !character.is_ascii(), "?"))
+        }
+    }
+    EachReadGivesAMessageAnotherId breaks [
+        a_message_keeps_the_id_that_its_writer_gave_it
+        every_way_of_reading_finds_the_same_message
+        a_message_is_found_by_its_id
+    ] {
+        fn shown(&self, message: Message) -> Message {
+            changed!(message, id = MessageId::new())
+        }
+    }
+    TimesAreWholeSeconds breaks [the_time_of_a_message_is_the_time_of_its_write] {
+        fn shown(&self, message: Message) -> Message {
+            changed!(message, time = whole_seconds(message.time))
+        }
+    }
+    AMessageThatIsFoundByItsIdHasNoMetadata breaks [every_way_of_reading_finds_the_same_message] {
+        async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
+            Ok(store.message(id).await?.map(|message| changed!(message, metadata = Json::NULL)))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Every rule of the conformance suite convicts a store that is wrong in one way, and no store that is right.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use message_store::testing::conformance::{broken_rules, rules};
+
+/// Declares stores that are wrong, each with the rules that it breaks, and lists them: what is declared is tried.
+macro_rules! wrong_stores {
+    ($($(#[$doc:meta])* $name:ident $(($state:ty))? breaks [$($rule:ident)*] { $($body:tt)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Default)]
+            pub(crate) struct $name $(($state))?;
+
+            #[async_trait::async_trait]
+            impl Wrong for $name {
+                fn breaks(&self) -> &'static [&'static str] {
+                    &[$(stringify!($rule)),*]
+                }
+
+                $($body)*
+            }
+        )*
+
+        pub(crate) const ALL: &[fn() -> std::sync::Arc<dyn Wrong>] = &[$(|| std::sync::Arc::new($name::default())),*];
+    };
+}
+
+/// A value, but for these fields.
+macro_rules! changed {
+    ($value:expr, $($field:ident = $new:expr),+) => {{
+        let new = ($($new,)+);
+        let mut changed = $value;
+        let ($($field,)+) = new;
+        $(changed.$field = $field;)+
+        changed
+    }};
+}
+
+mod appends;
+mod categories;
+mod contents;
+mod filters;
+mod keys;
+mod order;
+mod refusals;
+mod repeats;
+mod streams;
+mod subject;
+mod versions;
+mod wake_ups;
+mod windows;
+mod wrong;
+
+use subject::WrongSubject;
+use wrong::Wrong;
+
+/// A rule that takes longer is broken: the store hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many stores are tried at once.
+const AT_ONCE: usize = 6;
+
+type Make = fn() -> Arc<dyn Wrong>;
+
+fn wrong_stores() -> impl Iterator<Item = Make> {
+    let kinds = [
+        appends::ALL,
+        versions::ALL,
+        refusals::ALL,
+        repeats::ALL,
+        contents::ALL,
+        streams::ALL,
+        categories::ALL,
+        filters::ALL,
+        order::ALL,
+        wake_ups::ALL,
+        keys::ALL,
+        windows::ALL,
+    ];
+    kinds.into_iter().flatten().copied()
+}
+
+/// A store without a fault.
+#[derive(Debug)]
+struct Right;
+
+impl Wrong for Right {
+    fn breaks(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// What is wrong with a store, and the rules that it breaks.
+async fn tried(make: Make) -> (Arc<dyn Wrong>, Vec<&'static str>) {
+    (make(), broken_rules(LIMIT, move || WrongSubject::new(make)).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_wrong_store_breaks_its_rules_and_no_others() {
+    // Hundreds of rules panic here, as they should: their backtraces would take longer than they do.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let right: Make = || Arc::new(Right);
+    let trials = stream::iter(wrong_stores().chain([right])).map(|make| tokio::spawn(tried(make)));
+    let trials: Vec<_> = trials.buffered(AT_ONCE).map(Result::unwrap).collect().await;
+    let mut differences = Vec::new();
+    for (wrong, broken) in trials {
+        if wrong.breaks() != broken {
+            differences.push(format!("{wrong:?} breaks [{}]", broken.join(" ")));
+        }
+    }
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+#[test]
+fn every_rule_convicts_a_wrong_store() {
+    let convicting: BTreeSet<&str> = wrong_stores().flat_map(|make| make().breaks()).copied().collect();
+    let idle: Vec<&str> = rules().map(|rule| rule.name).filter(|name| !convicting.contains(name)).collect();
+    assert!(idle.is_empty(), "these rules convict nobody: {idle:#?}");
+}
+
+#[test]
+fn every_rule_has_a_name_of_its_own() {
+    let names: BTreeSet<&str> = rules().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), rules().count());
+}

@@ -1,0 +1,226 @@
+//! A store that is wrong in one way.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use message_store::store::{Claim, ClaimRecord, Deduplication};
+use message_store::{
+    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
+    Read, Result, StoreId, StreamName, StreamRead, Uuid, Version, WakeUp,
+};
+
+/// The right store beneath a wrong one.
+pub(crate) type Store<'a> = &'a dyn MessageStore;
+/// A message, if one is found.
+pub(crate) type Found = Result<Option<Message>>;
+/// The record of a key that is taken.
+pub(crate) type Seen = Result<Option<ClaimRecord>>;
+
+/// What is wrong with a store. A method that is not written does what the right store does.
+#[async_trait]
+pub(crate) trait Wrong: Debug + Send + Sync {
+    /// The rules that it breaks, in their order.
+    fn breaks(&self) -> &'static [&'static str];
+
+    fn store_id(&self, store: Store<'_>) -> StoreId {
+        store.store_id()
+    }
+
+    fn limits<'a>(&'a self, store: &'a dyn MessageStore) -> &'a Limits {
+        store.limits()
+    }
+
+    fn describe(&self, store: Store<'_>) -> String {
+        store.describe()
+    }
+
+    fn history(&self, store: Store<'_>) -> History {
+        store.history()
+    }
+
+    async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+        store.append(request).await
+    }
+
+    async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
+        store.given_out(None).await
+    }
+
+    async fn now(&self, store: Store<'_>) -> Result<Timestamp> {
+        store.now().await
+    }
+
+    /// How a message looks, however it is read.
+    fn shown(&self, message: Message) -> Message {
+        message
+    }
+
+    async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        store.read_stream(stream, read).await
+    }
+
+    /// A read of a category, or of all messages.
+    async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
+        read_right(store, category, read).await
+    }
+
+    async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
+        store.last_message(stream, message_type).await
+    }
+
+    async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
+        store.version(stream).await
+    }
+
+    async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
+        store.message(id).await
+    }
+
+    async fn wake_up(&self, store: Store<'_>, category: Option<&Category>) -> Result<WakeUp> {
+        store.wake_up(category).await
+    }
+
+    async fn rotate_store_id(&self, store: Store<'_>) -> Result<StoreId> {
+        store.rotate_store_id().await
+    }
+
+    async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
+        keys(store).append_once(claim, request, result).await
+    }
+
+    async fn record(&self, store: Store<'_>, claim: &Claim) -> Seen {
+        keys(store).record(claim).await
+    }
+
+    async fn sweep(&self, store: Store<'_>, batch: u32) -> Result<u64> {
+        keys(store).sweep(batch).await
+    }
+
+    /// A foreign writer has rolled back.
+    fn rolled_back(&self) {}
+
+    /// An operator has deleted the last message.
+    fn deleted(&self) {}
+}
+
+/// What the right store reads.
+pub(crate) async fn read_right(store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
+    match category {
+        Some(category) => store.read_category(category, read).await,
+        None => store.read_all(read).await,
+    }
+}
+
+/// The keys of the right store.
+pub(crate) fn keys(store: &dyn MessageStore) -> &dyn Deduplication {
+    store.deduplication().unwrap()
+}
+
+/// A right store, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct WrongStore {
+    pub(crate) right: Arc<dyn MessageStore>,
+    pub(crate) wrong: Arc<dyn Wrong>,
+}
+
+impl WrongStore {
+    fn shown(&self, messages: Vec<Message>) -> Vec<Message> {
+        messages.into_iter().map(|message| self.wrong.shown(message)).collect()
+    }
+}
+
+#[async_trait]
+impl MessageStore for WrongStore {
+    fn store_id(&self) -> StoreId {
+        self.wrong.store_id(&*self.right)
+    }
+
+    fn limits(&self) -> &Limits {
+        self.wrong.limits(&*self.right)
+    }
+
+    fn describe(&self) -> String {
+        self.wrong.describe(&*self.right)
+    }
+
+    fn history(&self) -> History {
+        self.wrong.history(&*self.right)
+    }
+
+    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        self.wrong.append(&*self.right, request).await
+    }
+
+    async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
+        self.wrong.given_out(&*self.right).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.wrong.now(&*self.right).await
+    }
+
+    async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        self.wrong.read_stream(&*self.right, stream, read).await.map(|messages| self.shown(messages))
+    }
+
+    async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        let batch = self.wrong.read(&*self.right, Some(category), read).await?;
+        Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
+    }
+
+    async fn read_all(&self, read: Read) -> Result<Batch> {
+        let batch = self.wrong.read(&*self.right, None, read).await?;
+        Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
+    }
+
+    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        let last = self.wrong.last_message(&*self.right, stream, message_type).await?;
+        Ok(last.map(|message| self.wrong.shown(message)))
+    }
+
+    async fn version(&self, stream: &StreamName) -> Result<Version> {
+        self.wrong.version(&*self.right, stream).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        Ok(self.wrong.message(&*self.right, id).await?.map(|message| self.wrong.shown(message)))
+    }
+
+    async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
+        self.wrong.wake_up(&*self.right, category).await
+    }
+
+    async fn rotate_store_id(&self) -> Result<StoreId> {
+        self.wrong.rotate_store_id(&*self.right).await
+    }
+
+    fn deduplication(&self) -> Option<&dyn Deduplication> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Deduplication for WrongStore {
+    async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
+        keys(&*self.right).lease(claim, owner, time).await
+    }
+
+    async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()> {
+        keys(&*self.right).release(claim, owner).await
+    }
+
+    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+        self.wrong.append_once(&*self.right, claim, request, result).await
+    }
+
+    async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {
+        self.wrong.record(&*self.right, claim).await
+    }
+
+    async fn sweep(&self, batch: u32) -> Result<u64> {
+        self.wrong.sweep(&*self.right, batch).await
+    }
+}
