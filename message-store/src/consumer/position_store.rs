@@ -250,11 +250,13 @@ impl PositionStore {
     /// What is handled was read from the store, which has given out its position: unless it has lost its latest messages. What was deleted
     /// since was given out all the same.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
+        if self.planted == Some(PlantedBug::PositionUnchecked) {
+            return Ok(());
+        }
         let store = self.steps.store();
         let own = self.stream().category();
         let read = own.as_str().strip_suffix("+position").map(Category::new).transpose()?;
-        let given_out = store.given_out(read.as_ref()).await?;
-        if self.planted != Some(PlantedBug::PositionUnchecked) && given_out < handled {
+        if store.given_out(read.as_ref()).await? < handled {
             let (consumer, store) = (self.stream().clone(), store.describe());
             return Err(Error::StoreBehind { consumer, handled, store });
         }
