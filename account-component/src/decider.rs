@@ -1,7 +1,7 @@
 //! The rules: the events that each command leads to.
 //!
-//! The runtime loads the account, stamps the events, recognises repeats and decides again. About repeats, the rules say only
-//! which messages have one intent ([`Decider::intent`]).
+//! The runtime loads the account, stamps the events, recognises repeats and decides again. About repeats, the rules say
+//! only which messages have one intent ([`Decider::intent`]).
 
 use message_store::handling::Decider;
 use message_store::intents::Intent;

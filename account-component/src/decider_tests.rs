@@ -1,4 +1,5 @@
-//! The rules, one outcome in each test. The kit also delivers every case twice and late, and stores and reads its messages.
+//! The rules, one outcome in each test. The kit also delivers every case twice and late, and stores and reads its
+//! messages.
 
 use jiff::Timestamp;
 use message_store::NewMessage;

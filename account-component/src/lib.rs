@@ -1,8 +1,8 @@
 //! An account service: the example of an event-sourced component.
 //!
-//! Read it in this order: [`messages`] (commands and events), [`Account`] (the state), `projection.rs` (how events change the state),
-//! `decider.rs` (the events that commands lead to), [`component`] (the consumer). These parts make a complete component. The rest of
-//! this crate is a command line to try it.
+//! Read it in this order: [`messages`] (commands and events), [`Account`] (the state), `projection.rs` (how events
+//! change the state), `decider.rs` (the events that commands lead to), [`component`] (the consumer). These parts make a
+//! complete component. The rest of this crate is a command line to try it.
 //!
 //! ```
 //! use account_component::{Account, Command, Event, Money};

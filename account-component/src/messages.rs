@@ -53,8 +53,8 @@ pub enum Reason {
     AccountNotOpen,
     /// The account has been closed.
     AccountClosed,
-    /// The id of the deposit or withdrawal is empty or longer than [`MAX_ID_BYTES`], or the id of the account is longer than
-    /// [`MAX_ACCOUNT_ID_BYTES`].
+    /// The id of the deposit or withdrawal is empty or longer than [`MAX_ID_BYTES`], or the id of the account is longer
+    /// than [`MAX_ACCOUNT_ID_BYTES`].
     InvalidId,
 }
 

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 /// An amount of money. It is parsed from decimal text and written as decimal text, never through a float.
 ///
-/// In JSON it is a number, as in Eventide's account component. A balance cannot overflow: an amount has at most 15 digits before
-/// the point, and the sum of 10^20 amounts still fits.
+/// In JSON it is a number, as in Eventide's account component. A balance cannot overflow: an amount has at most 15
+/// digits before the point, and the sum of 10^20 amounts still fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money {
     hundredths: i128,

@@ -1,4 +1,5 @@
-//! The replay command, run as a program: it ends with the right balances, with any repeats and after being killed at any moment.
+//! The replay command, run as a program: it ends with the right balances, with any repeats and after being killed at
+//! any moment.
 //!
 //! The file is the bank's of 1993 if it exists (`../shared/data` beside the repository), else a generated one.
 #![allow(clippy::unwrap_used)]

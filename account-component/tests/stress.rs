@@ -1,7 +1,9 @@
-//! Sends the account component's commands, from two categories, to a few accounts. Several processes with caches handle them, and are killed
-//! and started again. A model gives the expected result: no command is lost, and none has two effects.
+//! Sends the account component's commands, from two categories, to a few accounts. Several processes with caches handle
+//! them, and are killed and started again. A model gives the expected result: no command is lost, and none has two
+//! effects.
 //!
-//! `MESSAGE_STORE_STRESS_ROUNDS` sets the number of rounds (default 2; the long run uses 50). `MESSAGE_STORE_STRESS_SEED` repeats a run.
+//! `MESSAGE_STORE_STRESS_ROUNDS` sets the number of rounds (default 2; the long run uses 50).
+//! `MESSAGE_STORE_STRESS_SEED` repeats a run.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod stress {
@@ -74,7 +76,8 @@ async fn run(url: &str, bug: bool) -> Vec<String> {
     let store = connect(url).await.unwrap();
     let mut sender = Sender { store: &store, sent: model::Sent::default(), ends: [GlobalPosition::ZERO; 2] };
     for round in 0..rounds {
-        // One or two processes for each category. They are killed now and then, but not in the twin, which then loses a command for certain.
+        // One or two processes for each category. They are killed now and then, but not in the twin, which then loses a
+        // command for certain.
         let members = if bug { 1 } else { 1 + u16::try_from(random.below(2)).unwrap() };
         let mut workers = Workers::start(url, members, bug);
         let accounts: Vec<String> = (0..ACCOUNTS).map(|number| format!("{round}x{number}")).collect();

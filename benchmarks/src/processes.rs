@@ -68,7 +68,8 @@ impl Writers {
     }
 }
 
-/// Runs `processes` processes at once, with `writers` writers in total. Returns the sum of their rates and the worst of their latencies.
+/// Runs `processes` processes at once, with `writers` writers in total. Returns the sum of their rates and the worst of
+/// their latencies.
 pub async fn write(url: &str, processes: usize, writers: usize, categories: usize, time: Duration) -> Result<Written> {
     let writers = writers / processes;
     let started = (0..processes).map(|process| {

@@ -88,8 +88,8 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// Runs `workers` workers for a time. Each worker calls `each` repeatedly, with its own number and the number of the operation. `each`
-/// returns the number of messages that it wrote.
+/// Runs `workers` workers for a time. Each worker calls `each` repeatedly, with its own number and the number of the
+/// operation. `each` returns the number of messages that it wrote.
 pub async fn closed_loop<F>(
     workers: usize,
     time: Duration,

@@ -29,7 +29,8 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Report what is installed in a store, what is missing or changed, and the effects
     Check(check::Check),
-    /// Allow sessions of a PostgreSQL store to insert SQL conditions into reads, as Message DB does when its setting is on
+    /// Allow sessions of a PostgreSQL store to insert SQL conditions into reads, as Message DB does when its setting is
+    /// on
     AllowSqlCondition(allow_sql_condition::AllowSqlCondition),
 }
 

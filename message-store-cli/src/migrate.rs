@@ -10,8 +10,8 @@ pub(crate) struct Migrate {
     #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
     store: String,
 
-    /// Upgrade a database with Message DB's schema in place: every message keeps its id and positions, and its clients keep
-    /// working
+    /// Upgrade a database with Message DB's schema in place: every message keeps its id and positions, and its clients
+    /// keep working
     #[arg(long)]
     adopt: bool,
 }

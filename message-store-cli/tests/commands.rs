@@ -1,4 +1,5 @@
-//! Runs the commands as an operator does, on a SQLite file. Other tests cover the functions that they call on PostgreSQL.
+//! Runs the commands as an operator does, on a SQLite file. Other tests cover the functions that they call on
+//! PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};

@@ -1,7 +1,7 @@
 //! One text for all JSON texts that say the same, by the rules of PostgreSQL's `jsonb`.
 //!
-//! Keys sorted, the last of two equal keys kept, no white space, one way to escape, and numbers by value: `7`, `7.0` and
-//! `70e-1` are one number, told apart from `7.00000000000000001` because nothing goes through a float.
+//! Keys sorted, the last of two equal keys kept, no white space, one way to escape, and numbers by value: `7`, `7.0`
+//! and `70e-1` are one number, told apart from `7.00000000000000001` because nothing goes through a float.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,8 @@ fn number(text: &str) -> String {
     }
 }
 
-/// One text for all texts of a number, as people write it, with every digit: `7`, `1.5`. Only what is very large or very small has an exponent.
+/// One text for all texts of a number, as people write it, with every digit: `7`, `1.5`. Only what is very large or
+/// very small has an exponent.
 pub(crate) fn plain_number(text: &str) -> String {
     let Some(Number { sign, digits, exponent }) = parse(text) else { return text.to_owned() };
     let Ok(power) = usize::try_from(exponent.unsigned_abs()) else { return number(text) };

@@ -5,15 +5,15 @@ use uuid::Builder;
 
 use crate::{MessageId, StreamName};
 
-/// The id of the message that the handler named `handler` writes to `stream` as number `index` (0-based) of its write named `write`, for
-/// the message `cause`.
+/// The id of the message that the handler named `handler` writes to `stream` as number `index` (0-based) of its write
+/// named `write`, for the message `cause`.
 ///
-/// It depends on nothing else: not on when, how often or from which store `cause` was delivered. So one index look-up tells whether `cause`
-/// was carried out, and the unique id refuses a second effect should all else fail. Two handlers of one message, and two writes of one
-/// handler, have ids of their own.
+/// It depends on nothing else: not on when, how often or from which store `cause` was delivered. So one index look-up
+/// tells whether `cause` was carried out, and the unique id refuses a second effect should all else fail. Two handlers
+/// of one message, and two writes of one handler, have ids of their own.
 ///
-/// Form: a UUIDv8. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together stand
-/// together in the index; the other 74 are a SHA-256 of all five, each text behind its length.
+/// Form: a UUIDv8. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together
+/// stand together in the index; the other 74 are a SHA-256 of all five, each text behind its length.
 pub fn derived_id(cause: MessageId, handler: &str, write: &str, stream: &StreamName, index: usize) -> MessageId {
     let cause = cause.as_uuid();
     let mut hash = Sha256::new();

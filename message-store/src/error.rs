@@ -2,7 +2,7 @@
 
 use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, Position, StreamName, Version};
 
-/// The source of an error: whatever the backend or the decoder said.
+/// The underlying error: of the driver, the decoder or the handler.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A result with this library's [`Error`].
@@ -10,12 +10,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Each text says what happened, to which stream, id or position, and what to do.
 ///
-/// The text holds the whole chain of causes, once. So [`source`](std::error::Error::source) is empty, and a reporter that walks the
-/// chain repeats nothing; the cause itself, to look at or to downcast, is in the field `cause`.
+/// The text holds the whole chain of causes, once. So [`source`](std::error::Error::source) is empty, and a reporter
+/// that walks the chain repeats nothing; the cause itself, to look at or to downcast, is in the field `cause`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Someone else wrote to the stream first. Nothing was written.
+    /// Another writer was quicker. Nothing was written.
     #[error(
         "wrong expected version for {stream}: expected {expected}, the stream is at {actual}. \
          Nothing was written. Load the stream again and decide again"
@@ -143,7 +143,8 @@ pub enum Error {
         store: String,
     },
 
-    /// The database's history is not the one that was remembered: after a failover, say, that lost the latest messages. Nothing was written.
+    /// The database's history is not the one that was remembered: after a failover, say, that lost the latest messages.
+    /// Nothing was written.
     #[error(
         "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
          written, and what was remembered of it is dropped. Load the stream again and decide again"
@@ -174,8 +175,9 @@ pub enum Error {
         cause: Source,
     },
 
-    /// The database ended a statement because it took too long: by a limit on statements or on the wait for a lock. Nothing was written.
-    /// The database may be in trouble, or this one statement may be too much for it: a probe tells.
+    /// The database ended a statement because it took too long: by a limit on statements or on the wait for a lock.
+    /// Nothing was written. The database may be in trouble, or this one statement may be too much for it: a probe
+    /// tells.
     #[error("{context} took too long: {}", chain(&**cause))]
     TimedOut {
         /// What was being done.
@@ -196,7 +198,8 @@ pub enum Error {
     },
 }
 
-/// The texts of an error and of all its causes, in one line. A cause that the text before it has already told is left out.
+/// The texts of an error and of all its causes, in one line. A cause that the text before it has already told is left
+/// out.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,7 +1,8 @@
 //! Numbers that JSON cannot say.
 //!
-//! `serde_json` writes `null` for a number that is not finite, and what was written can never be read again. So a value whose text holds a `null` is
-//! looked through before it is taken: this serializer writes nothing, and refuses such numbers.
+//! `serde_json` writes `null` for a number that is not finite, and what was written can never be read again. So a value
+//! whose text holds a `null` is looked through before it is taken: this serializer writes nothing, and refuses such
+//! numbers.
 
 use std::fmt;
 

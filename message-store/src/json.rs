@@ -28,7 +28,8 @@ impl Json {
     /// Nothing.
     pub const NULL: Self = Self(None);
 
-    /// Takes a JSON text as it is, after a check that it is one. Of equal keys in an object the last is kept, on every store.
+    /// Takes a JSON text as it is, after a check that it is one. Of equal keys in an object the last is kept, on every
+    /// store.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the text is not JSON, nests too deeply, or holds a character that cannot be stored.
@@ -67,7 +68,8 @@ impl Json {
         Ok(Self::trusted(text.into()))
     }
 
-    /// For backends: what a database returned, which was checked when it was written. It is read as JSON only when it is decoded.
+    /// For backends: what a database returned, which was checked when it was written. It is read as JSON only when it
+    /// is decoded.
     pub fn from_database(text: Option<String>) -> Self {
         text.map_or(Self::NULL, |text| Self::trusted(text.into()))
     }

@@ -52,8 +52,8 @@ impl Key {
         Self::new(value.ok_or_else(|| Error::invalid("key", format!("there is no header {name}")))?)
     }
 
-    /// The text or number in a field, named by a JSON pointer (`/event/id`). A number keeps every digit; how it is written (`7`, `7.0`) does
-    /// not count.
+    /// The text or number in a field, named by a JSON pointer (`/event/id`). A number keeps every digit; how it is
+    /// written (`7`, `7.0`) does not count.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such field, or it holds something else, and as [`Key::new`].
@@ -67,8 +67,9 @@ impl Key {
         }
     }
 
-    /// A hash of what the request says, for requests without an identity. The order of keys, white space and the writing of a number
-    /// (`1`, `1.0`) do not count. Two requests that happen to say the same are one: add a time to tell them apart.
+    /// A hash of what the request says, for requests without an identity. The order of keys, white space and the
+    /// writing of a number (`1`, `1.0`) do not count. Two requests that happen to say the same are one: add a time to
+    /// tell them apart.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the JSON cannot be read.
@@ -81,7 +82,8 @@ impl Key {
         &self.0
     }
 
-    /// The stream of a category that this key names. One that makes the name too long is shortened: `%H` and a hash of it stand in its place.
+    /// The stream of a category that this key names. One that makes the name too long is shortened: `%H` and a hash of
+    /// it stand in its place.
     pub(crate) fn stream(&self, category: &Category) -> Result<StreamName> {
         let is_long = category.as_str().len() + self.0.len() + 1 > MAX_STREAM_NAME_BYTES;
         // So that no other key looks like one that is shortened.

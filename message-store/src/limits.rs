@@ -7,8 +7,8 @@ use crate::{Error, Message, NewMessage, Result, StreamName};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a message: type, data and metadata together. 1 MiB. What the toolkit adds to metadata does not count, so that a message of any
-    /// permitted size can be reserved, answered, and moved to another store.
+    /// Bytes of a message: type, data and metadata together. 1 MiB. What the toolkit adds to metadata does not count,
+    /// so that a message of any permitted size can be reserved, answered, and moved to another store.
     pub message_bytes: usize,
     /// Messages in one append. 10,000.
     pub append_messages: usize,

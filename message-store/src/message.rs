@@ -174,7 +174,8 @@ impl Message {
         self.data.decode().map_err(|error| self.undecodable(&error))
     }
 
-    /// The variant of `E` named like the message type, with the data as its fields; `None` when `E` has no such variant.
+    /// The variant of `E` named like the message type, with the data as its fields; `None` when `E` has no such
+    /// variant.
     ///
     /// # Errors
     /// [`Error::Undecodable`] with the field, when the type is known and the data does not fit it.
@@ -182,8 +183,8 @@ impl Message {
         crate::variant::decode(&self.message_type, &self.data).map_err(|error| self.undecodable(&error))
     }
 
-    /// The message's birth certificate: its origin and its position there. A copy carries it in its metadata; any other
-    /// message was born where it was read, in the store `here`.
+    /// The origin of the message, and its global position there. A copy carries both in its metadata; any other message
+    /// has its origin in the store `here`, where it was read.
     pub fn sequence(&self, here: StoreId) -> Sequence {
         crate::sequence::sequence_of(self, here)
     }

@@ -3,9 +3,9 @@
 //! The keys are those of Eventide's `Message::Metadata`, in camelCase, so that its components read ours and we read
 //! theirs. What the toolkit adds stands under the one key `messageStore`, which no application uses.
 //!
-//! Problem: metadata is everybody's: an application, or a tool in another language, may use any key for anything, and a reader that insists
-//! on a shape stops at such a message for ever. Fix: a field that has not the shape we know is no field of ours. It is carried, counted
-//! ([`Metadata::unread`]) and passed over.
+//! Problem: metadata is everybody's: an application, or a tool in another language, may use any key for anything, and a
+//! reader that insists on a shape stops at such a message for ever. Fix: a field that has not the shape we know is no
+//! field of ours. It is carried, counted ([`Metadata::unread`]) and passed over.
 
 use std::collections::BTreeMap;
 
@@ -113,7 +113,8 @@ fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     rest
 }
 
-/// What is kept two levels below the top: as it is, or as a text when it is no JSON, or nested as deeply as JSON may be.
+/// What is kept two levels below the top: as it is, or as a text when it is no JSON, or nested as deeply as JSON may
+/// be.
 fn storable(text: &str) -> Json {
     let nested = format!("[[{text}]]");
     let is_storable = serde_json::from_str::<&RawValue>(text).is_ok() && Json::parse(nested).is_ok();
@@ -218,8 +219,8 @@ impl Metadata {
         }
     }
 
-    /// The sequence of the message that caused this one: our stamp, or what Eventide's causation fields imply in the store where the
-    /// message with this metadata was born, which is `here` unless it is a copy.
+    /// The sequence of the message that caused this one: our stamp, or what Eventide's causation fields imply in the
+    /// store where the message with this metadata was born, which is `here` unless it is a copy.
     pub fn cause(&self, here: StoreId) -> Option<Sequence> {
         let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
         let stream = self.causation_message_stream_name.as_deref();
@@ -229,8 +230,8 @@ impl Metadata {
         stamped.or_else(|| causation.map(|(category, position)| Sequence::new(home, category, position)))
     }
 
-    /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too. Positions of two stores
-    /// are never compared.
+    /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too.
+    /// Positions of two stores are never compared.
     pub fn follows(&self, preceding: &Message, here: StoreId) -> bool {
         self.cause(here).is_some_and(|cause| places_of(preceding, here).contains(&cause))
     }

@@ -64,7 +64,8 @@ impl Metadata {
         Ok(self)
     }
 
-    /// W3C trace context: `traceparent`, and `tracestate` where there is one. What follows from the message carries it on.
+    /// W3C trace context: `traceparent`, and `tracestate` where there is one. What follows from the message carries it
+    /// on.
     #[must_use]
     pub fn trace(mut self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
         self.traceparent = Some(traceparent.into());

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 
 use crate::{Error, MessageStore, Result};
 
-/// Opens the store that a URL names. Its schema is made where there is none; one that stands in PostgreSQL is not changed
-/// (`message-store migrate` upgrades it).
+/// Opens the store that a URL names. Its schema is made where there is none; one that stands in PostgreSQL is not
+/// changed (`message-store migrate` upgrades it).
 ///
 /// | URL | store |
 /// |---|---|
@@ -20,15 +20,16 @@ use crate::{Error, MessageStore, Result};
 /// [`Openers`] take in backends from elsewhere.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a URL of another kind, [`Error::Unsupported`] for a backend that was not compiled in, [`Error::Schema`] for a
-/// schema that must be upgraded, [`Error::Backend`] when the database cannot be opened.
+/// [`Error::Invalid`] for a URL of another kind, [`Error::Unsupported`] for a backend that was not compiled in,
+/// [`Error::Schema`] for a schema that must be upgraded, [`Error::Backend`] when the database cannot be opened.
 pub async fn connect(url: &str) -> Result<Arc<dyn MessageStore>> {
     Openers::default().open(url).await
 }
 
 type Opener = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn MessageStore>>> + Send + Sync>;
 
-/// What opens stores, by the scheme of their URLs: PostgreSQL and SQLite, as far as they are compiled in, and backends from elsewhere.
+/// What opens stores, by the scheme of their URLs: PostgreSQL and SQLite, as far as they are compiled in, and backends
+/// from elsewhere.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -41,7 +41,8 @@ pub enum Outcome {
         /// The message that came first.
         original: MessageRef,
     },
-    /// It could not be handled, and was set aside, now or before, and waits for an operator ([`DeadLetters`](crate::consumer::DeadLetters)).
+    /// It could not be handled, and was set aside, now or before, and waits for an operator
+    /// ([`DeadLetters`](crate::consumer::DeadLetters)).
     Parked {
         /// Its letter.
         letter: MessageRef,
@@ -51,7 +52,8 @@ pub enum Outcome {
         /// Its letter.
         letter: MessageRef,
     },
-    /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an event.
+    /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an
+    /// event.
     Ignored,
     /// No handler knows its type.
     Unhandled,

@@ -1,15 +1,15 @@
 //! Sequences: where a message was born, and the sequence that an event says of its command.
 //!
-//! Source of the idea: Eventide's sequential idempotence, where an event carries the global position of the command that
-//! caused it. A bare number loses commands as soon as two categories, or two stores, feed one entity; so the origin
-//! stands beside it.
+//! Source of the idea: Eventide's sequential idempotence, where an event carries the global position of the command
+//! that caused it. A bare number loses commands as soon as two categories, or two stores, feed one entity; so the
+//! origin stands beside it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Category, GlobalPosition, Message, Metadata, Stamped, StoreId, StreamName};
 
-/// Where positions are counted: a category of a store.
+/// The store and the category in which a message was first written. Global positions are counted there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
@@ -19,11 +19,11 @@ pub struct Origin {
     pub category: Category,
 }
 
-/// Where a message was born. Assigned once; a copy keeps it.
+/// The origin of a message, and its global position there. Assigned once; a copy keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequence {
-    /// Where its position is counted.
+    /// The store and the category in which it was first written.
     #[serde(flatten)]
     pub origin: Origin,
     /// Its global position there.
@@ -110,14 +110,16 @@ pub(crate) fn place_of(message: &Message, here: StoreId) -> Sequence {
     Sequence::new(here, message.stream.category(), message.global_position)
 }
 
-/// Every sequence that an event may name the message by: where it was born, where its copies stood, and where it stands.
+/// Every sequence that an event may name the message by: where it was born, where its copies stood, and where it
+/// stands.
 pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
     let Metadata { origin, via, .. } = message.decode_metadata();
     origin.into_iter().chain(via).chain([place_of(message, here)]).collect()
 }
 
-/// The stamp of an event, and whether metadata of it could not be read. The stamp is ours, or the one that Eventide's causation fields imply,
-/// in the store where the event was born; `None` when it names no cause, or one that does not stand before it.
+/// The stamp of an event, and whether metadata of it could not be read. The stamp is ours, or the one that Eventide's
+/// causation fields imply, in the store where the event was born; `None` when it names no cause, or one that does not
+/// stand before it.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
     let Told { own, causation, is_unread } = told(event);
     let birth = own.origin.as_ref().map(|birth| (birth.origin.store_id, birth.global_position));
@@ -135,8 +137,8 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) 
     if let Some(sequence) = ours {
         return (Some(Stamp { sequence, handler: own.handler }), is_unread);
     }
-    // What stands in the place of our stamp and is none counts as unread. The causation is a stamp all the same: of our handler, whose command named
-    // an origin that cannot be, or of another toolkit.
+    // What stands in the place of our stamp and is none counts as unread. The causation is a stamp all the same: of our
+    // handler, whose command named an origin that cannot be, or of another toolkit.
     let handler = own.handler.filter(|_| is_whole);
     let implied = causation.map(|(category, position)| Sequence::new(home, category, position));
     match implied {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 /// Which store a global position belongs to.
 ///
 /// Two stores give out the same numbers for different messages; with the store's identity beside it, a number is told
-/// apart. Rotate it ([`crate::MessageStore::rotate_store_id`]) after a restore to an earlier point, and in a clone that goes live.
+/// apart. Rotate it ([`crate::MessageStore::rotate_store_id`]) after a restore to an earlier point, and in a clone that
+/// goes live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StoreId(Uuid);

@@ -56,7 +56,8 @@ impl StreamName {
         Ok(Self(name.into()))
     }
 
-    /// For backends: a name that stands in a database, where other tools may have written what [`StreamName::new`] refuses.
+    /// For backends: a name that stands in a database, where other tools may have written what [`StreamName::new`]
+    /// refuses.
     pub fn from_database(name: &str) -> Self {
         Self(name.into())
     }

@@ -1,4 +1,4 @@
--- The message store. With AUTOINCREMENT, a global position is never given out twice, even after a rollback or a deletion.
+-- The message store. With AUTOINCREMENT, the global position of a message is never given out again, even when the message is deleted.
 -- The category is a column, although it follows from the stream name, so that every tool that opens the file can use its index.
 CREATE TABLE messages (
   global_position INTEGER PRIMARY KEY AUTOINCREMENT,

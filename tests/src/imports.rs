@@ -1,5 +1,5 @@
-//! The imports of each file of the library, resolved to the files that define the names. A name that is imported through a re-export counts as
-//! imported from its definition. Unit tests and doc comments do not count.
+//! The imports of each file of the library, resolved to the files that define the names. A name that is imported
+//! through a re-export counts as imported from its definition. Unit tests and doc comments do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

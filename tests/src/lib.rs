@@ -1,4 +1,5 @@
-//! Support for the end-to-end tests: a PostgreSQL server, a database for each test, and the subjects of the conformance suite.
+//! Support for the end-to-end tests: a PostgreSQL server, a database for each test, and the subjects of the conformance
+//! suite.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod accounts;

@@ -7,7 +7,8 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::postgres::TestDatabase;
 
-/// The environment variable with the folder `database` of a Message DB package. If it is set, tests use the original instead of the substitute.
+/// The environment variable with the folder `database` of a Message DB package. If it is set, tests use the original
+/// instead of the substitute.
 pub const MESSAGE_DB: &str = "MESSAGE_STORE_TEST_MESSAGE_DB";
 
 /// The environment variable with a folder that contains a folder for each release (`1.2.0/database`).
@@ -48,7 +49,8 @@ const FILES: [&str; 31] = [
     "privileges/views.sql",
 ];
 
-/// The releases with different schemas. They differ in the order of columns, and in the arguments of `get_last_stream_message`.
+/// The releases with different schemas. They differ in the order of columns, and in the arguments of
+/// `get_last_stream_message`.
 pub const VERSIONS: [&str; 6] = ["1.1.6", "1.2.0", "1.2.3", "1.2.4", "1.2.6", "1.3.0"];
 
 /// The newest of [`VERSIONS`].
@@ -65,7 +67,8 @@ pub async fn message_db() -> TestDatabase {
     database
 }
 
-/// A database with the schema of a release: the original if [`MESSAGE_DB_VERSIONS`] names a folder that has it, else the substitute.
+/// A database with the schema of a release: the original if [`MESSAGE_DB_VERSIONS`] names a folder that has it, else
+/// the substitute.
 ///
 /// # Panics
 /// Panics if it cannot be made.
@@ -82,7 +85,8 @@ pub async fn message_db_of(version: &str) -> TestDatabase {
     database
 }
 
-/// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or the substitute.
+/// Installs Message DB's schema in an empty database: the original from the folder `database` of its package, or the
+/// substitute.
 ///
 /// # Errors
 /// Returns an error that names the file if a file cannot be read or run.

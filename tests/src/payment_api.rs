@@ -1,5 +1,5 @@
-//! A payment provider's HTTP API, with faults. `POST /payments/{payee}` pays, and `GET /payments/{payee}` returns whether the payee was paid. The API
-//! has no idempotency keys, and may pay without an answer.
+//! A payment provider's HTTP API, with faults. `POST /payments/{payee}` pays, and `GET /payments/{payee}` returns
+//! whether the payee was paid. The API has no idempotency keys, and may pay without an answer.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,7 +33,8 @@ pub struct Provider {
     payments: Mutex<BTreeMap<String, u64>>,
     fates: Mutex<BTreeMap<String, Vec<Fate>>>,
     calls: AtomicUsize,
-    /// While it is set, a search cannot tell whether a payee was paid, as with a list that ends after a thousand payments.
+    /// While it is set, a search cannot tell whether a payee was paid, as with a list that ends after a thousand
+    /// payments.
     pub is_blind: AtomicBool,
     /// Notified when the caller's process is to end.
     pub caller_ends: Notify,

@@ -1,6 +1,8 @@
-//! T55: delivers every message twice, shuffled across entities, with crashes at random moments. The result must equal the model.
+//! T55: delivers every message twice, shuffled across entities, with crashes at random moments. The result must equal
+//! the model.
 //!
-//! `MESSAGE_STORE_CHAOS_SEED` repeats a run. `MESSAGE_STORE_CHAOS_COMMANDS` sets the number of commands (default 2,000; the long run uses 10,000).
+//! `MESSAGE_STORE_CHAOS_SEED` repeats a run. `MESSAGE_STORE_CHAOS_COMMANDS` sets the number of commands (default 2,000;
+//! the long run uses 10,000).
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -126,7 +126,8 @@ async fn with_lost_answers_to_saves(
     Ok(())
 }
 
-/// The number of messages that a consumer receives when the store's history changes after its saved position: three before, and one after.
+/// The number of messages that a consumer receives when the store's history changes after its saved position: three
+/// before, and one after.
 async fn given_when_the_history_changes(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
     let faulty = FaultyStore::new(store);
     let shared: Arc<dyn MessageStore> = faulty.clone();
@@ -144,8 +145,8 @@ async fn given_when_the_history_changes(store: &Arc<dyn MessageStore>, bug: Opti
     given
 }
 
-/// Runs a consumer that polls every 5 s, saves every second, and gets no wake-up, on one thread with a paused clock that advances when the thread is
-/// idle. Returns whether the consumer receives a later message within an hour.
+/// Runs a consumer that polls every 5 s, saves every second, and gets no wake-up, on one thread with a paused clock
+/// that advances when the thread is idle. Returns whether the consumer receives a later message within an hour.
 async fn keeps_its_poll_interval(bug: Option<PlantedBug>) -> bool {
     let store = message_store_tests::accounts::sqlite().await;
     let faulty = FaultyStore::new(&store);
@@ -214,8 +215,8 @@ on_both_stores_from_outside! {
     };
 }
 
-/// After a consumer has handled five messages, the store is restored to the second. Another message is written, and another consumer receives it.
-/// Returns the number of messages that the first consumer has handled.
+/// After a consumer has handled five messages, the store is restored to the second. Another message is written, and
+/// another consumer receives it. Returns the number of messages that the first consumer has handled.
 async fn restored_under_a_running_consumer(
     outside: &AgeingStore,
     bug: Option<PlantedBug>,

@@ -1,16 +1,18 @@
-//! The contract's hard users, sketched: they show that the contract has room for them. This file is compiled; nothing in it is run against
-//! an engine, but for the last two tests.
+//! The contract's hard users, sketched: they show that the contract has room for them. This file is compiled; nothing
+//! in it is run against an engine, but for the last two tests.
 //!
 //! What each sketch asks of the contract, and where it has it:
 //!
-//! - NATS `JetStream` has no transactions with tables, and remembers ids for a window: keys are an optional part that it leaves out, and an append
-//!   over two logs is refused with `Error::Unsupported`, before anything is written.
-//! - Several stores behind one have no order over all: `read_all` is refused by the same error, and `given_out` is asked for a category. Their
-//!   identity is the router's own: a category has one home, so the router's identity and a position tell its messages apart.
-//! - A group's member reads some slots of a category, each from a position of its own: one read from the lowest of them, in which `Batch::messages` are
-//!   compared with the slots' positions. `Filter` can grow by the slots; a backend that does not know them passes them through `Filter::passes`.
-//! - A fence and a condition are parts of a request. `AppendRequest` can grow by both; a backend of today refuses what it does not know
-//!   in `accept`.
+//! - NATS `JetStream` has no transactions with tables, and remembers ids for a window: keys are an optional part that
+//!   it leaves out, and an append over two logs is refused with `Error::Unsupported`, before anything is written.
+//! - Several stores behind one have no order over all: `read_all` is refused by the same error, and `given_out` is
+//!   asked for a category. Their identity is the router's own: a category has one home, so the router's identity and a
+//!   position tell its messages apart.
+//! - A group's member reads some slots of a category, each from a position of its own: one read from the lowest of
+//!   them, in which `Batch::messages` are compared with the slots' positions. `Filter` can grow by the slots; a backend
+//!   that does not know them passes them through `Filter::passes`.
+//! - A fence and a condition are parts of a request. `AppendRequest` can grow by both; a backend of today refuses what
+//!   it does not know in `accept`.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::BTreeMap;
@@ -169,8 +171,8 @@ async fn read_slots(store: &dyn MessageStore, category: &Category, slots: &[Slot
     Ok(store.read_category(category, read).await?.messages.into_iter().filter(is_ours).collect())
 }
 
-/// What a store with leases would add. Everything that an owner writes names its epoch: a request, and with it positions and letters, which are
-/// messages; and a read model.
+/// What a store with leases would add. Everything that an owner writes names its epoch: a request, and with it
+/// positions and letters, which are messages; and a read model.
 #[async_trait]
 trait Leases: Send + Sync {
     async fn claim(&self, group: &str, member: &str, slots: u16) -> Result<Vec<Slot>>;

@@ -1,4 +1,5 @@
-//! Messages whose metadata names an origin that is not theirs: copied from another message, forged, or of a store that they came back to.
+//! Messages whose metadata names an origin that is not theirs: copied from another message, forged, or of a store that
+//! they came back to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;

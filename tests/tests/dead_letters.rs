@@ -1,4 +1,5 @@
-//! Messages that cannot be handled: set aside, shown, retried, and never lost or handled twice. Tests are named after the numbers of the scenarios.
+//! Messages that cannot be handled: set aside, shown, retried, and never lost or handled twice. Tests are named after
+//! the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
-/// Runs a message that ends the process, and a slow innocent message at the same time. Returns the messages with dead letters.
+/// Runs a message that ends the process, and a slow innocent message at the same time. Returns the messages with dead
+/// letters.
 async fn a_deadly_message_beside_an_innocent_one(store: &Store, bug: Option<ConsumerBug>) -> [bool; 2] {
     let deadly = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let innocent = send_deposits(store, "account:command", "2", 1).await.remove(0);
@@ -97,8 +99,8 @@ async fn parked_and_retried(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// In four runs of a process, one consumer handles a slow message while another consumer handles a message that ends the process. Returns whether the
-/// slow message is blamed.
+/// In four runs of a process, one consumer handles a slow message while another consumer handles a message that ends
+/// the process. Returns whether the slow message is blamed.
 async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let slow = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let handler = Marked::new(store, None);
@@ -129,8 +131,8 @@ async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBu
     blamed
 }
 
-/// One consumer handles a suspect, and another consumer waits to begin. Returns whether the other begins before the record says that the suspect is
-/// done.
+/// One consumer handles a suspect, and another consumer waits to begin. Returns whether the other begins before the
+/// record says that the suspect is done.
 async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -162,7 +164,8 @@ async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<Co
     begun
 }
 
-/// The process crashes once. Then the store's history changes repeatedly while the message is under way. Returns whether the message is blamed.
+/// The process crashes once. Then the store's history changes repeatedly while the message is under way. Returns
+/// whether the message is blamed.
 async fn is_blamed_for_histories(store: &Store) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();

@@ -1,4 +1,5 @@
-//! Deciders with preconditions, with ordered commands, and with events for repeats. Tests are named after the numbers of the scenarios.
+//! Deciders with preconditions, with ordered commands, and with events for repeats. Tests are named after the numbers
+//! of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! De-duplication with a window: once for each key, for exactly as long as the window. Tests are named after the numbers of the scenarios.
+//! De-duplication with a window: once for each key, for exactly as long as the window. Tests are named after the
+//! numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The delay buffer: several requests in a row, one release. Also the state that a job keeps between runs. Tests are named after the numbers of the
-//! scenarios.
+//! The delay buffer: several requests in a row, one release. Also the state that a job keeps between runs. Tests are
+//! named after the numbers of the scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -118,7 +118,8 @@ on_both_stores! {
     }
 
     async fn a_job_carries_its_state_from_run_to_run_with_what_it_writes(store) {
-        // The state is the last message of its own stream. It is written with the effects of the run, at the version at which it was read.
+        // The state is the last message of its own stream. It is written with the effects of the run, at the version at
+        // which it was read.
         async fn run(store: &Arc<dyn MessageStore>, fails: bool) -> Result<u64, Error> {
             let state = StreamName::new("job-invoices").unwrap();
             let last = store.last_message(&state, None).await?;

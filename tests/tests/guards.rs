@@ -131,7 +131,8 @@ impl External for Slow {
     }
 }
 
-/// The append of one runner is written and answered after its lease. A second runner takes over and calls. Returns the number of concurrent calls.
+/// The append of one runner is written and answered after its lease. A second runner takes over and calls. Returns the
+/// number of concurrent calls.
 async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore>, bug: Option<GuardBug>) -> usize {
     let (clock, slow) = (FaultyStore::new(store), Slow::default());
     let guard = || {
@@ -162,7 +163,8 @@ async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore
     slow.most_at_once.load(Ordering::SeqCst)
 }
 
-/// While a call is under way, the store gets another history, in which `step`, if it is given, is the last one of the call.
+/// While a call is under way, the store gets another history, in which `step`, if it is given, is the last one of the
+/// call.
 async fn the_history_changes_during_a_call(
     store: &Arc<dyn MessageStore>,
     step: Option<NewMessage>,

@@ -1,4 +1,5 @@
-//! Batches of large messages: a batch is filled up to the limit of bytes, and the server reads little more than it returns.
+//! Batches of large messages: a batch is filled up to the limit of bytes, and the server reads little more than it
+//! returns.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,7 +26,8 @@ fn noise(bytes: usize) -> String {
     std::iter::repeat_with(|| Uuid::new_v4().simple().to_string()).take(bytes / 32).collect()
 }
 
-/// Small messages, then messages that do not compress, messages that compress, messages whose text is larger than their stored form, and a mix.
+/// Small messages, then messages that do not compress, messages that compress, messages whose text is larger than their
+/// stored form, and a mix.
 fn messages() -> Vec<NewMessage> {
     let small = || "1".to_owned();
     let incompressible = || format!(r#"{{"x":"{}"}}"#, noise(50_000));

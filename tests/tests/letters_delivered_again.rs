@@ -1,4 +1,5 @@
-//! Dead letters that are decided in another process, in a group of another size, under another policy, or in another store.
+//! Dead letters that are decided in another process, in a group of another size, under another policy, or in another
+//! store.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ enum Decision {
     Discard,
 }
 
-/// The first of three deposits fails and is set aside, and an operator decides. Then the group changes its size, and all messages are delivered
-/// again, from the beginning. Returns the outcomes and the balance.
+/// The first of three deposits fails and is set aside, and an operator decides. Then the group changes its size, and
+/// all messages are delivered again, from the beginning. Returns the outcomes and the balance.
 async fn delivered_again(
     store: &Store,
     on_failure: OnFailure,
@@ -86,8 +87,8 @@ async fn discard(store: &Store, message: &Message) {
     assert!(group_letters(store).discard(&letter, "a bad message").await.unwrap());
 }
 
-/// While this member is busy with the message before, a member of a group of another size sets a message aside, and an operator discards it.
-/// Returns how often this member carries it out.
+/// While this member is busy with the message before, a member of a group of another size sets a message aside, and an
+/// operator discards it. Returns how often this member carries it out.
 async fn given_up_by_way_of_another_process(store: &Store, policy: OnFailure, bug: Option<ConsumerBug>) -> u64 {
     let busy = Marked::new(store, None);
     let members = busy.start_group(store, policy, 2, bug).await;
@@ -133,8 +134,8 @@ async fn until_woken(store: &Store) {
     wake_up.wait(Duration::from_mins(1)).await;
 }
 
-/// A message fails once. Before its second attempt, another process sets it aside, and an operator discards it. Returns the number of attempts that
-/// begin.
+/// A message fails once. Before its second attempt, another process sets it aside, and an operator discards it. Returns
+/// the number of attempts that begin.
 async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) -> usize {
     let busy = Marked::new(store, None);
     let permits = busy.wait_in("1");
@@ -153,7 +154,8 @@ async fn given_up_between_two_attempts(store: &Store, bug: Option<ConsumerBug>) 
     9 - permits.available_permits()
 }
 
-/// A message that waits behind another is delivered. While it is under way, an operator tries to discard it. Returns whether that succeeds.
+/// A message that waits behind another is delivered. While it is under way, an operator tries to discard it. Returns
+/// whether that succeeds.
 async fn is_discarded_under_way(store: &Store) -> bool {
     let deposits = send_deposits(store, "account:command", "1", 2).await;
     let handler = Marked::new(store, None);
@@ -178,7 +180,8 @@ async fn is_discarded_under_way(store: &Store) -> bool {
     is_discarded
 }
 
-/// The component has moved to another store and back, so its messages have other positions than when the dead letter was written.
+/// The component has moved to another store and back, so its messages have other positions than when the dead letter
+/// was written.
 async fn carried_out_after_a_move_and_back(ageing: AgeingStore) -> u64 {
     let store = connect(&ageing.url()).await.unwrap();
     send_deposits(&store, "account:command", "2", 5).await;
@@ -225,8 +228,9 @@ async fn carried_out_when_the_policy_changes(store: &Store) -> u64 {
     balance(store, "1").await
 }
 
-/// In an old store, the first command of an entity was set aside under the policy `Hold`. A consumer runs in the new store while first the dead
-/// letter and then the commands are copied. Returns how many of the later commands are carried out before an operator decides.
+/// In an old store, the first command of an entity was set aside under the policy `Hold`. A consumer runs in the new
+/// store while first the dead letter and then the commands are copied. Returns how many of the later commands are
+/// carried out before an operator decides.
 async fn carried_out_before_the_first_in_a_copied_tail(new: &Store) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let first = send_deposits(&old, "account:command", "1", 1).await.remove(0);
@@ -260,9 +264,9 @@ async fn until_letters_are_read(store: &Store, member: &str) {
     }
 }
 
-/// In an old store, a message was set aside and discarded. First its dead letter and then the message are copied to a new store, in which the
-/// consumer has handled higher positions. Returns how often the message is carried out there. Without its origin, the dead letter looks as if it
-/// was first written there.
+/// In an old store, a message was set aside and discarded. First its dead letter and then the message are copied to a
+/// new store, in which the consumer has handled higher positions. Returns how often the message is carried out there.
+/// Without its origin, the dead letter looks as if it was first written there.
 async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     let old = connect("sqlite::memory:").await.unwrap();
     let bad = send_deposits(&old, "account:command", "1", 1).await.remove(0);
@@ -289,8 +293,8 @@ async fn carried_out_after_a_move(new: &Store, is_marked: bool) -> u64 {
     balance(new, "1").await
 }
 
-/// Messages of an entity wait behind a dead letter. A consumer carries out the retry while another consumer, which has read the dead letters,
-/// takes over from it. Returns whether the entity's messages continue in the new consumer.
+/// Messages of an entity wait behind a dead letter. A consumer carries out the retry while another consumer, which has
+/// read the dead letters, takes over from it. Returns whether the entity's messages continue in the new consumer.
 async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
@@ -336,8 +340,8 @@ async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -
     is_released
 }
 
-/// In a group, retries a dead letter of each of several entities whose ids are so long that the names of the dead letters' streams are
-/// shortened. Returns how many of the messages are carried out.
+/// In a group, retries a dead letter of each of several entities whose ids are so long that the names of the dead
+/// letters' streams are shortened. Returns how many of the messages are carried out.
 async fn carried_out_of_entities_with_long_ids(store: &Store, bug: Option<ConsumerBug>) -> u64 {
     let handler = Marked::new(store, None);
     let entities: Vec<String> = (0..6).map(|number| format!("{number}{}", "x".repeat(199))).collect();

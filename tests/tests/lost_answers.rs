@@ -1,4 +1,5 @@
-//! Appends whose answer is lost: messages that they wrote count as written now, and a result that is not known is reported as unknown.
+//! Appends whose answer is lost: messages that they wrote count as written now, and a result that is not known is
+//! reported as unknown.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -159,7 +160,8 @@ async fn run(store: &Arc<dyn MessageStore>, key: &str, appends: Vec<Append>) -> 
     once.run(&Key::new(key).unwrap(), &Json::NULL, async || Ok::<_, Error>((appends.clone(), 7))).await
 }
 
-/// The proxy drops the answer to the statement that appends, so nothing is committed. From then on, the server is unreachable.
+/// The proxy drops the answer to the statement that appends, so nothing is committed. From then on, the server is
+/// unreachable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn once_whose_answer_is_lost_and_cannot_be_asked_for_is_unknown() {
     let scene = Scene::after(&[], None).await;

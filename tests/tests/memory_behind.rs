@@ -1,5 +1,5 @@
-//! Decisions on cached entities: if the cache is out of date, or belongs to another history, no decision on it is final. Each scenario also runs
-//! with its protection switched off, and must then fail.
+//! Decisions on cached entities: if the cache is out of date, or belongs to another history, no decision on it is
+//! final. Each scenario also runs with its protection switched off, and must then fail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -98,8 +98,8 @@ impl Writers {
     }
 }
 
-/// Adopts the database while clients write, and while a transaction is open that has run `holding`. Asserts that the clients can write before that
-/// transaction ends.
+/// Adopts the database while clients write, and while a transaction is open that has run `holding`. Asserts that the
+/// clients can write before that transaction ends.
 async fn adopt_beside(holding: &str) {
     let database = message_db().await;
     let holder = message_db::connect(database.url(), None).await;
@@ -130,7 +130,8 @@ async fn an_adoption_beside_a_report_on_a_view_stalls_no_writer() {
     adopt_beside("SELECT * FROM message_store.stream_summary").await;
 }
 
-/// An uncommitted transaction has changed one of the functions. The adoption cannot replace it, rolls back, and tries again.
+/// An uncommitted transaction has changed one of the functions. The adoption cannot replace it, rolls back, and tries
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_adoption_beside_a_change_of_a_function_tries_again() {
     adopt_beside("ALTER FUNCTION message_store.hash_64 COST 200").await;
@@ -257,7 +258,8 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
     assert_eq!(after.len(), before.len() + foreign);
     assert!(adopt(database.url()).await.unwrap().is_current());
 
-    // The same store, now with this library's schema: commands that were handled before are recognised, and the other one is carried out.
+    // The same store, now with this library's schema: commands that were handled before are recognised, and the other
+    // one is carried out.
     let whole = connect(database.url()).await.unwrap();
     assert_eq!(whole.store_id(), store.store_id());
     for deposit in &deposits {

@@ -133,8 +133,8 @@ async fn several_categories_in_one_transaction_do_not_deadlock() {
     assert_eq!(store.version(&StreamName::new("left-1").unwrap()).await.unwrap().get(), 79);
 }
 
-/// A client's transaction that does not lock its categories first can deadlock with an append. The server resolves the deadlock, and the append
-/// succeeds in the end.
+/// A client's transaction that does not lock its categories first can deadlock with an append. The server resolves the
+/// deadlock, and the append succeeds in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_append_that_is_the_victim_of_a_foreign_deadlock_is_made_again() {
     let database = TestDatabase::create().await;

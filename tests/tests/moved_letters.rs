@@ -1,5 +1,5 @@
-//! Dead letters that meet what their authors did not have in mind: messages that are copied after their letters, stores that fail for a
-//! moment, texts and names of other programs.
+//! Dead letters that meet what their authors did not have in mind: messages that are copied after their letters, stores
+//! that fail for a moment, texts and names of other programs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -63,12 +63,13 @@ async fn until_balance(store: &Store, expected: u64) {
     panic!("the balance is {}, and not {expected}", balance(store, "1").await);
 }
 
-/// Letters are copied before commands. A consumer runs on the new store meanwhile, and has read every letter when the commands come, or it is
-/// stopped, and starts when they are there.
+/// Letters are copied before commands. A consumer runs on the new store meanwhile, and has read every letter when the
+/// commands come, or it is stopped, and starts when they are there.
 async fn moved(old: &Store, new: &Store, policy: OnFailure, is_stopped_between: bool) -> ConsumerHandle {
     let running = start(new, policy).await;
     copy(old, new, &["account", LETTERS]).await;
-    // The consumer comes to the end of the letters before their messages come. (If it does not, nothing is tested, and nothing fails.)
+    // The consumer comes to the end of the letters before their messages come. (If it does not, nothing is tested, and
+    // nothing fails.)
     tokio::time::sleep(Duration::from_millis(400)).await;
     if is_stopped_between {
         let _ = running.stop().await.unwrap();
@@ -255,7 +256,8 @@ async fn a_message_in_a_stream_with_a_long_name_is_parked_on_sqlite() {
     a_long_name_is_parked(AgeingStore::sqlite()).await;
 }
 
-/// How often a message was carried out that was read in a batch, and then discarded by way of another process, which sends no wake-ups.
+/// How often a message was carried out that was read in a batch, and then discarded by way of another process, which
+/// sends no wake-ups.
 async fn handled_after_a_discard(policy: OnFailure, bug: Option<PlantedBug>) -> u64 {
     let file = AgeingStore::sqlite();
     let (here, elsewhere) = (connect(&file.url()).await.unwrap(), connect(&file.url()).await.unwrap());

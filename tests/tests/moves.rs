@@ -1,4 +1,5 @@
-//! A component moves to another store, and loses and repeats nothing. Tests are named after the numbers of the scenarios.
+//! A component moves to another store, and loses and repeats nothing. Tests are named after the numbers of the
+//! scenarios.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -53,7 +54,8 @@ async fn old_store(old: &Store) -> Vec<Message> {
     deposits
 }
 
-/// T16, T18: handled commands are recognised, and the others are carried out, also new commands at lower positions. Returns the balance.
+/// T16, T18: handled commands are recognised, and the others are carried out, also new commands at lower positions.
+/// Returns the balance.
 async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
     old_store(old).await;
     copy(old, new).await;
@@ -62,8 +64,9 @@ async fn moved(old: &Store, new: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(new, "1").await
 }
 
-/// A consumer has handled all messages in the old store. Its position is copied by hand, twice, with or without its origin. Meanwhile other
-/// messages and then three commands are written to the new store. Returns how many of the commands a consumer carries out there.
+/// A consumer has handled all messages in the old store. Its position is copied by hand, twice, with or without its
+/// origin. Meanwhile other messages and then three commands are written to the new store. Returns how many of the
+/// commands a consumer carries out there.
 async fn carried_out_beside_a_copied_position(old: &Store, new: &Store, is_marked: bool) -> u64 {
     send_deposits(old, "elsewhere", "1", 20).await;
     let last = send_deposits(old, "account:command", "2", 1).await.remove(0);

@@ -1,5 +1,5 @@
-//! Messages of other writers: metadata with other shapes or with this library's names, places that belong to other messages here, and a second
-//! consumer of the same intents.
+//! Messages of other writers: metadata with other shapes or with this library's names, places that belong to other
+//! messages here, and a second consumer of the same intents.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -87,8 +87,8 @@ fn intent(deposit_id: &str) -> Intent {
     Intent::new("accountTransaction", ["deposit", deposit_id]).ignoring(["time"])
 }
 
-/// An intent is reserved in the old store, and its reservation and event are copied. In the new store, another message with the intent and other
-/// content has the place that the first message had in the old store.
+/// An intent is reserved in the old store, and its reservation and event are copied. In the new store, another message
+/// with the intent and other content has the place that the first message had in the old store.
 async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outcome, u64) {
     for _ in 0..40 {
         send(old, "elsewhere", "1", &Command::Look).await;
@@ -119,7 +119,8 @@ async fn a_coincidence(old: &Store, new: &Store, names_its_store: bool) -> (Outc
     (outcome, balance(new, "1").await)
 }
 
-/// Eventide's first hop has reserved an intent. A one-hop runtime handles the command, and a second hop handles the copy, in either order.
+/// Eventide's first hop has reserved an intent. A one-hop runtime handles the command, and a second hop handles the
+/// copy, in either order.
 async fn two_hops_beside_one(store: &Store, second_hop_first: bool, bug: Option<PlantedBug>) -> u64 {
     let command = deposit(store, "d1", 10, "noon").await;
     let _ = reserve(store, &intent("d1"), "1", &command).await.unwrap();

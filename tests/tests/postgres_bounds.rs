@@ -1,4 +1,5 @@
-//! The bounds that writers publish for readers of all messages, the positions that `append_messages` assigns, and the times that it writes.
+//! The bounds that writers publish for readers of all messages, the positions that `append_messages` assigns, and the
+//! times that it writes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::PostgresStore;
@@ -35,7 +36,8 @@ fn transactions() -> Vec<String> {
     .to_vec()
 }
 
-/// The number of messages that a reader of all messages never saw. It read while such a transaction was open, and after it.
+/// The number of messages that a reader of all messages never saw. It read while such a transaction was open, and after
+/// it.
 async fn skipped_beside(preparation: &str, script: &str) -> usize {
     let database = TestDatabase::create().await;
     database.execute(preparation).await;
@@ -239,8 +241,8 @@ async fn twin_an_append_that_believes_the_callers_numbers_leaves_a_gap() {
     assert!(first_that_leaves_a_gap(sabotage).await.is_some());
 }
 
-/// Returns whether the time of a message that waited for its category is after the wait, by the database's clock. With `is_message_dbs`,
-/// Message DB's function writes the message.
+/// Returns whether the time of a message that waited for its category is after the wait, by the database's clock. With
+/// `is_message_dbs`, Message DB's function writes the message.
 async fn is_time_after_the_wait(is_message_dbs: bool) -> bool {
     let database = TestDatabase::create().await;
     let (holder, other) = (connect(database.url(), None).await, connect(database.url(), None).await);

@@ -1,4 +1,5 @@
-//! Tests that need their own server: a standby, the server's default settings, a cluster without the role `message_store`.
+//! Tests that need their own server: a standby, the server's default settings, a cluster without the role
+//! `message_store`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::ops::Deref;
@@ -46,7 +47,8 @@ async fn catch_up(primary: &Client, standby: &Client) {
     }
 }
 
-/// Reads all messages on a standby, while a lower position is not committed yet on the primary. Returns the positions that it saw in the end.
+/// Reads all messages on a standby, while a lower position is not committed yet on the primary. Returns the positions
+/// that it saw in the end.
 async fn read_all_on_a_standby(preparation: &str) -> Result<Vec<i64>, Error> {
     let primary = Cluster::start(Purpose::Tests).await;
     drop(PostgresStore::open(primary.url()).await.unwrap());

@@ -6,7 +6,8 @@ use message_store::{Category, MessageStore as _, Read};
 use message_store_tests::message_db::{connect, message_db, write_message};
 use message_store_tests::postgres::TestDatabase;
 
-/// With the server's default `search_path`, a role that may create objects in `public` could run code with a reader's rights.
+/// With the server's default `search_path`, a role that may create objects in `public` could run code with a reader's
+/// rights.
 #[tokio::test]
 async fn an_operator_in_public_does_not_take_the_place_of_the_one_that_get_stream_messages_means() {
     let database = TestDatabase::create().await;
@@ -87,7 +88,8 @@ async fn a_dropped_grant_on_the_sequence_is_noticed_and_put_right() {
     assert!(noticed && after.is_ok(), "noticed: {noticed}, put right: {}", after.is_ok());
 }
 
-/// The role is a member of `message_store`, and has its own grant on the sequence, as from `GRANT ALL ON ALL SEQUENCES`.
+/// The role is a member of `message_store`, and has its own grant on the sequence, as from `GRANT ALL ON ALL
+/// SEQUENCES`.
 #[tokio::test]
 async fn after_an_adoption_no_role_may_set_the_sequence_back() {
     let database = message_db().await;

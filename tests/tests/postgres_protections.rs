@@ -8,8 +8,8 @@ use message_store_tests::bounds::instead_of_bounds;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::subjects::Postgres;
 
-/// The number of rounds. A skip depends on timing, and happens in one of them. (The replaced functions have the mark of a later version, so
-/// opening the store does not restore them.)
+/// The number of rounds. A skip depends on timing, and happens in one of them. (The replaced functions have the mark of
+/// a later version, so opening the store does not restore them.)
 const ROUNDS: usize = 20;
 
 async fn is_skip_noticed(sabotage: &str) -> bool {

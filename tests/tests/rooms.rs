@@ -1,4 +1,5 @@
-//! The order of the library's folders: a folder imports only from the folders before it in [`ROOMS`], and imports form no cycle.
+//! The order of the library's folders: a folder imports only from the folders before it in [`ROOMS`], and imports form
+//! no cycle.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +71,8 @@ fn refused(library: &Imports) -> Vec<String> {
     refused
 }
 
-/// The unit that must not be part of a cycle: a file, a nested folder (its files are one concept), or all values together.
+/// The unit that must not be part of a cycle: a file, a nested folder (its files are one concept), or all values
+/// together.
 fn unit(module: &[String]) -> Vec<String> {
     let file = module.iter().take(2).cloned().collect();
     if room(module) == "values" { vec!["values".to_owned()] } else { file }

@@ -1,6 +1,6 @@
-//! Adversarial scenarios that belong to no other file. Tests are named after the numbers of the scenarios. (T16 to T21 are in `moves.rs`, T22
-//! to T36 in `deduplication.rs`, T37 to T40 in `dead_letters.rs`, T41 to T43 in `guards.rs`, T47 and T48 in `decisions.rs`, T49 and T50 in
-//! `delays.rs`, T55 in `chaos.rs`.)
+//! Adversarial scenarios that belong to no other file. Tests are named after the numbers of the scenarios. (T16 to T21
+//! are in `moves.rs`, T22 to T36 in `deduplication.rs`, T37 to T40 in `dead_letters.rs`, T41 to T43 in `guards.rs`, T47
+//! and T48 in `decisions.rs`, T49 and T50 in `delays.rs`, T55 in `chaos.rs`.)
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -204,7 +204,8 @@ on_both_stores! {
 
     async fn t11_a_member_cannot_begin_above_what_nobody_has_handled(store) {
         send_deposits(&store, "account:command", "1", 3).await;
-        // A position belongs to a member of a group of one size. A member of a new size has no position, and begins at the beginning.
+        // A position belongs to a member of a group of one size. A member of a new size has no position, and begins at
+        // the beginning.
         for size in [1, 2, 5] {
             let group = GroupMember::new(0, size).unwrap();
             let consumer = Consumer::new("account:command", member(&store, None)).identifier("g").group(group);

@@ -1,5 +1,5 @@
-//! Sequential idempotence: a command that comes again has one effect, and so has a command that comes late. Each scenario also runs
-//! with its protection switched off, and must then fail.
+//! Sequential idempotence: a command that comes again has one effect, and so has a command that comes late. Each
+//! scenario also runs with its protection switched off, and must then fail.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -29,7 +29,8 @@ async fn redelivered(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// Sends ten deposits for one account to each of two categories. The second category is handled completely before the first. Returns the balance.
+/// Sends ten deposits for one account to each of two categories. The second category is handled completely before the
+/// first. Returns the balance.
 async fn from_two_categories(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let first = send_deposits(store, "account:command", "1", 10).await;
     let second = send_deposits(store, "teller:command", "1", 10).await;
@@ -40,8 +41,8 @@ async fn from_two_categories(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// Sends twenty deposits to one account. One member of a wrongly partitioned group handles nine of them, and then the other member
-/// handles the remaining eleven, which are lower. Returns the balance.
+/// Sends twenty deposits to one account. One member of a wrongly partitioned group handles nine of them, and then the
+/// other member handles the remaining eleven, which are lower. Returns the balance.
 async fn over_two_members(store: &Store, bug: Option<PlantedBug>) -> u64 {
     let deposits = send_deposits(store, "account:command", "1", 20).await;
     let (ahead, lagging): (Vec<_>, Vec<_>) = deposits.iter().enumerate().partition(|(number, _)| number % 20 >= 11);
@@ -237,7 +238,8 @@ on_both_stores! {
         assert_eq!(member.carry_out(&unknown).await.unwrap(), Outcome::Unhandled);
     }
 
-    // Each deposit counts once, with any number and order of deliveries, in any process. The message of a failure contains the seed.
+    // Each deposit counts once, with any number and order of deliveries, in any process. The message of a failure
+    // contains the seed.
     async fn t14_any_order_and_number_of_deliveries_ends_in_the_same_balance(store) {
         for seed in 0..12_u64 {
             let account = seed.to_string();

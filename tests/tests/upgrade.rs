@@ -1,5 +1,5 @@
-//! Databases that earlier versions have made are upgraded. Each version that changes a schema adds the database that it has made (see
-//! `tests/databases/README.md`); none is ever taken away.
+//! Databases that earlier versions have made are upgraded. Each version that changes a schema adds the database that it
+//! has made (see `tests/databases/README.md`); none is ever taken away.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The writes of handlers: each is stored once for its name, even if its first try failed, and separately from those of other handlers.
+//! The writes of handlers: each is stored once for its name, even if its first try failed, and separately from those of
+//! other handlers.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -163,7 +164,8 @@ on_both_stores! {
         loop {
             let name = writes.to_string();
             writes += 1;
-            // Begins a write, and drops it before its answer. (A write that is answered at once is not one that was given up.)
+            // Begins a write, and drops it before its answer. (A write that is answered at once is not one that was
+            // given up.)
             if context.write(&name, to_mail("Send")).now_or_never().is_none() {
                 let _ = context.write(&name, to_mail("Send")).await.unwrap();
                 break;

@@ -1,4 +1,5 @@
-//! Runs the same appends and loads on other event stores for Rust, each through its own API, with a pool of 16 connections.
+//! Runs the same appends and loads on other event stores for Rust, each through its own API, with a pool of 16
+//! connections.
 
 mod disintegrate_postgres;
 mod eventastic;

@@ -1,4 +1,5 @@
-//! P: other event stores for Rust, with operations that all of them have: append to a new stream, and load a stream and append to it.
+//! P: other event stores for Rust, with operations that all of them have: append to a new stream, and load a stream and
+//! append to it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! R: the two ways to protect readers of a category, and their costs: the category's lock, and a horizon for the category.
+//! R: the two ways to protect readers of a category, and their costs: the category's lock, and a horizon for the
+//! category.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

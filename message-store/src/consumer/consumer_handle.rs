@@ -9,7 +9,8 @@ use crate::consumer::names::NameInUse;
 use crate::consumer::{OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
-/// A consumer that runs in the background. Dropped, it is broken off, as a crash would.
+/// A consumer that runs in the background. Dropping the handle aborts the consumer without saving its position, as a
+/// crash does.
 #[derive(Debug)]
 pub struct ConsumerHandle {
     startup_report: StartupReport,

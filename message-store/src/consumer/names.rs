@@ -1,9 +1,9 @@
 //! The names of the handlers that run in this process.
 //!
-//! Problem: the ids of what a handler writes are derived from its name, so two handlers of one category that have one name take each other's
-//! places, and one of them writes nothing. Fix: the second one is refused when it is started. Consumers that share an identifier are one: members
-//! of a group, or the next owner of a position. (Of another process this one knows nothing; there, what stands under an id of ours with another
-//! type is an error.)
+//! Problem: the ids of what a handler writes are derived from its name, so two handlers of one category that have one
+//! name take each other's places, and one of them writes nothing. Fix: the second one is refused when it is started.
+//! Consumers that share an identifier are one: members of a group, or the next owner of a position. (Of another process
+//! this one knows nothing; there, what stands under an id of ours with another type is an error.)
 
 use std::any::TypeId;
 use std::collections::HashMap;

@@ -30,8 +30,9 @@ impl OutcomeCounts {
         self.outcomes.iter().map(|(kind, count)| (*kind, *count))
     }
 
-    /// How many messages came, whatever became of them: also those that were not handed to the handler, because their letters are open or
-    /// discarded. (What is delivered again for a letter is not counted here: its letter says what came of it.)
+    /// How many messages came, whatever became of them: also those that were not handed to the handler, because their
+    /// letters are open or discarded. (What is delivered again for a letter is not counted here: its letter says what
+    /// came of it.)
     pub fn messages(&self) -> u64 {
         self.outcomes.values().sum()
     }

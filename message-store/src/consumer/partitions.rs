@@ -1,8 +1,8 @@
 //! Which message may be handled now, and up to where all are handled.
 //!
-//! Problem: messages of one entity must be handled in order, one at a time, while those of different entities should not
-//! wait for each other; and a position may be stored only when nothing below it is still to be done. Fix: a queue per
-//! entity, of which the front is being handled, and the set of all positions that are not done. Why it is right: a
+//! Problem: messages of one entity must be handled in order, one at a time, while those of different entities should
+//! not wait for each other; and a position may be stored only when nothing below it is still to be done. Fix: a queue
+//! per entity, of which the front is being handled, and the set of all positions that are not done. Why it is right: a
 //! message is handed out only when its entity has none under way, and the stored position lies below the lowest
 //! position that is not done, however far others have come.
 

@@ -1,12 +1,13 @@
 //! Where a consumer's position is kept: in the store itself, as Eventide does, in the stream
 //! `{category}+position[-identifier]`, whose last message says how far all is handled.
 //!
-//! Each save expects the version of the one before. So a position has one owner: a consumer that starts later takes it over, and the
-//! earlier one learns of it at its next save, and stops.
+//! Each save expects the version of the one before. So a position has one owner: a consumer that starts later takes it
+//! over, and the earlier one learns of it at its next save, and stops.
 //!
-//! Problem: a save whose answer was lost may be written, and a second save at the same version would conflict with it: the consumer would
-//! take itself for another. Fix: a save that was not answered is kept, with its message id, and is appended again before anything else is
-//! saved. Why it is right: the store knows the id, and answers with the first place, whatever version was expected.
+//! Problem: a save whose answer was lost may be written, and a second save at the same version would conflict with it:
+//! the consumer would take itself for another. Fix: a save that was not answered is kept, with its message id, and is
+//! appended again before anything else is saved. Why it is right: the store knows the id, and answers with the first
+//! place, whatever version was expected.
 
 use std::sync::Arc;
 
@@ -93,8 +94,8 @@ struct Pending {
     progress: Progress,
 }
 
-/// What was recorded last in this store: another program may have written to the stream too, and a position that was copied from another store
-/// says nothing here.
+/// What was recorded last in this store: another program may have written to the stream too, and a position that was
+/// copied from another store says nothing here.
 async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Progress>> {
     let (store, stream) = (steps.store(), steps.stream());
     let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
@@ -247,8 +248,8 @@ impl PositionStore {
         }
     }
 
-    /// What is handled was read from the store, which has given out its position: unless it has lost its latest messages. What was deleted
-    /// since was given out all the same.
+    /// What is handled was read from the store, which has given out its position: unless it has lost its latest
+    /// messages. What was deleted since was given out all the same.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
         if self.planted == Some(PlantedBug::PositionUnchecked) {
             return Ok(());

@@ -1,11 +1,12 @@
 //! What is under way in this process, of all its consumers.
 //!
-//! Problem: a crash ends everything that is under way in the process, so a message can be blamed for a crash only when no message of any
-//! consumer was beside it. But a message that waits until it is alone, or keeps all others waiting while it is, stops a handler that
-//! itself waits for another consumer. Fix: a message is alone for as long as no other wants to begin; when one does, it waits for a
-//! limited time, then the claim to be alone is given up, on record, and the other begins. Why it is right: while the record says "alone",
-//! nothing else has begun. Why nothing stands still: every wait has a limit. Why a message that ends the process late is found all the
-//! same: each time that a claim was given up, the next limit is twice as long.
+//! Problem: a crash ends everything that is under way in the process, so a message can be blamed for a crash only when
+//! no message of any consumer was beside it. But a message that waits until it is alone, or keeps all others waiting
+//! while it is, stops a handler that itself waits for another consumer. Fix: a message is alone for as long as no other
+//! wants to begin; when one does, it waits for a limited time, then the claim to be alone is given up, on record, and
+//! the other begins. Why it is right: while the record says "alone", nothing else has begun. Why nothing stands still:
+//! every wait has a limit. Why a message that ends the process late is found all the same: each time that a claim was
+//! given up, the next limit is twice as long.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -77,8 +78,8 @@ impl Process {
         Beside { guard: Arc::clone(&self.0.lock).read_owned().await }
     }
 
-    /// Waits until nothing is under way, but no longer than the limit, which is longer the more often a claim to be alone was `given_up`.
-    /// When others are under way all the time, the turn is one beside them.
+    /// Waits until nothing is under way, but no longer than the limit, which is longer the more often a claim to be
+    /// alone was `given_up`. When others are under way all the time, the turn is one beside them.
     pub(super) async fn turn(self, given_up: u32) -> Turn {
         let limit = limit(given_up);
         match timeout(limit, Arc::clone(&self.0.lock).write_owned()).await {

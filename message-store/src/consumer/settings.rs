@@ -16,11 +16,11 @@ use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamNa
 
 /// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
 ///
-/// A message is handed over at least once. What a [`CommandHandler`](crate::handling::CommandHandler) or a [`Context`](crate::handling::Context)
-/// writes for it is there exactly once.
+/// A message is handed over at least once. What a [`CommandHandler`](crate::handling::CommandHandler) or a
+/// [`Context`](crate::handling::Context) writes for it is there exactly once.
 ///
-/// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way, saves its position and stops with an error that
-/// names the message; nothing is skipped.
+/// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way,
+/// saves its position and stops with an error that names the message; nothing is skipped.
 #[derive(Clone, Debug)]
 #[must_use = "a consumer does nothing until it is started"]
 pub struct Consumer<H> {
@@ -51,16 +51,16 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Tells consumers of one category apart: each keeps a position of its own, and in one process each needs a handler with a name of its own.
-    /// Without one there can be one consumer.
+    /// Tells consumers of one category apart: each keeps a position of its own, and in one process each needs a handler
+    /// with a name of its own. Without one there can be one consumer.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
     }
 
-    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no member's: the [`StartupReport`] names
-    /// the stream, and the start warns of it. A group needs an identifier. Its size may change: members of the new
-    /// size start from the beginning, and what was handled is told apart.
+    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no
+    /// member's: the [`StartupReport`] names the stream, and the start warns of it. A group needs an identifier. Its
+    /// size may change: members of the new size start from the beginning, and what was handled is told apart.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
         self
@@ -90,14 +90,15 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Saves the position after so many messages or so much time (1,000, 1 s), when nothing is left to do, and at the end.
+    /// Saves the position after so many messages or so much time (1,000, 1 s), when nothing is left to do, and at the
+    /// end.
     pub fn save_after(mut self, messages: u64, time: Duration) -> Self {
         self.pace.save_after = (messages.max(1), time);
         self
     }
 
-    /// Tries a message again this many times, with growing pauses, when it failed for a reason that may pass (5). Each delivery has its own
-    /// retries; a failure for any other reason ends the delivery at once.
+    /// The number of further attempts after a transient error, with growing pauses (5). They are counted for a delivery
+    /// as a whole, apart from the attempts that fail for other reasons ([`Consumer::deliveries`]).
     pub fn retries(mut self, retries: u32) -> Self {
         self.pace.retries = retries;
         self
@@ -123,10 +124,10 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// How often a message is delivered before it is set aside (3). Attempts that ended the process count as well, but for the first of
-    /// them: after a crash, the messages that may have been under way are handed out one at a time, and a message is blamed only for
-    /// crashes in which no other message was under way, of any consumer of the process. So other consumers wait, for a second or a few, when
-    /// such a message is slow.
+    /// The number of failed attempts after which a message is set aside (3). Attempts that ended the process count as
+    /// well, but for the first of them: after a crash, the messages that may have been under way are handed out one at
+    /// a time, and a message is blamed only for crashes in which no other message was under way, of any consumer of the
+    /// process. So other consumers wait, for a second or a few, when such a message is slow.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries.max(1);
         self
@@ -135,8 +136,8 @@ impl<H: Handler> Consumer<H> {
     /// Starts in the background: reads its position, takes it over, and logs its [`StartupReport`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the same name, or the same one
-    /// under another identifier, handles the category in this process; the store's errors.
+    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the
+    /// same name, or the same one under another identifier, handles the category in this process; the store's errors.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
@@ -154,7 +155,8 @@ impl<H: Handler> Consumer<H> {
         };
         let (handler, settings) = self.split();
         let handler = Arc::new(handler);
-        // Taken over before the letters are read: what is read is not changed by the one before any more, but told to this one again.
+        // Taken over before the letters are read: what is read is not changed by the one before any more, but told to
+        // this one again.
         let letter_settings = Consumer {
             category: letter_category,
             correlation: None,
@@ -177,7 +179,8 @@ impl<H: Handler> Consumer<H> {
             None => None,
             Some(letter_positions) => {
                 let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
-                // Each member reads all letters, and takes those of its own messages: the name of a letter may be shortened.
+                // Each member reads all letters, and takes those of its own messages: the name of a letter may be
+                // shortened.
                 let member = letter_settings.member.filter(|_| pace.planted == Some(PlantedBug::LettersByName));
                 let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
                 Some(redelivery.launch(store, letter_positions, None, None).await?)

@@ -24,7 +24,8 @@ pub struct StartupReport {
     pub correlation: Option<Category>,
     /// Only this share of the entities.
     pub member: Option<GroupMember>,
-    /// The category's stream without an id, when it holds messages and a group reads the category: no member reads them.
+    /// The category's stream without an id, when it holds messages and a group reads the category: no member reads
+    /// them.
     pub unread_stream: Option<StreamName>,
     /// How many messages are handled at a time.
     pub concurrency: usize,

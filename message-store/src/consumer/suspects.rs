@@ -1,10 +1,11 @@
 //! Messages that may have ended the process.
 //!
-//! Problem: a message that ends the process each time it is delivered has to be set aside, and one that happened to be under way beside it
-//! has not. What stood around them does not tell which of them it was. Fix: after a crash, all messages that may have been under
-//! way are handed out one at a time, in order, and what is about to be handed out is noted with the position. Why it is right: a message is
-//! blamed for a crash only when it is the one that was noted last, as alone in the process (see [`super::process`]), and then no other was
-//! under way; and when it is done, the next note, or the next position, takes its place. Nothing is noted while no crash has to be explained.
+//! Problem: a message that ends the process each time it is delivered has to be set aside, and one that happened to be
+//! under way beside it has not. What stood around them does not tell which of them it was. Fix: after a crash, all
+//! messages that may have been under way are handed out one at a time, in order, and what is about to be handed out is
+//! noted with the position. Why it is right: a message is blamed for a crash only when it is the one that was noted
+//! last, as alone in the process (see [`super::process`]), and then no other was under way; and when it is done, the
+//! next note, or the next position, takes its place. Nothing is noted while no crash has to be explained.
 
 use crate::consumer::position_store::{Progress, Suspect};
 use crate::{GlobalPosition, Message, MessageId};

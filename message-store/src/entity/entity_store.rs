@@ -1,10 +1,11 @@
 //! Where entities come from: their streams, with a cache before them.
 //!
-//! Problem: a cache that hands out its own object, or refreshes it in place, keeps a change that was never written, or half
-//! of a refresh that failed. Fix: what is cached never changes; a refresh works on a copy and replaces it when it is
-//! complete. Why an entry that is behind does no harm: a decision on it is written with its version as the expected one, and a decision
-//! that writes nothing is made again on the refreshed entity ([`CommandHandler`](crate::handling::CommandHandler)). Why an entry that is ahead of its stream does
-//! none: after a failover that lost messages it was remembered under another [`History`] of the store; and a refresh reads the last
+//! Problem: a cache that hands out its own object, or refreshes it in place, keeps a change that was never written, or
+//! half of a refresh that failed. Fix: what is cached never changes; a refresh works on a copy and replaces it when it
+//! is complete. Why an entry that is behind does no harm: a decision on it is written with its version as the expected
+//! one, and a decision that writes nothing is made again on the refreshed entity
+//! ([`CommandHandler`](crate::handling::CommandHandler)). Why an entry that is ahead of its stream does none: after a
+//! failover that lost messages it was remembered under another [`History`] of the store; and a refresh reads the last
 //! remembered event too. When that is gone, or another stands in its place, the whole stream is read anew.
 
 use std::fmt;
@@ -59,8 +60,8 @@ impl<P: Projection> EntityStore<P> {
         StreamName::of(&Category::new(P::CATEGORY)?, id)
     }
 
-    /// The entity with this id, up to date: the cached one and what was written since. An entity without a stream is the
-    /// default state at [`Version::NO_STREAM`](crate::Version::NO_STREAM).
+    /// The entity with this id, up to date: the cached one and what was written since. An entity without a stream is
+    /// the default state at [`Version::NO_STREAM`](crate::Version::NO_STREAM).
     ///
     /// # Errors
     /// As a read; [`Error::Undecodable`](crate::Error::Undecodable) for an event that cannot be applied.

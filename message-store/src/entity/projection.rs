@@ -88,8 +88,8 @@ impl<P: Projection> Entity<P> {
         Ok(())
     }
 
-    /// Takes one more message of the entity's stream in: the event, or `None` when its type is unknown; and the command that it was written for, with
-    /// the handler that says so.
+    /// Takes one more message of the entity's stream in: the event, or `None` when its type is unknown; and the command
+    /// that it was written for, with the handler that says so.
     pub(crate) fn advance(
         &mut self,
         event: Option<&P::Event>,
@@ -114,8 +114,9 @@ impl<P: Projection> Entity<P> {
         self.version == Version::at(message.position) && self.last == Some(message.global_position)
     }
 
-    /// The first event that a handler has written for a command, if that was one of the latest. Its own has this id; one of another toolkit has
-    /// any. (Another message may carry the command's sequence: its author has copied the metadata.)
+    /// The first event that a handler has written for a command, if that was one of the latest. Its own has this id;
+    /// one of another toolkit has any. (Another message may carry the command's sequence: its author has copied the
+    /// metadata.)
     pub(crate) fn recall(
         &self,
         handler: &str,

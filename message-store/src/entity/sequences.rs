@@ -6,8 +6,8 @@ use crate::{GlobalPosition, Origin, Sequence};
 
 /// The highest sequence an entity has seen, per origin and handler: its high-water marks.
 ///
-/// Merging is by maximum, so it does not matter in which order, or how often, events are applied. Handlers have marks of their own: what
-/// one has written for a command says nothing of what another has.
+/// Merging is by maximum, so it does not matter in which order, or how often, events are applied. Handlers have marks
+/// of their own: what one has written for a command says nothing of what another has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequences {
@@ -35,14 +35,15 @@ impl Mark {
 }
 
 impl Sequences {
-    /// The highest global position of this origin that the handler of this name has written events for, as far as the events tell.
+    /// The highest global position of this origin that the handler of this name has written events for, as far as the
+    /// events tell.
     pub fn mark(&self, handler: &str, origin: &Origin) -> Option<GlobalPosition> {
         let marks = self.marks.iter().filter(|mark| mark.sequence.origin == *origin && mark.tells(handler));
         marks.map(|mark| mark.sequence.global_position).max()
     }
 
-    /// Whether a message of this sequence lies above the mark of its origin: then the handler cannot have carried it out.
-    /// At or below the mark it may have been, or it is late: the mark alone cannot tell.
+    /// Whether a message of this sequence lies above the mark of its origin: then the handler cannot have carried it
+    /// out. At or below the mark it may have been, or it is late: the mark alone cannot tell.
     pub fn is_new(&self, handler: &str, sequence: &Sequence) -> bool {
         let Sequence { origin, global_position } = sequence;
         let reaches =
@@ -50,7 +51,8 @@ impl Sequences {
         !self.marks.iter().any(|mark| reaches(mark) && mark.tells(handler))
     }
 
-    /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's number.
+    /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's
+    /// number.
     pub(crate) fn record(&mut self, handler: Option<&str>, sequence: &Sequence) -> usize {
         let is_it = |mark: &Mark| mark.sequence.origin == sequence.origin && mark.handler.as_deref() == handler;
         if let Some(number) = self.marks.iter().position(is_it) {
@@ -68,7 +70,8 @@ impl Sequences {
         marks.filter(move |(_, mark)| mark.sequence.origin == *origin && mark.tells(handler)).map(|(number, _)| number)
     }
 
-    /// Whether some events do not say which handler wrote them: their ids are not derived as ours are, so a look-up by id does not find them.
+    /// Whether some events do not say which handler wrote them: their ids are not derived as ours are, so a look-up by
+    /// id does not find them.
     pub fn has_foreign(&self) -> bool {
         self.marks.iter().any(|mark| mark.handler.is_none())
     }

@@ -11,7 +11,8 @@ pub(super) fn field(name: &str, value: &impl Serialize) -> Result<String> {
     Ok(format!("{name}:{value}"))
 }
 
-/// The data, a JSON text, with these fields more, in the last places: one or more of [`field`], with commas between them.
+/// The data, a JSON text, with these fields more, in the last places: one or more of [`field`], with commas between
+/// them.
 pub(super) fn with_fields(mut data: String, fields: &str) -> Result<String> {
     if data == "null" || data == "{}" {
         return Ok(format!("{{{fields}}}"));

@@ -1,17 +1,17 @@
 //! The runtime of deciders: load, check, decide, stamp, append.
 //!
-//! Problem: a command is delivered at least once, late, out of order, by several processes at a time, and its effect must be
-//! there exactly once. Fix, in the order of cost:
+//! Problem: a command is delivered at least once, late, out of order, by several processes at a time, and its effect
+//! must be there exactly once. Fix, in the order of cost:
 //!
 //! 1. Above the mark of its origin a command is new. That needs no I/O, and is nearly every command.
-//! 2. At or below the mark it is a repeat or late. The entity's latest commands are remembered; of others, one look-up tells: a
-//!    repeat's first event has an id derived from it.
+//! 2. At or below the mark it is a repeat or late. The entity's latest commands are remembered; of others, one look-up
+//!    tells: a repeat's first event has an id derived from it.
 //! 3. The append expects the version that was decided on, so a decision on an older state is made again, and
 //!    ids are unique, so that what escaped 1 and 2 is still refused.
 //! 4. Nothing checks a decision that writes nothing. So it counts only on an entity that was read for it.
 //!
-//! Why nothing is lost: only a message that was *found* counts as processed, and only a current entity makes a command lead to nothing. Why
-//! nothing is doubled: the second of two appends for one command carries the ids of the first.
+//! Why nothing is lost: only a message that was *found* counts as processed, and only a current entity makes a command
+//! lead to nothing. Why nothing is doubled: the second of two appends for one command carries the ids of the first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,12 +61,13 @@ impl<D: Decider> CommandHandler<D> {
         &self.entities
     }
 
-    /// Carries out one command. When others write to its entity at the same time, it is decided again, with growing pauses, for as long as the
-    /// entity's stream makes progress.
+    /// Carries out one command. When others write to its entity at the same time, it is decided again, with growing
+    /// pauses, for as long as the entity's stream makes progress.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] for data that does not fit, [`Error::Invalid`] for a command without an entity id or
-    /// with an invalid intent, [`Error::IdConflict`] when another handler has written under its ids, and the store's own errors.
+    /// [`Error::Undecodable`] for data that does not fit, [`Error::Invalid`] for a command without an entity id or with
+    /// an invalid intent, [`Error::IdConflict`] when another handler has written under its ids, and the store's own
+    /// errors.
     pub async fn carry_out(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
@@ -168,7 +169,8 @@ impl<D: Decider> CommandHandler<D> {
         Ok(Outcome::Handled { events, late: false })
     }
 
-    /// The entity that a decision to write nothing is to be made on again; `None` when it counts, for it was made on the current one.
+    /// The entity that a decision to write nothing is to be made on again; `None` when it counts, for it was made on
+    /// the current one.
     async fn newer(&self, recalled: &Recalled<D>, stream: &StreamName) -> Result<Option<Recalled<D>>> {
         if (self.protections.is_current)(recalled, self.entities.store.history()) {
             return Ok(None);
@@ -178,8 +180,9 @@ impl<D: Decider> CommandHandler<D> {
         Ok((!is_same).then_some(newer))
     }
 
-    /// Remembers the entity as it is after what was appended: a copy, complete before anyone sees it. Nothing is remembered of events that do not
-    /// stand right behind it: they were written by an earlier try whose answer was lost, and others may have written between.
+    /// Remembers the entity as it is after what was appended: a copy, complete before anyone sees it. Nothing is
+    /// remembered of events that do not stand right behind it: they were written by an earlier try whose answer was
+    /// lost, and others may have written between.
     fn remember(
         &self,
         before: &Known<D>,

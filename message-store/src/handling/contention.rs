@@ -1,8 +1,9 @@
 //! Pauses of writers that write to one stream at once.
 //!
-//! Problem: of several writers that decide on one version of a stream, one writes; the others decide again, and meet again. Fix: each waits a random
-//! time, of a span that grows with every loss. Why it ends: each loss is another's write, so the stream makes progress, and the longer one has
-//! waited, the fewer others come at the same moment. Only a stream that stands still while it refuses ends the attempts.
+//! Problem: of several writers that decide on one version of a stream, one writes; the others decide again, and meet
+//! again. Fix: each waits a random time, of a span that grows with every loss. Why it ends: each loss is another's
+//! write, so the stream makes progress, and the longer one has waited, the fewer others come at the same moment. Only a
+//! stream that stands still while it refuses ends the attempts.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;

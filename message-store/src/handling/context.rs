@@ -1,9 +1,10 @@
 //! What a handler is given beside the message: the only way to write for it.
 //!
-//! Problem: a handler that writes several times has to find each of its writes again, when the message is delivered again, when an answer is
-//! lost, or when it gave up waiting; counting the writes tells them apart only as long as each of them succeeds. Fix: each write has a name,
-//! which its author gives, and the ids of its messages are derived from it. Why it is right: whatever became of the first try, a write of the
-//! same name has the same ids, so it finds what stands or writes it, and never writes it beside the first.
+//! Problem: a handler that writes several times has to find each of its writes again, when the message is delivered
+//! again, when an answer is lost, or when it gave up waiting; counting the writes tells them apart only as long as each
+//! of them succeeds. Fix: each write has a name, which its author gives, and the ids of its messages are derived from
+//! it. Why it is right: whatever became of the first try, a write of the same name has the same ids, so it finds what
+//! stands or writes it, and never writes it beside the first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,8 @@ use crate::{
     derived_id,
 };
 
-/// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes once.
+/// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes
+/// once.
 #[derive(Debug)]
 pub struct Context<'a> {
     store: &'a Arc<dyn MessageStore>,
@@ -34,7 +36,8 @@ enum Stand {
 }
 
 impl<'a> Context<'a> {
-    /// For writing in answer to this message, by the handler of this name ([`Handler::name`](crate::handling::Handler::name)).
+    /// For writing in answer to this message, by the handler of this name
+    /// ([`Handler::name`](crate::handling::Handler::name)).
     pub fn new(store: &'a Arc<dyn MessageStore>, handler: &'a str, message: &'a Message) -> Self {
         Self { store, handler, message, writes: Mutex::default() }
     }
@@ -44,17 +47,20 @@ impl<'a> Context<'a> {
         self.store
     }
 
-    /// Writes messages to a stream, or to several in one step, once for the message being handled. The name tells this write from the handler's
-    /// others; it is part of the ids of its messages, as their streams are: give each write the same name, and the same streams, at every
-    /// delivery. The messages' metadata follows the message that is being handled; what is given there is replaced.
+    /// Writes messages to a stream, or to several in one step, once for the message being handled. The name tells this
+    /// write from the handler's others; it is part of the ids of its messages, as their streams are: give each write
+    /// the same name, and the same streams, at every delivery. The messages' metadata follows the message that is being
+    /// handled; what is given there is replaced.
     ///
-    /// A write that failed, or whose answer was not waited for, is repeated under its name, in the same handling or at the next delivery.
-    /// [`Outcome::AlreadyProcessed`] says that an earlier handling has written it, at another delivery or before a retry of this one: what was written first stands, also where it says
-    /// something else, such as a time; and the handler goes on to its next write.
+    /// A write that failed, or whose answer was not waited for, is repeated under its name, in the same handling or at
+    /// the next delivery. [`Outcome::AlreadyProcessed`] says that an earlier handling has written it, at another
+    /// delivery or before a retry of this one: what was written first stands, also where it says something else, such
+    /// as a time; and the handler goes on to its next write.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]. [`Error::Invalid`] when this handling has done a write of this name, or has one under way.
-    /// [`Error::IdConflict`] when fewer messages were written in its place before, messages of other types, or another handler's.
+    /// As [`MessageStore::append`]. [`Error::Invalid`] when this handling has done a write of this name, or has one
+    /// under way. [`Error::IdConflict`] when fewer messages were written in its place before, messages of other types,
+    /// or another handler's.
     pub async fn write(&self, name: &str, request: impl Into<AppendRequest> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
         let is_second_try = write.before == Some(Stand::Unanswered);

@@ -1,8 +1,9 @@
 //! The delay buffer: for effects that cannot be undone and are asked for several times in a row, such as mail.
 //!
-//! Problem: a sender asks for one thing five times within a minute, and it should happen once. Fix: what is asked for waits, and what comes
-//! for the same key meanwhile is dropped, or takes its place. Why it happens once, also across a crash: what waits is written down;
-//! its release and the message that is released are one append, at the version of what waits, with a derived id.
+//! Problem: a sender asks for one thing five times within a minute, and it should happen once. Fix: what is asked for
+//! waits, and what comes for the same key meanwhile is dropped, or takes its place. Why it happens once, also across a
+//! crash: what waits is written down; its release and the message that is released are one append, at the version of
+//! what waits, with a derived id.
 //!
 //! What waits stands in the stream `delay:{name}-{key}`: `Delayed`, perhaps again, then `Released`.
 
@@ -90,7 +91,8 @@ impl DelayBuffer {
         self
     }
 
-    /// Asks for a message to be written to a stream, once the delay for its key has ended. (Its id is given by the release.)
+    /// Asks for a message to be written to a stream, once the delay for its key has ended. (Its id is given by the
+    /// release.)
     ///
     /// # Errors
     /// The store's.
@@ -116,8 +118,8 @@ impl DelayBuffer {
         }
     }
 
-    /// Releases what is due; how many messages that were. Call it now and then; several processes may. It looks through all that the buffer
-    /// has ever held: give a busy one a new name now and then.
+    /// Releases what is due; how many messages that were. Call it now and then; several processes may. It looks through
+    /// all that the buffer has ever held: give a busy one a new name now and then.
     ///
     /// # Errors
     /// The store's.

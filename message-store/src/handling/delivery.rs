@@ -72,7 +72,8 @@ impl<'a> Delivery<'a> {
         derived_id(self.message.id, D::NAME, "", &self.stream, 0)
     }
 
-    /// What is appended for the command when it leads to these events of the entity: reservation and events, in one step.
+    /// What is appended for the command when it leads to these events of the entity: reservation and events, in one
+    /// step.
     pub(super) fn prepare<D: Decider>(
         &self,
         entity: &Entity<D>,
@@ -121,8 +122,8 @@ impl<'a> Delivery<'a> {
         Ok(added.join(","))
     }
 
-    /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it never goes back behind
-    /// one that was carried out in this store.
+    /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it
+    /// never goes back behind one that was carried out in this store.
     fn shown_sequence<D: Decider>(&self, entity: &Entity<D>) -> GlobalPosition {
         let marks = entity.sequences.marks().iter().map(|mark| &mark.sequence);
         let highest = marks.filter(|mark| mark.origin.store_id == self.here).map(|mark| mark.global_position).max();

@@ -19,7 +19,8 @@ pub(crate) async fn events_of(
     Ok(events)
 }
 
-/// Looks for an event that says it was caused by the message, and not by which handler: the ids that other toolkits give are not derived.
+/// Looks for an event that says it was caused by the message, and not by which handler: the ids that other toolkits
+/// give are not derived.
 pub(crate) async fn search(
     store: &dyn MessageStore,
     message: &Message,

@@ -1,14 +1,14 @@
 //! The guard: calls to systems that remember nothing of us.
 //!
-//! Problem: a call that was sent and not answered may have had its effect or not; calling again doubles it, not calling again loses it.
-//! No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and after it how it ended; when that
-//! was not said, ask the other side first, by the caller's own search. What the search cannot tell stays unknown,
-//! and is reported, not tried. Why it is right: every step is appended at the version that it follows, so of two that work on one
-//! call one goes on; a runner that was overtaken learns of it when it wants to say how its call ended. And no two call at once: see
-//! [`super::lease`].
+//! Problem: a call that was sent and not answered may have had its effect or not; calling again doubles it, not calling
+//! again loses it. No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and
+//! after it how it ended; when that was not said, ask the other side first, by the caller's own search. What the search
+//! cannot tell stays unknown, and is reported, not tried. Why it is right: every step is appended at the version that
+//! it follows, so of two that work on one call one goes on; a runner that was overtaken learns of it when it wants to
+//! say how its call ended. And no two call at once: see [`super::lease`].
 //!
-//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by the next runner:
-//! `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
+//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by
+//! the next runner: `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::key::fingerprint;
 use crate::store::{End, LastStep, NewStep, StepStream};
 use crate::{Category, Error, Json, Key, MessageStore, Result, Source};
 
-/// The other side: how it is called, and how one finds out whether it was.
+/// An external system: how to call it, and how to search for the effect of an earlier call.
 #[async_trait]
 pub trait External: Send + Sync {
     /// What is asked.
@@ -36,7 +36,8 @@ pub trait External: Send + Sync {
     /// Calls. `key` is the same at every attempt: give it to the other side, if that takes one.
     async fn call(&self, key: &Key, request: &Self::Request) -> Result<Self::Response, CallError>;
 
-    /// Searches for the effect of an earlier call. When in doubt (a page that ends, a lag), say so: [`Found::CannotTell`].
+    /// Searches for the effect of an earlier call. When in doubt (a page that ends, a lag), say so:
+    /// [`Found::CannotTell`].
     async fn find(&self, key: &Key, request: &Self::Request) -> Result<Found<Self::Response>, Source>;
 }
 
@@ -64,8 +65,8 @@ pub enum Found<R> {
 
 /// Guards calls to one other side.
 ///
-/// It cannot stop a process that is halted after its look at the database's clock and goes on after its lease has ended: that process still
-/// calls. Give [`External::call`]'s key to the other side if it takes one.
+/// It cannot stop a process that is halted after its look at the database's clock and goes on after its lease has
+/// ended: that process still calls. Give [`External::call`]'s key to the other side if it takes one.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -177,8 +178,9 @@ impl<X: External> Guard<X> {
         Ok(Self { store: Arc::clone(store), category, external, lease, planted: None })
     }
 
-    /// How long a runner has for its call (60 s; to the millisecond, 49 days at most), counted from the moment that its claim stands, by the
-    /// database's clock. A call is given half of it, and then counts as unanswered; only after all of it does another runner search.
+    /// How long a runner has for its call (60 s; to the millisecond, 49 days at most), counted from the moment that its
+    /// claim stands, by the database's clock. A call is given half of it, and then counts as unanswered; only after all
+    /// of it does another runner search.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Lease::new(lease);
@@ -206,9 +208,9 @@ impl<X: External> Guard<X> {
     /// Calls, unless the call was made before; finds out, when its end was not said.
     ///
     /// # Errors
-    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to look whether both
-    /// have called. [`Error::HistoryChanged`]; and [`Error::Backend`], passing, when the store takes longer to append than the lease
-    /// allows: nothing was called.
+    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to
+    /// look whether both have called. [`Error::HistoryChanged`]; and [`Error::Backend`], passing, when the store takes
+    /// longer to append than the lease allows: nothing was called.
     pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
         let steps = StepStream::new(&self.store, key.stream(&self.category)?);
         let asked = fingerprint(&Json::encode(request)?)?;

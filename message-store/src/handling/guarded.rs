@@ -18,8 +18,8 @@ pub enum Guarded<R> {
         /// What the other side said.
         reason: String,
     },
-    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called and got no
-    /// answer.
+    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called
+    /// and got no answer.
     Unknown {
         /// Why the search does not tell.
         reason: String,

@@ -1,10 +1,11 @@
 //! How long a runner has for its call: from the moment that its claim stands, by the database's clock.
 //!
-//! Problem: a lease that is counted from before its append ends while the append is still under way: a second runner takes the call over,
-//! and the first, which hears late that it had it, calls too. And the clocks of two processes differ. Fix: a lease is counted from the time
-//! that the database has given the message, and what is left of it is asked of the database: by the first runner after its append was
-//! answered, and by the second before it takes over. Why it is right: there is one clock. The first calls only while three quarters
-//! of its lease are left, and gives its call half of it; the last quarter is for the way of the database's answer.
+//! Problem: a lease that is counted from before its append ends while the append is still under way: a second runner
+//! takes the call over, and the first, which hears late that it had it, calls too. And the clocks of two processes
+//! differ. Fix: a lease is counted from the time that the database has given the message, and what is left of it is
+//! asked of the database: by the first runner after its append was answered, and by the second before it takes over.
+//! Why it is right: there is one clock. The first calls only while three quarters of its lease are left, and gives its
+//! call half of it; the last quarter is for the way of the database's answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Handling messages: deciders, which are pure, and handlers, which may do anything. Each message has exactly one effect, in layers.
+//! Handling messages: deciders, which are pure, and handlers, which may do anything. Each message has exactly one
+//! effect, in layers.
 //!
 //! | what comes twice | what catches it | [`Outcome`](crate::Outcome) |
 //! |---|---|---|

@@ -1,5 +1,5 @@
-//! What keeps a command from being lost and from taking effect twice: functions, each of which a test can replace by a wrong one, to show that it
-//! would notice ([`crate::testing`] has the wrong ones).
+//! What keeps a command from being lost and from taking effect twice: functions, each of which a test can replace by a
+//! wrong one, to show that it would notice ([`crate::testing`] has the wrong ones).
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! How a command stands to its entity: new, late, or processed.
 //!
-//! Problem: a mark alone cannot tell a late command from a repeat, and what tells them apart costs a look that nearly no command needs. Fix:
-//! [`standing`] judges by what was found so far, or says where to look next; its caller looks, and asks again. Why it is right: only an
-//! event that was found makes a command processed, and a command counts as late only after a look in every place where one could stand.
+//! Problem: a mark alone cannot tell a late command from a repeat, and what tells them apart costs a look that nearly
+//! no command needs. Fix: [`standing`] judges by what was found so far, or says where to look next; its caller looks,
+//! and asks again. Why it is right: only an event that was found makes a command processed, and a command counts as
+//! late only after a look in every place where one could stand.
 
 use crate::entity::Sequences;
 use crate::{MessageRef, Sequence};
@@ -52,7 +53,8 @@ pub(crate) fn standing(found: &Evidence<'_>) -> Result<Standing, Look> {
     }
     let Evidence { marks, handler, .. } = *found;
     let has_foreign = marks.has_foreign();
-    // A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the store where it did.
+    // A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the
+    // store where it did.
     let is_new = marks.is_new(handler, found.sequence)
         && !(has_foreign && found.copies.iter().any(|copy| !marks.is_new(handler, copy)));
     match found.looked {
@@ -74,7 +76,8 @@ mod tests {
     const OTHER: Option<&str> = Some("interest");
     const FOREIGN: Option<&str> = None;
 
-    /// What it shows; the marks; whether an id is known; where the event stands; and what is expected: the standing, and the looks before it.
+    /// What it shows; the marks; whether an id is known; where the event stands; and what is expected: the standing,
+    /// and the looks before it.
     type Case<'a> = (&'a str, &'a [(Option<&'a str>, Sequence)], bool, Option<Look>, Standing, &'a [Look]);
 
     fn at(category: &str, position: i64) -> Sequence {
@@ -82,8 +85,8 @@ mod tests {
         Sequence::new(store, Category::new(category).unwrap(), GlobalPosition::new(position))
     }
 
-    /// What becomes of the command at position 7 of `account:command` on these marks, where these looks are answered in turn; and the looks
-    /// that were asked for.
+    /// What becomes of the command at position 7 of `account:command` on these marks, where these looks are answered in
+    /// turn; and the looks that were asked for.
     fn judge(
         marks: &[(Option<&str>, Sequence)],
         copies: &[Sequence],

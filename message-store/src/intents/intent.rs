@@ -40,15 +40,15 @@ impl Intent {
         self
     }
 
-    /// The stream whose first message holds the reservation: `{category}-{entity}+{key}`. Its cardinal id is the entity, so
-    /// that a consumer group keeps the messages of an entity together.
+    /// The stream whose first message holds the reservation: `{category}-{entity}+{key}`. Its cardinal id is the
+    /// entity, so that a consumer group keeps the messages of an entity together.
     ///
-    /// A key that makes the name longer than a stream name may be is shortened: `%H` and a hash of it stand in its place. (No other key has
-    /// that: within a part, `%` is escaped.)
+    /// A key that makes the name longer than a stream name may be is shortened: `%H` and a hash of it stand in its
+    /// place. (No other key has that: within a part, `%` is escaped.)
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`, and for an
-    /// invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
+    /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`,
+    /// and for an invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
     pub fn stream(&self, entity: &str) -> Result<StreamName> {
         if entity.is_empty() || entity.contains('+') {
             return Err(Error::invalid("entity id", format!("{entity:?} is empty or has a `+`")));

@@ -1,9 +1,10 @@
 //! A key that is leased while its caller works on it.
 //!
-//! Problem: two callers, in two processes, do the same work, and one of them does it for nothing. Fix: a caller leases the key from the
-//! store before it works, and the others wait. The lease is short and is renewed while the work lasts, so that a process that dies keeps
-//! the others waiting for [`LEASE`] at most. Why a lost lease does no harm: it decides nothing. The key is taken in the transaction that
-//! writes the messages, and the second to take it writes nothing.
+//! Problem: two callers, in two processes, do the same work, and one of them does it for nothing. Fix: a caller leases
+//! the key from the store before it works, and the others wait. The lease is short and is renewed while the work lasts,
+//! so that a process that dies keeps the others waiting for [`LEASE`] at most. Why a lost lease does no harm: it
+//! decides nothing. The key is taken in the transaction that writes the messages, and the second to take it writes
+//! nothing.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Intents: of several messages that mean one thing, the first has its effect.
 //!
-//! A sender that tries again with a new message is caught by the [`Reservation`] of its [`Intent`]; a request from outside that comes again
-//! within a [`Window`](crate::store::Window), by its [`Key`](crate::Key), with [`Once`].
+//! A sender that tries again with a new message is caught by the [`Reservation`] of its [`Intent`]; a request from
+//! outside that comes again within a [`Window`](crate::store::Window), by its [`Key`](crate::Key), with [`Once`].
 
 mod intent;
 mod keys;

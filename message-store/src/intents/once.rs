@@ -1,10 +1,11 @@
 //! De-duplication with a window: for requests from outside, which no stream of ours remembers for ever.
 //!
-//! Problem: a key that is marked before the work loses it when the work fails, and one that is marked afterwards doubles it when
-//! the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it is right: until then
-//! nothing is written, so failure, panic and cancellation leave the key free; and of two that work on one key at once,
-//! the second to write finds it taken, writes nothing, and answers what the first did. That two work at once is the exception: the key is
-//! leased meanwhile (see `lease.rs`), and the second caller waits, or is told.
+//! Problem: a key that is marked before the work loses it when the work fails, and one that is marked afterwards
+//! doubles it when the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it
+//! is right: until then nothing is written, so failure, panic and cancellation leave the key free; and of two that work
+//! on one key at once, the second to write finds it taken, writes nothing, and answers what the first did. That two
+//! work at once is the exception: the key is leased meanwhile (see `lease.rs`), and the second caller waits, or is
+//! told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,7 +79,8 @@ pub enum Answer<R> {
         /// When.
         first: Timestamp,
     },
-    /// It is being done, by another caller, here or in another process; only when asked for ([`Once::answer_in_progress`]).
+    /// It is being done, by another caller, here or in another process; only when asked for
+    /// ([`Once::answer_in_progress`]).
     InProgress,
 }
 
@@ -93,8 +95,9 @@ impl<R> Answer<R> {
 }
 
 impl Once {
-    /// Keys of this scope: the name of an endpoint, or of a bus that several handlers stand behind. Two handlers with one scope share its
-    /// keys; with two, each has its own. There is no default, because a name that is made up is forgotten.
+    /// Keys of this scope: the name of an endpoint, or of a bus that several handlers stand behind. Two handlers with
+    /// one scope share its keys; with two, each has its own. There is no default, because a name that is made up is
+    /// forgotten.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty scope, [`Error::TooLarge`] above 255 bytes.
@@ -110,7 +113,7 @@ impl Once {
         })
     }
 
-    /// Remembers keys for this long (7 days from first sight).
+    /// Remembers keys for this long (7 days from when it is taken).
     #[must_use]
     pub fn window(mut self, window: Window) -> Self {
         self.window = window;
@@ -131,12 +134,12 @@ impl Once {
         self
     }
 
-    /// Does `work`, unless it was done for this key before. The request is compared by what it says. `work` returns the messages to
-    /// write and the answer: both are written with the key, or nothing is.
+    /// Does `work`, unless it was done for this key before. The request is compared by what it says. `work` returns the
+    /// messages to write and the answer: both are written with the key, or nothing is.
     ///
     /// # Errors
-    /// What `work` says; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or read as `R`. The key is free then, but for
-    /// [`Error::CommitUnknown`]: run it again.
+    /// What `work` says; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or read as `R`. The
+    /// key is free then, but for [`Error::CommitUnknown`]: run it again.
     pub async fn run<R, E>(
         &self,
         key: &Key,
@@ -172,7 +175,8 @@ impl Once {
                 Ok(None) => Ok(Answer::Done(result)),
                 // The lease was lost, and another caller was quicker: nothing of ours was written.
                 Ok(Some(record)) => Ok(answer(&claim, &record)?),
-                // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays unknown.
+                // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays
+                // unknown.
                 Err(lost @ Error::CommitUnknown { .. }) => match keys.record(&claim).await {
                     Ok(Some(record)) => Ok(answer(&claim, &record)?),
                     Ok(None) | Err(_) => Err(lost.into()),
@@ -189,8 +193,9 @@ impl Once {
         answered
     }
 
-    /// Removes expired keys of all scopes, `batch` at a time ([`DEFAULT_SWEEP`], say), until there are none. Safe beside traffic and beside another sweep; it changes
-    /// nothing but the size of the table. Returns how many were removed.
+    /// Removes expired keys of all scopes, `batch` at a time ([`DEFAULT_SWEEP`], say), until there are none. Safe
+    /// beside traffic and beside another sweep; it changes nothing but the size of the table. Returns how many were
+    /// removed.
     ///
     /// # Errors
     /// The store's.

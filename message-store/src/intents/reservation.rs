@@ -1,13 +1,15 @@
 //! Reservation: of all messages that share an intent, the first one holds it.
 //!
 //! Problem: two messages, one intent: ids and sequences differ, so nothing else tells that they are one. Fix: the first
-//! message of the stream `{category}-{entity}+{key}` holds the intent, and a stream has one first message. Why it is right:
-//! the store writes it only where there is no stream yet, atomically, and together with the events where the runtime does it
-//! (one hop). Source of the idea: Eventide's account component, which writes a copy of the command as the initial message
-//! of a transaction stream and handles that copy with a second consumer (two hops): [`reserve`] writes the same.
+//! message of the stream `{category}-{entity}+{key}` holds the intent, and a stream has one first message. Why it is
+//! right: the store writes it only where there is no stream yet, atomically, and together with the events where the
+//! runtime does it (one hop). Source of the idea: Eventide's account component, which writes a copy of the command as
+//! the initial message of a transaction stream and handles that copy with a second consumer (two hops): [`reserve`]
+//! writes the same.
 //!
-//! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the category takes for a command;
-//! and where a first hop has written a copy of the command, the copy is carried out in its place, so that the second hop finds it done.
+//! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the
+//! category takes for a command; and where a first hop has written a copy of the command, the copy is carried out in
+//! its place, so that the second hop finds it done.
 
 use std::sync::Arc;
 
@@ -17,11 +19,12 @@ use crate::{
     Position, Result, StreamName, StreamRead, derived_id,
 };
 
-/// The type of a message that reserves an intent in one append with what is written for it. It has the data of the command; the command's
-/// type is in its metadata.
+/// The type of a message that reserves an intent in one append with what is written for it. It has the data of the
+/// command; the command's type is in its metadata.
 pub const RESERVED: &str = "Reserved";
 
-/// What the ids of reservations are derived from, in the place of a handler's name: a message has one intent, whichever handler carries it out.
+/// What the ids of reservations are derived from, in the place of a handler's name: a message has one intent, whichever
+/// handler carries it out.
 const WRITER: &str = "reservation";
 
 /// An intent, about to be reserved for a message.
@@ -60,8 +63,8 @@ impl<'a> Reservation<'a> {
         &self.stream
     }
 
-    /// What reserves the intent together with the message's events (one hop): give both to one append. `store` is the one that the
-    /// message was read from.
+    /// What reserves the intent together with the message's events (one hop): give both to one append. `store` is the
+    /// one that the message was read from.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
@@ -87,7 +90,8 @@ impl<'a> Reservation<'a> {
         Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
     }
 
-    /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or `Conflict`.
+    /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or
+    /// `Conflict`.
     ///
     /// # Errors
     /// As a read.
@@ -106,7 +110,8 @@ impl<'a> Reservation<'a> {
         })?;
         let metadata = holder.decode_metadata();
         let is_copy = metadata.reserves.is_none();
-        // What we wrote is known by its id. (Another message may carry the same origin: its author has copied the metadata.)
+        // What we wrote is known by its id. (Another message may carry the same origin: its author has copied the
+        // metadata.)
         let is_ours = metadata.sequence.is_some() || metadata.reserves.is_some();
         let is_for_it = || !is_ours && metadata.follows(self.message, store.store_id());
         if holder.id == self.id || holder.id == self.message.id || is_for_it() {
@@ -120,8 +125,8 @@ impl<'a> Reservation<'a> {
     }
 }
 
-/// The message that caused one with this metadata, if it is in this store. (What stands at that place here may be another message, when the
-/// metadata was copied from another store.)
+/// The message that caused one with this metadata, if it is in this store. (What stands at that place here may be
+/// another message, when the metadata was copied from another store.)
 pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> Result<Option<Message>> {
     let cause = (metadata.causation_message_stream_name.as_deref(), metadata.causation_message_position);
     let (Some(stream), Some(position)) = cause else { return Ok(None) };
@@ -130,8 +135,8 @@ pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> R
     Ok(found.filter(|message| message.position == position && metadata.follows(message, store.store_id())))
 }
 
-/// Reserves an intent of an entity for a message, alone (two hops): a consumer of the intent's category then handles the copy
-/// that holds it. Returns `Reserved`, `Redelivered`, `Duplicate` or `Conflict`.
+/// Reserves an intent of an entity for a message, alone (two hops): a consumer of the intent's category then handles
+/// the copy that holds it. Returns `Reserved`, `Redelivered`, `Duplicate` or `Conflict`.
 ///
 /// # Errors
 /// As [`Intent::stream`] and [`MessageStore::append`].

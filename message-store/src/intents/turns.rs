@@ -1,4 +1,5 @@
-//! Callers of one process take turns at a key: they wait for each other here, and only the first of them asks the store for its lease.
+//! Callers of one process take turns at a key: they wait for each other here, and only the first of them asks the store
+//! for its lease.
 
 use std::collections::HashMap;
 use std::fmt;

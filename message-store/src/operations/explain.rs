@@ -44,8 +44,8 @@ pub enum Finding {
     CarriedOutElsewhere(MessageRef),
     /// It was set aside.
     Parked(Box<DeadLetter>),
-    /// Nothing was written for it, and its entity has seen later commands of its origin, through this position: when it is delivered, it
-    /// is decided as a late one, unless another command holds its intent.
+    /// Nothing was written for it, and its entity has seen later commands of its origin, through this position: when it
+    /// is delivered, it is decided as a late one, unless another command holds its intent.
     NotCarriedOutLate(GlobalPosition),
     /// Its data cannot be decoded as a command; why.
     Undecodable(String),

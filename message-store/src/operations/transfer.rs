@@ -1,10 +1,11 @@
 //! Moving categories to another store.
 //!
-//! Problem: positions mean something in one store only, and what remembers them (the marks of entities, the causes that events name)
-//! would point nowhere, or at something else. Fix: a copy keeps its id, and carries its birth certificate (`origin`); what a copied
-//! event says of its cause is read as of the store it was born in. Why it is right: the mark of an origin grows by commands of
-//! that origin alone, so copied commands are compared with copied marks, and native ones, however low their positions, with
-//! none; and ids are the same, so a second copy is refused, and what was derived from an id is found again.
+//! Problem: positions mean something in one store only, and what remembers them (the marks of entities, the causes that
+//! events name) would point nowhere, or at something else. Fix: a copy keeps its id, and carries its sequence
+//! (`origin`); what a copied event says of its cause is read as of the store it was born in. Why it is right: the mark
+//! of an origin grows by commands of that origin alone, so copied commands are compared with copied marks, and native
+//! ones, however low their positions, with none; and ids are the same, so a second copy is refused, and what was
+//! derived from an id is found again.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,26 +22,29 @@ use crate::{
 /// Messages that are copied in one append.
 const PART: usize = 500;
 
-/// Copies categories from one store to another, in order, ids kept. It can be broken off and run again, and run again when there is
-/// more to copy: what is there already is passed over.
+/// Copies categories from one store to another, in order, ids kept. A transfer can be interrupted and run again. It
+/// skips messages that the target store already has.
 ///
 /// To move a component, copy first what says what was done, and then what is to be done:
 ///
 /// 1. the categories of its entities (`account`) and of its reservations (`accountTransaction`);
-/// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one): what was given up
-///    stays given up, also where a consumer runs on the new store already;
+/// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one):
+///    what was given up stays given up, also where a consumer runs on the new store already;
 /// 3. the states of its guards ([`Guard::category`](crate::handling::Guard::category)) and delay buffers
-///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)): without a guard's state, its calls are made again;
+///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)): without a guard's state, its calls are made
+///    again;
 /// 4. its commands.
 ///
-/// The keys of [`Once`](crate::intents::Once) are no messages, and are not copied: a request that comes again within its window is done
-/// again on the new store. Positions of consumers are refused: they mean something in their own store alone.
+/// The keys of [`Once`](crate::intents::Once) are no messages, and are not copied: a request that comes again within
+/// its window is done again on the new store. Positions of consumers are refused: they mean something in their own
+/// store alone.
 ///
-/// Then start the component on the new store, and stop it on the old one. Commands that were carried out before the copy are known in the new store, those
-/// that were not are carried out there. Commands that arrive in the old store meanwhile are copied by another run, late or not.
+/// Then start the component on the new store, and stop it on the old one. Commands that were carried out before the
+/// copy are known in the new store, those that were not are carried out there. Commands that arrive in the old store
+/// meanwhile are copied by another run, late or not.
 ///
-/// Do not rotate an identity between two runs of one move: what another toolkit has carried out is known by the identity that its commands were copied
-/// with.
+/// Do not rotate an identity between two runs of one move: what another toolkit has carried out is known by the
+/// identity that its commands were copied with.
 ///
 /// ```
 /// # use message_store::{Category, connect};
@@ -94,8 +98,9 @@ impl Transfer {
     /// Copies a category and verifies the copy, telling `progress` after each part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for the positions of consumers, when both stores are one, or when the copy is not as the original;
-    /// [`Error::IdConflict`] when the new store has an id for another message; the stores' errors. What was copied stays; run it again.
+    /// [`Error::Invalid`] for the positions of consumers, when both stores are one, or when the copy is not as the
+    /// original; [`Error::IdConflict`] when the new store has an id for another message; the stores' errors. What was
+    /// copied stays; run it again.
     pub async fn copy(&mut self, category: &Category, mut progress: impl FnMut(&Copied)) -> Result<Copied> {
         if category.as_str().ends_with("+position") {
             let reason = format!(
@@ -169,8 +174,8 @@ impl Transfer {
         Ok(NewMessage { id: message.id, message_type, data, metadata: metadata.to_json()? })
     }
 
-    /// Walks through both categories side by side: every original must come up in the copy, in order; native messages between
-    /// them are passed over.
+    /// Walks through both categories side by side: every original must come up in the copy, in order; native messages
+    /// between them are passed over.
     async fn verify(&self, category: &Category, through: GlobalPosition) -> Result<u64> {
         let mut copies = std::pin::pin!(self.to.category_messages(category, Read::default()));
         let mut originals = std::pin::pin!(self.from.category_messages(category, Read::default()));
@@ -209,7 +214,8 @@ fn assert_same(original: &Message, copy: &Message) -> Result<()> {
     Err(Error::invalid("transfer", format!("{} is not as its original, {}", copy.reference(), original.reference())))
 }
 
-/// Cuts messages into parts that keep their order in one append: within a part, the messages of a stream stand together.
+/// Cuts messages into parts that keep their order in one append: within a part, the messages of a stream stand
+/// together.
 fn parts(messages: &[Message]) -> Vec<&[Message]> {
     let mut parts = Vec::new();
     let (mut begin, mut seen): (usize, BTreeSet<&StreamName>) = (0, BTreeSet::new());

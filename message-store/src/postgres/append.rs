@@ -14,7 +14,8 @@ use crate::{Append, Appended, Error, GlobalPosition, MessageId, Place, Position,
 pub(super) const APPEND: &str = include_str!("sql/append.sql");
 
 /// Two appends in different categories can race for one id; the loser then finds it taken. And a foreign transaction
-/// may lock categories in another order than we do. Once more is enough unless the winner rolls back: a few times is plenty.
+/// may lock categories in another order than we do. Once more is enough unless the winner rolls back: a few times is
+/// plenty.
 pub(super) const RACES: usize = 5;
 
 /// The arguments of `append_messages`.
@@ -56,7 +57,8 @@ fn number(count: usize) -> i32 {
 }
 
 impl<'a> Arguments<'a> {
-    /// Of a batch: several appends, each with its parts. No message id comes twice. `known` is a position that a stream has.
+    /// Of a batch: several appends, each with its parts. No message id comes twice. `known` is a position that a stream
+    /// has.
     pub(super) fn new(
         batch: impl IntoIterator<Item = &'a [Append]>,
         known: impl Fn(&StreamName) -> Option<Position>,

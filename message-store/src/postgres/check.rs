@@ -1,4 +1,4 @@
-//! The doctor: what is installed in a database, what is missing, and what it costs.
+//! Reports the installed, missing and changed objects of a database.
 
 use std::fmt;
 
@@ -56,7 +56,8 @@ impl fmt::Display for Check {
 /// Looks at the database that a URL names, and changes nothing.
 ///
 /// # Errors
-/// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read, [`Error::Backend`](crate::Error::Backend) when the server does not answer.
+/// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read, [`Error::Backend`](crate::Error::Backend)
+/// when the server does not answer.
 pub async fn check(url: &str) -> Result<Check> {
     let options = PostgresOptions::from_url(url)?;
     let client = options.connect().await?;

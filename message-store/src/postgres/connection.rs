@@ -1,9 +1,10 @@
 //! Connections that are lent by a pool.
 //!
-//! Problem: a caller that gives up drops the future that waits for an answer, and the statement goes on. The next user of that
-//! connection would wait behind it. Fix: a connection goes back to its pool only when its user says that everything on it is answered
-//! ([`Connection::give_back`]). Dropped in any other way, it leaves the pool at once, its statement is cancelled, and it is closed. Why it
-//! is right: nothing can be forgotten; a user that forgets to give a connection back costs a new one, and blocks no other caller.
+//! Problem: a caller that gives up drops the future that waits for an answer, and the statement goes on. The next user
+//! of that connection would wait behind it. Fix: a connection goes back to its pool only when its user says that
+//! everything on it is answered ([`Connection::give_back`]). Dropped in any other way, it leaves the pool at once, its
+//! statement is cancelled, and it is closed. Why it is right: nothing can be forgotten; a user that forgets to give a
+//! connection back costs a new one, and blocks no other caller.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -103,8 +104,8 @@ impl Drop for Connection {
     }
 }
 
-/// Cancels what is under way until it is answered; then the connection is closed. A request that overtakes its statement cancels
-/// nothing, so it is sent again.
+/// Cancels what is under way until it is answered; then the connection is closed. A request that overtakes its
+/// statement cancels nothing, so it is sent again.
 async fn cancel(client: ClientWrapper) {
     let token = client.cancel_token();
     // Answered in its turn: after everything that was sent before.

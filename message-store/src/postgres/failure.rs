@@ -7,7 +7,8 @@ use crate::Error;
 /// What a database's refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The server is starting, stopping, overloaded or read-only, or chose this transaction as the victim of a conflict. It will pass.
+    /// The server is starting, stopping, overloaded or read-only, or chose this transaction as the victim of a
+    /// conflict. It will pass.
     Passing,
     /// A limit on time ended the statement. The server may be in trouble, or the statement may be too much for it.
     TimedOut,
@@ -78,8 +79,8 @@ pub(super) fn is_unanswered(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Whether the statement could not be put on the wire: the server has seen nothing of it. (The driver encodes a statement whole before it
-/// sends it. It names this kind of error only in its text.)
+/// Whether the statement could not be put on the wire: the server has seen nothing of it. (The driver encodes a
+/// statement whole before it sends it. It names this kind of error only in its text.)
 pub(super) fn is_unsent(error: &tokio_postgres::Error) -> bool {
     const BEGINNINGS: [&str; 3] = ["error serializing parameter", "error encoding message", "expected "];
     begins_with_one_of(error, &BEGINNINGS)
@@ -96,8 +97,8 @@ fn begins_with_one_of(error: &tokio_postgres::Error, beginnings: &[&str]) -> boo
     error.as_db_error().is_none() && beginnings.iter().any(|beginning| text.starts_with(beginning))
 }
 
-/// Whether another transaction was quicker: the unique index on the message id refused a message that was not there when it
-/// was looked for, or the server broke up a deadlock. Nothing was written; the same append again finds out.
+/// Whether another transaction was quicker: the unique index on the message id refused a message that was not there
+/// when it was looked for, or the server broke up a deadlock. Nothing was written; the same append again finds out.
 pub(super) fn is_race(error: &DbError) -> bool {
     *error.code() == SqlState::T_R_DEADLOCK_DETECTED
         || (*error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("messages_id"))

@@ -1,11 +1,12 @@
 //! Which history of the store a connection reaches.
 //!
-//! Problem: a failover to an asynchronous standby loses the latest messages, and their positions are given out again. What this process
-//! remembers is then ahead of its streams, or equal to positions that other messages have by now. Fix: every new connection is asked for
-//! what tells histories apart: the server's system identifier and timeline, the store's identity, and the last position given out. When
-//! one of them does not follow from what was seen before, the history is another one, with a number of its own. Why it is right: a server
-//! cannot change its history without losing its connections, each connection knows the history it was verified in, and an append says in
-//! which one it was decided. So nothing that was decided on lost messages is written.
+//! Problem: a failover to an asynchronous standby loses the latest messages, and their positions are given out again.
+//! What this process remembers is then ahead of its streams, or equal to positions that other messages have by now.
+//! Fix: every new connection is asked for what tells histories apart: the server's system identifier and timeline, the
+//! store's identity, and the last position given out. When one of them does not follow from what was seen before, the
+//! history is another one, with a number of its own. Why it is right: a server cannot change its history without losing
+//! its connections, each connection knows the history it was verified in, and an append says in which one it was
+//! decided. So nothing that was decided on lost messages is written.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -91,7 +92,8 @@ impl Histories {
         if let Some(found) = store_id.filter(|found| *found != last.store_id) {
             changes.push(format!("the store's identity was {} and is {found}", last.store_id));
         }
-        // Every position in an answer had been given out before the server was asked, unless another history has begun meanwhile.
+        // Every position in an answer had been given out before the server was asked, unless another history has begun
+        // meanwhile.
         if let Some(end) = given_out.filter(|end| *end < seen && before == self.current()) {
             changes.push(format!("global position {seen} was given out, and now the last one is {end}"));
         }

@@ -1,4 +1,5 @@
-//! What is installed in a database: nothing, Message DB's own schema, or ours; and the way from the first two to the last.
+//! What is installed in a database: nothing, Message DB's own schema, or ours; and the way from the first two to the
+//! last.
 
 use std::fmt;
 

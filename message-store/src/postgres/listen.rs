@@ -2,7 +2,8 @@
 //!
 //! Problem: a NOTIFY inside the writing transaction makes commits wait for each other. Fix: it is sent afterwards, by a
 //! task of its own that gathers the categories written to since its last one. Why it is right: a wake-up only hurries a
-//! reader (see [`WakeUp`](crate::WakeUp)); one that is lost, with this process or its connection, costs a poll interval.
+//! reader (see [`WakeUp`](crate::WakeUp)); one that is lost, with this process or its connection, costs a poll
+//! interval.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

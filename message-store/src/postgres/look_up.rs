@@ -1,7 +1,7 @@
 //! Looking up messages by their ids: callers of one process that ask at the same time share a query.
 //!
-//! A consumer that reads a backlog again asks for nearly every message whether it was handled: one by one, each would cost a round trip. A query
-//! whose callers have all gone is cancelled, so that no caller waits behind it.
+//! A consumer that reads a backlog again asks for nearly every message whether it was handled: one by one, each would
+//! cost a round trip. A query whose callers have all gone is cancelled, so that no caller waits behind it.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! Appending where Message DB has installed its own functions: the same contract, out of what is there.
 //!
-//! Its lock is taken for all categories in one order, then ids and versions are checked, then its `write_message` writes one
-//! message after the other, all in one transaction. It takes a round trip a message; `message-store migrate --adopt` ends that.
+//! Its lock is taken for all categories in one order, then ids and versions are checked, then its `write_message`
+//! writes one message after the other, all in one transaction. It takes a round trip a message; `message-store migrate
+//! --adopt` ends that.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,8 +1,9 @@
 //! Making and upgrading the schema, and putting right what is not as it should be.
 //!
-//! Problems: two processes that migrate an empty database at once both fail; and a statement that waits for a lock on the table
-//! makes every writer wait behind it. Fixes: an advisory lock on the migrating connection, which is taken only when there is something
-//! to do; and a short `lock_timeout`: all is undone, the transactions in the way are named, and it is tried again.
+//! Problems: two processes that migrate an empty database at once both fail; and a statement that waits for a lock on
+//! the table makes every writer wait behind it. Fixes: an advisory lock on the migrating connection, which is taken
+//! only when there is something to do; and a short `lock_timeout`: all is undone, the transactions in the way are
+//! named, and it is tried again.
 
 use std::time::{Duration, Instant};
 
@@ -31,14 +32,15 @@ const HOLDERS: &str = include_str!("sql/holders.sql");
 const TRANSACTIONS_UNDER_WAY: &str = include_str!("sql/transactions_under_way.sql");
 const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 
-/// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`](super::check) finds wrong with its functions, roles and
-/// rights. Message DB's own schema is left as it is. Returns what was found.
+/// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`](super::check) finds
+/// wrong with its functions, roles and rights. Message DB's own schema is left as it is. Returns what was found.
 ///
-/// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right is logged as a
-/// warning, such as a role that this user may not create.
+/// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right
+/// is logged as a warning, such as a role that this user may not create.
 ///
 /// # Errors
-/// [`Error::Backend`] when the schema cannot be made, and [`Error::Schema`] when a function cannot be put right. Nothing is changed then.
+/// [`Error::Backend`] when the schema cannot be made, and [`Error::Schema`] when a function cannot be put right.
+/// Nothing is changed then.
 pub async fn migrate(url: &str) -> Result<Installation> {
     let mut client = PostgresOptions::from_url(url)?.connect().await?;
     match Installation::find(&client).await? {
@@ -51,14 +53,16 @@ pub async fn migrate(url: &str) -> Result<Installation> {
 /// and positions, and Message DB's clients go on as before.
 ///
 /// # Errors
-/// As [`migrate`]; [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs. Nothing is changed then.
+/// As [`migrate`]; [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs.
+/// Nothing is changed then.
 pub async fn adopt(url: &str) -> Result<Installation> {
     let mut client = PostgresOptions::from_url(url)?.connect().await?;
     let found = Installation::find(&client).await?;
     carry_out(&mut client, found).await
 }
 
-/// What an open needs: a schema as it should be, or Message DB's own. A missing one is made; one that stands is not changed.
+/// What an open needs: a schema as it should be, or Message DB's own. A missing one is made; one that stands is not
+/// changed.
 pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installation> {
     let schema = |problem: String| Error::Schema { store: place.to_owned(), problem };
     let found = Installation::find(client).await?;
@@ -169,8 +173,8 @@ fn is_in_the_way(error: &DbError) -> bool {
         || error.message() == "tuple concurrently updated"
 }
 
-/// The last part of an adoption. A call of Message DB's own `write_message` that began before its function was replaced still
-/// needs the right to INSERT: so the right is revoked when every transaction of that time has ended.
+/// The last part of an adoption. A call of Message DB's own `write_message` that began before its function was replaced
+/// still needs the right to INSERT: so the right is revoked when every transaction of that time has ended.
 async fn revoke_inserts(client: &Client) -> Result<()> {
     let roles = roles_that_insert(client).await?;
     if roles.is_empty() {

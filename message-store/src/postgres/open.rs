@@ -26,19 +26,21 @@ impl PostgresStore {
     /// Opens the store that a `postgres://` URL names, and makes its schema where there is none.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read; [`Error::Backend`](crate::Error::Backend) as
-    /// [`PostgresOptions::open`].
+    /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read;
+    /// [`Error::Backend`](crate::Error::Backend) as [`PostgresOptions::open`].
     pub async fn open(url: &str) -> Result<Self> {
         PostgresOptions::from_url(url)?.open().await
     }
 }
 
 impl PostgresOptions {
-    /// Opens the store. Where there is none yet, its schema is made; one that stands is not changed. Message DB's own is used as it is.
+    /// Opens the store. Where there is none yet, its schema is made; one that stands is not changed. Message DB's own
+    /// is used as it is.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached; [`Error::Schema`](crate::Error::Schema) when this user may not make
-    /// the schema, or it is of an older version, or one of its functions is not as it should be: [`migrate`](super::migrate) upgrades it and puts it right.
+    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached;
+    /// [`Error::Schema`](crate::Error::Schema) when this user may not make the schema, or it is of an older version, or
+    /// one of its functions is not as it should be: [`migrate`](super::migrate) upgrades it and puts it right.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect().await?;

@@ -106,7 +106,8 @@ impl PostgresOptions {
         format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
     }
 
-    /// For a session that does nothing but append: a plan made while the table is small must not be one that reads it whole.
+    /// For a session that does nothing but append: a plan made while the table is small must not be one that reads it
+    /// whole.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
         for off in ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort", "jit"]

@@ -1,9 +1,9 @@
 //! The pools that lend connections.
 //!
-//! Problem: what was prepared, asked and remembered over a connection belongs to one history of the store (see [`super::history`]), and a pool
-//! that outlives a failover mixes connections to both. Fix: a pool lends connections of one history; when another one begins, a new
-//! pool takes its place. Why it is right: each connection is verified before it is lent for the first time, and a server cannot
-//! change its history without losing its connections.
+//! Problem: what was prepared, asked and remembered over a connection belongs to one history of the store (see
+//! [`super::history`]), and a pool that outlives a failover mixes connections to both. Fix: a pool lends connections of
+//! one history; when another one begins, a new pool takes its place. Why it is right: each connection is verified
+//! before it is lent for the first time, and a server cannot change its history without losing its connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -2,12 +2,13 @@
 //!
 //! Problem: positions are drawn before commit, so that a higher one can be visible while a lower one is not yet.
 //!
-//! For a category: its writers draw positions under the category's lock, and hold it until they have committed. So its commits come in the
-//! order of its positions, and every snapshot of the database holds a beginning of the category, without gaps but those that stay. A
-//! reader needs nothing for that: it holds for any SELECT, under every isolation level, on a standby, in a dump.
+//! For a category: its writers draw positions under the category's lock, and hold it until they have committed. So its
+//! commits come in the order of its positions, and every snapshot of the database holds a beginning of the category,
+//! without gaps but those that stay. A reader needs nothing for that: it holds for any SELECT, under every isolation
+//! level, on a standby, in a dump.
 //!
-//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in `functions/append.sql`. It holds on
-//! the primary, and for statements that begin after the horizon was taken.
+//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in
+//! `functions/append.sql`. It holds on the primary, and for statements that begin after the horizon was taken.
 
 use std::sync::LazyLock;
 
@@ -136,10 +137,10 @@ pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
 
 /// A read of as many bytes as a batch may have.
 ///
-/// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a megabyte each.
-/// Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see `sql/read.sql`). What comes is
-/// counted here, and when it is less than was asked for, the next part follows. Mostly the first part is all: rows that are not compressed
-/// weigh what they are.
+/// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a
+/// megabyte each. Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see
+/// `sql/read.sql`). What comes is counted here, and when it is less than was asked for, the next part follows. Mostly
+/// the first part is all: rows that are not compressed weigh what they are.
 struct Parts<'a> {
     sql: &'static str,
     scope: &'a (dyn ToSql + Sync),

@@ -1,5 +1,5 @@
-//! Read models in tables of the author's own, in the same database. Two processes that update one take turns: the row of its position is
-//! locked.
+//! Read models in tables of the author's own, in the same database. Two processes that update one take turns: the row
+//! of its position is locked.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! The schema: tables, which migrations make once, and functions, whose scripts are carried out whenever one is not as it should be.
+//! The schema: tables, which migrations make once, and functions, whose scripts are carried out whenever one is not as
+//! it should be.
 //!
-//! Problem: a function that another script has replaced (Message DB's own, or a restore's) breaks the promises of the store, and no
-//! migration is due. Fix: the scripts can be carried out at any time, and each function carries the version of ours in its text.
+//! Problem: a function that another script has replaced (Message DB's own, or a restore's) breaks the promises of the
+//! store, and no migration is due. Fix: the scripts can be carried out at any time, and each function carries the
+//! version of ours in its text.
 
 use tokio_postgres::Transaction;
 
@@ -58,7 +60,8 @@ async fn carry_out(transaction: &Transaction<'_>, script: &str) -> Result<(), to
 mod tests {
     use super::{FUNCTIONS, SCRIPTS, STREAM_NAMES};
 
-    /// A store replaces functions of an older version only: a change that is not a new version would reach no store that exists.
+    /// A store replaces functions of an older version only: a change that is not a new version would reach no store
+    /// that exists.
     #[test]
     fn a_change_of_the_functions_is_a_new_version() {
         let hash = crate::hash::hash_64(&(STREAM_NAMES.to_owned() + &SCRIPTS.concat()));

@@ -1,4 +1,5 @@
-//! Values of an author's statements. Parameters are sent as text, which PostgreSQL reads as whatever type the statement wants.
+//! Values of an author's statements. Parameters are sent as text, which PostgreSQL reads as whatever type the statement
+//! wants.
 
 use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};

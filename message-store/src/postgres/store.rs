@@ -24,12 +24,13 @@ use crate::{
 
 /// A store on PostgreSQL.
 ///
-/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more append, and one listens, each made when it is needed. They are not encrypted: reach a distant server through a
+/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more
+/// append, and one listens, each made when it is needed. They are not encrypted: reach a distant server through a
 /// tunnel, or over a network you trust.
 ///
-/// In a database where Message DB has installed its own schema, and which is not adopted ([`migrate`](super::migrate)), its functions are
-/// used: the contract holds, but an append takes a round trip a message, and all messages cannot be read at once
-/// ([`Error::Unsupported`]).
+/// In a database where Message DB has installed its own schema, and which is not adopted ([`migrate`](super::migrate)),
+/// its functions are used: the contract holds, but an append takes a round trip a message, and all messages cannot be
+/// read at once ([`Error::Unsupported`]).
 pub struct PostgresStore {
     pub(super) pool: Pool,
     pub(super) place: String,
@@ -45,7 +46,7 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Rings for readers here and in other processes.
+    /// Wakes readers in this process and in others.
     fn wake(&self, streams: &[StreamName]) {
         self.wake_ups.wake_for(streams);
         self.listener.tell(streams.iter());

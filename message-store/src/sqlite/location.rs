@@ -46,12 +46,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     set_durable(connection, true)
 }
 
-/// Whether what is committed from now on survives a loss of power. If not, the latest commits may be lost with it; the file stays whole.
+/// Whether what is committed from now on survives a loss of power. If not, the latest commits may be lost with it; the
+/// file stays whole.
 pub(super) fn set_durable(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })
 }
 
-/// Statements are prepared once, and stay so, whatever their parameters say: else SQLite plans most of them anew at each use.
+/// Statements are prepared once, and stay so, whatever their parameters say: else SQLite plans most of them anew at
+/// each use.
 fn prepare_once(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)

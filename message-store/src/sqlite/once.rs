@@ -1,4 +1,5 @@
-//! Keys with a window: taken in the transaction that writes the messages. The clock is that of the machine the file is on.
+//! Keys with a window: taken in the transaction that writes the messages. The clock is that of the machine the file is
+//! on.
 
 use std::time::Duration;
 

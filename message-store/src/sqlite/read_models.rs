@@ -1,4 +1,5 @@
-//! Read models in tables of the author's own, in the same file. Two processes that update one take turns: SQLite has one writer at a time.
+//! Read models in tables of the author's own, in the same file. Two processes that update one take turns: SQLite has
+//! one writer at a time.
 
 use std::sync::Arc;
 

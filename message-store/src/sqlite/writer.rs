@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
-//! Problem: a durable commit costs a wait for the disk, and SQLite has one writer at a time. Fix: appends queue up while a
-//! commit is under way, and all that have gathered share the next one. An idle store commits at once: nothing waits for a
-//! group to fill. Why each append stands alone all the same: it is checked before its first row is written, so that one
-//! that is refused leaves nothing behind in the shared transaction, and it is answered after the commit.
+//! Problem: a durable commit costs a wait for the disk, and SQLite has one writer at a time. Fix: appends queue up
+//! while a commit is under way, and all that have gathered share the next one. An idle store commits at once: nothing
+//! waits for a group to fill. Why each append stands alone all the same: it is checked before its first row is written,
+//! so that one that is refused leaves nothing behind in the shared transaction, and it is answered after the commit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,8 +184,8 @@ fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {
     group.iter().map(|_| Err(error.shared())).collect()
 }
 
-/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, it is unknown what the
-/// disk has kept of it.
+/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, it
+/// is unknown what the disk has kept of it.
 fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
     if is_committing && is_io(&error) {
         return Error::CommitUnknown { cause: error.into() };

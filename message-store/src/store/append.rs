@@ -53,7 +53,7 @@ impl Append {
     }
 }
 
-/// What is appended, all of it or nothing: messages for one stream or for several, and what must be so besides.
+/// What is appended, all of it or nothing: messages for one stream or for several, and the conditions of the append.
 ///
 /// ```
 /// use message_store::{Append, AppendRequest, Json, NewMessage, StreamName};
@@ -71,7 +71,8 @@ pub struct AppendRequest {
 }
 
 impl AppendRequest {
-    /// Decided on what was remembered of the store under this history ([`MessageStore::history`](crate::MessageStore::history)): under another one it is refused with
+    /// Decided on what was remembered of the store under this history
+    /// ([`MessageStore::history`](crate::MessageStore::history)): under another one it is refused with
     /// [`HistoryChanged`](crate::Error::HistoryChanged).
     pub fn in_history(mut self, history: History) -> Self {
         self.history = Some(history);
@@ -92,7 +93,8 @@ impl AppendRequest {
         &mut self.appends
     }
 
-    /// Whether it writes nothing. A store refuses such a request, but for one that [takes a key](crate::store::Deduplication).
+    /// Whether it writes nothing. A store refuses such a request, but for one that [takes a
+    /// key](crate::store::Deduplication).
     pub fn is_empty(&self) -> bool {
         self.appends.is_empty()
     }
@@ -127,9 +129,10 @@ pub struct Appended {
     pub written: Vec<Place>,
     /// The same messages had been written before this call: these are their first places, and nothing was written now.
     ///
-    /// What this call wrote is written now, however often the store had to ask for a lost answer. Such a call takes messages for its own
-    /// unless they stand at or below the highest global position that this process had seen when the call began. So it takes for its own
-    /// what another process wrote under the same ids in the meantime; both are told that they wrote it.
+    /// What this call wrote is written now, however often the store had to ask for a lost answer. Such a call takes
+    /// messages for its own unless they stand at or below the highest global position that this process had seen when
+    /// the call began. So it takes for its own what another process wrote under the same ids in the meantime; both are
+    /// told that they wrote it.
     pub already_written: bool,
 }
 
@@ -193,8 +196,8 @@ impl Stored {
     }
 }
 
-/// For backends: the first places of messages that were all written before, and `None` if none was. `stored` has what the store has under the
-/// ids of the messages.
+/// For backends: the first places of messages that were all written before, and `None` if none was. `stored` has what
+/// the store has under the ids of the messages.
 ///
 /// # Errors
 /// [`Error::IdConflict`] when only some were, or something else was.

@@ -12,12 +12,14 @@ use crate::{
 /// What follows from the contract, for every store.
 #[async_trait]
 pub trait MessageStoreExt: MessageStore {
-    /// For backends: the streams and messages of a request, once nothing speaks against writing them to this store. A request may come to carry
-    /// more than appends: what this store does not know is refused here, and never passed over.
+    /// For backends: the streams and messages of a request, once nothing speaks against writing them to this store. A
+    /// request may come to carry more than appends: what this store does not know is refused here, and never passed
+    /// over.
     ///
     /// # Errors
-    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes, by this one's
-    /// [limits](MessageStore::limits); [`HistoryChanged`](crate::Error::HistoryChanged) when the store has another history than the request.
+    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes, by this
+    /// one's [limits](MessageStore::limits); [`HistoryChanged`](crate::Error::HistoryChanged) when the store has
+    /// another history than the request.
     fn accept(&self, request: AppendRequest) -> Result<Vec<Append>> {
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
@@ -38,12 +40,13 @@ pub trait MessageStoreExt: MessageStore {
         self.append(Append { stream: stream.clone(), expected: expected.into(), messages }.into()).await
     }
 
-    /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds written is
-    /// written now: the first has written it.
+    /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds
+    /// written is written now: the first has written it.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say what became of
-    /// the first: its answer is lost as well, it cannot be sent, or the store has another history by then.
+    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say
+    /// what became of the first: its answer is lost as well, it cannot be sent, or the store has another history by
+    /// then.
     async fn append_settled(&self, request: impl Into<AppendRequest> + Send) -> Result<Appended> {
         let request = request.into();
         let history = request.history().unwrap_or_else(|| self.history());

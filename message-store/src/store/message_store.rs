@@ -15,7 +15,8 @@ use crate::{
 ///
 /// - Stream positions are gapless from 0. Global positions rise; gaps are normal.
 /// - A reader that has passed a global position never later finds an unseen message below it.
-/// - An acknowledged append is durable; an append whose answer was lost is settled by appending the same messages again.
+/// - An acknowledged append is durable; an append whose answer was lost is settled by appending the same messages
+///   again.
 #[async_trait]
 pub trait MessageStore: fmt::Debug + Send + Sync {
     /// This store's identity, as it was when the store was opened or last rotated by this handle.
@@ -43,17 +44,19 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
     /// [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
     ///
-    /// A caller that gives up, by dropping the future, does not learn whether its messages were written: appending them again tells.
+    /// A caller that gives up, by dropping the future, does not learn whether its messages were written: appending them
+    /// again tells.
     async fn append(&self, request: AppendRequest) -> Result<Appended>;
 
-    /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new identity. What was
-    /// remembered of the store under another history is worthless: drop it.
+    /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new
+    /// identity. What was remembered of the store under another history is worthless: drop it.
     fn history(&self) -> History {
         History::default()
     }
 
-    /// The highest global position that was given out where the messages of this category are stored (of any category, with `None`),
-    /// whether the message still stands or not; 0 for none. A store that keeps all categories in one place answers the same for each.
+    /// The highest global position that was given out where the messages of this category are stored (of any category,
+    /// with `None`), whether the message still stands or not; 0 for none. A store that keeps all categories in one
+    /// place answers the same for each.
     async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition>;
 
     /// What the database's clock says.
@@ -97,9 +100,9 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
 
-    /// What wakes a reader when messages come to a category, or to any with `None`. Ask for it *before* reading: then what is
-    /// written after the read wakes it.
-    /// A store without wake-ups answers one that never comes: its readers poll.
+    /// What wakes a reader when messages come to a category, or to any with `None`. Ask for it *before* reading: then
+    /// what is written after the read wakes it. A store without wake-ups answers one that never comes: its readers
+    /// poll.
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
         let _ = category;
         Ok(WakeUp::never())

@@ -194,8 +194,8 @@ impl Batch {
         Self { messages, looked_through }
     }
 
-    /// For backends: the answer to a read that found these messages (those that pass its filter, in order), and looked at all others up to a
-    /// position, or at none. What is beyond the read's limit is cut off.
+    /// For backends: the answer to a read that found these messages (those that pass its filter, in order), and looked
+    /// at all others up to a position, or at none. What is beyond the read's limit is cut off.
     pub fn of(mut passing: Vec<Message>, last_looked_at: Option<GlobalPosition>, read: &Read) -> Self {
         let mut looked_through = last_looked_at.unwrap_or(read.from.previous());
         if passing.len() > read.limit {

@@ -1,7 +1,7 @@
 //! What a store may have beside messages: read models, in tables of the author's own in the same database.
 //!
-//! Problem: a read model that is changed before its position is saved sees a message twice after a crash, and one that is changed after it, not at
-//! all. Fix: both are one transaction. Two processes that update one read model take turns.
+//! Problem: a read model that is changed before its position is saved sees a message twice after a crash, and one that
+//! is changed after it, not at all. Fix: both are one transaction. Two processes that update one read model take turns.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ pub trait ReadModel: Send + Sync {
     /// Its name: the name of its position. Another name is another read model, from the beginning.
     fn name(&self) -> &str;
 
-    /// Applies a message, in the transaction that also says that it was. It must write by this transaction alone, and must not call the store:
-    /// a store in memory has one connection, which the transaction has.
+    /// Applies a message, in the transaction that also says that it was. It must write by this transaction alone, and
+    /// must not call the store: a store in memory has one connection, which the transaction has.
     ///
     /// # Errors
     /// Whatever keeps it from being applied: nothing of its batch is, then.
@@ -64,8 +64,8 @@ pub trait ReadModels: Send + Sync {
     /// Applies to a read model what it has not seen of a category. How many messages that were.
     ///
     /// # Errors
-    /// [`Error::Handler`](crate::Error::Handler) with what the read model said; the store's errors. The read model is then as it was after the last
-    /// whole batch.
+    /// [`Error::Handler`](crate::Error::Handler) with what the read model said; the store's errors. The read model is
+    /// then as it was after the last whole batch.
     async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize>;
 }
 
@@ -85,7 +85,8 @@ pub trait SqlTransaction: Send {
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source>;
 }
 
-/// A value of a statement or a row. What a database has other types for, such as exact numbers, times, UUIDs and JSON, is text.
+/// A value of a statement or a row. What a database has other types for, such as exact numbers, times, UUIDs and JSON,
+/// is text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SqlValue {
     /// No value.

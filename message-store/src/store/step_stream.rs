@@ -1,10 +1,10 @@
 //! Step streams: how one thing stands, where several writers may say what becomes of it.
 //!
-//! Problem: several writers work on one thing (a call, a delayed message, a dead letter, a position), and each must know how it
-//! stands before it says what becomes of it. Fix: the thing has a stream of its own, whose messages are its steps. A writer reads
-//! the last step, and appends the next one at the version that it has read, in the history of the store that it has read it in.
-//! Why it is right: of two writers that have read the same step, the store takes one; the other learns that it was overtaken, and
-//! reads again. A lost answer is settled by the id of the step.
+//! Problem: several writers work on one thing (a call, a delayed message, a dead letter, a position), and each must
+//! know how it stands before it says what becomes of it. Fix: the thing has a stream of its own, whose messages are its
+//! steps. A writer reads the last step, and appends the next one at the version that it has read, in the history of the
+//! store that it has read it in. Why it is right: of two writers that have read the same step, the store takes one; the
+//! other learns that it was overtaken, and reads again. A lost answer is settled by the id of the step.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -81,8 +81,8 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         &self.stream
     }
 
-    /// The end of a stream without messages. Ask for it before the stream is read: when the history changes in between, the append
-    /// is refused.
+    /// The end of a stream without messages. Ask for it before the stream is read: when the history changes in between,
+    /// the append is refused.
     pub(crate) fn start(&self) -> End {
         End { version: Version::NO_STREAM, history: self.store.history() }
     }
@@ -112,8 +112,8 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         self.append_beside(end, NewMessage::from_variant(step)?, Vec::new()).await
     }
 
-    /// Appends a step, prepared as a message, and what has to be written together with it. The same message again is found where it
-    /// stands.
+    /// Appends a step, prepared as a message, and what has to be written together with it. The same message again is
+    /// found where it stands.
     pub(crate) async fn append_beside(
         &self,
         end: End,
@@ -139,8 +139,8 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         }
     }
 
-    /// Appends the step that follows one of ours. When the store has another history by now, ours may have outlived that: it does
-    /// while it is the last one.
+    /// Appends the step that follows one of ours. When the store has another history by now, ours may have outlived
+    /// that: it does while it is the last one.
     pub(crate) async fn append_after(&self, ours: &NewStep, step: &S) -> Result<Result<NewStep, Overtaken>> {
         let mut end = ours.end;
         // Again for each change of history.

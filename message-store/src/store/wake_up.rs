@@ -1,9 +1,9 @@
 //! Wake-ups: how a reader that has caught up learns of new messages.
 //!
-//! Problem: polling costs either latency or load. Fix: writers wake readers after their commit, and a reader waits for its
-//! wake-up or for its poll interval, whichever comes first. Why it is right: a wake-up only hurries the reader; its read decides
-//! what it finds. A lost wake-up costs one poll interval, and one between read and wait is kept, because the reader listens
-//! before it reads.
+//! Problem: polling costs either latency or load. Fix: writers wake readers after their commit, and a reader waits for
+//! its wake-up or for its poll interval, whichever comes first. Why it is right: a wake-up only hurries the reader; its
+//! read decides what it finds. A lost wake-up costs one poll interval, and one between read and wait is kept, because
+//! the reader listens before it reads.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -41,8 +41,8 @@ impl WakeUp {
         let _ = tokio::time::timeout(at_most, woken).await;
     }
 
-    /// As [`WakeUp::wait`], until a deadline. A caller that is interrupted while it waits goes on waiting with the same deadline: the
-    /// interruptions never postpone it.
+    /// As [`WakeUp::wait`], until a deadline. A caller that is interrupted while it waits goes on waiting with the same
+    /// deadline: the interruptions never postpone it.
     pub async fn wait_until(&mut self, deadline: Instant) {
         let woken = self.woken();
         let _ = tokio::time::timeout_at(deadline, woken).await;

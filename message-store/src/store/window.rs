@@ -19,7 +19,7 @@ impl Window {
     /// For producers that try again: 2 minutes.
     pub const PRODUCERS: Self = Self { lifetime: Duration::from_mins(2), is_sliding: false };
 
-    /// So long from the first sight of a key.
+    /// So long from when the key is taken, which is when its messages are written.
     ///
     /// # Errors
     /// [`Error::Invalid`] below 100 ms, and above 1,000 years.

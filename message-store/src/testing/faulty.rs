@@ -17,7 +17,8 @@ use crate::{
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes its calls fail, wait, or come second; leases and wake-ups be lost; its history change; and time pass.
+/// Wraps a store, and makes its calls fail, wait, or come second; leases and wake-ups be lost; its history change; and
+/// time pass.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
@@ -115,12 +116,14 @@ impl FaultyStore {
         self.lose_wake_ups.store(true, Ordering::SeqCst);
     }
 
-    /// Whether appends and reads fail with a passing fault. Appends to a stream that takes too long take too long all the same.
+    /// Whether appends and reads fail with a passing fault. Appends to a stream that takes too long take too long all
+    /// the same.
     pub fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    /// From now on the database ends every append to one of these streams because it takes too long; nothing is written.
+    /// From now on the database ends every append to one of these streams because it takes too long; nothing is
+    /// written.
     pub fn time_out_appends_to(&self, streams: &[&str]) {
         *lock(&self.times_out) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
     }

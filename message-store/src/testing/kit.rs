@@ -70,11 +70,11 @@ where
     D::Command: Serialize + Debug + PartialEq,
     D::Event: Debug + PartialEq,
 {
-    /// Expects these events. And, of every case by itself: that command and events survive being stored; that the runtime
-    /// writes just these events, also when its memory of the entity is behind, by any number of events; that the command delivered again
-    /// writes nothing; that the command delivered late, after others of its origin were handled, leads to what
-    /// [`decide_late`](Decider::decide_late) says, also on a memory that is behind; and that another command like it leads to the same on
-    /// what the runtime remembers of its own events as on what is read.
+    /// Expects these events. And, of every case by itself: that command and events survive being stored; that the
+    /// runtime writes just these events, also when its memory of the entity is behind, by any number of events; that
+    /// the command delivered again writes nothing; that the command delivered late, after others of its origin were
+    /// handled, leads to what [`decide_late`](Decider::decide_late) says, also on a memory that is behind; and that
+    /// another command like it leads to the same on what the runtime remembers of its own events as on what is read.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
@@ -178,7 +178,8 @@ struct Delivery {
     times: u32,
     /// After other commands of its origin.
     is_late: bool,
-    /// The runtime remembers the entity as it was after so many of the given events; another one has written the others.
+    /// The runtime remembers the entity as it was after so many of the given events; another one has written the
+    /// others.
     knows: Option<usize>,
     /// Another command like it follows.
     again: Option<Again>,

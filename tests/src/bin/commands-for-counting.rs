@@ -1,4 +1,5 @@
-//! Sends deposits to one account. With `handled`, a consumer also handles them. `tests/count-entries` uses this program.
+//! Sends deposits to one account. With `handled`, a consumer also handles them. `tests/count-entries` uses this
+//! program.
 #![allow(clippy::unwrap_used)]
 
 use std::env;

@@ -1,7 +1,8 @@
 //! Finds or starts a PostgreSQL server for tests.
 //!
-//! `postgres-for-tests COMMAND [ARGUMENT…]` runs a command with the server in its environment, then stops the server and
-//! exits as the command did. Without a command it prints the server's URL, and stops the server when its standard input ends.
+//! `postgres-for-tests COMMAND [ARGUMENT…]` runs a command with the server in its environment, then stops the server
+//! and exits as the command did. Without a command it prints the server's URL, and stops the server when its standard
+//! input ends.
 
 use std::process::ExitCode;
 

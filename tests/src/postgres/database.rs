@@ -81,8 +81,8 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     Ok(format!("{head}/{}", tail.replacen(old, name, 1)))
 }
 
-/// Returns the name of the template. The first caller makes it. The name depends on the schema's files, so that other versions of the schema
-/// use other templates.
+/// Returns the name of the template. The first caller makes it. The name depends on the schema's files, so that other
+/// versions of the schema use other templates.
 async fn template(server: &str) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for folder in ["../migrations/postgres", "../migrations/postgres/functions", "../message-store/src/postgres/sql"] {
@@ -135,7 +135,8 @@ fn server() -> Result<&'static str> {
     }
 }
 
-/// The program `postgres-for-tests`. It stops the server when its standard input is closed, which happens when this process ends.
+/// The program `postgres-for-tests`. It stops the server when its standard input is closed, which happens when this
+/// process ends.
 #[derive(Debug)]
 struct Supervisor(#[allow(dead_code)] Child, #[allow(dead_code)] Option<ChildStdin>);
 

@@ -1,4 +1,5 @@
-//! A private cluster, made with the server programs on this machine, on a free port of the loopback address, in a temporary folder.
+//! A private cluster, made with the server programs on this machine, on a free port of the loopback address, in a
+//! temporary folder.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::chown;
@@ -195,7 +196,8 @@ fn folder_for(account: Option<Account>) -> Result<TempDir> {
 fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(std::env::temp_dir());
-    // A separate process group, so that an interrupt at the terminal reaches only the tests. The server is stopped after them.
+    // A separate process group, so that an interrupt at the terminal reaches only the tests. The server is stopped
+    // after them.
     command.process_group(0);
     if let Some(Account { user, group }) = account {
         command.uid(user).gid(group);

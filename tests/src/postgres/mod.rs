@@ -1,7 +1,8 @@
 //! The PostgreSQL server for the tests.
 //!
-//! Tests do not start this server themselves. The program `postgres-for-tests` finds or starts a server and prints which way it took. It stops the
-//! server that it started when its parent ends, also when the parent is killed. A test process without such a parent starts the program.
+//! Tests do not start this server themselves. The program `postgres-for-tests` finds or starts a server and prints
+//! which way it took. It stops the server that it started when its parent ends, also when the parent is killed. A test
+//! process without such a parent starts the program.
 
 mod database;
 #[cfg(feature = "docker")]

@@ -1,5 +1,5 @@
-//! The courier delivers a share of the messages a second time, out of order, while the consumer runs. It has its own runtime and
-//! its own cache, as another process would.
+//! The courier delivers a share of the messages a second time, out of order, while the consumer runs. It has its own
+//! runtime and its own cache, as another process would.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

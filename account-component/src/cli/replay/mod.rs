@@ -1,7 +1,7 @@
 //! The replay carries out a file of real transactions, with repeats mixed in, and ends with the right balances.
 //!
-//! `transactions.rs` reads the file. `plan.rs` makes messages of it and mixes repeats in. `sender.rs` writes the messages.
-//! `courier.rs` delivers some of them again. `report.rs` prints the results.
+//! `transactions.rs` reads the file. `plan.rs` makes messages of it and mixes repeats in. `sender.rs` writes the
+//! messages. `courier.rs` delivers some of them again. `report.rs` prints the results.
 
 mod courier;
 mod plan;

@@ -1,7 +1,7 @@
 //! The plan: the messages to send, their order and their ids.
 //!
-//! The plan, including the ids, is a function of the file and the arguments. So a sender that was killed and starts again sends the
-//! same messages, and the store recognises those that it has.
+//! The plan, including the ids, is a function of the file and the arguments. So a sender that was killed and starts
+//! again sends the same messages, and the store recognises those that it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! Whether the consumer that letters are asked of has ever run in the store.
 //!
-//! Problem: a consumer whose name is misspelt has no letters, and an operator takes that for good news. Fix: where no letter is
-//! found, the store is asked for a trace of the consumer. Why it is right: a consumer records its position when it starts, before
-//! it reads anything.
+//! Problem: a consumer whose name is misspelt has no letters, and an operator takes that for good news. Fix: where no
+//! letter is found, the store is asked for a trace of the consumer. Why it is right: a consumer records its position
+//! when it starts, before it reads anything.
 
 use std::collections::BTreeSet;
 

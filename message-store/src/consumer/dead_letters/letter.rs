@@ -68,7 +68,8 @@ impl fmt::Display for DeadLetter {
 /// What stands in the stream of a letter.
 pub(super) struct Found {
     pub(super) letter: Option<DeadLetter>,
-    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds them.
+    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds
+    /// them.
     pub(super) holds: bool,
     /// How often a delivery was begun since it was last asked for.
     pub(super) begun: u32,
@@ -88,8 +89,8 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Of the consumer of this category with this identifier, which the members of a group share. Whether that consumer has ever
-    /// run is not asked here: [`DeadLetters::list`] and [`DeadLetters::show`] ask it when they find nothing.
+    /// Of the consumer of this category with this identifier, which the members of a group share. Whether that consumer
+    /// has ever run is not asked here: [`DeadLetters::list`] and [`DeadLetters::show`] ask it when they find nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a category that is none.
@@ -153,8 +154,8 @@ impl DeadLetters {
         Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
-    /// Asks the consumer to deliver a message again; [`DeadLetters::wait_for_retry`] waits for what becomes of that. `false` when another
-    /// decision was made since the letter was read: then nothing is asked.
+    /// Asks the consumer to deliver a message again; [`DeadLetters::wait_for_retry`] waits for what becomes of that.
+    /// `false` when another decision was made since the letter was read: then nothing is asked.
     ///
     /// # Errors
     /// The store's.
@@ -253,8 +254,8 @@ impl DeadLetters {
         Ok(Found { letter, holds, begun, alone, end })
     }
 
-    /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another one. `None` when
-    /// the message was not copied.
+    /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another
+    /// one. `None` when the message was not copied.
     pub(super) async fn place_of(&self, step: &Message, said: &MessagePlace) -> Result<Option<MessageRef>> {
         // A copy may have been born here, and its message moved away and back.
         if step.decode_metadata().origin.is_none() {

@@ -1,13 +1,14 @@
 //! Dead letters: messages that could not be handled, set aside so that others can go on.
 //!
-//! Problem: a message that is set aside and tried again later lies below the marks of its entity by then, and a toolkit that goes by marks
-//! alone drops it. Here a late command is handled (see [`crate::handling::CommandHandler`]), so trying the original again is sound. What is
-//! set aside is written to `{category}+deadLetter[+identifier]-{entity}+{message id}`: one stream a message, the cardinal id is the
-//! entity. Its last message says how it stands; each step is appended at the version that it follows, so that what two operators
+//! Problem: a message that is set aside and tried again later lies below the marks of its entity by then, and a toolkit
+//! that goes by marks alone drops it. Here a late command is handled (see [`crate::handling::CommandHandler`]), so
+//! trying the original again is sound. What is set aside is written to
+//! `{category}+deadLetter[+identifier]-{entity}+{message id}`: one stream a message, the cardinal id is the entity. Its
+//! last message says how it stands; each step is appended at the version that it follows, so that what two operators
 //! ask for at once is done once.
 //!
-//! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a discarded one stays
-//! discarded, and only what was resolved is handled again, which changes nothing.
+//! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a
+//! discarded one stays discarded, and only what was resolved is handled again, which changes nothing.
 
 mod consumer_has_run;
 mod letter;
@@ -33,6 +34,7 @@ pub enum OnFailure {
     Stop,
     /// It sets the message aside and goes on, also with later messages of its entity.
     Park,
-    /// It sets the message aside, and every later message of its entity behind it, in order, and goes on with the others.
+    /// It sets the message aside, and every later message of its entity behind it, in order, and goes on with the
+    /// others.
     Hold,
 }

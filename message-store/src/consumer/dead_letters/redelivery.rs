@@ -13,7 +13,8 @@ use crate::consumer::process::Turn;
 use crate::handling::Handler;
 use crate::{Message, Outcome, Result, StreamName, chain};
 
-/// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind it follows.
+/// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind
+/// it follows.
 pub(in crate::consumer) struct Redelivery<H> {
     pub(in crate::consumer) handler: Arc<H>,
     pub(in crate::consumer) set_aside: Arc<SetAside>,
@@ -36,7 +37,8 @@ impl<H: Handler> Redelivery<H> {
         Self { handler, set_aside, ended: Mutex::default() }
     }
 
-    /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with nothing else under way.
+    /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with
+    /// nothing else under way.
     async fn deliver_letter(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
@@ -95,7 +97,8 @@ impl<H: Handler> Redelivery<H> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and they begin.
+    /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and
+    /// they begin.
     async fn deliver_in(
         &self,
         turn: Turn,
@@ -113,8 +116,9 @@ impl<H: Handler> Redelivery<H> {
         Ok((delivery.await?, None))
     }
 
-    /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is left, the
-    /// entity is released. Where nothing holds entities any more, what waited under another policy follows all the same.
+    /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is
+    /// left, the entity is released. Where nothing holds entities any more, what waited under another policy follows
+    /// all the same.
     async fn follow(&self, entity: &str) -> Result<()> {
         loop {
             let mut known = self.set_aside.known().await;

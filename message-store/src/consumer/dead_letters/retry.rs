@@ -54,8 +54,9 @@ impl fmt::Display for Retried {
 }
 
 impl DeadLetters {
-    /// Waits for what becomes of a retry: its delivery, or another operator's decision. Give the letter as it was before
-    /// [`DeadLetters::retry`], or as it is now. A running consumer carries the retry out, here or in another process.
+    /// Waits for what becomes of a retry: its delivery, or another operator's decision. Give the letter as it was
+    /// before [`DeadLetters::retry`], or as it is now. A running consumer carries the retry out, here or in another
+    /// process.
     ///
     /// # Errors
     /// As a read.

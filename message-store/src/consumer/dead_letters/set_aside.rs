@@ -97,7 +97,8 @@ impl SetAside {
         self.pace.planted == Some(bug)
     }
 
-    /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy, still is.
+    /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy,
+    /// still is.
     pub(in crate::consumer) fn is_on(&self) -> bool {
         self.policy != OnFailure::Stop
     }
@@ -141,11 +142,11 @@ impl SetAside {
         self.learn(&mut known, handled_through).await
     }
 
-    /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the wake-up is acknowledged once
-    /// everything that it told of is known.
+    /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the
+    /// wake-up is acknowledged once everything that it told of is known.
     ///
-    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval after they were read last,
-    /// unless the store is away.
+    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval
+    /// after they were read last, unless the store is away.
     async fn learn_news(&self) -> Result<()> {
         let is_woken = || self.wake_up.read().unwrap_or_else(PoisonError::into_inner).has_woken();
         let is_old = || {
@@ -186,7 +187,8 @@ impl SetAside {
         Ok(())
     }
 
-    /// Letters that were copied here may have said before their messages came that these are to be delivered: now they can be.
+    /// Letters that were copied here may have said before their messages came that these are to be delivered: now they
+    /// can be.
     async fn ask_for_deliveries(&self, known: &mut Known) -> Result<()> {
         while let Some(stream) = known.standings.arrived() {
             // Under `Stop`, letters are not delivered.
@@ -217,8 +219,8 @@ impl SetAside {
         Ok(())
     }
 
-    /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it up, or because it
-    /// has to wait behind another. `None` for all others.
+    /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it
+    /// up, or because it has to wait behind another. `None` for all others.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
         self.learn_news().await?;
         if self.is_clear.load(Ordering::SeqCst) {
@@ -242,7 +244,8 @@ impl SetAside {
         }
     }
 
-    /// Delivers a message as often as allowed; what the last attempt said. What passes with the store is not the message's fault.
+    /// Delivers a message as often as allowed; what the last attempt said. What passes with the store is not the
+    /// message's fault.
     ///
     /// # Errors
     /// [`Error::Handler`] when the store's fault does not pass.
@@ -290,7 +293,8 @@ impl SetAside {
                 return Err(Error::handler(message, error));
             }
             attempts += 1;
-            // A time-out alone proves nothing of the message, also where other failures would stop the consumer at once.
+            // A time-out alone proves nothing of the message, also where other failures would stop the consumer at
+            // once.
             if attempts >= self.deliveries || (!self.is_on() && !timed_out) {
                 // It was its own fault: that says nothing of the next one.
                 self.time_outs.end();
@@ -316,7 +320,8 @@ impl SetAside {
         }
     }
 
-    /// Sets a message aside that could not be handled, and makes later ones of its entity wait, where the policy says so.
+    /// Sets a message aside that could not be handled, and makes later ones of its entity wait, where the policy says
+    /// so.
     pub(in crate::consumer) async fn set_aside(
         &self,
         message: &Message,
@@ -353,8 +358,8 @@ impl SetAside {
             if let Some(known) = found.letter {
                 let letter = known.letter;
                 match known.state {
-                    // Set aside before: the consumer was broken off before it had saved its position, or another process was quicker.
-                    // What only waited behind another was never tried.
+                    // Set aside before: the consumer was broken off before it had saved its position, or another
+                    // process was quicker. What only waited behind another was never tried.
                     LetterState::Parked if again && known.attempts == 0 => {}
                     LetterState::Parked => return Ok(Outcome::Parked { letter }),
                     LetterState::Retrying if !again => return Ok(Outcome::Parked { letter }),

@@ -1,10 +1,11 @@
 //! How the letters of messages stand that may still be delivered by their position.
 //!
-//! Problem: a position is delivered again when the size of its group has changed, after a reset, or by another process; and its message may
-//! have been set aside before, and given up. A look-up for each message would tell, and cost as much as the message. Fix: the
-//! consumer reads the letters once when it starts, and then what is new among them, once for each batch of messages, after the batch. Why it
-//! is right: what an operator has decided before the batch was read is known before a message of it is delivered. Why it is little: there
-//! are few letters, and those of messages that the consumer has passed are forgotten.
+//! Problem: a position is delivered again when the size of its group has changed, after a reset, or by another process;
+//! and its message may have been set aside before, and given up. A look-up for each message would tell, and cost as
+//! much as the message. Fix: the consumer reads the letters once when it starts, and then what is new among them, once
+//! for each batch of messages, after the batch. Why it is right: what an operator has decided before the batch was read
+//! is known before a message of it is delivered. Why it is little: there are few letters, and those of messages that
+//! the consumer has passed are forgotten.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -52,8 +53,9 @@ impl Standings {
         }
     }
 
-    /// Reads what is new, and forgets the letters of messages up to `handled_through`. Returns the open letters, of those with something
-    /// new, that later messages wait behind: the name of their entity, and where their message stands.
+    /// Reads what is new, and forgets the letters of messages up to `handled_through`. Returns the open letters, of
+    /// those with something new, that later messages wait behind: the name of their entity, and where their message
+    /// stands.
     pub(super) async fn refresh(
         &mut self,
         letters: &DeadLetters,

@@ -1,8 +1,9 @@
 //! Whose fault a time-out is.
 //!
-//! Problem: the database ends a statement that takes too long, and does not say whether it is in trouble, and the message should wait, or
-//! whether this one message is too much for it, and will be each time. Fix: a time-out is the store's while a probe fails as well, or
-//! while messages of other entities time out too and none gets through (a lock that is held elsewhere fails no read); else it is the message's.
+//! Problem: the database ends a statement that takes too long, and does not say whether it is in trouble, and the
+//! message should wait, or whether this one message is too much for it, and will be each time. Fix: a time-out is the
+//! store's while a probe fails as well, or while messages of other entities time out too and none gets through (a lock
+//! that is held elsewhere fails no read); else it is the message's.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

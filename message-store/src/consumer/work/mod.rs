@@ -111,7 +111,8 @@ impl<D: Deliver> Work<D> {
     async fn work(&mut self) -> Result<()> {
         let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A task of its own: a read that is not polled while the position is saved could keep the connection that the save waits for.
+        // A task of its own: a read that is not polled while the position is saved could keep the connection that the
+        // save waits for.
         let mut reading = JoinSet::new();
         let mut turns = JoinSet::new();
         let (mut at_end, mut is_woken) = (false, false);

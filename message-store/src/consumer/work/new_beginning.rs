@@ -14,8 +14,8 @@ impl<D: Deliver> Work<D> {
         !self.has(PlantedBug::HistoryIgnored) && self.source.store.history() != self.positions.history()
     }
 
-    /// What was read belongs to a history that the store no longer has: the messages behind the position may be others by now. The
-    /// position that stands in the store belongs to the history that it has.
+    /// What was read belongs to a history that the store no longer has: the messages behind the position may be others
+    /// by now. The position that stands in the store belongs to the history that it has.
     pub(super) async fn begin_anew(&mut self) -> Result<()> {
         tracing::warn!(
             consumer = %self.positions.stream(),

@@ -1,5 +1,5 @@
-//! After a crash: messages that may have ended the process are handed out one at a time, alone in the process where that is
-//! possible. See [`crate::consumer::suspects`] for why.
+//! After a crash: messages that may have ended the process are handed out one at a time, alone in the process where
+//! that is possible. See [`crate::consumer::suspects`] for why.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -65,7 +65,8 @@ impl<D: Deliver> Work<D> {
         Ok(())
     }
 
-    /// Others have waited long enough: from now on the suspect is under way beside them, and that is noted before they begin.
+    /// Others have waited long enough: from now on the suspect is under way beside them, and that is noted before they
+    /// begin.
     pub(super) async fn give_up_being_alone(&mut self) -> Result<()> {
         if let Some(suspects) = &mut self.suspects {
             suspects.is_not_alone();

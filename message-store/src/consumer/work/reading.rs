@@ -7,7 +7,7 @@ use crate::consumer::deliver::Deliver;
 use crate::consumer::pause::Pause;
 use crate::{Batch, Category, Error, Filter, MessageStore, Read, Result, WakeUp};
 
-/// What is read.
+/// The category, the filter and the store that the consumer reads.
 pub(in crate::consumer) struct Source {
     pub(in crate::consumer) store: Arc<dyn MessageStore>,
     pub(in crate::consumer) category: Category,

@@ -26,8 +26,9 @@ impl<D: Deliver> Work<D> {
         self.save().await
     }
 
-    /// A store that was restored to an earlier point would give out again what was read, unseen. Asked while nothing else
-    /// happens, as often as the position is saved otherwise; a save itself would find that its own stream is not where it was.
+    /// A store that was restored to an earlier point would give out again what was read, unseen. Asked while nothing
+    /// else happens, as often as the position is saved otherwise; a save itself would find that its own stream is not
+    /// where it was.
     async fn assert_store_is_not_behind(&self) -> Result<()> {
         match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
             Err(error) if error.is_transient() => {

@@ -119,8 +119,8 @@ impl Lanes {
             || (meaning == Meaning::TimedOut && !self.histories.has(PlantedBug::TimeOutsAreHalved))
     }
 
-    /// After the connection was lost: what was written answers with its first places. Whatever else comes of it, nobody knows
-    /// what became of the first time.
+    /// After the connection was lost: what was written answers with its first places. Whatever else comes of it, nobody
+    /// knows what became of the first time.
     async fn send_again(
         &self,
         route: &Route,

@@ -84,8 +84,8 @@ fn is_hot(batch: &[Job]) -> bool {
     }
 }
 
-/// What goes together: the first that wait, as many as fit. A message id that comes again belongs to another batch, which
-/// finds it written. Those whose callers have gone are left out.
+/// What goes together: the first that wait, as many as fit. A message id that comes again belongs to another batch,
+/// which finds it written. Those whose callers have gone are left out.
 fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let (mut batch, mut ids, mut bytes) = (Vec::new(), HashSet::new(), 0);
     while let Some(job) = waiting.front() {

@@ -1,21 +1,23 @@
 //! Group commit: appends of one process that share a round trip and a commit.
 //!
-//! Problem: a durable commit costs a wait for the disk, and writers of one category wait for each other until it is done. Fix:
-//! while a batch is under way, later appends gather, and go together as the next one; an append that is alone is sent at once. Once a
-//! batch is worth it, it is sent while the one before it is still being committed, so that the server does not wait for us.
+//! Problem: a durable commit costs a wait for the disk, and writers of one category wait for each other until it is
+//! done. Fix: while a batch is under way, later appends gather, and go together as the next one; an append that is
+//! alone is sent at once. Once a batch is worth it, it is sent while the one before it is still being committed, so
+//! that the server does not wait for us.
 //!
-//! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so. When a
-//! batch fails as a whole, for something that one of its appends may be to blame for, its halves are tried, down to the one.
-//! When the connection is lost, the batch is sent once more: the ids of its messages say what had been written. A batch that took too
-//! long is not tried in halves, each of which would take as long: all of its callers are told.
+//! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so.
+//! When a batch fails as a whole, for something that one of its appends may be to blame for, its halves are tried, down
+//! to the one. When the connection is lost, the batch is sent once more: the ids of its messages say what had been
+//! written. A batch that took too long is not tried in halves, each of which would take as long: all of its callers are
+//! told.
 //!
-//! A caller that goes away takes nothing with it but its own append, if that has not been sent. A batch that is under way goes on as long
-//! as one of its callers waits; once all have gone, and at once for an append that was sent alone, it is cancelled, so that it keeps no
-//! connection. What such a caller sent may stand all the same.
+//! A caller that goes away takes nothing with it but its own append, if that has not been sent. A batch that is under
+//! way goes on as long as one of its callers waits; once all have gone, and at once for an append that was sent alone,
+//! it is cancelled, so that it keeps no connection. What such a caller sent may stand all the same.
 //!
-//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for another session's lock on its
-//! category. One that does for long leaves them, and its category has a lane of its own until it has been quiet: whoever is slow
-//! with one category keeps no other waiting.
+//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for another session's
+//! lock on its category. One that does for long leaves them, and its category has a lane of its own until it has been
+//! quiet: whoever is slow with one category keeps no other waiting.
 
 mod batch;
 mod lane;
@@ -55,7 +57,8 @@ struct Lanes {
     short_wait: Pool,
     place: String,
     histories: Arc<Histories>,
-    /// Positions that streams are known to have, and in which history: they spare the server a look at what lies before.
+    /// Positions that streams are known to have, and in which history: they spare the server a look at what lies
+    /// before.
     known: Cache<StreamName, (History, Position)>,
 }
 
@@ -80,7 +83,8 @@ struct Work {
     appends: Vec<Append>,
     /// In which it was decided.
     history: History,
-    /// The highest global position that this process had seen when it was asked: what stands above was not written before.
+    /// The highest global position that this process had seen when it was asked: what stands above was not written
+    /// before.
     seen: GlobalPosition,
 }
 

@@ -1,6 +1,8 @@
-//! The contract of [`MessageStore`](crate::MessageStore), as rules that every backend keeps. Unstable, and destructive: give it empty stores.
+//! The contract of [`MessageStore`](crate::MessageStore), as rules that every backend keeps. Unstable, and destructive:
+//! give it empty stores.
 //!
-//! A rule is an async function with a sentence for a name and one outcome; it panics when the store breaks it. A backend makes a test of each:
+//! A rule is an async function with a sentence for a name and one outcome; it panics when the store breaks it. A
+//! backend makes a test of each:
 //!
 //! ```ignore
 //! message_store::conformance_tests!(MySubject::new().await);
@@ -8,7 +10,8 @@
 //!
 //! [`broken_rules`] runs them all and lists those that a store breaks.
 
-/// Declares the rules of a part, and lists them for [`rules`] and [`conformance_tests`](crate::conformance_tests): what is declared is run.
+/// Declares the rules of a part, and lists them for [`rules`] and [`conformance_tests`](crate::conformance_tests): what
+/// is declared is run.
 macro_rules! contract {
     ($dollar:tt $part:ident $tests:ident { $($(#[$doc:meta])* async fn $name:ident($subject:ident) $body:block)* }) => {
         $(

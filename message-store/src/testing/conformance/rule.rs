@@ -31,12 +31,14 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// Waits for a check, and panics when it takes longer than two minutes: a store that hangs is convicted, and not waited for.
+/// Waits for a check, and panics when it takes longer than two minutes: a store that hangs is convicted, and not waited
+/// for.
 pub async fn in_time(check: impl Future<Output = ()>) {
     assert!(tokio::time::timeout(LIMIT, check).await.is_ok(), "not over after {LIMIT:?}: the store hangs");
 }
 
-/// The rules that a store breaks, each checked on a subject of its own. A rule that takes longer than `limit` is broken.
+/// The rules that a store breaks, each checked on a subject of its own. A rule that takes longer than `limit` is
+/// broken.
 ///
 /// # Panics
 /// Outside of a Tokio runtime. A rule that panics does not: it is listed.

@@ -17,8 +17,8 @@ pub trait Subject: Send + Sync {
     /// The same store opened once more, as another process would.
     async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot>;
 
-    /// Appends as a slow foreign writer does: in a transaction that stays open after its positions are drawn, until `meanwhile` is over, and is
-    /// then committed or rolled back.
+    /// Appends as a slow foreign writer does: in a transaction that stays open after its positions are drawn, until
+    /// `meanwhile` is over, and is then committed or rolled back.
     async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot>;
 
     /// Deletes a message, as an operator does.

@@ -1,4 +1,5 @@
-//! How long a key is remembered, by the store's clock. A slow machine convicts nobody: what came too late to tell is tried again.
+//! How long a key is remembered, by the store's clock. A slow machine convicts nobody: what came too late to tell is
+//! tried again.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ pub(super) async fn wait_past(store: &dyn MessageStore, began: Timestamp) {
     }
 }
 
-/// Repeats for longer than a window, with short pauses; whether the key was known each time. `None` when a pause grew longer than the window.
+/// Repeats for longer than a window, with short pauses; whether the key was known each time. `None` when a pause grew
+/// longer than the window.
 async fn is_known_throughout<F>(store: &dyn MessageStore, repeat: impl Fn() -> F) -> Option<bool>
 where
     F: Future<Output = Result<bool>>,
@@ -92,7 +94,7 @@ contract! {$ windows windows_tests {
         assert!(!take(keys, &claim("k")).await, "it was taken again");
     }
 
-    /// It ends so long after the first sight of the key.
+    /// It ends so long after the key was taken.
     async fn a_window_is_not_prolonged_by_repeats(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
