@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::step::{MessagePlace, Step};
+use super::step::{MessagePlace, Step, is_copy};
 use crate::key::shortened;
 use crate::store::{End, StepStream};
 use crate::{
@@ -224,7 +224,8 @@ impl DeadLetters {
                 (Some(Step::NotAlone {}), _) => alone = alone.saturating_sub(1),
                 (Some(Step::Parked { message, message_type, attempts, error, holds: held }), _) => {
                     holds |= held;
-                    let message = self.place_of(&step, &message).await?.unwrap_or_else(|| message.into());
+                    let is_copy = is_copy(&step);
+                    let message = self.place_of(is_copy, &message).await?.unwrap_or_else(|| message.into());
                     letter = Some(DeadLetter {
                         message,
                         message_type,
@@ -233,7 +234,7 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         parked_at: step.time,
                         letter: step.reference(),
-                        is_copy: step.decode_metadata().origin.is_some(),
+                        is_copy,
                         end,
                     });
                     (begun, alone) = (0, 0);
@@ -256,9 +257,8 @@ impl DeadLetters {
 
     /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another
     /// one. `None` when the message was not copied.
-    pub(super) async fn place_of(&self, step: &Message, said: &MessagePlace) -> Result<Option<MessageRef>> {
-        // A copy may have been born here, and its message moved away and back.
-        if step.decode_metadata().origin.is_none() {
+    pub(super) async fn place_of(&self, is_copy: bool, said: &MessagePlace) -> Result<Option<MessageRef>> {
+        if !is_copy {
             return Ok(Some(said.clone().into()));
         }
         Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))

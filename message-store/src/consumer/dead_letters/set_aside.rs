@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::letter::DeadLetters;
+use super::letter::{DeadLetter, DeadLetters};
 use super::standing::{Standings, is_own};
 use super::step::Step;
 use super::time_outs::{TimeOuts, store_error};
@@ -190,31 +190,33 @@ impl SetAside {
     /// Letters that were copied here may have said before their messages came that these are to be delivered: now they
     /// can be.
     async fn ask_for_deliveries(&self, known: &mut Known) -> Result<()> {
-        while let Some(stream) = known.standings.arrived() {
-            // Under `Stop`, letters are not delivered.
-            if !self.is_on() {
-                known.standings.arrived_is_done();
-                continue;
-            }
-            let found = self.letters.read(stream).await?;
-            if let Some(letter) = found.letter.filter(|_| found.begun == 0) {
-                let is_due = match letter.state {
+        // Under `Stop`, letters are not delivered.
+        if self.is_on() && !known.standings.arrived().is_empty() {
+            let open = self.letters.open().await?;
+            for stream in known.standings.arrived() {
+                let is_of_its_entity = |other: &&DeadLetter| other.letter.stream.cardinal_id() == stream.cardinal_id();
+                let is_first = || open.iter().find(is_of_its_entity).is_some_and(|it| it.letter.stream == *stream);
+                // One that only waits behind another is due when it is the first of its queue.
+                let is_due = |letter: &DeadLetter| match letter.state {
                     LetterState::Retrying => true,
-                    // It only waits behind another: it is due when it is the first of its queue.
-                    LetterState::Parked if letter.attempts == 0 => {
-                        let entity = stream.cardinal_id();
-                        let open = self.letters.open().await?;
-                        let first = open.iter().find(|letter| letter.letter.stream.cardinal_id() == entity);
-                        first.is_some_and(|first| first.letter.stream == *stream)
-                    }
-                    LetterState::Parked | LetterState::Resolved(_) | LetterState::Discarded(_) => false,
+                    LetterState::Parked => letter.attempts == 0 && is_first(),
+                    LetterState::Resolved(_) | LetterState::Discarded(_) => false,
                 };
-                if is_due {
-                    // Overtaken, it has been asked for already.
-                    let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+                if open.iter().any(|letter| letter.letter.stream == *stream && is_due(letter)) {
+                    self.ask_for_delivery(stream).await?;
                 }
             }
-            known.standings.arrived_is_done();
+        }
+        known.standings.arrived_are_done();
+        Ok(())
+    }
+
+    /// Asks for a delivery, unless one has begun.
+    async fn ask_for_delivery(&self, stream: &StreamName) -> Result<()> {
+        let found = self.letters.read(stream).await?;
+        if let Some(letter) = found.letter.filter(|letter| letter.is_open() && found.begun == 0) {
+            // Overtaken, it has been asked for already.
+            let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
         }
         Ok(())
     }

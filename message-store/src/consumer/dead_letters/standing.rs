@@ -7,12 +7,12 @@
 //! is known before a message of it is delivered. Why it is little: there are few letters, and those of messages that
 //! the consumer has passed are forgotten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 
 use super::letter::DeadLetters;
-use super::step::{MessagePlace, Step};
+use super::step::{MessagePlace, Step, is_copy};
 use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.
@@ -37,7 +37,7 @@ pub(super) struct Standings {
     /// Letters with something new, until that is told.
     changed: Vec<StreamName>,
     /// Copied letters whose messages are here, and were not when the letters were last looked at.
-    arrived: VecDeque<StreamName>,
+    arrived: Vec<StreamName>,
     member: Option<GroupMember>,
 }
 
@@ -48,7 +48,7 @@ impl Standings {
             by_stream: HashMap::new(),
             read_through: GlobalPosition::ZERO,
             changed: Vec::new(),
-            arrived: VecDeque::new(),
+            arrived: Vec::new(),
             member,
         }
     }
@@ -68,9 +68,10 @@ impl Standings {
                 // By the message: the name of its letter may be shortened, and then belongs to another member.
                 Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
                 Some(Step::Parked { message, holds, .. }) => {
-                    let place = letters.place_of(&step, &message).await?.map(|place| place.global_position);
-                    if place.is_some() && step.decode_metadata().origin.is_some() {
-                        self.arrived.push_back(step.stream.clone());
+                    let is_copy = is_copy(&step);
+                    let place = letters.place_of(is_copy, &message).await?.map(|place| place.global_position);
+                    if place.is_some() && is_copy {
+                        self.arrived.push(step.stream.clone());
                     }
                     let (letter, said) = (step.reference(), message);
                     let standing = Standing { message: place, said, letter, is_discarded: false, holds };
@@ -92,7 +93,7 @@ impl Standings {
             let message = letters.store.message(standing.said.message_id).await?;
             standing.message = message.map(|message| message.global_position);
             if standing.message.is_some() {
-                self.arrived.push_back(stream.clone());
+                self.arrived.push(stream.clone());
             }
             self.changed.push(stream.clone());
         }
@@ -104,6 +105,8 @@ impl Standings {
         });
         let holding = holding.collect();
         self.by_stream.retain(|_, standing| standing.message.is_none_or(|message| message > handled_through));
+        // Before the consumer passes a message, its letter has been seen here: of those behind it, nothing is due any more.
+        self.arrived.retain(|stream| self.by_stream.get(stream).is_some_and(|standing| !standing.is_discarded));
         Ok(holding)
     }
 
@@ -112,13 +115,13 @@ impl Standings {
         self.by_stream.values().any(|standing| standing.message.is_none())
     }
 
-    /// The next letter whose message has come after it.
-    pub(super) fn arrived(&self) -> Option<&StreamName> {
-        self.arrived.front()
+    /// The letters whose messages have come after them.
+    pub(super) fn arrived(&self) -> &[StreamName] {
+        &self.arrived
     }
 
-    pub(super) fn arrived_is_done(&mut self) {
-        self.arrived.pop_front();
+    pub(super) fn arrived_are_done(&mut self) {
+        self.arrived.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {

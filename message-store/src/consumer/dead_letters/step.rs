@@ -45,6 +45,12 @@ pub(super) struct MessagePlace {
     pub(super) global_position: GlobalPosition,
 }
 
+/// Whether a step was copied here from another store. (A copy may have been born here, and its message moved away and
+/// back.)
+pub(super) fn is_copy(step: &Message) -> bool {
+    step.decode_metadata().origin.is_some()
+}
+
 /// Another program may have written a name that is longer than ours may be.
 fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName, D::Error> {
     Ok(StreamName::from_database(&String::deserialize(deserializer)?))
