@@ -9,6 +9,7 @@ pub mod expire;
 pub mod imports;
 pub mod marked;
 pub mod message_db;
+pub mod moving;
 pub mod payment_api;
 pub mod postgres;
 pub mod random;

@@ -6,17 +6,11 @@ use std::sync::Arc;
 
 use message_store::entity::Projection;
 use message_store::handling::{CommandHandler, Decider};
-use message_store::operations::Transfer;
-use message_store::{Category, MessageStore, Outcome, connect};
+use message_store::{MessageStore, Outcome, connect};
 use message_store_tests::accounts::{Command, balance, member, put, send, send_deposits, sqlite};
 use message_store_tests::expire::AgeingStore;
+use message_store_tests::moving::copy;
 use message_store_tests::on_both_stores;
-
-async fn copy(from: &Arc<dyn MessageStore>, to: &Arc<dyn MessageStore>, categories: &[&str]) {
-    for name in categories {
-        Transfer::new(from, to).copy(&Category::new(*name).unwrap(), |_| ()).await.unwrap();
-    }
-}
 
 /// A second decider of the same commands and entities.
 #[derive(Clone, Default)]

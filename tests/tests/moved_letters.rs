@@ -11,23 +11,17 @@ use message_store::consumer::{
     Consumer, ConsumerHandle, DeadLetters, LetterState, OnFailure, PlantedBug, Process, Retried,
 };
 use message_store::handling::{Context, Handler};
-use message_store::operations::Transfer;
 use message_store::testing::FaultyStore;
-use message_store::{Category, GroupMember, Message, MessageStore, Outcome, Source, connect};
+use message_store::{GroupMember, Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{balance, member, put, send_deposits, sqlite};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::{Marked, planted};
+use message_store_tests::moving::copy;
 use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
 
 const LETTERS: &str = "account:command+deadLetter+g";
-
-async fn copy(from: &Store, to: &Store, categories: &[&str]) {
-    for name in categories {
-        Transfer::new(from, to).copy(&Category::new(*name).unwrap(), |_| ()).await.unwrap();
-    }
-}
 
 fn letters(store: &Store) -> DeadLetters {
     DeadLetters::of(store, "account:command", Some("g")).unwrap()

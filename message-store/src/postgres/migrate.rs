@@ -42,10 +42,11 @@ const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 /// [`Error::Backend`] when the schema cannot be made, and [`Error::Schema`] when a function cannot be put right.
 /// Nothing is changed then.
 pub async fn migrate(url: &str) -> Result<Installation> {
-    let mut client = PostgresOptions::from_url(url)?.connect().await?;
+    let options = PostgresOptions::from_url(url)?;
+    let mut client = options.connect().await?;
     match Installation::find(&client).await? {
         found @ Installation::MessageDb => Ok(found),
-        found => carry_out(&mut client, found).await,
+        found => carry_out(&mut client, found, &options.place()).await,
     }
 }
 
@@ -56,9 +57,10 @@ pub async fn migrate(url: &str) -> Result<Installation> {
 /// As [`migrate`]; [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs.
 /// Nothing is changed then.
 pub async fn adopt(url: &str) -> Result<Installation> {
-    let mut client = PostgresOptions::from_url(url)?.connect().await?;
+    let options = PostgresOptions::from_url(url)?;
+    let mut client = options.connect().await?;
     let found = Installation::find(&client).await?;
-    carry_out(&mut client, found).await
+    carry_out(&mut client, found, &options.place()).await
 }
 
 /// What an open needs: a schema as it should be, or Message DB's own. A missing one is made; one that stands is not
@@ -69,14 +71,11 @@ pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installatio
     match found {
         Installation::MessageDb => {}
         Installation::Nothing => {
-            let may_make: bool = {
-                let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
-                get(&row, 0)?
-            };
-            if !may_make {
+            let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
+            if !get::<bool>(&row, 0)? {
                 return Err(schema("there is none, and this user may not make it".to_owned()));
             }
-            carry_out(client, found).await?;
+            carry_out(client, found, place).await?;
         }
         Installation::Ours { version, newest } if version < newest => {
             return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
@@ -87,7 +86,7 @@ pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installatio
 }
 
 /// Makes, upgrades or puts right the schema, unless it is as it should be.
-async fn carry_out(client: &mut Client, found: Installation) -> Result<Installation> {
+async fn carry_out(client: &mut Client, found: Installation, place: &str) -> Result<Installation> {
     let wrong = problems(client, found).await?;
     if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || !roles_that_insert(client).await?.is_empty()
     {
@@ -103,7 +102,7 @@ async fn carry_out(client: &mut Client, found: Installation) -> Result<Installat
         client.execute(unlock, &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
         migrated?;
     }
-    tell(problems(client, Installation::find(client).await?).await?, "this database")?;
+    tell(problems(client, Installation::find(client).await?).await?, place)?;
     Ok(found)
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio_postgres::types::ToSql;
+use futures_util::TryStreamExt as _;
 use tokio_postgres::{Statement, Transaction};
 
 use super::PostgresStore;
@@ -83,16 +83,13 @@ impl Own<'_> {
 impl SqlTransaction for Own<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         let statement = self.prepare(sql).await?;
-        let parameters: Vec<_> = parameters.iter().map(Parameter).collect();
-        let parameters: Vec<_> = parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect();
-        Ok(self.transaction.execute(&statement, &parameters).await?)
+        Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
         let statement = self.prepare(sql).await?;
-        let parameters: Vec<_> = parameters.iter().map(Parameter).collect();
-        let parameters: Vec<_> = parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync)).collect();
-        let rows = self.transaction.query(&statement, &parameters).await?;
+        let rows = self.transaction.query_raw(&statement, parameters.iter().map(Parameter)).await?;
+        let rows: Vec<_> = rows.try_collect().await?;
         let row = |row: &tokio_postgres::Row| {
             (0..row.len()).map(|column| Ok(row.try_get::<_, Column>(column)?.0)).collect::<Result<_, Source>>()
         };
