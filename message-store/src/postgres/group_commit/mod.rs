@@ -41,6 +41,8 @@ pub(super) const SHORT_WAIT: &str = "25";
 const SHARED: u64 = 4;
 /// Appends that may wait in a lane; further callers wait for a place.
 const QUEUE: usize = 1024;
+/// Lanes that a job is given to, one after the other, before it fails.
+const LANES_TRIED: u32 = 10;
 /// Streams whose positions are remembered.
 const KNOWN: usize = 10_000;
 
@@ -142,10 +144,15 @@ impl Lanes {
     /// Queues a job: in its own lane, if there is one, or if it is to have one.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
         let own = Route::Own(categories(&job.work.appends));
-        // A lane may end just when it is given something.
-        while let Err(mpsc::error::SendError(refused)) = self.lane(&own, to_own).send(job).await {
-            job = refused;
+        // A lane may end while it is given a job. When new lanes end at once, the runtime is ending.
+        for _ in 0..LANES_TRIED {
+            match self.lane(&own, to_own).send(job).await {
+                Ok(()) => return,
+                Err(mpsc::error::SendError(refused)) => job = refused,
+            }
         }
+        let ending = "the runtime that the store works in is ending";
+        tell([job], &Error::backend("appending; nothing was sent", false, ending));
     }
 
     fn lane(self: &Arc<Self>, own: &Route, to_own: bool) -> mpsc::Sender<Job> {
