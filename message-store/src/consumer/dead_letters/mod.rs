@@ -10,8 +10,12 @@
 //! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a
 //! discarded one stays discarded, and only what was resolved is handled again, which changes nothing.
 
+mod attempts;
 mod consumer_has_run;
+mod known;
+mod learning;
 mod letter;
+mod park;
 mod parking;
 mod redelivery;
 mod retry;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::set_aside::{Cause, SetAside};
+use super::SetAside;
+use super::attempts::Cause;
 use crate::consumer::deliver::Deliver;
 use crate::handling::Handler;
 use crate::{Error, Message, Outcome, Result, chain};

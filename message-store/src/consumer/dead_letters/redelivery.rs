@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::LetterState;
+use super::attempts::{Cause, Failure};
 use super::letter::{DeadLetter, Found};
-use super::set_aside::{Cause, Failure, SetAside};
+
 use super::step::Step;
+use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;

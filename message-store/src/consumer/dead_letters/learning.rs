@@ -1,0 +1,183 @@
+//! Learning what has become of letters, here and in other processes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::known::Known;
+use super::letter::DeadLetter;
+use super::step::Step;
+use super::{LetterState, SetAside};
+use crate::consumer::PlantedBug;
+use crate::consumer::pace::Pace;
+use crate::{GlobalPosition, Result, StreamName, WakeUp};
+
+/// When there is something to learn.
+pub(super) struct News {
+    /// Says when something becomes of letters.
+    pub(super) wake_up: WakeUp,
+    /// When letters were last read.
+    pub(super) read_at: Instant,
+}
+
+impl News {
+    /// Whether nothing has come, and letters were read not long ago.
+    fn are_none(&self, pace: &Pace) -> bool {
+        let is_old = || self.read_at.elapsed() >= pace.poll_interval && pace.planted != Some(PlantedBug::WakeUpsAlone);
+        !self.wake_up.has_woken() && !is_old()
+    }
+}
+
+impl SetAside {
+    /// Forgets what was read of letters, and reads them again.
+    pub(in crate::consumer) async fn begin_anew(&self, handled_through: GlobalPosition) -> Result<()> {
+        let mut known = self.known.lock().await;
+        self.is_clear.store(false, Ordering::SeqCst);
+        *known = Known::nothing(self.member);
+        self.learn(&mut known, handled_through).await
+    }
+
+    /// Learns what has become of letters, here and in other processes.
+    pub(in crate::consumer) async fn refresh(&self, handled_through: GlobalPosition) -> Result<()> {
+        if self.has(PlantedBug::LettersReadAtTheStart) {
+            return Ok(());
+        }
+        // Under the lock: an entity that is released meanwhile is not held again.
+        self.learn(&mut *self.known.lock().await, handled_through).await
+    }
+
+    /// Whether letters are known whose messages were not in the store when that was last asked.
+    pub(in crate::consumer) async fn waits_for_messages(&self) -> bool {
+        !self.is_clear.load(Ordering::SeqCst) && self.known.lock().await.standings.wait_for_messages()
+    }
+
+    /// As [`SetAside::refresh`], for messages that were read before.
+    pub(super) async fn refresh_now(&self) -> Result<()> {
+        if self.has(PlantedBug::LettersReadAtTheStart) {
+            return Ok(());
+        }
+        let mut known = self.known.lock().await;
+        let handled_through = known.handled_through;
+        self.learn(&mut known, handled_through).await
+    }
+
+    /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the
+    /// wake-up is acknowledged once everything that it told of is known.
+    ///
+    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval
+    /// after they were read last, unless the store is away.
+    pub(super) async fn learn_news(&self) -> Result<()> {
+        if self.has(PlantedBug::LettersReadAtTheStart) || self.news().are_none(&self.pace) {
+            return Ok(());
+        }
+        let mut known = self.known.lock().await;
+        let handled_through = known.handled_through;
+        // Another task may have learned it while this one waited.
+        let heard = {
+            let news = self.news();
+            if news.are_none(&self.pace) {
+                return Ok(());
+            }
+            news.wake_up.has_woken().then(|| news.wake_up.clone())
+        };
+        let learned = self.learn(&mut known, handled_through).await;
+        match heard {
+            Some(mut heard) => {
+                learned?;
+                heard.acknowledge();
+                self.news().wake_up = heard;
+                Ok(())
+            }
+            None => learned.or_else(|error| if error.is_transient() { Ok(()) } else { Err(error) }),
+        }
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
+        let began = Instant::now();
+        known.handled_through = handled_through;
+        for (entity, message) in known.standings.refresh(&self.letters, handled_through).await? {
+            if self.holds() {
+                known.hold(&entity, message);
+            }
+        }
+        self.is_clear.store(known.is_clear(), Ordering::SeqCst);
+        self.ask_for_deliveries(known).await?;
+        self.news().read_at = began;
+        Ok(())
+    }
+
+    /// Letters that were copied here may have said before their messages came that these are to be delivered: now they
+    /// can be.
+    async fn ask_for_deliveries(&self, known: &mut Known) -> Result<()> {
+        // Under `Stop`, letters are not delivered.
+        if self.is_on() && !known.standings.arrived().is_empty() {
+            let open = self.letters.open().await?;
+            for stream in known.standings.arrived() {
+                let is_of_its_entity = |other: &&DeadLetter| other.letter.stream.cardinal_id() == stream.cardinal_id();
+                let is_first = || open.iter().find(is_of_its_entity).is_some_and(|it| it.letter.stream == *stream);
+                // One that only waits behind another is due when it is the first of its queue.
+                let is_due = |letter: &DeadLetter| match letter.state {
+                    LetterState::Retrying => true,
+                    LetterState::Parked => letter.attempts == 0 && is_first(),
+                    LetterState::Resolved(_) | LetterState::Discarded(_) => false,
+                };
+                if open.iter().any(|letter| letter.letter.stream == *stream && is_due(letter)) {
+                    self.ask_for_delivery(stream).await?;
+                }
+            }
+        }
+        known.standings.arrived_are_done();
+        Ok(())
+    }
+
+    /// Asks for a delivery, unless one has begun.
+    async fn ask_for_delivery(&self, stream: &StreamName) -> Result<()> {
+        let found = self.letters.read(stream).await?;
+        if let Some(letter) = found.letter.filter(|letter| letter.is_open() && found.begun == 0) {
+            // Overtaken, it has been asked for already.
+            let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "testing", feature = "sqlite"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::FaultyStore;
+    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, connect};
+
+    #[tokio::test]
+    async fn what_could_not_be_learned_of_a_letter_is_learned_before_its_message_is_delivered() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let (command, position) = (NewMessage::new("Deposit", Json::NULL), StreamName::new("c+position").unwrap());
+        let id = command.id;
+        store.append_to(&StreamName::new("c-1").unwrap(), ExpectedVersion::Any, vec![command]).await.unwrap();
+        let message = store.message(id).await.unwrap().unwrap();
+        let of = async |store: &Arc<dyn MessageStore>| {
+            let letters = DeadLetters::of(store, "c", None).unwrap();
+            let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
+            SetAside::new(letters, failures, None, Pace::default(), Process::default(), place).await.unwrap()
+        };
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let (ours, theirs) = (of(&shared).await, of(&store).await);
+        assert_eq!(ours.keep_back(&message).await.unwrap(), None);
+
+        let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
+        let letter = theirs.letters.show(id).await.unwrap().unwrap();
+        assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
+        faulty.set_away(true);
+        assert!(ours.keep_back(&message).await.unwrap_err().is_transient());
+        faulty.set_away(false);
+        let kept_back = ours.keep_back(&message).await.unwrap();
+        assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
+    }
+}
