@@ -1,11 +1,11 @@
-//! Where a message comes from: what caused it, what it belongs to, where an answer goes.
+//! Metadata: the message that caused this one, the stream on whose behalf it was written, and the stream for an answer.
 //!
-//! The keys are those of Eventide's `Message::Metadata`, in camelCase, so that its components read ours and we read
-//! theirs. What the toolkit adds stands under the one key `messageStore`, which no application uses.
+//! The keys are those of Eventide's `Message::Metadata`, in camelCase: each toolkit reads the other's messages. The
+//! fields that only this toolkit has are in one object under the key `messageStore`, which no application uses.
 //!
-//! Problem: metadata is everybody's: an application, or a tool in another language, may use any key for anything, and a
-//! reader that insists on a shape stops at such a message for ever. Fix: a field that has not the shape we know is no
-//! field of ours. It is carried, counted ([`Metadata::unread`]) and passed over.
+//! Problem: an application, or a tool in another language, may write any value under any key of the metadata. A reader
+//! that insists on a type would stop at such a message for ever. Fix: a field with an unexpected type counts as absent.
+//! It is kept as it is, and its name is listed in [`Metadata::unread`].
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use serde_json::value::RawValue;
 use crate::sequence::{place_of, places_of};
 use crate::{GlobalPosition, Json, Message, Position, Result, Sequence, Stamped, StoreId, StreamName};
 
-/// The key that what the toolkit adds stands under.
+/// The key of the object with the toolkit's own fields.
 pub(crate) const OWN_KEY: &str = "messageStore";
-/// Where, under our key, what stood in our place before is kept.
+/// The key, in that object, of values that other programs wrote under the toolkit's names.
 const DISPLACED_KEY: &str = "displaced";
 
 /// A message's metadata.
@@ -28,53 +28,54 @@ const DISPLACED_KEY: &str = "displaced";
 pub struct Metadata {
     /// The stream of the message that caused this one.
     pub causation_message_stream_name: Option<String>,
-    /// Its position in that stream.
+    /// The position of that message in its stream.
     pub causation_message_position: Option<Position>,
-    /// Its global position.
+    /// The global position of that message.
     pub causation_message_global_position: Option<GlobalPosition>,
-    /// The stream on whose behalf all this happens: carried on from message to message.
+    /// The stream on whose behalf the message was written. Messages that follow from it inherit this field.
     pub correlation_stream_name: Option<String>,
-    /// Where an answer is to be written: carried on.
+    /// The stream to which an answer is to be written. Messages that follow from it inherit this field.
     pub reply_stream_name: Option<String>,
-    /// The version of the message's schema.
+    /// The version of the schema of the message's data.
     pub schema_version: Option<String>,
-    /// Free values that are carried on.
+    /// Values of the application. Messages that follow from this one inherit them.
     pub properties: BTreeMap<String, Json>,
-    /// Free values of this message alone.
+    /// Values of the application that no other message inherits.
     pub local_properties: BTreeMap<String, Json>,
-    /// W3C trace context, carried on.
+    /// The `traceparent` of the W3C trace context. Messages that follow from it inherit this field.
     pub traceparent: Option<String>,
-    /// W3C trace state, carried on.
+    /// The `tracestate` of the W3C trace context. Messages that follow from it inherit this field.
     pub tracestate: Option<String>,
-    /// The sequence of the message that this one was written for. The runtime stamps it; [`Metadata::cause`] reads it.
+    /// The sequence of the message for which this one was written. The runtime writes it, and [`Metadata::cause`] reads
+    /// it.
     pub sequence: Option<Stamped>,
-    /// The name of the handler that wrote this message. The runtime stamps it.
+    /// The name of the handler that wrote this message. The runtime writes it.
     pub handler: Option<String>,
-    /// The type of the command whose intent this message reserves, in one append with the command's events.
+    /// The type of the command whose intent this message reserves, when both are written in one append.
     pub reserves: Option<String>,
-    /// Where this message was born, if it is a copy from another store.
+    /// The sequence of the original, if this message is a copy from another store.
     pub origin: Option<Sequence>,
-    /// Where a copy of a copy stood between its birth and here.
+    /// The places of the earlier copies, if this message is a copy of a copy.
     pub via: Vec<Sequence>,
-    /// What others put there.
+    /// All fields that the toolkit does not know.
     pub other: BTreeMap<String, Json>,
-    /// What else stands under the toolkit's key.
+    /// The other fields of the toolkit's object.
     own_other: BTreeMap<String, Json>,
     unread: Vec<String>,
 }
 
-/// What follows from a message for what is written for it.
+/// The metadata for the messages that a handler writes for a message, and the sequences that identify that message.
 pub(crate) struct Followed {
-    /// Of what is written for it.
+    /// The metadata for those messages.
     pub(crate) metadata: Metadata,
     pub(crate) sequence: Sequence,
-    /// Where else the message has stood, and stands, if it is a copy.
+    /// The places of the message and of its earlier copies, if it is a copy; else empty.
     pub(crate) copies: Vec<Sequence>,
 }
 
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Takes fields out, one by one; a field of another shape stays, and is noted.
+/// Removes fields one by one. A field of an unexpected type remains, and its name is noted.
 struct Reader<'a> {
     fields: Fields,
     unread: &'a mut Vec<String>,
@@ -97,7 +98,8 @@ impl Reader<'_> {
     }
 }
 
-/// What has a name of ours and another shape makes room for what we write, in one object.
+/// Moves values that other programs wrote under the toolkit's names into one object, so that the toolkit can write its
+/// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
@@ -105,7 +107,7 @@ fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
         return rest;
     }
     let mut displaced = ours;
-    // What was displaced before stays with it.
+    // Values that were moved before are kept.
     displaced.extend(rest.remove_entry(DISPLACED_KEY));
     if let Ok(displaced) = serde_json::to_string(&displaced) {
         rest.insert(DISPLACED_KEY.to_owned(), storable(&displaced));
@@ -113,8 +115,8 @@ fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     rest
 }
 
-/// What is kept two levels below the top: as it is, or as a text when it is no JSON, or nested as deeply as JSON may
-/// be.
+/// The form in which a value is kept two levels below the top: unchanged, or as a string when it is not JSON or would
+/// be nested too deeply there.
 fn storable(text: &str) -> Json {
     let nested = format!("[[{text}]]");
     let is_storable = serde_json::from_str::<&RawValue>(text).is_ok() && Json::parse(nested).is_ok();
@@ -124,13 +126,13 @@ fn storable(text: &str) -> Json {
     Json::encode(text).unwrap_or_default()
 }
 
-/// A part of what the database returned.
+/// The database has checked the whole text, so its parts are JSON.
 fn json(raw: &RawValue) -> Json {
     Json::from_database(Some(raw.get().to_owned()))
 }
 
 impl Metadata {
-    /// Reads metadata. Nothing is empty metadata; a field of another shape than expected is kept in `other`.
+    /// Decodes metadata. No JSON gives empty metadata. A field of an unexpected type is kept in `other`.
     pub fn from_json(json: &Json) -> Self {
         let mut metadata = Self::default();
         let Some(text) = json.as_str() else { return metadata };
@@ -164,14 +166,14 @@ impl Metadata {
                 metadata.own_other.insert(DISPLACED_KEY.to_owned(), storable(own.get()));
             }
         }
-        // Where earlier versions wrote them.
+        // Earlier versions wrote these two at the top level.
         metadata.sequence = metadata.sequence.or_else(|| reader.take::<Sequence>("sequence").map(Stamped::from));
         metadata.origin = metadata.origin.or_else(|| reader.take("origin"));
         metadata.other = reader.rest();
         metadata
     }
 
-    /// The JSON text; empty metadata is nothing.
+    /// Encodes the metadata. Empty metadata gives no JSON.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) when a value has no JSON form that can be stored.
@@ -182,14 +184,14 @@ impl Metadata {
         Json::encode(self)
     }
 
-    /// Metadata of a message that `preceding` causes: causation is `preceding`, and what is carried on is carried on
-    /// (correlation, reply stream, properties, trace context). What belongs to `preceding` alone is not: its local
-    /// properties, schema version, sequence and origin.
+    /// Metadata for a message that `preceding` causes. Its causation names `preceding`, and it inherits the
+    /// correlation, the reply stream, the properties and the trace context. It does not inherit the local properties,
+    /// the schema version, the sequence and the origin.
     pub fn follow(preceding: &Message) -> Self {
         Self::carrying(preceding.decode_metadata(), preceding)
     }
 
-    /// As [`Metadata::follow`], stamped with the sequence of the message, which was read in the store `here`.
+    /// As [`Metadata::follow`], with the stamp: the sequence of `cause`, which was read from the store `here`.
     pub(crate) fn written_for(cause: &Message, here: StoreId) -> Followed {
         let mut carried = Self::from_json(&cause.metadata);
         let (birth, mut copies, place) =
@@ -219,8 +221,8 @@ impl Metadata {
         }
     }
 
-    /// The sequence of the message that caused this one: our stamp, or what Eventide's causation fields imply in the
-    /// store where the message with this metadata was born, which is `here` unless it is a copy.
+    /// The sequence of the message that caused this one, from the stamp or else from Eventide's causation fields. Those
+    /// fields name a place in the store where this message was first written: `here`, unless the message is a copy.
     pub fn cause(&self, here: StoreId) -> Option<Sequence> {
         let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
         let stream = self.causation_message_stream_name.as_deref();
@@ -230,13 +232,13 @@ impl Metadata {
         stamped.or_else(|| causation.map(|(category, position)| Sequence::new(home, category, position)))
     }
 
-    /// Whether a message with this metadata, read in the store `here`, was caused by `preceding`, read there too.
-    /// Positions of two stores are never compared.
+    /// Whether `preceding` caused a message with this metadata. Both were read from the store `here`. Positions of two
+    /// stores are never compared.
     pub fn follows(&self, preceding: &Message, here: StoreId) -> bool {
         self.cause(here).is_some_and(|cause| places_of(preceding, here).contains(&cause))
     }
 
-    /// Whether a field of ours stands under this key, in the place of another's.
+    /// Whether the toolkit writes this key, so that the value of another program under it is left out.
     fn writes(&self, key: &str) -> bool {
         match key {
             "causationMessageStreamName" => self.causation_message_stream_name.is_some(),
@@ -253,7 +255,7 @@ impl Metadata {
         }
     }
 
-    /// The fields that have a name we know and a shape that we do not: they count as absent, and stay as they are.
+    /// The names of the fields whose type is not the expected one. They count as absent, and are kept as they are.
     pub fn unread(&self) -> &[String] {
         &self.unread
     }
@@ -293,7 +295,7 @@ impl Serialize for Metadata {
     }
 }
 
-/// What stands under our key.
+/// The object under the toolkit's key.
 struct Own<'a>(&'a Metadata);
 
 impl Own<'_> {

@@ -128,7 +128,7 @@ async fn an_open_that_may_not_make_the_schema_says_so_and_names_the_way() {
     let error = PostgresStore::open(&as_role).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, Error::Schema { .. }), "{text}");
-    assert!(text.contains("there is none, and this user may not make it") && text.contains("migrate"), "{text}");
+    assert!(text.contains("it is missing, and this user may not create it") && text.contains("migrate"), "{text}");
 }
 
 #[tokio::test]

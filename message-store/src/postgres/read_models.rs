@@ -1,5 +1,5 @@
-//! Read models in tables of the author's own, in the same database. Two processes that update one take turns: the row
-//! of its position is locked.
+//! Read models in tables of the author's own, in the same database. The row of the position is locked, so that two
+//! processes that update one read model take turns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ impl ReadModels for PostgresStore {
                 .await?;
             let from: i64 = row.map(|row| get(&row, 0)).transpose()?.unwrap_or_default();
             let read = Read::from(GlobalPosition::new(from).next());
-            // Before a connection is taken for the transaction: a caller that waits for one holds none.
+            // Reads before it takes a connection for the transaction. If callers kept connections while they wait for
+            // others, the pool could run empty and all would wait for ever.
             let batch = self.read_category(category, read.clone()).await?;
             if batch.is_at_end(&read) {
                 return Ok(applied);
@@ -44,7 +45,7 @@ impl ReadModels for PostgresStore {
             transaction.execute(MAKE, &[&model.name()]).await.map_err(backend(context))?;
             let row = transaction.query_one(LOCK, &[&model.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
-                // Another process was quicker.
+                // Another process updated the read model first.
                 transaction.rollback().await.map_err(backend(context))?;
                 connection.give_back();
                 continue;
@@ -62,7 +63,7 @@ impl ReadModels for PostgresStore {
     }
 }
 
-/// The transaction, in the author's hand. A statement is prepared once for each batch.
+/// The transaction that the author's code uses. A statement is prepared once for each batch.
 struct Own<'a> {
     transaction: &'a Transaction<'a>,
     prepared: HashMap<String, Statement>,

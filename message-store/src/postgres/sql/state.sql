@@ -48,7 +48,7 @@ writers AS (
   FROM functions f, aclexplode(f.proacl) AS a
   WHERE f.name = 'write_message' AND a.privilege_type = 'EXECUTE' AND a.grantee NOT IN (0, f.proowner)
 ),
-findings (what, problem, is_serious, is_mendable, is_missing) AS (
+findings (what, problem, is_serious, is_repairable, is_missing) AS (
   SELECT 'function ' || f.signature,
     CASE
       WHEN f.oid IS NULL THEN 'it is missing'
@@ -111,4 +111,4 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
   FROM unnest('{stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary}'::text[]) AS v (name), own o
   WHERE to_regclass('message_store.' || v.name) IS NULL
 )
-SELECT what, problem, is_serious, is_mendable, is_missing FROM findings
+SELECT what, problem, is_serious, is_repairable, is_missing FROM findings
