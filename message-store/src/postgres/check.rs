@@ -75,11 +75,11 @@ pub async fn check(url: &str) -> Result<Check> {
         Installation::MessageDb => {
             note(
                 "schema".to_owned(),
-                Some("it is not ours; upgrade it with `message-store migrate --adopt`".to_owned()),
+                Some("it is not this library's; upgrade it with `message-store migrate --adopt`".to_owned()),
             );
         }
         Installation::Ours { version, newest } if version < newest => {
-            note("schema".to_owned(), Some(format!("version {newest} is out; upgrade it with `migrate`")));
+            note("schema".to_owned(), Some(format!("the newest version is {newest}; upgrade it with `migrate`")));
         }
         Installation::Ours { .. } => note("schema".to_owned(), None),
     }

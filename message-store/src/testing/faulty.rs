@@ -1,4 +1,4 @@
-//! A store whose faults are ordered in advance, and whose clock goes on when it is told to.
+//! A store for tests with planned faults, whose clock a test can move forward.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -17,8 +17,8 @@ use crate::{
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// Wraps a store, and makes its calls fail, wait, or come second; leases and wake-ups be lost; its history change; and
-/// time pass.
+/// Wraps a store. On request, calls fail, wait, or are overtaken by another writer; leases and wake-ups are lost; the
+/// history changes; and time passes.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
@@ -40,7 +40,7 @@ pub struct FaultyStore {
     clock: Mutex<Clock>,
 }
 
-/// How far the store's clock is ahead of the inner one's, and was when messages were written.
+/// How far this store's clock is ahead of the inner store's, now and when each message was written.
 #[derive(Debug, Default)]
 struct Clock {
     ahead: Duration,
@@ -48,7 +48,7 @@ struct Clock {
 }
 
 impl FaultyStore {
-    /// No faults yet.
+    /// Wraps `inner`, without faults.
     pub fn new(inner: &Arc<dyn MessageStore>) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::clone(inner),
@@ -71,89 +71,90 @@ impl FaultyStore {
         })
     }
 
-    /// The next appends, so many, write nothing and fail with a passing fault.
+    /// Makes the next `appends` appends write nothing and fail with a transient error.
     pub fn refuse_appends(&self, appends: u32) {
         self.refuse.store(appends, Ordering::SeqCst);
     }
 
-    /// The next appends of a message of this type, so many, write nothing and fail with a passing fault.
+    /// As [`FaultyStore::refuse_appends`], for appends with a message of this type.
     pub fn refuse_appends_of(&self, message_type: &str, appends: u32) {
         *lock(&self.refuse_type) = (message_type.to_owned(), appends);
     }
 
-    /// Whether look-ups of a message by its id fail with a passing fault.
+    /// Sets whether look-ups of a message by its id fail with a transient error.
     pub fn fail_look_ups(&self, fail: bool) {
         self.look_ups_fail.store(fail, Ordering::SeqCst);
     }
 
-    /// The next appends, so many, are written, and the answer is lost.
+    /// Makes the next `appends` appends write their messages and lose the answer.
     pub fn lose_answers(&self, appends: u32) {
         self.lose.store(appends, Ordering::SeqCst);
     }
 
-    /// The next appends, one for each of these, come just after it: another writer was quicker.
+    /// Writes one of these appends just before each of the next appends, as another writer would.
     pub fn come_second(&self, rivals: impl IntoIterator<Item = Append>) {
         lock(&self.rivals).extend(rivals);
     }
 
-    /// The store has another history from now on, as after a failover that lost messages.
+    /// Begins another history, as a failover that lost messages does.
     pub fn change_history(&self) {
         self.histories.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many of the answers that were to be lost are still to come.
+    /// The number of answers that are still to be lost.
     pub fn answers_to_lose(&self) -> u32 {
         self.lose.load(Ordering::SeqCst)
     }
 
-    /// From now on a lease of a key is lost as soon as it is given.
+    /// Makes the store lose every later lease of a key at once.
     pub fn lose_leases(&self) {
         self.lose_leases.store(true, Ordering::SeqCst);
     }
 
-    /// Readers that ask from now on are never woken.
+    /// Makes every later wake-up one that never comes.
     pub fn lose_wake_ups(&self) {
         self.lose_wake_ups.store(true, Ordering::SeqCst);
     }
 
-    /// Whether appends and reads fail with a passing fault. Appends to a stream that takes too long take too long all
-    /// the same.
+    /// Sets whether appends and reads fail with a transient error. Appends to a stream of
+    /// [`FaultyStore::time_out_appends_to`] still time out.
     pub fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    /// From now on the database ends every append to one of these streams because it takes too long; nothing is
-    /// written.
+    /// Makes every later append to one of these streams write nothing and time out.
     pub fn time_out_appends_to(&self, streams: &[&str]) {
         *lock(&self.times_out) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
     }
 
-    /// How many appends have taken too long so far.
+    /// The number of appends that have timed out.
     pub fn timed_out(&self) -> u32 {
         self.timed_out.load(Ordering::SeqCst)
     }
 
-    /// The next appends, so many, are written, and each is answered after [`FaultyStore::release_answer`].
+    /// Makes the next `appends` appends write their messages, and wait for [`FaultyStore::release_answer`] before they
+    /// return.
     pub fn hold_answers(&self, appends: u32) {
         self.hold.store(appends, Ordering::SeqCst);
     }
 
-    /// The next read of this category that finds nothing more is answered after [`FaultyStore::release_answer`].
+    /// Makes the next read of this category that finds no message wait for [`FaultyStore::release_answer`] before it
+    /// returns.
     pub fn hold_a_last_read_of(&self, category: &str) {
         *lock(&self.hold_read) = Some(Category::new(category).unwrap());
     }
 
-    /// Waits until an append is written, or a read is made, and its answer is held.
+    /// Waits until an append or a read waits for [`FaultyStore::release_answer`].
     pub async fn answer_is_held(&self) {
         self.is_held.notified().await;
     }
 
-    /// Gives the answer that is held.
+    /// Lets the waiting append or read return.
     pub fn release_answer(&self) {
         self.answers.notify_one();
     }
 
-    /// So much time passes for this store's clock.
+    /// Moves this store's clock forward.
     pub fn pass(&self, time: Duration) {
         lock(&self.clock).ahead += time;
     }

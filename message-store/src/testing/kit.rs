@@ -1,4 +1,4 @@
-//! Given, when, then: tests of a decider that read like its rules, and prove more than they say.
+//! Given, when, then: tests of a decider. Each case also checks repeats, late deliveries and storage.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -15,14 +15,14 @@ use crate::{
     StreamRead, connect,
 };
 
-/// What has happened to the entity.
+/// The events before the command.
 #[derive(Debug)]
 #[must_use = "say when(command).then(events)"]
 pub struct Given<D: Decider> {
     events: Vec<D::Event>,
 }
 
-/// What is asked of it now.
+/// The command.
 #[derive(Debug)]
 #[must_use = "say then(events)"]
 pub struct When<D: Decider> {
@@ -30,7 +30,7 @@ pub struct When<D: Decider> {
     command: D::Command,
 }
 
-/// An entity to which these events have happened.
+/// Begins a case with the events of an entity.
 ///
 /// ```
 /// # use message_store::entity::Projection;
@@ -58,7 +58,7 @@ pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D>
 }
 
 impl<D: Decider> Given<D> {
-    /// The command that is decided.
+    /// Sets the command.
     pub fn when(self, command: D::Command) -> When<D> {
         When { given: self.events, command }
     }
@@ -70,11 +70,14 @@ where
     D::Command: Serialize + Debug + PartialEq,
     D::Event: Debug + PartialEq,
 {
-    /// Expects these events. And, of every case by itself: that command and events survive being stored; that the
-    /// runtime writes just these events, also when its memory of the entity is behind, by any number of events; that
-    /// the command delivered again writes nothing; that the command delivered late, after others of its origin were
-    /// handled, leads to what [`decide_late`](Decider::decide_late) says, also on a memory that is behind; and that
-    /// another command like it leads to the same on what the runtime remembers of its own events as on what is read.
+    /// Checks that the command leads to these events. Every case also checks that:
+    ///
+    /// - the command and the events can be stored and decoded unchanged;
+    /// - the runtime writes exactly these events, also if the entity that it remembers misses any number of events;
+    /// - a second delivery of the command writes nothing;
+    /// - a late delivery, after other commands of its origin, leads to the events of
+    ///   [`decide_late`](Decider::decide_late), also if the remembered entity misses events;
+    /// - another command like it leads to the same events, whether the runtime remembers the entity or reads it again.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
@@ -87,7 +90,7 @@ where
 
         let expected_late = state.decide_late(&self.command);
         let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
-        // A thread of its own: the test may run inside a runtime or not.
+        // A separate thread, because the test may run inside a runtime.
         let ran = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run.every_way::<D>())
@@ -132,10 +135,11 @@ where
     }
 }
 
-/// A memory that is behind is tried with every number of events up to this many, and with all but so many.
+/// The remembered entity misses all but the first `known` events. Both `known` and the number of missed events are
+/// tested up to this number.
 const SHORT_PAST: usize = 8;
 
-/// A way for a command to reach the runtime.
+/// The deliveries of a case's command.
 enum Way {
     Once,
     Twice,
@@ -146,13 +150,14 @@ enum Way {
     LateAndBehind {
         missed: usize,
     },
-    /// Another command like it came after it, to the same runtime; and, to compare, to one that had to read.
+    /// Another command like it followed, on the runtime that remembers the entity. `read` has the events of a runtime
+    /// that had to read it.
     AgainOnWhatIsRemembered {
         read: Vec<Message>,
     },
 }
 
-/// Events as they were decided: without what the runtime adds to their data.
+/// Decodes events without the fields that the runtime adds to their data.
 fn as_decided<D: Decider>(messages: &[Message]) -> Vec<D::Event> {
     let added: Vec<&str> = D::SEQUENCE_FIELD.into_iter().chain(D::PROCESSED_TIME_FIELD).collect();
     let decode = |message: &Message| {
@@ -172,20 +177,20 @@ struct Run {
     bug: Option<PlantedBug>,
 }
 
-/// How the command reaches the runtime.
+/// One way to deliver the command.
 #[derive(Clone, Copy)]
 struct Delivery {
     times: u32,
-    /// After other commands of its origin.
+    /// Whether later commands of its origin were handled before.
     is_late: bool,
-    /// The runtime remembers the entity as it was after so many of the given events; another one has written the
-    /// others.
+    /// The number of given events that the runtime remembers. Another writer has written the others. `None`: it has
+    /// read nothing.
     knows: Option<usize>,
-    /// Another command like it follows.
+    /// The entity on which another command like it is decided afterwards. `None`: no other command follows.
     again: Option<Again>,
 }
 
-/// What another command is decided on.
+/// Whether the entity for another command is the remembered one or is read.
 #[derive(Clone, Copy)]
 enum Again {
     Remembered,
@@ -207,7 +212,7 @@ impl Run {
             (Way::Late, self.events::<D>(late).await),
         ];
         let length = self.given.len();
-        // Of a long past, its beginning and its end.
+        // For many events, only the first and the last numbers.
         let known = (0..length).filter(|known| *known < SHORT_PAST || length - known <= SHORT_PAST);
         for known in known {
             let missed = self.given.len() - known;
@@ -220,7 +225,7 @@ impl Run {
         ran
     }
 
-    /// The events that are written for the command.
+    /// Delivers the command, and returns the events that were written for it.
     async fn events<D: Decider>(&self, delivery: Delivery) -> Vec<Message> {
         let store = connect("sqlite::memory:").await.unwrap();
         let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
@@ -243,7 +248,7 @@ impl Run {
         store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
         if delivery.is_late {
-            // As it is remembered, behind or not.
+            // Adds a higher mark to the remembered entity.
             let mut known = decide.entities().recall(&stream).await.unwrap().known;
             let mut entity = (*known.entity).clone();
             let above = GlobalPosition::new(command.global_position.get() + 1_000);
@@ -294,7 +299,7 @@ mod tests {
         Add {
             amount: u64,
         },
-        /// Leads to nothing when there is nothing.
+        /// Writes no event if the sum is zero.
         Double,
     }
 
@@ -302,7 +307,7 @@ mod tests {
     enum Event {
         Added {
             amount: u64,
-            // Lost on the way to the store: a mistake the kit is to find.
+            // Not stored: a mistake that the kit must find.
             #[serde(skip)]
             note: u64,
         },
@@ -338,7 +343,7 @@ mod tests {
         given::<Sum>([]).when(Command::Double).then([]);
     }
 
-    /// A late command is refused, and events read what the runtime adds to them.
+    /// Refuses late commands, and reads the field that the runtime adds to its events.
     #[derive(Clone, Default)]
     struct Setting {
         set_by: Option<i64>,

@@ -1,5 +1,5 @@
-//! How long a key is remembered, by the store's clock. A slow machine convicts nobody: what came too late to tell is
-//! tried again.
+//! Rules of windows: the time for which a key is remembered, by the store's clock. If the machine was too slow for a
+//! result, a rule is repeated with another key, so a slow machine fails no store.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(super) async fn wait_past(store: &dyn MessageStore, began: Timestamp) {
     }
 }
 
-/// Repeats for longer than a window, with short pauses; whether the key was known each time. `None` when a pause grew
-/// longer than the window.
+/// Repeats a request for longer than a window, with short pauses. Returns whether the key was known each time. `None`
+/// if a pause was longer than the window.
 async fn is_known_throughout<F>(store: &dyn MessageStore, repeat: impl Fn() -> F) -> Option<bool>
 where
     F: Future<Output = Result<bool>>,
@@ -94,7 +94,7 @@ contract! {$ windows windows_tests {
         assert!(!take(keys, &claim("k")).await, "it was taken again");
     }
 
-    /// It ends so long after the key was taken.
+    /// The window begins when the key is taken.
     async fn a_window_is_not_prolonged_by_repeats(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
