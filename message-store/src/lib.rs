@@ -14,7 +14,6 @@ mod key;
 mod limits;
 mod message;
 mod metadata;
-mod metadata_builder;
 mod outcome;
 mod position;
 mod sequence;
