@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_is_kept() {
+    fn the_last_of_equal_keys_is_kept() {
         let text = r#"{"a":1,"b":[{"c":1.50,"c":2.50}],"a":{"d":"x, y","d":null}}"#;
         assert_eq!(last_of_equal_keys(text).unwrap(), r#"{"a":{"d":null},"b":[{"c":2.50}]}"#);
     }
 
     #[test]
-    fn texts_that_say_the_same_have_one_form() {
+    fn texts_with_equal_values_have_one_form() {
         for (a, b) in [
             (r#"{"a":1,"b":[true,null]}"#, r#" { "b" : [ true , null ] , "a" : 1.0 } "#),
             ("700", "700.00"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_differ_have_two() {
+    fn texts_with_different_values_have_two_forms() {
         for (a, b) in [
             ("7", "7.00000000000000001"),
             ("9007199254740993", "9007199254740992.0"),

@@ -277,7 +277,7 @@ mod tests {
     struct Inner;
 
     #[test]
-    fn an_error_says_its_whole_chain_once() {
+    fn an_error_contains_its_whole_chain_once() {
         let error = Error::backend("connecting to postgres://localhost", true, Outer(Inner));
         let said = "connecting to postgres://localhost: error connecting to server: Connection refused (os error 111)";
         assert_eq!(error.to_string(), said);

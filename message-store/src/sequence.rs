@@ -48,7 +48,7 @@ pub(crate) struct Stamp {
 /// out.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Provenance<'a> {
+struct RawFields<'a> {
     #[serde(borrow)]
     message_store: Option<&'a RawValue>,
     causation_message_stream_name: Option<String>,
@@ -60,7 +60,7 @@ struct Provenance<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Own {
+struct OwnFields {
     sequence: Option<Stamped>,
     origin: Option<Sequence>,
     handler: Option<String>,
@@ -68,43 +68,43 @@ struct Own {
 
 /// The metadata of a message about its origin and its cause.
 #[derive(Default)]
-struct Told {
-    own: Own,
+struct Provenance {
+    own: OwnFields,
     causation: Option<(String, GlobalPosition)>,
     /// At least one field has an unexpected type.
     is_unread: bool,
 }
 
 /// The fast way. `None` when any field has an unexpected type; the metadata is then decoded field by field.
-fn told_strictly(text: &str) -> Option<Told> {
+fn decode_all(text: &str) -> Option<Provenance> {
     // serde accepts an array in the place of a struct.
     let is_object = |text: &str| text.trim_ascii_start().starts_with('{');
-    let provenance: Provenance<'_> = serde_json::from_str(text).ok().filter(|_| is_object(text))?;
-    let mut own: Own = match provenance.message_store {
+    let raw: RawFields<'_> = serde_json::from_str(text).ok().filter(|_| is_object(text))?;
+    let mut own: OwnFields = match raw.message_store {
         Some(own) => serde_json::from_str(own.get()).ok().filter(|_| is_object(own.get()))?,
-        None => Own::default(),
+        None => OwnFields::default(),
     };
-    own.sequence = own.sequence.or(provenance.sequence.map(Stamped::from));
-    own.origin = own.origin.or(provenance.origin);
-    let causation = provenance.causation_message_stream_name.zip(provenance.causation_message_global_position);
-    Some(Told { own, causation, is_unread: false })
+    own.sequence = own.sequence.or(raw.sequence.map(Stamped::from));
+    own.origin = own.origin.or(raw.origin);
+    let causation = raw.causation_message_stream_name.zip(raw.causation_message_global_position);
+    Some(Provenance { own, causation, is_unread: false })
 }
 
-fn told(message: &Message) -> Told {
+fn provenance_of(message: &Message) -> Provenance {
     if message.metadata.is_empty() {
-        return Told::default();
+        return Provenance::default();
     }
-    told_strictly(message.metadata.text()).unwrap_or_else(|| {
+    decode_all(message.metadata.text()).unwrap_or_else(|| {
         let metadata = message.decode_metadata();
         let is_unread = !metadata.unread().is_empty();
         let Metadata { sequence, origin, handler, .. } = metadata;
         let causation = metadata.causation_message_stream_name.zip(metadata.causation_message_global_position);
-        Told { own: Own { sequence, origin, handler }, causation, is_unread }
+        Provenance { own: OwnFields { sequence, origin, handler }, causation, is_unread }
     })
 }
 
 pub(crate) fn sequence_of(message: &Message, here: StoreId) -> Sequence {
-    told(message).own.origin.unwrap_or_else(|| place_of(message, here))
+    provenance_of(message).own.origin.unwrap_or_else(|| place_of(message, here))
 }
 
 /// The sequence of the message's place in this store, whether the message is a copy or not.
@@ -123,7 +123,7 @@ pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
 /// Eventide's causation fields count as one, in the store where the event was first written. `None` when the event
 /// names no cause, or a cause that is not before it.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
-    let Told { own, causation, is_unread } = told(event);
+    let Provenance { own, causation, is_unread } = provenance_of(event);
     let first_place = own.origin.as_ref().map(|origin| (origin.origin.store_id, origin.global_position));
     let (home, mut written_at) = first_place.unwrap_or((here, event.global_position));
     if home == here {

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_number_where_the_causation_says_the_rest_and_else_the_whole() {
+    fn it_is_a_number_if_the_causation_names_the_rest_and_an_object_otherwise() {
         let (here, there) = (StoreId::new(), StoreId::new());
         let category = |name| Category::new(name).unwrap();
         let sequence = Sequence::new(here, category("account:command"), GlobalPosition::new(7));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn another_shape_is_refused() {
+    fn json_of_another_type_is_refused() {
         for text in ["\"7\"", "7.5", "18446744073709551615", "[7]", "{}", "true"] {
             assert!(serde_json::from_str::<Stamped>(text).is_err(), "{text}");
         }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_still_told_apart() {
+    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_stays_unique() {
         let long = "x".repeat(100_000);
         let name = |parts: &[&str]| stream("1", parts).unwrap();
         assert!(name(&[&long]).as_str().len() <= MAX_STREAM_NAME_BYTES);

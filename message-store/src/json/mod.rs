@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_no_store_can_hold_is_refused() {
+    fn a_text_that_no_store_can_store_is_refused() {
         for (text, reason) in [
             (r#"{"a":"\u0000"}"#, "NUL"),
             (r#""\ud800""#, "surrogate"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_only_looks_dangerous_is_taken() {
+    fn a_text_that_only_resembles_a_refused_one_is_accepted() {
         for text in [
             r#""\\u0000""#,
             r#""[[[""#,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_is_kept_however_they_are_written() {
+    fn the_last_of_equal_keys_is_kept_also_with_escapes() {
         for (text, kept) in [
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
             (r#"{"a":1,"\u0061":2}"#, r#"{"a":2}"#),

@@ -60,7 +60,7 @@ impl Serialize for Metadata {
                 map.serialize_entry(key, values)?;
             }
         }
-        let own = Own(self);
+        let own = OwnFields(self);
         if !own.is_empty() {
             map.serialize_entry(OWN_KEY, &own)?;
         }
@@ -71,9 +71,9 @@ impl Serialize for Metadata {
 }
 
 /// The object under the toolkit's key.
-struct Own<'a>(&'a Metadata);
+struct OwnFields<'a>(&'a Metadata);
 
-impl Own<'_> {
+impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
         let Metadata { sequence, handler, reserves, origin, via, own_other, .. } = self.0;
         let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some();
@@ -81,7 +81,7 @@ impl Own<'_> {
     }
 }
 
-impl Serialize for Own<'_> {
+impl Serialize for OwnFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Metadata { sequence, handler, reserves, origin, via, own_other, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;

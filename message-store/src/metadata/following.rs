@@ -24,13 +24,13 @@ impl Metadata {
     /// As [`Metadata::follow`], with the stamp: the sequence of `cause`, which was read from the store `here`.
     pub(crate) fn written_for(cause: &Message, here: StoreId) -> Followed {
         let mut carried = Self::from_json(&cause.metadata);
-        let (birth, mut copies, place) =
+        let (original, mut copies, place) =
             (carried.origin.take(), std::mem::take(&mut carried.via), place_of(cause, here));
-        let stamped = Stamped::new(birth.as_ref().unwrap_or(&place), &place);
-        let sequence = match birth {
-            Some(birth) => {
+        let stamped = Stamped::new(original.as_ref().unwrap_or(&place), &place);
+        let sequence = match original {
+            Some(original) => {
                 copies.push(place);
-                birth
+                original
             }
             None => place,
         };
@@ -54,7 +54,7 @@ impl Metadata {
     /// The sequence of the message that caused this one, from the stamp or else from Eventide's causation fields. Those
     /// fields name a place in the store where this message was first written: `here`, unless the message is a copy.
     pub fn cause(&self, here: StoreId) -> Option<Sequence> {
-        let home = self.origin.as_ref().map_or(here, |birth| birth.origin.store_id);
+        let home = self.origin.as_ref().map_or(here, |original| original.origin.store_id);
         let stream = self.causation_message_stream_name.as_deref();
         let category = stream.map(|stream| StreamName::from_database(stream).category());
         let causation = category.zip(self.causation_message_global_position);

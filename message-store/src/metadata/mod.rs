@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_in_metadata_is_carried_counted_and_passed_over() {
+    fn a_field_of_an_unexpected_type_is_kept_and_listed_as_unread() {
         for (text, unread) in [
             (r#"{"origin":"web"}"#, &["origin"][..]),
             (r#"{"sequence":12}"#, &["sequence"]),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stood_in_our_place_is_kept_whatever_it_is() {
+    fn a_value_of_another_program_under_a_key_of_the_toolkit_is_kept() {
         let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
         for text in ["", "not json", r#"{"half":"#, "[1,2]", &deep] {
             let mut metadata = Metadata::from_json(&Json::from_database(Some(text.to_owned())));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_version_wrote_keeps_its_meaning() {
+    fn metadata_of_an_earlier_version_keeps_its_meaning() {
         let sequence =
             r#"{"storeId":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff","category":"account:command","globalPosition":7}"#;
         let before = read(&format!(r#"{{"sequence":{sequence},"origin":{sequence}}}"#));

@@ -62,8 +62,8 @@ impl Connection {
     }
 
     /// Records the highest global position of an answer.
-    pub(super) fn saw(&self, position: Option<GlobalPosition>) {
-        self.histories.saw(self.history, position);
+    pub(super) fn record_seen(&self, position: Option<GlobalPosition>) {
+        self.histories.record_seen(self.history, position);
     }
 
     pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {

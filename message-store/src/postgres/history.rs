@@ -70,7 +70,7 @@ impl Histories {
     }
 
     /// Records the global position of an answer. A late answer from an earlier history does not count.
-    pub(super) fn saw(&self, history: History, position: Option<GlobalPosition>) {
+    pub(super) fn record_seen(&self, history: History, position: Option<GlobalPosition>) {
         if let Some(position) = position.filter(|_| history == self.current()) {
             self.seen.fetch_max(position.get(), Ordering::SeqCst);
         }
@@ -110,7 +110,7 @@ impl Histories {
         }
         let history = self.current();
         drop(last);
-        self.saw(history, given_out);
+        self.record_seen(history, given_out);
         Ok(history)
     }
 

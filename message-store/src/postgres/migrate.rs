@@ -81,7 +81,7 @@ pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installatio
         Installation::Ours { version, newest } if version < newest => {
             return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
         }
-        Installation::Ours { .. } => tell(problems(client, found).await?, place)?,
+        Installation::Ours { .. } => report(problems(client, found).await?, place)?,
     }
     Ok(found)
 }
@@ -105,12 +105,12 @@ async fn carry_out(client: &mut Client, found: Installation, place: &str) -> Res
         client.execute(unlock, &[&LOCK]).await.map_err(backend("releasing the migration lock"))?;
         migrated?;
     }
-    tell(problems(client, Installation::find(client).await?).await?, place)?;
+    report(problems(client, Installation::find(client).await?).await?, place)?;
     Ok(found)
 }
 
 /// Logs the problems of a schema, and refuses it if the store would break a promise because of one.
-fn tell(problems: Vec<Observation>, place: &str) -> Result<()> {
+fn report(problems: Vec<Observation>, place: &str) -> Result<()> {
     for Observation { what, problem, is_serious, .. } in problems {
         let problem = problem.unwrap_or_default();
         if is_serious {

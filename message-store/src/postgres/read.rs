@@ -174,7 +174,7 @@ impl Parts<'_> {
                     messages.push(message);
                     if left <= 0 || messages.len() >= most {
                         last = messages.last().map(|message| message.global_position);
-                        client.saw(last);
+                        client.record_seen(last);
                         return Ok((messages, last));
                     }
                 }
@@ -192,7 +192,7 @@ impl Parts<'_> {
             let expected = left.saturating_mul(weight / (before - left).max(1)).max(left);
             allowance = expected.min(allowance.saturating_mul(4));
         }
-        client.saw(messages.iter().map(|message| message.global_position).max());
+        client.record_seen(messages.iter().map(|message| message.global_position).max());
         Ok((messages, last))
     }
 }
@@ -210,7 +210,7 @@ async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql
 /// Decodes rows, and records their highest global position.
 pub(super) fn messages_in(client: &Connection, rows: &[Row]) -> Result<Vec<Message>> {
     let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
-    client.saw(messages.iter().map(|message| message.global_position).max());
+    client.record_seen(messages.iter().map(|message| message.global_position).max());
     Ok(messages)
 }
 

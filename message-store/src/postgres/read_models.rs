@@ -50,7 +50,7 @@ impl ReadModels for PostgresStore {
                 connection.give_back();
                 continue;
             }
-            let mut own = Own { transaction: &transaction, prepared: HashMap::new() };
+            let mut own = AuthorTransaction { transaction: &transaction, prepared: HashMap::new() };
             for message in &batch.messages {
                 model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
             }
@@ -64,12 +64,12 @@ impl ReadModels for PostgresStore {
 }
 
 /// The transaction that the author's code uses. A statement is prepared once for each batch.
-struct Own<'a> {
+struct AuthorTransaction<'a> {
     transaction: &'a Transaction<'a>,
     prepared: HashMap<String, Statement>,
 }
 
-impl Own<'_> {
+impl AuthorTransaction<'_> {
     async fn prepare(&mut self, sql: &str) -> Result<Statement, Source> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
@@ -81,7 +81,7 @@ impl Own<'_> {
 }
 
 #[async_trait]
-impl SqlTransaction for Own<'_> {
+impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         let statement = self.prepare(sql).await?;
         Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)

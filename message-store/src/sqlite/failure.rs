@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_lacks_will_pass() {
+    fn errors_of_the_machine_are_transient() {
         for code in [
             ffi::SQLITE_LOCKED,
             ffi::SQLITE_FULL,
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_final() {
+    fn other_errors_are_final() {
         for code in
             [ffi::SQLITE_CORRUPT, ffi::SQLITE_CONSTRAINT, ffi::SQLITE_CANTOPEN, ffi::SQLITE_NOTADB, ffi::SQLITE_ERROR]
         {

@@ -46,7 +46,7 @@ async fn update(
     limits: &Limits,
 ) -> Result<Option<usize>> {
     let context = || backend("updating a read model");
-    let mut own = Own::begin(connection).map_err(context())?;
+    let mut own = AuthorTransaction::begin(connection).map_err(context())?;
     let sql = include_str!("sql/read_model.sql");
     let position: Option<i64> =
         own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
@@ -65,12 +65,12 @@ async fn update(
 }
 
 /// The transaction that the author's code uses. It is rolled back when it is dropped.
-struct Own<'a> {
+struct AuthorTransaction<'a> {
     connection: &'a mut Connection,
     is_open: bool,
 }
 
-impl<'a> Own<'a> {
+impl<'a> AuthorTransaction<'a> {
     fn begin(connection: &'a mut Connection) -> rusqlite::Result<Self> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Self { connection, is_open: true })
@@ -83,7 +83,7 @@ impl<'a> Own<'a> {
     }
 }
 
-impl Drop for Own<'_> {
+impl Drop for AuthorTransaction<'_> {
     fn drop(&mut self) {
         if self.is_open
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -94,7 +94,7 @@ impl Drop for Own<'_> {
 }
 
 #[async_trait]
-impl SqlTransaction for Own<'_> {
+impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         let mut statement = self.connection.prepare_cached(sql)?;
         bind(&mut statement, parameters)?;

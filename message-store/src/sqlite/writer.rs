@@ -164,7 +164,7 @@ fn committed(connection: &mut Connection, group: &[Job], was_durable: &mut bool)
 
 fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
     let mut is_committing = false;
-    let mut attempt = || -> rusqlite::Result<Vec<Result<Reply>>> {
+    let mut run = || -> rusqlite::Result<Vec<Result<Reply>>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(group.len());
         for job in group {
@@ -178,7 +178,7 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
         transaction.commit()?;
         Ok(results)
     };
-    attempt().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
+    run().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
 }
 
 fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_step_and_the_end_are_read_and_the_next_one_goes_there() {
+    async fn the_last_step_and_the_end_are_read_and_the_next_step_is_appended_there() {
         let (_, steps) = faulty().await;
         let (last, end) = steps.last().await.unwrap();
         assert!(last.is_none() && end == steps.start());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_that_have_read_the_same_step_one_is_told_that_it_was_overtaken() {
+    async fn of_two_writers_that_have_read_the_same_step_one_is_overtaken() {
         let (_, steps) = faulty().await;
         let end = steps.end().await.unwrap();
         assert!(steps.append(end, &begun("them")).await.unwrap().is_ok());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_settled_and_the_same_message_again_is_found_where_it_stands() {
+    async fn a_lost_answer_is_settled_and_a_repeat_returns_the_first_place() {
         let (faulty, steps) = faulty().await;
         faulty.lose_answers(1);
         let (start, message) = (steps.start(), NewMessage::from_variant(&begun("us")).unwrap());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_in_another_history_is_not_appended_to() {
+    async fn a_step_that_was_read_in_another_history_gets_no_next_step() {
         let (faulty, steps) = faulty().await;
         let end = steps.end().await.unwrap();
         faulty.change_history();

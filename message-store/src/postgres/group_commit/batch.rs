@@ -9,7 +9,7 @@ use super::super::PlantedBug;
 use super::super::append::{self, APPEND, RACES, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
-use super::{Job, Lanes, Route, Work, tell};
+use super::{Job, Lanes, Route, Work, answer_all};
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
 type Results = Vec<Result<Appended>>;
@@ -46,7 +46,7 @@ impl Lanes {
                 Err(Failed::OtherHistory(history)) => {
                     let (of_this, others): (Vec<_>, Vec<_>) =
                         batch.into_iter().partition(|job| job.work.history == history);
-                    tell(others, &Error::HistoryChanged { store: self.place.clone() });
+                    answer_all(others, &Error::HistoryChanged { store: self.place.clone() });
                     batches.push(of_this);
                 }
                 Err(Failed::Refused(_)) if batch.len() > 1 => {
@@ -59,7 +59,7 @@ impl Lanes {
                         let _ = job.answer.send(Err(error));
                     }
                 }
-                Err(Failed::All(error)) => tell(batch, &error),
+                Err(Failed::All(error)) => answer_all(batch, &error),
             }
         }
         if let Some(connection) = connection {
@@ -156,7 +156,7 @@ impl Lanes {
         let sent = append::send(connection, &statement, appends, |stream| self.known(history, stream)).await;
         let results = sent.map_err(Unsuccessful::Sent)?;
         let written = results.iter().flatten().flat_map(|appended| &appended.written);
-        connection.saw(written.map(|written| written.global_position).max());
+        connection.record_seen(written.map(|written| written.global_position).max());
         Ok(results)
     }
 }

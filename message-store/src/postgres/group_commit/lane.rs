@@ -8,7 +8,7 @@ use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::{Job, Lanes, QUEUE, Route, categories, tell};
+use super::{Job, Lanes, QUEUE, Route, answer_all, categories};
 
 /// The size of a batch, in appends and in bytes. A single append may have more bytes.
 const BATCH: usize = 512;
@@ -55,14 +55,14 @@ impl Lane {
                     match connection {
                         Ok(connection) => {
                             let batch = next_batch(&mut waiting);
-                            if self.route.is_shared() && is_hot(&batch) {
+                            if self.route.is_shared() && deserves_own_lane(&batch) {
                                 connection.give_back();
                                 self.lanes.give_own_lane(batch);
                             } else {
                                 under_way.push(self.lanes.settle(&self.route, connection, batch));
                             }
                         }
-                        Err(error) => tell(waiting.drain(..), &error),
+                        Err(error) => answer_all(waiting.drain(..), &error),
                     }
                 }
                 () = tokio::time::sleep(IDLE), if is_idle && is_open => {
@@ -77,7 +77,7 @@ impl Lane {
 }
 
 /// Whether a batch deserves its own lane: it is large, and all of it is for the same categories.
-fn is_hot(batch: &[Job]) -> bool {
+fn deserves_own_lane(batch: &[Job]) -> bool {
     batch.len() >= WORTH_SENDING && {
         let first = categories(&batch[0].work.appends);
         batch.iter().all(|job| categories(&job.work.appends) == first)

@@ -105,7 +105,7 @@ impl GroupCommit {
             let route = Route::Own(categories(&job.work.appends));
             match self.0.long_wait.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
-                Err(error) => tell([job], &error),
+                Err(error) => answer_all([job], &error),
             }
         } else {
             self.0.send(job, false).await;
@@ -215,7 +215,7 @@ fn categories(appends: &[Append]) -> String {
 }
 
 /// Answers all jobs with the same error. A dropped caller takes no answer.
-fn tell(jobs: impl IntoIterator<Item = Job>, error: &Error) {
+fn answer_all(jobs: impl IntoIterator<Item = Job>, error: &Error) {
     for job in jobs {
         let _ = job.answer.send(Err(error.shared()));
     }

@@ -11,7 +11,7 @@ use crate::store::{Claim, Deduplication, Window};
 use crate::{MessageStore, Result};
 
 const WINDOW: Duration = Duration::from_millis(300);
-const ATTEMPTS: usize = 20;
+const TRIES: usize = 20;
 
 /// A claim to a key with a short window.
 pub(super) fn short(key: &str) -> Claim {
@@ -64,8 +64,8 @@ contract! {$ windows windows_tests {
     async fn a_key_is_remembered_until_its_window_ends(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = short(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = short(&format!("k{number}"));
             let began = store.now().await.unwrap();
             take(keys, &claim).await;
             tokio::time::sleep(WINDOW / 2).await;
@@ -111,8 +111,8 @@ contract! {$ windows windows_tests {
     async fn a_sliding_window_begins_anew_when_the_record_is_read(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = sliding(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_recorded(keys, &claim)).await {
                 return assert!(is_known, "the window has begun anew");
@@ -124,8 +124,8 @@ contract! {$ windows windows_tests {
     async fn a_sliding_window_begins_anew_when_an_append_is_repeated(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = sliding(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_taken(keys, &claim)).await {
                 return assert!(is_known, "the window has begun anew");

@@ -51,7 +51,7 @@ impl Decider for Sum {
 }
 
 #[test]
-fn a_case_that_holds_passes() {
+fn a_right_case_passes() {
     let added = Event::Added { amount: 1, note: 0 };
     given::<Sum>([added.clone()]).when(Command::Add { amount: 1 }).then([added.clone()]);
     given::<Sum>([added.clone()]).when(Command::Double).then([added]);
