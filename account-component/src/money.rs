@@ -43,7 +43,7 @@ pub struct NotMoney(String);
 
 impl fmt::Display for NotMoney {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no amount of money: write digits, and at most two after a point, such as 700.00", self.0)
+        write!(f, "{:?} is not an amount of money: write digits, and at most two after a point, such as 700.00", self.0)
     }
 }
 

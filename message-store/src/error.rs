@@ -133,7 +133,7 @@ pub enum Error {
     #[error(
         "consumer {consumer} has handled all messages up to global position {handled}, and {store} ends before that. It was restored to an \
          earlier point, or is a standby that lags behind, so other messages will get these positions again. Let the standby \
-         catch up; or, after a restore, rotate the store's identity and write {consumer} anew"
+         catch up; or, after a restore, rotate the store's identity and write a new position to {consumer}"
     )]
     StoreBehind {
         /// The name of the consumer's position stream.

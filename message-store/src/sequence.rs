@@ -27,7 +27,7 @@ pub struct Sequence {
     /// In JSON, its fields are beside the position.
     #[serde(flatten)]
     pub origin: Origin,
-    /// The global position at the origin, which a copy's own global position does not equal.
+    /// The global position at the origin. A copy has another one in its own store.
     pub global_position: GlobalPosition,
 }
 
@@ -75,7 +75,7 @@ struct Provenance {
     is_unread: bool,
 }
 
-/// The fast way. `None` when any field has an unexpected type; the metadata is then decoded field by field.
+/// Decodes all fields at once. `None` if any of them has an unexpected type.
 fn decode_all(text: &str) -> Option<Provenance> {
     // serde accepts an array in the place of a struct.
     let is_object = |text: &str| text.trim_ascii_start().starts_with('{');
@@ -127,7 +127,7 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) 
     let first_place = own.origin.as_ref().map(|origin| (origin.origin.store_id, origin.global_position));
     let (home, mut written_at) = first_place.unwrap_or((here, event.global_position));
     if home == here {
-        // A copy's place is never below the place of its original in the same store.
+        // A copy's place is never below that of its original in the same store, so a higher original place is wrong.
         written_at = written_at.min(event.global_position);
     }
     // A cause with a higher position is impossible. A mark at such a position would make every later command late.

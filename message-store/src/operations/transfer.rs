@@ -105,7 +105,7 @@ impl Transfer {
         if category.as_str().ends_with("+position") {
             let reason = format!(
                 "{category} contains positions of consumers, which have a meaning in their own store only; do not copy it: a consumer on \
-                 the new store begins at its beginning, and knows what was done"
+                 the new store begins at the first message, and recognises the commands that were carried out"
             );
             return Err(Error::invalid("transfer", reason));
         }

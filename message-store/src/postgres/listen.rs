@@ -55,16 +55,16 @@ impl Listener {
         pool: Pool,
         wake_ups: Arc<WakeUps>,
         histories: Arc<Histories>,
-        tells: bool,
+        sends: bool,
     ) -> Self {
-        let outbox = tells.then(Arc::<Outbox>::default);
-        let teller = outbox.clone().map(|outbox| tokio::spawn(tell(outbox, pool)).abort_handle());
-        let tasks = Mutex::new(Tasks { listening: false, handles: teller.into_iter().collect() });
+        let outbox = sends.then(Arc::<Outbox>::default);
+        let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
+        let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
         Self { config, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
-    pub(super) fn tell<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
+    pub(super) fn wake<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
         let Some(outbox) = &self.outbox else { return };
         let mut categories = outbox.categories.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams {
@@ -94,7 +94,7 @@ impl Drop for Listener {
     }
 }
 
-async fn tell(outbox: Arc<Outbox>, pool: Pool) {
+async fn send(outbox: Arc<Outbox>, pool: Pool) {
     loop {
         outbox.filled.notified().await;
         let categories: Vec<String> =

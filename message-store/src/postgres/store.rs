@@ -49,7 +49,7 @@ impl PostgresStore {
     /// Wakes readers of these streams, in this process and in others.
     fn wake(&self, streams: &[StreamName]) {
         self.wake_ups.wake_for(streams);
-        self.listener.tell(streams.iter());
+        self.listener.wake(streams.iter());
     }
 
     /// Refuses a feature that Message DB's own schema does not have.

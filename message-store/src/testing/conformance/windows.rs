@@ -115,7 +115,7 @@ contract! {$ windows windows_tests {
             let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_recorded(keys, &claim)).await {
-                return assert!(is_known, "the window has begun anew");
+                return assert!(is_known, "the window has begun again");
             }
         }
         panic!("the machine is too slow to tell");
@@ -128,7 +128,7 @@ contract! {$ windows windows_tests {
             let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_taken(keys, &claim)).await {
-                return assert!(is_known, "the window has begun anew");
+                return assert!(is_known, "the window has begun again");
             }
         }
         panic!("the machine is too slow to tell");
