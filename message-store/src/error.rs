@@ -22,7 +22,7 @@ pub enum Error {
          Nothing was written. Load the stream again and decide again"
     )]
     WrongExpectedVersion {
-        /// The stream.
+        #[allow(missing_docs)]
         stream: StreamName,
         /// The version that the append named.
         expected: ExpectedVersion,

@@ -28,7 +28,7 @@ pub(super) struct Lease {
     store: Arc<dyn MessageStore>,
     claim: Claim,
     owner: Uuid,
-    ends_by_itself: bool,
+    is_over: bool,
 }
 
 impl Lease {
@@ -36,15 +36,14 @@ impl Lease {
     pub(super) async fn take(store: &Arc<dyn MessageStore>, claim: &Claim, waits: bool) -> Result<Option<Self>> {
         // Created before the store is asked, so that its drop releases the lease even if the answer is lost or the
         // caller is dropped.
-        let mut lease =
-            Self { store: Arc::clone(store), claim: claim.clone(), owner: Uuid::new_v4(), ends_by_itself: false };
+        let mut lease = Self { store: Arc::clone(store), claim: claim.clone(), owner: Uuid::new_v4(), is_over: false };
         let (mut pause, longest) = PAUSES;
         loop {
             if keys(&**store)?.lease(claim, lease.owner, LEASE).await? {
                 return Ok(Some(lease));
             }
             if !waits {
-                lease.ends_by_itself = true;
+                lease.is_over = true;
                 return Ok(None);
             }
             tokio::time::sleep(pause).await;
@@ -74,13 +73,13 @@ impl Lease {
 
     /// Ends the lease now, so that the next caller finds the key free.
     pub(super) async fn release(mut self) {
-        self.ends_by_itself = true;
+        self.is_over = true;
         release(&*self.store, &self.claim, self.owner).await;
     }
 
     /// Forgets the lease, which ended when the key was taken.
     pub(super) fn taken(mut self) {
-        self.ends_by_itself = true;
+        self.is_over = true;
     }
 }
 
@@ -94,7 +93,7 @@ async fn release(store: &dyn MessageStore, claim: &Claim, owner: Uuid) {
 impl Drop for Lease {
     /// Releases the lease if the caller was dropped during the work.
     fn drop(&mut self) {
-        if self.ends_by_itself {
+        if self.is_over {
             return;
         }
         // Without a runtime, the lease ends after [`LEASE`].

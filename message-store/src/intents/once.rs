@@ -99,7 +99,7 @@ impl Once {
     /// mistake.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty scope, [`Error::TooLarge`] above 255 bytes.
+    /// [`Error::Invalid`] unless the scope has 1 to 255 bytes and no NUL character.
     pub fn new(store: &Arc<dyn MessageStore>, scope: impl Into<String>) -> Result<Self> {
         let scope =
             Key::new(scope).map_err(|_| Error::invalid("scope", "it must have 1 to 255 bytes and no NUL character"))?;

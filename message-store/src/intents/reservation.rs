@@ -1,4 +1,4 @@
-//! Reservations: the first message of an intent reserves it, and is the one that is carried out.
+//! Reservations: the first message of an intent reserves it, and only that message is carried out.
 //!
 //! Problem: two messages with one intent have different ids and sequences, which do not show that they are repeats.
 //! Fix: the first message of the stream `{category}-{entity}+{key}` reserves the intent. Why it is right: the store

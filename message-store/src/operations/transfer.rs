@@ -22,8 +22,8 @@ use crate::{
 /// The number of messages that are copied in one append.
 const PART: usize = 500;
 
-/// Copies categories from one store to another, in order, ids kept. A transfer can be interrupted and run again. It
-/// skips messages that the target store already has.
+/// Copies categories from one store to another, in order and with their ids. A transfer can be interrupted and run
+/// again. It skips messages that the target store already has.
 ///
 /// To move a component, first copy the messages that record finished work, and then the commands:
 ///

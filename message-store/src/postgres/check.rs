@@ -17,7 +17,7 @@ use crate::Result;
 pub struct CheckedItem {
     /// The object, in words, such as `function write_message`.
     pub what: String,
-    /// The problem. `None` if the object is as it should be.
+    /// The missing or wrong part. `None` if the object is as it should be.
     pub problem: Option<String>,
 }
 

@@ -104,8 +104,8 @@ impl Drop for Connection {
     }
 }
 
-/// Cancels the running statement until it is answered, and then closes the connection. A request that arrives before
-/// its statement cancels nothing, so it is repeated.
+/// Sends requests to cancel the running statement until it is answered, and then closes the connection. A request that
+/// arrives before its statement cancels nothing, so requests are repeated.
 async fn cancel(client: ClientWrapper) {
     let token = client.cancel_token();
     // The server answers this after every statement that was sent before it.

@@ -52,7 +52,7 @@ pub(super) fn meaning(code: &SqlState) -> Meaning {
     found.map_or(Meaning::Final, |(_, meaning)| *meaning)
 }
 
-/// Converts the error of a statement that writes nothing that lasts.
+/// Converts the error of a statement after which nothing is written.
 pub(super) fn failed(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
     match error.code().map(meaning) {
         Some(Meaning::TimedOut) => Error::TimedOut { context: context.into(), cause: error.into() },

@@ -152,7 +152,7 @@ async fn migrate_locked(client: &mut Client) -> Result<()> {
         let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
         let holders = get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
         if began.elapsed() > GIVE_UP_AFTER {
-            let text = format!("{error}. These hold locks in the schema: {holders}");
+            let text = format!("{error}. These transactions have locks in the schema: {holders}");
             return Err(Error::backend(context, true, text));
         }
         tracing::warn!(%error, %holders, "the schema message_store is locked; the migration starts again");

@@ -29,7 +29,7 @@ use crate::{
 /// through a tunnel, or over a network that you trust.
 ///
 /// In a database with Message DB's own schema that is not adopted ([`migrate`](super::migrate)), it uses Message DB's
-/// functions. The contract holds, with two limits: an append takes round trips for each message, and reads of all
+/// functions. The contract is kept, with two limits: an append takes round trips for each message, and reads of all
 /// messages fail with [`Error::Unsupported`].
 pub struct PostgresStore {
     pub(super) pool: Pool,

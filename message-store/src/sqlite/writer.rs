@@ -186,7 +186,7 @@ fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {
 }
 
 /// The error for all requests of a failed transaction. It was rolled back, so nothing was written. Only if the file
-/// failed during the commit, the disk may contain the transaction or not.
+/// failed during the commit, it is unknown whether the disk contains the transaction.
 fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
     if is_committing && is_io(&error) {
         return Error::CommitUnknown { cause: error.into() };

@@ -40,13 +40,13 @@ impl Append {
         self
     }
 
-    /// Adds a message.
+    /// Adds a message after those that the append already has.
     pub fn message(mut self, message: NewMessage) -> Self {
         self.messages.push(message);
         self
     }
 
-    /// Adds messages.
+    /// Adds messages after those that the append already has.
     pub fn messages(mut self, messages: impl IntoIterator<Item = NewMessage>) -> Self {
         self.messages.extend(messages);
         self

@@ -35,7 +35,7 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// Appends messages to one stream or to several, all of them or none.
     ///
     /// If all messages were written before (the same ids, streams, types and data), this writes nothing and returns
-    /// their first places, with [`already_written`](Appended::already_written). That holds even if an expected version
+    /// their first places, with [`already_written`](Appended::already_written). This is so even if an expected version
     /// is stale by now.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Protections replaced by wrong ones, one at a time, so that a test can show that it would notice.
+//! Switches that replace one protection by a wrong one, so that a test can show that it would notice.
 
 use crate::handling::{CommandHandler, Decider, Evidence, Protections, Standing};
 use crate::{MessageId, MessageRef, Position, StreamName};

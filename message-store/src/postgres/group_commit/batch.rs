@@ -1,4 +1,4 @@
-//! The settlement of a batch: it is sent, and each of its jobs gets an answer in every case.
+//! Sends a batch, and answers each of its jobs in every case.
 
 use std::sync::Arc;
 

@@ -15,9 +15,9 @@
 //! continues as long as one of its callers waits. When all have been dropped, the statement is cancelled, so that it
 //! does not occupy a connection. The append of a dropped caller may still have been written.
 //!
-//! A few lanes are shared by all categories, as long as no append in them has to wait for another session's lock on its
-//! category. A category whose lock is not free soon gets its own lane until it is quiet. So a slow writer of one
-//! category delays no other category.
+//! A few lanes are shared by all categories. A category gets its own lane while another session keeps its lock for
+//! long, or while it has many appends, and until no append has come for a while. So a slow writer of one category
+//! delays no other category.
 
 mod batch;
 mod lane;

@@ -52,7 +52,7 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
   SELECT 'function ' || f.signature,
     CASE
       WHEN f.oid IS NULL THEN 'it is missing'
-      WHEN f.version IS NULL THEN 'it is not this library's: another script has replaced it'
+      WHEN f.version IS NULL THEN 'it is not this library''s: another script has replaced it'
       WHEN f.version < $1::int THEN format('it is version %s, and the newest is %s', f.version, $1::int)
       WHEN f.proowner <> o.owner THEN format('it belongs to %s, and the table to %s', pg_get_userbyid(f.proowner), pg_get_userbyid(o.owner))
       WHEN f.prosecdef <> f.is_definer

@@ -27,7 +27,7 @@ contract! {$ categories categories_tests {
         assert_eq!(types(&batch.messages), ["A", "B", "C", "D"]);
     }
 
-    /// The messages are in three streams of several categories.
+    /// The messages are of two categories.
     async fn all_messages_are_read_in_global_order(subject) {
         let store = subject.store();
         store.append(vec![to("right-1", &["A"]), to("left-1", &["B"])].into()).await.unwrap();
