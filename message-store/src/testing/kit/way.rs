@@ -27,7 +27,8 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Checks the events that the runtime has written: they must be `expected`, or `expected_late` after a late delivery.
+    /// Checks the events that the runtime has written: they must be `expected`, or `expected_late` after a late
+    /// delivery.
     #[track_caller]
     pub(super) fn check<D>(
         self,
