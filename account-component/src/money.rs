@@ -43,7 +43,7 @@ pub struct NotMoney(String);
 
 impl fmt::Display for NotMoney {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no amount of money: write digits, and at most two after a point, such as 700.00", self.0)
+        write!(f, "{:?} is not an amount of money: write digits, and at most two after a point, such as 700.00", self.0)
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn a_text_that_is_not_an_amount_is_refused() {
         for text in ["", "-", ".", "1.", ".5", "1.234", "1e2", "+1", "1,00", "NaN", "\"1\"", "1000000000000000", "1 "] {
             assert!(text.parse::<Money>().is_err(), "{text:?}");
         }

@@ -143,7 +143,7 @@ async fn a_replay_on_postgres_ends_in_the_right_balances_whatever_happens() {
 }
 
 #[test]
-fn a_store_that_another_replay_has_begun_with_other_repeats_is_finished_all_the_same() {
+fn a_replay_finishes_a_store_that_a_replay_with_other_repeats_has_begun() {
     let ledger = Ledger::made(1_000);
     let store = ledger.sqlite();
     let plain = Command::new(env!("CARGO_BIN_EXE_account-component"))

@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make or upgrade a store's schema, or adopt a database of Message DB
+    /// Create or upgrade a store's schema, or adopt a database of Message DB
     Migrate(migrate::Migrate),
     /// Report what is installed in a store, what is missing or changed, and the effects
     Check(check::Check),

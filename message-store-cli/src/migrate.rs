@@ -27,7 +27,7 @@ impl Migrate {
             if self.adopt { postgres::adopt(&self.store).await } else { postgres::migrate(&self.store).await };
         match migrated.context("nothing was migrated")? {
             found @ Installation::MessageDb if !self.adopt => {
-                bail!("found {found}, and left it as it is; say --adopt to upgrade it in place")
+                bail!("found {found}, and did not change it; give --adopt to upgrade it in place")
             }
             found if found.is_current() => println!("found {found}: it is current"),
             found => println!("found {found}; the schema is current now"),

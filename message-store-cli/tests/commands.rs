@@ -23,7 +23,7 @@ fn fails(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_file_is_made_by_migrate_and_looked_over_by_check() {
+fn migrate_creates_a_file_and_check_reports_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
     assert!(fails(&["check", "--store", &url]).contains("there is no file"));
@@ -32,13 +32,13 @@ fn a_file_is_made_by_migrate_and_looked_over_by_check() {
 }
 
 #[test]
-fn what_sqlite_has_not_is_refused_by_name() {
+fn a_feature_that_sqlite_does_not_have_is_refused_by_name() {
     let error = fails(&["allow-sql-condition", "--store", "sqlite:store.db"]);
     assert!(error.contains("only a store on PostgreSQL has SQL conditions"), "{error}");
 }
 
 #[test]
-fn a_url_of_another_kind_is_refused_and_says_what_is_expected() {
+fn a_url_with_another_scheme_is_refused_with_the_expected_form() {
     for command in ["migrate", "check"] {
         let error = fails(&[command, "--store", "mysql://localhost/x"]);
         assert!(error.contains("postgres://"), "{error}");

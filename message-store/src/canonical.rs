@@ -1,7 +1,8 @@
-//! One text for all JSON texts that say the same, by the rules of PostgreSQL's `jsonb`.
+//! The canonical form: one text for all JSON texts that PostgreSQL's `jsonb` treats as equal.
 //!
-//! Keys sorted, the last of two equal keys kept, no white space, one way to escape, and numbers by value: `7`, `7.0`
-//! and `70e-1` are one number, told apart from `7.00000000000000001` because nothing goes through a float.
+//! Keys are sorted, only the last of equal keys is kept, there is no white space, and characters are escaped in one
+//! way. Numbers are compared by value: `7`, `7.0` and `70e-1` have one form. `7.00000000000000001` has another, because
+//! no number is converted to a float.
 
 use std::collections::BTreeMap;
 
@@ -43,10 +44,10 @@ fn write(text: &str, out: &mut String) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// The most digits that a number is written out with.
+/// The most digits with which [`plain_number`] writes a number without an exponent.
 const WRITTEN_OUT: usize = 64;
 
-/// A number by its value: a sign, digits without outer zeros, and a power of ten.
+/// A number as `sign digits * 10^exponent`, where the digits have no zeros at either end.
 struct Number<'a> {
     sign: &'a str,
     /// Empty for zero.
@@ -54,7 +55,7 @@ struct Number<'a> {
     exponent: i64,
 }
 
-/// `None` when the exponent does not fit: such a number equals only itself.
+/// `None` when the exponent does not fit in 64 bits. Such a number equals only itself.
 fn parse(text: &str) -> Option<Number<'_>> {
     let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
@@ -71,7 +72,7 @@ fn parse(text: &str) -> Option<Number<'_>> {
     Some(Number { sign, digits: significant.to_owned(), exponent })
 }
 
-/// Whether PostgreSQL's `numeric` holds a number: 131,072 digits before the point, and 16,383 after it.
+/// Whether PostgreSQL's `numeric` can store a number: at most 131,072 digits before the point, and 16,383 after it.
 pub(crate) fn fits_numeric(text: &str) -> bool {
     parse(text).is_some_and(|Number { digits, exponent, .. }| {
         let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
@@ -79,7 +80,7 @@ pub(crate) fn fits_numeric(text: &str) -> bool {
     })
 }
 
-/// One text for all texts of a number.
+/// The canonical form of a number.
 fn number(text: &str) -> String {
     match parse(text) {
         Some(Number { digits, .. }) if digits.is_empty() => "0".to_owned(),
@@ -88,8 +89,8 @@ fn number(text: &str) -> String {
     }
 }
 
-/// One text for all texts of a number, as people write it, with every digit: `7`, `1.5`. Only what is very large or
-/// very small has an exponent.
+/// One text for all texts of a number, with every digit and in the usual notation: `7`, `1.5`. Only a very large or
+/// very small number has an exponent.
 pub(crate) fn plain_number(text: &str) -> String {
     let Some(Number { sign, digits, exponent }) = parse(text) else { return text.to_owned() };
     let Ok(power) = usize::try_from(exponent.unsigned_abs()) else { return number(text) };
@@ -104,7 +105,7 @@ pub(crate) fn plain_number(text: &str) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
-/// The text with the last of equal keys alone, in every object, as `jsonb` keeps it.
+/// Removes all but the last of equal keys from every object, as `jsonb` does.
 pub(crate) fn last_of_equal_keys(text: &str) -> serde_json::Result<String> {
     let text = text.trim_ascii();
     let mut out = String::with_capacity(text.len());
@@ -161,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_is_kept() {
+    fn the_last_of_equal_keys_is_kept() {
         let text = r#"{"a":1,"b":[{"c":1.50,"c":2.50}],"a":{"d":"x, y","d":null}}"#;
         assert_eq!(last_of_equal_keys(text).unwrap(), r#"{"a":{"d":null},"b":[{"c":2.50}]}"#);
     }
 
     #[test]
-    fn texts_that_say_the_same_have_one_form() {
+    fn texts_with_equal_values_have_one_form() {
         for (a, b) in [
             (r#"{"a":1,"b":[true,null]}"#, r#" { "b" : [ true , null ] , "a" : 1.0 } "#),
             ("700", "700.00"),
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_differ_have_two() {
+    fn texts_with_different_values_have_two_forms() {
         for (a, b) in [
             ("7", "7.00000000000000001"),
             ("9007199254740993", "9007199254740992.0"),

@@ -1,4 +1,5 @@
-//! Ids of what is written for a message: derived, so that writing it twice is writing the same message twice.
+//! Ids of the messages that a handler writes for a message. They are derived, so a second write of the same message has
+//! the same id.
 
 use sha2::{Digest, Sha256};
 use uuid::Builder;
@@ -8,12 +9,13 @@ use crate::{MessageId, StreamName};
 /// The id of the message that the handler named `handler` writes to `stream` as number `index` (0-based) of its write
 /// named `write`, for the message `cause`.
 ///
-/// It depends on nothing else: not on when, how often or from which store `cause` was delivered. So one index look-up
-/// tells whether `cause` was carried out, and the unique id refuses a second effect should all else fail. Two handlers
-/// of one message, and two writes of one handler, have ids of their own.
+/// It depends on nothing else: not on when, how often or from which store `cause` was delivered. So one look-up in the
+/// index shows whether `cause` was carried out, and the store refuses a second effect by its id even if all other
+/// checks fail. Two handlers of one message, and two writes of one handler, derive different ids.
 ///
-/// Form: a UUIDv8. Its first 48 bits are those of `cause`, which in our ids are the time, so that ids derived together
-/// stand together in the index; the other 74 are a SHA-256 of all five, each text behind its length.
+/// The id is a UUIDv8. Its first 48 bits are those of `cause`, which in this library's ids are the time, so that ids
+/// derived at about the same time are close to each other in the index. The other 74 bits are a SHA-256 of all five
+/// inputs, where the length of each text precedes the text.
 pub fn derived_id(cause: MessageId, handler: &str, write: &str, stream: &StreamName, index: usize) -> MessageId {
     let cause = cause.as_uuid();
     let mut hash = Sha256::new();
@@ -58,7 +60,7 @@ mod tests {
         assert_eq!(id.as_uuid().get_version_num(), 8);
     }
 
-    /// The bytes are a format: what a store holds was written with them, and has to be found again.
+    /// The bytes are a storage format: a look-up must find ids that an earlier version derived.
     #[test]
     fn its_bytes_stay_as_they_are() {
         let cause: MessageId = "01997c2e-3b5a-7d10-8f4e-2a6b1c9d0e3f".parse().unwrap();

@@ -1,205 +1,206 @@
-//! What can go wrong, named by what the caller has to do about it.
+//! Errors. There is one variant for each reaction that a caller may need.
 
 use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, Position, StreamName, Version};
 
-/// The underlying error: of the driver, the decoder or the handler.
+/// The error that caused another error, as the driver, the decoder or the handler returned it.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A result with this library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Each text says what happened, to which stream, id or position, and what to do.
+/// An error of a store or of the toolkit. Each text says what happened, to which stream, id or position, and what to
+/// do.
 ///
-/// The text holds the whole chain of causes, once. So [`source`](std::error::Error::source) is empty, and a reporter
-/// that walks the chain repeats nothing; the cause itself, to look at or to downcast, is in the field `cause`.
+/// The text contains the whole chain of causes, once. So [`source`](std::error::Error::source) returns `None`, and a
+/// reporter that walks the chain repeats nothing. The field `cause` contains the cause, for inspection and downcasts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another writer was quicker. Nothing was written.
+    /// Another writer appended to the stream first. Nothing was written.
     #[error(
         "wrong expected version for {stream}: expected {expected}, the stream is at {actual}. \
          Nothing was written. Load the stream again and decide again"
     )]
     WrongExpectedVersion {
-        /// The stream.
+        #[allow(missing_docs)]
         stream: StreamName,
-        /// What the writer expected.
+        /// The version that the append named.
         expected: ExpectedVersion,
-        /// What the stream's version is.
+        /// The stream's version at the time of the append.
         actual: Version,
     },
 
-    /// A message id was used before for something else. Nothing was written.
+    /// A message id was used before for another message. Nothing was written.
     #[error(
         "message id {id} (for {stream}) is taken: {reason}. Nothing was written. \
          An id belongs to one message for ever: repeat the whole first append, or take a new id"
     )]
     IdConflict {
-        /// The id, the first of those in conflict.
+        /// The first id in conflict.
         id: MessageId,
-        /// The stream this append named.
+        /// The stream that the refused append named.
         stream: StreamName,
-        /// How it differs from what was written first.
+        /// How the message differs from the one that was written first.
         reason: String,
     },
 
-    /// Larger than a limit allows. Nothing was written.
+    /// A message, name or append is larger than a limit allows. Nothing was written.
     #[error("{what} is too large: {actual}, and the limit is {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large, in words.
         what: String,
-        /// How large it is.
+        /// Its size, in the unit of the limit.
         actual: usize,
-        /// How large it may be.
+        /// The largest allowed size.
         limit: usize,
     },
 
-    /// The schema in the database is not the one that this library needs. It was not changed.
+    /// The schema in the database is not the one that this library needs. The library did not change it.
     #[error(
         "the schema message_store of {store} cannot be used: {problem}. \
-         Its owner makes it, upgrades it and puts it right with `message-store migrate`"
+         Its owner can create, upgrade and repair it with `message-store migrate`"
     )]
     Schema {
-        /// The store, without secrets.
+        /// The store's description, without secrets.
         store: String,
-        /// What is wrong with the schema.
+        /// The missing or wrong part.
         problem: String,
     },
 
-    /// The input cannot be stored or understood. Nothing was written.
+    /// The input cannot be stored or parsed. Nothing was written.
     #[error("invalid {what}: {reason}")]
     Invalid {
-        /// Which input.
+        /// The kind of input, such as `stream name`.
         what: String,
-        /// What is wrong with it.
+        /// The rule that the input breaks.
         reason: String,
     },
 
-    /// The stored message cannot be read as the type that its reader expects.
+    /// A stored message cannot be decoded as the type that its reader expects.
     #[error(
         "the {message_type} at position {position} of {stream} (global position {global_position}) \
-         cannot be decoded: {reason}. Mend the type that reads it, or the message"
+         cannot be decoded: {reason}. Correct the type that reads it, or the message"
     )]
     Undecodable {
-        /// The stream that holds the message.
+        /// The message's stream.
         stream: StreamName,
-        /// Its position there.
+        /// The message's position in that stream.
         position: Position,
-        /// Its global position.
+        #[allow(missing_docs)]
         global_position: GlobalPosition,
-        /// Its message type.
+        #[allow(missing_docs)]
         message_type: String,
-        /// What the decoder said: names the field.
+        /// The decoder's text, which names the field.
         reason: String,
     },
 
-    /// This store does not do that.
+    /// The store does not have this feature.
     #[error("{store} does not support {what}")]
     Unsupported {
-        /// Which store.
+        /// The store's description, without secrets.
         store: String,
-        /// What it was asked.
+        /// The feature.
         what: String,
     },
 
-    /// The connection was lost after the append was sent: it may or may not be written.
+    /// The connection was lost after the append was sent. The append may or may not be written.
     #[error(
         "the answer to an append was lost ({}): it may be written or not. \
-         Append the same messages again: their ids settle it, and nothing is written twice",
+         Append the same messages again: the store recognises their ids, and nothing is written twice",
         chain(&**cause)
     )]
     CommitUnknown {
-        /// What was lost.
+        /// The error of the connection.
         cause: Source,
     },
 
-    /// A consumer's position was taken over by another consumer of the same identity.
+    /// Another consumer with the same identity has saved a position for this consumer.
     #[error(
         "the position of consumer {consumer} is now kept by another consumer, here or in another process (its stream is at {actual}, \
-         ours was {expected}). This one stops. Give each consumer of a category an identifier of its own, and each member of a group a \
+         and this consumer left it at {expected}). This consumer stops. Give each consumer of a category an identifier of its own, and each member of a group a \
          number of its own"
     )]
     PositionTaken {
-        /// The consumer's position stream.
+        /// The name of the consumer's position stream.
         consumer: StreamName,
-        /// The version we had written.
+        /// The version of the position stream after this consumer's last save.
         expected: ExpectedVersion,
-        /// The version now.
+        /// The version of the position stream now.
         actual: Version,
     },
 
-    /// The store ends before what a consumer has handled: it is not the store that it was.
+    /// The store ends before the position that a consumer has handled. So it has lost messages, or is behind.
     #[error(
-        "consumer {consumer} has handled all up to global position {handled}, and {store} ends before that. It was restored to an \
-         earlier point, or is a standby that lags behind: positions would be given out again for other messages. Let the standby \
-         catch up; or, after a restore, rotate the store's identity and write {consumer} anew"
+        "consumer {consumer} has handled all messages up to global position {handled}, and {store} ends before that. It was restored to an \
+         earlier point, or is a standby that lags behind, so other messages will get these positions again. Let the standby \
+         catch up; or, after a restore, rotate the store's identity and write a new position to {consumer}"
     )]
     StoreBehind {
-        /// The consumer's position stream.
+        /// The name of the consumer's position stream.
         consumer: StreamName,
-        /// What it has handled.
+        /// The global position up to which the consumer has handled all messages.
         handled: GlobalPosition,
-        /// The store.
+        /// The store's description, without secrets.
         store: String,
     },
 
-    /// The database's history is not the one that was remembered: after a failover, say, that lost the latest messages.
-    /// Nothing was written.
+    /// The store has another history than the one that the call named, for example after a failover that lost the
+    /// latest messages. Nothing was written.
     #[error(
         "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
-         written, and what was remembered of it is dropped. Load the stream again and decide again"
+         written, and the process forgets what it remembered of the store. Load the stream again and decide again"
     )]
     HistoryChanged {
-        /// Which store.
+        /// The store's description, without secrets.
         store: String,
     },
 
     /// A handler failed or panicked on a message.
     #[error(
         "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \
-         {}. The consumer stopped before it; mend the cause and start again, nothing before it is repeated",
+         {}. The consumer stopped before it. Remove the cause and start it again: nothing before it is repeated",
         chain(&**cause)
     )]
     Handler {
-        /// The message's type.
+        #[allow(missing_docs)]
         message_type: String,
-        /// The message's id.
+        #[allow(missing_docs)]
         id: MessageId,
-        /// Its stream.
+        #[allow(missing_docs)]
         stream: StreamName,
-        /// Its position there.
+        /// The position in that stream.
         position: Position,
-        /// Its global position.
+        #[allow(missing_docs)]
         global_position: GlobalPosition,
-        /// What the handler said.
+        /// The handler's error, or the text of its panic.
         cause: Source,
     },
 
-    /// The database ended a statement because it took too long: by a limit on statements or on the wait for a lock.
-    /// Nothing was written. The database may be in trouble, or this one statement may be too much for it: a probe
-    /// tells.
+    /// The database ended a statement because it took too long: it reached a limit on statements or on the wait for a
+    /// lock. Nothing was written. The database may be in trouble, or this one statement may be too much for it. A
+    /// probe, which is a small read, tells the two apart.
     #[error("{context} took too long: {}", chain(&**cause))]
     TimedOut {
-        /// What was being done.
+        /// The task of the statement, such as `reading messages`.
         context: String,
-        /// What the database said.
+        /// The database's error.
         cause: Source,
     },
 
-    /// The database failed.
+    /// The database, or the connection to it, failed.
     #[error("{context}: {}", chain(&**cause))]
     Backend {
-        /// What was being done.
+        /// The task of the statement, such as `reading messages`.
         context: String,
-        /// Whether trying again may help.
+        /// Whether the same call may succeed later.
         transient: bool,
-        /// What the database said.
+        /// The database's error.
         cause: Source,
     },
 }
 
-/// The texts of an error and of all its causes, in one line. A cause that the text before it has already told is left
-/// out.
+/// The texts of an error and of all its causes, in one line. A cause is left out if the text before it already contains
+/// its text.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -215,17 +216,18 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Error {
-    /// [`Error::Invalid`]: an input, named by `what`, is refused for this reason.
+    /// Makes an [`Error::Invalid`].
     pub fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), reason: reason.into() }
     }
 
-    /// [`Error::Backend`]: what a backend was doing, whether the fault passes by itself, and what its database said.
+    /// Makes an [`Error::Backend`]: `context` names the task, and `transient` is true when the fault passes by itself.
     pub fn backend(context: impl Into<String>, transient: bool, cause: impl Into<Source>) -> Self {
         Self::Backend { context: context.into(), transient, cause: cause.into() }
     }
 
-    /// The same, for one more caller of a call that several share: the cause is kept as text.
+    /// A copy for another caller that shares the failed call. An error cannot be cloned, so the copy contains the cause
+    /// as text.
     #[must_use]
     pub fn shared(&self) -> Self {
         match self {
@@ -235,7 +237,7 @@ impl Error {
                 Self::TimedOut { context: context.clone(), cause: chain(&**cause).into() }
             }
             Self::Backend { context, transient, cause } => Self::backend(context, *transient, chain(&**cause)),
-            other => Self::backend("a call that others share", other.is_transient(), other.to_string()),
+            other => Self::backend("a call that several callers share", other.is_transient(), other.to_string()),
         }
     }
 
@@ -250,7 +252,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed when it is made again: a passing fault, or a lost answer.
+    /// Whether the same call may succeed later: the fault passes by itself, or the answer was lost.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -275,7 +277,7 @@ mod tests {
     struct Inner;
 
     #[test]
-    fn an_error_says_its_whole_chain_once() {
+    fn an_error_contains_its_whole_chain_once() {
         let error = Error::backend("connecting to postgres://localhost", true, Outer(Inner));
         let said = "connecting to postgres://localhost: error connecting to server: Connection refused (os error 111)";
         assert_eq!(error.to_string(), said);

@@ -1,24 +1,24 @@
-//! What a writer expects a stream's version to be: optimistic concurrency.
+//! The version that a writer expects a stream to have, for optimistic concurrency.
 
 use std::fmt;
 
 use crate::{Position, Version};
 
-/// The version a stream must have for an append to be written.
+/// The version that a stream must have for an append. Otherwise the store refuses the append.
 ///
-/// Source of the idea: Message DB's `expected_version` argument of `write_message`.
+/// It is Message DB's `expected_version` argument of `write_message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExpectedVersion {
-    /// Any version: append wherever the stream ends.
+    /// The stream may have any version.
     Any,
-    /// The stream must hold no message yet. This is Eventide's *write initial*.
+    /// The stream must have no message. This is Eventide's *write initial*.
     NoStream,
-    /// The last message must stand at this position.
+    /// The last message of the stream must be at this position.
     Exact(Position),
 }
 
 impl ExpectedVersion {
-    /// Whether a stream at version `actual` may be appended to.
+    /// Whether a stream with the version `actual` can be appended to.
     pub fn allows(self, actual: Version) -> bool {
         match self {
             Self::Any => true,
@@ -27,7 +27,7 @@ impl ExpectedVersion {
         }
     }
 
-    /// Message DB's number for it: `None` for any, -1 for no stream.
+    /// Message DB's number: `None` for any version, -1 for no stream.
     pub fn number(self) -> Option<i64> {
         match self {
             Self::Any => None,

@@ -1,8 +1,8 @@
-//! Numbers that JSON cannot say.
+//! Numbers without a JSON form: infinities and NaN.
 //!
-//! `serde_json` writes `null` for a number that is not finite, and what was written can never be read again. So a value
-//! whose text holds a `null` is looked through before it is taken: this serializer writes nothing, and refuses such
-//! numbers.
+//! `serde_json` writes `null` for a number that is not finite, and no reader can decode that as the number. So a value
+//! whose text contains `null` is examined before it is accepted. This serializer writes nothing, and fails at a number
+//! that is not finite.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::ser::{self, Serializer};
 
 use crate::{Error, Result};
 
-/// Refuses a value with a number that is not finite. `text` is what was written of it.
+/// Refuses a value that contains a number that is not finite. `text` is the JSON of the value.
 ///
 /// # Errors
 /// [`Error::Invalid`].
@@ -19,19 +19,19 @@ pub(crate) fn assert_finite<T: Serialize + ?Sized>(value: &T, text: &str) -> Res
     if !text.contains("null") {
         return Ok(());
     }
-    match value.serialize(Look) {
+    match value.serialize(AssertFinite) {
         Err(NotFinite::Number(number)) => {
-            Err(Error::invalid("JSON", format!("the number {number} is not finite: JSON cannot say it")))
+            Err(Error::invalid("JSON", format!("the number {number} is not finite, and JSON has no form for it")))
         }
         Ok(()) | Err(NotFinite::Other) => Ok(()),
     }
 }
 
-/// What was found.
+/// The reason why the serializer stopped.
 #[derive(Debug)]
 enum NotFinite {
     Number(f64),
-    /// The value refuses to be written: the writer has said why.
+    /// The value's own code failed. The serializer that wrote `text` has reported that already.
     Other,
 }
 
@@ -50,7 +50,7 @@ impl ser::Error for NotFinite {
 }
 
 #[derive(Clone, Copy)]
-struct Look;
+struct AssertFinite;
 
 macro_rules! pass {
     ($($method:ident($($kind:ty),*);)*) => { $(fn $method(self, $(_: $kind),*) -> Result<(), NotFinite> { Ok(()) })* };
@@ -60,7 +60,7 @@ macro_rules! open {
     ($($method:ident($($kind:ty),*);)*) => { $(fn $method(self, $(_: $kind),*) -> Result<Self, NotFinite> { Ok(self) })* };
 }
 
-impl Serializer for Look {
+impl Serializer for AssertFinite {
     type Ok = ();
     type Error = NotFinite;
     type SerializeSeq = Self;
@@ -129,9 +129,9 @@ impl Serializer for Look {
     }
 }
 
-macro_rules! look_into {
+macro_rules! visit_parts {
     ($($part:ident: $method:ident($($key:ty)?);)*) => {
-        $(impl ser::$part for Look {
+        $(impl ser::$part for AssertFinite {
             type Ok = ();
             type Error = NotFinite;
 
@@ -146,7 +146,7 @@ macro_rules! look_into {
     };
 }
 
-look_into! {
+visit_parts! {
     SerializeSeq: serialize_element();
     SerializeTuple: serialize_element();
     SerializeTupleStruct: serialize_field();
@@ -155,7 +155,7 @@ look_into! {
     SerializeStructVariant: serialize_field(&'static str);
 }
 
-impl ser::SerializeMap for Look {
+impl ser::SerializeMap for AssertFinite {
     type Ok = ();
     type Error = NotFinite;
 

@@ -4,7 +4,7 @@
 
 use md5::{Digest, Md5};
 
-/// The hash of `value`.
+/// Equals `message_store.hash_64(value)` in SQL.
 pub(crate) fn hash_64(value: &str) -> i64 {
     let digest = Md5::digest(value.as_bytes());
     let mut first = [0; 8];

@@ -1,4 +1,4 @@
-//! Keys: what tells that two requests from outside are one.
+//! Keys of requests from outside the store. Two requests with one key are the same request.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use crate::canonical::{canonical, plain_number};
 use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
 
-/// The longest key in bytes.
+/// The greatest length of a key, in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
 
-/// What a request is known by, within a scope.
+/// The text that identifies a request within a scope.
 ///
 /// ```
 /// use message_store::{Json, Key};
@@ -25,17 +25,17 @@ pub const MAX_KEY_BYTES: usize = 255;
 pub struct Key(String);
 
 impl Key {
-    /// This text. A closure over the request is an expression that ends in this.
+    /// Makes a key from a text that the caller computes from the request.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty text or one with a NUL character, [`Error::TooLarge`] above 255 bytes.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         if text.is_empty() {
-            return Err(Error::invalid("key", "it is empty; unlike requests would pass for one"));
+            return Err(Error::invalid("key", "it is empty, so different requests would have the same key"));
         }
         if text.contains('\0') {
-            return Err(Error::invalid("key", format!("{text:?} holds a NUL character")));
+            return Err(Error::invalid("key", format!("{text:?} contains a NUL character")));
         }
         if text.len() > MAX_KEY_BYTES {
             return Err(Error::TooLarge { what: "a key".into(), actual: text.len(), limit: MAX_KEY_BYTES });
@@ -43,7 +43,7 @@ impl Key {
         Ok(Self(text))
     }
 
-    /// The value of a header; its name is compared without regard to case.
+    /// Makes a key from the value of a header. Upper and lower case of the header's name do not count.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such header, and as [`Key::new`].
@@ -52,24 +52,24 @@ impl Key {
         Self::new(value.ok_or_else(|| Error::invalid("key", format!("there is no header {name}")))?)
     }
 
-    /// The text or number in a field, named by a JSON pointer (`/event/id`). A number keeps every digit; how it is
-    /// written (`7`, `7.0`) does not count.
+    /// Makes a key from a string or number in the data. A JSON pointer (`/event/id`) names the field. A number keeps
+    /// every digit, and the way it is written (`7`, `7.0`) does not count.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there is no such field, or it holds something else, and as [`Key::new`].
+    /// [`Error::Invalid`] when there is no such field, or it is neither a string nor a number, and as [`Key::new`].
     pub fn from_field(data: &Json, pointer: &str) -> Result<Self> {
         let value = at_pointer(data.text(), pointer).map_err(|error| Error::invalid("JSON", error.to_string()))?;
         match value.as_ref().and_then(|value| value.bytes().next()) {
             Some(b'"') => Self::new(Json::parse(value.unwrap_or_default())?.decode::<String>()?),
             Some(b'-' | b'0'..=b'9') => Self::new(plain_number(&value.unwrap_or_default())),
-            Some(_) => Err(Error::invalid("key", format!("the field {pointer} is neither a text nor a number"))),
+            Some(_) => Err(Error::invalid("key", format!("the field {pointer} is neither a string nor a number"))),
             None => Err(Error::invalid("key", format!("there is no field {pointer}"))),
         }
     }
 
-    /// A hash of what the request says, for requests without an identity. The order of keys, white space and the
-    /// writing of a number (`1`, `1.0`) do not count. Two requests that happen to say the same are one: add a time to
-    /// tell them apart.
+    /// Makes a key from a hash of the data, for requests without an identity. The order of keys, white space and the
+    /// writing of a number (`1`, `1.0`) do not count. Two requests with equal data are the same request: add a time to
+    /// the data to distinguish them.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the JSON cannot be read.
@@ -77,16 +77,16 @@ impl Key {
         Ok(Self(fingerprint(data)?))
     }
 
-    /// The text.
+    /// The text, 1 to 255 bytes; from [`Key::from_content`], 64 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The stream of a category that this key names. One that makes the name too long is shortened: `%H` and a hash of
-    /// it stand in its place.
+    /// The stream of a category for this key. If the name would be too long, `%H` and a hash of the key replace the
+    /// key.
     pub(crate) fn stream(&self, category: &Category) -> Result<StreamName> {
         let is_long = category.as_str().len() + self.0.len() + 1 > MAX_STREAM_NAME_BYTES;
-        // So that no other key looks like one that is shortened.
+        // A key that begins like a shortened one is shortened too, so that the two cannot be equal.
         if is_long || self.0.starts_with(SHORTENED) {
             return category.stream(shortened(&self.0));
         }
@@ -100,7 +100,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// The text of the value that a JSON pointer names, without a detour over a number type that would round it.
+/// The text of the value that a JSON pointer names. It is never converted to a number type, which would round it.
 fn at_pointer(text: &str, pointer: &str) -> serde_json::Result<Option<String>> {
     let mut value: Box<RawValue> = serde_json::from_str(text)?;
     if !pointer.is_empty() && !pointer.starts_with('/') {
@@ -131,10 +131,10 @@ pub(crate) fn fingerprint(data: &Json) -> Result<String> {
     Ok(hex_digest(&text))
 }
 
-/// What the name of a shortened text begins with.
+/// The beginning of every shortened text.
 const SHORTENED: &str = "%H";
 
-/// What stands in a stream name for a text that is too long for it.
+/// The replacement, in a stream name, for a text that is too long.
 pub(crate) fn shortened(text: &str) -> String {
     format!("{SHORTENED}{}", hex_digest(text))
 }

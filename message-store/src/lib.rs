@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// Some things serve one backend only.
+// Without both backends, the code that only one of them uses is dead.
 #![cfg_attr(not(all(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 
 mod canonical;
@@ -14,7 +14,6 @@ mod key;
 mod limits;
 mod message;
 mod metadata;
-mod metadata_builder;
 mod outcome;
 mod position;
 mod sequence;

@@ -1,20 +1,21 @@
-//! How large things may be.
+//! The largest sizes that a store writes and reads.
 
 use crate::metadata::OWN_KEY;
 use crate::{Error, Message, NewMessage, Result, StreamName};
 
-/// What a store refuses to write, and how much it reads at once.
+/// The largest sizes that a store writes, and the largest batch that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a message: type, data and metadata together. 1 MiB. What the toolkit adds to metadata does not count,
-    /// so that a message of any permitted size can be reserved, answered, and moved to another store.
+    /// The bytes of a message: type, data and metadata together. Default: 1 MiB. The fields that the toolkit adds to
+    /// the metadata do not count, so that a message of any permitted size can be reserved, answered and copied to
+    /// another store.
     pub message_bytes: usize,
-    /// Messages in one append. 10,000.
+    /// The messages of one append. Default: 10,000.
     pub append_messages: usize,
-    /// Messages in one batch that is read, whatever was asked for. 10,000.
+    /// The messages that one read returns, even if the caller asks for more. Default: 10,000.
     pub batch_messages: usize,
-    /// Bytes of data and metadata in one batch that is read; at least one message comes all the same. 16 MiB.
+    /// The bytes of data and metadata that one read returns. A single message may be larger. Default: 16 MiB.
     pub batch_bytes: usize,
 }
 
@@ -29,17 +30,17 @@ impl Default for Limits {
     }
 }
 
-/// More than the toolkit adds to metadata: its stamp, the causation, and where the message was born.
+/// An upper bound of the bytes that the toolkit adds to metadata: the stamp, the causation and the origin.
 const STAMP_BYTES: usize = 8 << 10;
 
-/// The longest message type in bytes.
+/// The greatest length of a message type, in bytes.
 pub const MAX_MESSAGE_TYPE_BYTES: usize = 255;
 
 impl Limits {
     pub(crate) fn check(&self, stream: &StreamName, message: &NewMessage) -> Result<()> {
         let message_type = &message.message_type;
         if message_type.is_empty() || message_type.contains('\0') {
-            let reason = format!("{message_type:?} of message {} is empty or holds a NUL character", message.id);
+            let reason = format!("{message_type:?} of message {} is empty or contains a NUL character", message.id);
             return Err(Error::invalid("message type", reason));
         }
         if message_type.len() > MAX_MESSAGE_TYPE_BYTES {
@@ -55,7 +56,8 @@ impl Limits {
         Ok(())
     }
 
-    /// For backends: the first of these messages, as many as one batch may have; at least one, if there are any.
+    /// For backends: keeps the first messages, as many as one batch may have. It keeps at least one message, if there
+    /// are any.
     pub fn cut(&self, mut messages: Vec<Message>) -> Vec<Message> {
         let mut bytes = 0;
         let fit = messages.iter().take(self.batch_messages).take_while(|message| {
@@ -67,12 +69,12 @@ impl Limits {
         messages
     }
 
-    /// The rows to read when `asked` were asked for.
+    /// The number of rows to read for a caller that asks for `asked` messages.
     pub(crate) fn rows(&self, asked: usize) -> i64 {
         i64::try_from(asked.min(self.batch_messages)).unwrap_or(i64::MAX)
     }
 
-    /// The bytes to read at most.
+    /// The greatest number of bytes to read, as a parameter of SQL.
     pub(crate) fn bytes(&self) -> i64 {
         i64::try_from(self.batch_bytes).unwrap_or(i64::MAX)
     }

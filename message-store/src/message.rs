@@ -1,4 +1,4 @@
-//! A message: what is written, and what is read back.
+//! Messages: the form in which a caller writes one, and the form in which a store returns it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,24 +10,25 @@ use uuid::Uuid;
 
 use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName};
 
-/// The identity of a message: one message has it, in every store, for ever.
+/// The identity of a message. It is unique in every store, for ever. A copy of a message keeps its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(Uuid);
 
 impl MessageId {
-    /// A new id. It begins with the time (UUIDv7), so that ids made together stand together in the index.
-    #[expect(clippy::new_without_default, reason = "each is another: a default would be one")]
+    /// A new id, a UUIDv7. It begins with the time, so that ids made at about the same time are close to each other in
+    /// the index.
+    #[expect(clippy::new_without_default, reason = "each call returns another value, and a default is always the same")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The id with this value.
+    /// The id with this UUID, of any version.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The value.
+    /// The UUID.
     pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
@@ -48,17 +49,17 @@ impl FromStr for MessageId {
 
 /// A message to be written.
 ///
-/// The id is chosen here, before anything is sent: a retry of the same value is recognised by it.
+/// The id is chosen here, before anything is sent. A store recognises a second append of the same value by it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NewMessage {
-    /// Its identity.
+    /// Unique in every store, for ever.
     pub id: MessageId,
-    /// Its type, such as `Deposited`.
+    /// The name of its enum variant, such as `Deposited`. 1 to 255 bytes, without a NUL character.
     pub message_type: String,
-    /// What it says.
+    /// The content, usually the fields of the enum variant.
     pub data: Json,
-    /// Where it comes from.
+    /// Usually [`Metadata`]. Other programs may write any JSON here.
     pub metadata: Json,
 }
 
@@ -68,7 +69,7 @@ impl NewMessage {
         Self { id: MessageId::new(), message_type: message_type.into(), data, metadata: Json::NULL }
     }
 
-    /// The message that a value of an enum stands for: its variant is the message type, its fields are the data.
+    /// Makes a message from a value of an enum. The variant's name is the message type, and its fields are the data.
     ///
     /// ```
     /// # use message_store::NewMessage;
@@ -81,20 +82,20 @@ impl NewMessage {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the value is no enum variant, or has no JSON form.
+    /// [`Error::Invalid`] when the value is not an enum variant, or has no JSON form.
     pub fn from_variant<E: Serialize>(value: &E) -> Result<Self> {
         let (message_type, data) = crate::variant::encode(value)?;
         Ok(Self::new(message_type, data))
     }
 
-    /// The same message with this metadata, in whatever shape.
+    /// Replaces the metadata. The JSON need not have the form of [`Metadata`].
     #[must_use]
     pub fn with_metadata_json(mut self, metadata: Json) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// What was written as this message, to be written again: its id, type, data and metadata.
+    /// A message with the id, type, data and metadata of a stored one. An append of it is a repeat of the first append.
     pub fn again(message: &Message) -> Self {
         Self {
             id: message.id,
@@ -104,7 +105,7 @@ impl NewMessage {
         }
     }
 
-    /// The message as it is read once a store has written it: for backends.
+    /// For backends: the message in the form in which a store returns it, at these positions.
     pub fn written(
         self,
         stream: StreamName,
@@ -116,19 +117,19 @@ impl NewMessage {
         Message { id, stream, message_type, position, global_position, data, metadata, time }
     }
 
-    /// Bytes of type, data and metadata.
+    /// The size in bytes: type, data and metadata together.
     pub fn size(&self) -> usize {
         self.message_type.len() + self.data.len() + self.metadata.len()
     }
 
-    /// The same message with this id.
+    /// Replaces the id.
     #[must_use]
     pub fn with_id(mut self, id: MessageId) -> Self {
         self.id = id;
         self
     }
 
-    /// The same message with this metadata.
+    /// Replaces the metadata.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form.
@@ -138,53 +139,53 @@ impl NewMessage {
     }
 }
 
-/// A message as it was read.
+/// A message that a store has returned.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Message {
-    /// Its identity.
+    /// Unique in every store, for ever.
     pub id: MessageId,
-    /// The stream it stands in.
+    #[allow(missing_docs)]
     pub stream: StreamName,
-    /// Its type, such as `Deposited`.
+    /// The name of its enum variant, such as `Deposited`. 1 to 255 bytes, without a NUL character.
     pub message_type: String,
-    /// Its place in its stream.
+    /// From 0, without gaps.
     pub position: Position,
-    /// Its place in the store.
+    /// From 1. It may have gaps.
     pub global_position: GlobalPosition,
-    /// What it says.
+    /// The content, usually the fields of the enum variant.
     pub data: Json,
-    /// Where it comes from.
+    /// Usually [`Metadata`]. Other programs may write any JSON here.
     pub metadata: Json,
-    /// When its write began, by the database's clock. No decision may depend on it.
+    /// The time at which its write began, by the database's clock. No decision may depend on it: clocks can go back.
     pub time: Timestamp,
 }
 
 impl Message {
-    /// The metadata, decoded. What others put there in another shape is in it all the same ([`Metadata::unread`]).
+    /// Decodes the metadata. Fields of an unexpected shape are kept ([`Metadata::unread`]), so this cannot fail.
     pub fn decode_metadata(&self) -> Metadata {
         Metadata::from_json(&self.metadata)
     }
 
-    /// The data, decoded as one type whatever the message type is.
+    /// Decodes the data as `T`, and ignores the message type.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] with the field.
+    /// [`Error::Undecodable`], which names the field.
     pub fn decode_data<T: DeserializeOwned>(&self) -> Result<T> {
         self.data.decode().map_err(|error| self.undecodable(&error))
     }
 
-    /// The variant of `E` named like the message type, with the data as its fields; `None` when `E` has no such
+    /// Decodes the data as the variant of `E` that has the name of the message type. Returns `None` if `E` has no such
     /// variant.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] with the field, when the type is known and the data does not fit it.
+    /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it.
     pub fn decode_variant<E: DeserializeOwned>(&self) -> Result<Option<E>> {
         crate::variant::decode(&self.message_type, &self.data).map_err(|error| self.undecodable(&error))
     }
 
-    /// The origin of the message, and its global position there. A copy carries both in its metadata; any other message
-    /// has its origin in the store `here`, where it was read.
+    /// The origin of the message, and its global position there. A copy carries both in its metadata. Any other message
+    /// has its origin in the store that it was read from, whose id is `here`.
     pub fn sequence(&self, here: StoreId) -> Sequence {
         crate::sequence::sequence_of(self, here)
     }
@@ -194,7 +195,7 @@ impl Message {
         self.stream.category()
     }
 
-    /// Where the message stands.
+    /// The message's id and places, without its content.
     pub fn reference(&self) -> MessageRef {
         MessageRef {
             id: self.id,
@@ -215,22 +216,22 @@ impl Message {
     }
 }
 
-/// Where a message stands: what is needed to find it again.
+/// The id and the places of a stored message. They are enough to find it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageRef {
-    /// Its identity.
+    /// Unique in every store, for ever.
     pub id: MessageId,
-    /// Its stream.
+    #[allow(missing_docs)]
     pub stream: StreamName,
-    /// Its place in its stream.
+    /// From 0, without gaps.
     pub position: Position,
-    /// Its place in the store.
+    /// From 1. It may have gaps.
     pub global_position: GlobalPosition,
 }
 
 impl MessageRef {
-    /// Of the message with this id, which stands there.
+    /// A reference to the message with this id, at these places.
     pub fn new(id: MessageId, stream: StreamName, position: Position, global_position: GlobalPosition) -> Self {
         Self { id, stream, position, global_position }
     }

@@ -1,4 +1,4 @@
-//! A URL opens a store. Backends are registered here, by the scheme of their URLs.
+//! Opening a store by its URL. The scheme of the URL selects the backend.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,19 +8,19 @@ use futures_util::future::BoxFuture;
 
 use crate::{Error, MessageStore, Result};
 
-/// Opens the store that a URL names. Its schema is made where there is none; one that stands in PostgreSQL is not
-/// changed (`message-store migrate` upgrades it).
+/// Opens the store that a URL names. If the database has no schema of a message store, it is created. An existing
+/// schema in PostgreSQL is not changed: `message-store migrate` upgrades it.
 ///
 /// | URL | store |
 /// |---|---|
 /// | `postgres://user@host/database` | PostgreSQL |
-/// | `sqlite:path/to/file.db` | a SQLite file, made when it is missing |
-/// | `sqlite::memory:` | SQLite in memory, gone when it is closed |
+/// | `sqlite:path/to/file.db` | a SQLite file, created if it is missing |
+/// | `sqlite::memory:` | SQLite in memory, lost when it is closed |
 ///
-/// [`Openers`] take in backends from elsewhere.
+/// With [`Openers`], URLs can open backends from outside this library.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a URL of another kind, [`Error::Unsupported`] for a backend that was not compiled in,
+/// [`Error::Invalid`] for a URL with another scheme, [`Error::Unsupported`] for a backend that was not compiled in,
 /// [`Error::Schema`] for a schema that must be upgraded, [`Error::Backend`] when the database cannot be opened.
 pub async fn connect(url: &str) -> Result<Arc<dyn MessageStore>> {
     Openers::default().open(url).await
@@ -28,8 +28,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn MessageStore>> {
 
 type Opener = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn MessageStore>>> + Send + Sync>;
 
-/// What opens stores, by the scheme of their URLs: PostgreSQL and SQLite, as far as they are compiled in, and backends
-/// from elsewhere.
+/// The functions that open stores, by the scheme of their URLs. The default contains the backends of this library that
+/// are compiled in.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,7 +48,8 @@ type Opener = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn MessageSto
 pub struct Openers(BTreeMap<String, Opener>);
 
 impl Openers {
-    /// URLs that begin with this scheme and a colon are given to `open`, whole. It takes the place of an earlier one.
+    /// Opens URLs that begin with `scheme` and a colon by a call of `open` with the whole URL. It replaces an earlier
+    /// function for the scheme.
     pub fn with<O, F>(mut self, scheme: impl Into<String>, open: O) -> Self
     where
         O: Fn(String) -> F + Send + Sync + 'static,
@@ -80,7 +81,7 @@ impl Openers {
     }
 }
 
-/// The backends of this library.
+/// Contains the backends of this library that are compiled in.
 impl Default for Openers {
     fn default() -> Self {
         let openers = Self(BTreeMap::new());

@@ -1,65 +1,66 @@
-//! What became of a message: one enum, wherever a message can turn out to be a repeat.
+//! The result of handling a message.
 
 use std::fmt;
 
 use crate::MessageRef;
 
-/// What became of a message.
+/// The result of handling a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It took effect now: this many events were written.
+    /// The handler handled the message now.
     Handled {
-        /// How many events.
+        /// The number of events that were written for it.
         events: usize,
-        /// It came after messages of its origin that lie above it: a mark alone would have dropped it.
+        /// The message came after messages of its origin with higher positions. A store that only remembers the highest
+        /// position would have dropped it.
         late: bool,
     },
-    /// Its intent is now reserved for it.
+    /// The message now has the reservation of its intent.
     Reserved {
-        /// The reservation, written now.
+        /// The reservation.
         reservation: MessageRef,
     },
-    /// The same message came again: what was written for it stands.
+    /// The same message was delivered again, and its events were written before.
     AlreadyProcessed {
-        /// The first event that was written for it.
+        #[allow(missing_docs)]
         original: MessageRef,
     },
-    /// The same message came again: its intent is reserved for it already.
+    /// The same message was delivered again, and it has the reservation of its intent already.
     Redelivered {
-        /// The message that holds the reservation: itself, where it was first delivered.
+        /// The message that has the reservation: this message, where it was first delivered.
         original: MessageRef,
     },
-    /// Another message with the same intent came first, and said the same.
+    /// Another message with the same intent and the same data came first.
     Duplicate {
         /// The message that came first.
         original: MessageRef,
     },
-    /// Another message with the same intent came first, and said something else: an operator has to look.
+    /// Another message with the same intent and other data came first. An operator must decide which is right.
     Conflict {
         /// The message that came first.
         original: MessageRef,
     },
-    /// It could not be handled, and was set aside, now or before, and waits for an operator
+    /// The message could not be handled. It was set aside, now or earlier, and waits for an operator
     /// ([`DeadLetters`](crate::consumer::DeadLetters)).
     Parked {
-        /// Its letter.
+        /// The step that set the message aside.
         letter: MessageRef,
     },
-    /// An operator has given it up before: it was not handed to the handler.
+    /// An operator had discarded the message before this delivery. The handler did not receive it.
     Discarded {
-        /// Its letter.
+        /// The step that set the message aside.
         letter: MessageRef,
     },
-    /// It was decided to write nothing. When it comes again it is decided again; to make a refusal final, write an
-    /// event.
+    /// The handler wrote nothing. If the message is delivered again, it is decided again. To make a refusal final,
+    /// write an event.
     Ignored,
-    /// No handler knows its type.
+    /// No handler knows the type of the message.
     Unhandled,
 }
 
-/// What outcomes are counted by: an [`Outcome`] without its details.
+/// An [`Outcome`] without its details. Outcomes are counted by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs)]
@@ -96,7 +97,7 @@ impl fmt::Display for OutcomeKind {
 }
 
 impl Outcome {
-    /// What it is counted by.
+    /// The outcome without its details.
     pub fn kind(&self) -> OutcomeKind {
         match self {
             Self::Handled { late: false, .. } => OutcomeKind::Handled,
@@ -113,7 +114,7 @@ impl Outcome {
         }
     }
 
-    /// The message that came first, when this one was a repeat.
+    /// The message that came first, if this message was a repeat.
     pub fn original(&self) -> Option<&MessageRef> {
         match self {
             Self::AlreadyProcessed { original }

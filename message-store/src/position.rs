@@ -1,6 +1,6 @@
-//! Positions: where a message stands in its stream, and where it stands in the whole store.
+//! Positions: the place of a message in its stream, and its place in the whole store.
 //!
-//! Three numbers that are easy to mix up are three types, so that a mix-up does not compile:
+//! These numbers are easy to confuse, so each has its own type, and a wrong one does not compile:
 //!
 //! ```compile_fail
 //! use message_store::{GlobalPosition, Read, Version};
@@ -20,12 +20,12 @@ impl Position {
     /// The position of a stream's first message.
     pub const FIRST: Self = Self(0);
 
-    /// The position with this number.
+    /// A store assigns numbers from 0.
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
 
-    /// The number, as it stands in the database.
+    /// The number, as it is stored in the database.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -37,7 +37,7 @@ impl Position {
     }
 }
 
-/// The place of a message in the whole store: rises with every message, may have gaps.
+/// The place of a message in the whole store. It increases with every message, and may have gaps.
 ///
 /// Within a category, a reader that has passed position *n* never later finds an unseen message below *n*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,22 +45,22 @@ impl Position {
 pub struct GlobalPosition(i64);
 
 impl GlobalPosition {
-    /// Before the first message: nothing has been read or handled yet.
+    /// The position of a reader that has read nothing yet.
     pub const ZERO: Self = Self(0);
-    /// The lowest position a message can have.
+    /// The lowest position that a message can have.
     pub const FIRST: Self = Self(1);
 
-    /// The position with this number.
+    /// A store assigns numbers from 1.
     pub const fn new(number: i64) -> Self {
         Self(number)
     }
 
-    /// The number, as it stands in the database.
+    /// The number, as it is stored in the database.
     pub const fn get(self) -> i64 {
         self.0
     }
 
-    /// The position after this one: where a reader goes on.
+    /// The position after this one, where the next read begins.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -85,10 +85,10 @@ impl GlobalPosition {
 pub struct Version(i64);
 
 impl Version {
-    /// The stream holds no message (Message DB writes this as -1).
+    /// The stream has no message. Message DB writes this as -1.
     pub const NO_STREAM: Self = Self(-1);
 
-    /// The version of a stream whose last message stands at `position`.
+    /// The version of a stream whose last message is at `position`.
     pub const fn at(position: Position) -> Self {
         Self(position.0)
     }

@@ -1,4 +1,4 @@
-//! The sequence that a message is stamped with, as its metadata holds it.
+//! The form of a stamp's sequence in metadata.
 
 use std::fmt;
 
@@ -8,25 +8,26 @@ use serde::{Serialize, Serializer};
 
 use crate::{Category, GlobalPosition, Sequence, StoreId};
 
-/// The sequence of the message that another was written for. [`Metadata::cause`](crate::Metadata::cause) reads it.
+/// The sequence of the message for which the stamped message was written. [`Metadata::cause`](crate::Metadata::cause)
+/// reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stamped {
-    /// In the category that the causation names, of the store where the stamped message was born: nearly always. In
-    /// JSON, a number.
+    /// The cause was first written in the store of the stamped message, in the category that the causation names. This
+    /// is the usual case. In JSON, a number.
     Here(GlobalPosition),
-    /// Elsewhere, for the cause is a copy from another store. In JSON, an object.
+    /// The cause is a copy, so its origin is another one. In JSON, an object.
     Elsewhere(Sequence),
 }
 
 impl Stamped {
-    /// As the metadata of a message holds it whose causation names this place, in the store where that message is born.
-    /// A cause that was copied here was born elsewhere, or here at another position.
+    /// The form for a message whose causation names the place `causation`. A cause that is a copy has another sequence
+    /// than its place.
     pub(crate) fn new(sequence: &Sequence, causation: &Sequence) -> Self {
         if sequence == causation { Self::Here(sequence.global_position) } else { Self::Elsewhere(sequence.clone()) }
     }
 
-    /// The whole of it, of a message that was born in the store `home`; `None` for a number that is not the position
-    /// that the causation names: another program wrote it.
+    /// The complete sequence, for a message that was first written in the store `home`. `None` for a number that is not
+    /// the position that the causation names: another program wrote it.
     pub(crate) fn resolve(self, home: StoreId, causation: Option<&(Category, GlobalPosition)>) -> Option<Sequence> {
         match (self, causation) {
             (Self::Here(number), Some((category, position))) if number == *position => {
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_number_where_the_causation_says_the_rest_and_else_the_whole() {
+    fn it_is_a_number_if_the_causation_names_the_rest_and_an_object_otherwise() {
         let (here, there) = (StoreId::new(), StoreId::new());
         let category = |name| Category::new(name).unwrap();
         let sequence = Sequence::new(here, category("account:command"), GlobalPosition::new(7));
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn another_shape_is_refused() {
+    fn json_of_another_type_is_refused() {
         for text in ["\"7\"", "7.5", "18446744073709551615", "[7]", "{}", "true"] {
             assert!(serde_json::from_str::<Stamped>(text).is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
-//! Stream names: `category-id`, where the category may carry types and the id may be compound.
+//! Stream names: `category-id`. The category may contain types, and the id may be compound.
 //!
 //! `account:command-123+456` is a stream of the category `account:command`, with the id `123+456` and the cardinal id
-//! `123`. The separator is the *first* `-`. Source of the rules: Message DB.
+//! `123`. The separator is the *first* `-`. These are Message DB's rules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, hash::hash_64};
 
-/// The longest stream name in bytes.
+/// The greatest length of a stream name, in bytes.
 pub const MAX_STREAM_NAME_BYTES: usize = 255;
 
-/// The name of a stream.
+/// The name of a stream: a category, and usually an id.
 ///
 /// ```
 /// use message_store::StreamName;
@@ -27,7 +27,7 @@ pub const MAX_STREAM_NAME_BYTES: usize = 255;
 #[serde(try_from = "String", into = "String")]
 pub struct StreamName(Arc<str>);
 
-/// The part of a stream name before the first `-`: what consumers read.
+/// The part of a stream name before the first `-`. A consumer reads one category.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Category(Arc<str>);
@@ -56,18 +56,18 @@ impl StreamName {
         Ok(Self(name.into()))
     }
 
-    /// For backends: a name that stands in a database, where other tools may have written what [`StreamName::new`]
-    /// refuses.
+    /// For backends: takes a name from a database without checks. Other programs may have written a name that
+    /// [`StreamName::new`] refuses.
     pub fn from_database(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The whole name.
+    /// The whole name, 1 to 255 bytes unless it is from a database.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The category: all before the first `-`, or the whole name if there is none.
+    /// The part before the first `-`, or the whole name if there is none.
     pub fn category(&self) -> Category {
         Category(self.category_str().into())
     }
@@ -76,25 +76,25 @@ impl StreamName {
         self.0.split_once('-').map_or(&self.0, |(category, _)| category)
     }
 
-    /// The id: all after the first `-`. `None` for a stream named by its category alone.
+    /// The part after the first `-`. `None` for a stream that is named by its category alone.
     pub fn id(&self) -> Option<&str> {
         self.0.split_once('-').map(|(_, id)| id)
     }
 
-    /// The id up to the first `+`: the entity's own id, by which consumers partition.
+    /// The id up to the first `+`. It identifies the entity, and consumer groups partition by it.
     pub fn cardinal_id(&self) -> Option<&str> {
         let (_, id) = self.0.split_once('-')?;
         Some(id.split_once('+').map_or(id, |(cardinal, _)| cardinal))
     }
 
-    /// Message DB's `hash_64` of the cardinal id: what consumer groups are divided by.
+    /// Message DB's `hash_64` of the cardinal id. Consumer groups assign streams to members by it.
     pub fn cardinal_hash(&self) -> Option<i64> {
         self.cardinal_id().map(hash_64)
     }
 }
 
 impl Category {
-    /// Checks a category: as a stream name, and without `-`.
+    /// Checks a category: not empty, no NUL character, no `-`, at most 255 bytes.
     ///
     /// # Errors
     /// [`Error::Invalid`] or [`Error::TooLarge`].
@@ -108,7 +108,7 @@ impl Category {
         Ok(Self(name.into()))
     }
 
-    /// The name.
+    /// The name, without `-`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -122,7 +122,7 @@ impl Category {
     }
 }
 
-/// So that a map by category can be asked with a text.
+/// Allows a look-up by `&str` in a map with categories as keys.
 impl std::borrow::Borrow<str> for Category {
     fn borrow(&self) -> &str {
         &self.0
@@ -134,7 +134,7 @@ fn check(what: &'static str, name: &str) -> Result<()> {
         return Err(Error::invalid(what, "it is empty"));
     }
     if name.contains('\0') {
-        return Err(Error::invalid(what, format!("{name:?} holds a NUL character")));
+        return Err(Error::invalid(what, format!("{name:?} contains a NUL character")));
     }
     if name.len() > MAX_STREAM_NAME_BYTES {
         return Err(Error::TooLarge { what: what.into(), actual: name.len(), limit: MAX_STREAM_NAME_BYTES });

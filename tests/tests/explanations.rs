@@ -28,11 +28,11 @@ on_both_stores! {
         }
         let fresh = deposit(&store, "d4", 1, "noon").await;
         for (id, said) in [
-            (first, &["holds its intent, in accountTransaction-1+deposit+d1", "carried out: account-1/0"][..]),
+            (first, &["has the reservation of its intent, in accountTransaction-1+deposit+d1", "carried out: account-1/0"][..]),
             (again, &["duplicate of account:command-1/0", "\n  not carried out"]),
             (other, &["in conflict with account:command-1/0", "\n  not carried out"]),
             (early, &["carried out: account-1/1"]),
-            (late, &["decided as a late one"]),
+            (late, &["handled as a late one"]),
             (fresh, &["not carried out"]),
         ] {
             let explanation = decide.explain(id, None).await.unwrap().to_string();

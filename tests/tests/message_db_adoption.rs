@@ -229,7 +229,7 @@ async fn twin_an_old_function_that_stays_makes_calls_ambiguous_and_is_found() {
         client.query("SELECT * FROM message_store.get_last_stream_message('account-1')", &[]).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42725", "{error}");
     let report = check(database.url()).await.unwrap().to_string();
-    assert!(report.contains("get_last_stream_message(character varying) stands beside it"), "{report}");
+    assert!(report.contains("get_last_stream_message(character varying) exists too"), "{report}");
 }
 
 fn as_role(url: &str) -> String {

@@ -170,7 +170,7 @@ async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
     assert!(warnings.so_far().iter().any(|warning| warning.contains("role message_store")), "{:?}", warnings.so_far());
     let report = check(&as_owner).await.unwrap();
     let [problem] = &problems(&report)[..] else { panic!("{report}") };
-    assert!(problem.starts_with("role message_store: it is not there"), "{problem}");
+    assert!(problem.starts_with("role message_store: it is missing"), "{problem}");
     drop(PostgresStore::open(&as_owner).await.unwrap());
 
     migrate(&as_admin).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_store_restored_into_a_cluster_without_the_role_gets_it_and_its_rights
 
     let report = check(to.url()).await.unwrap();
     assert!(
-        problems(&report).iter().any(|problem| problem.starts_with("role message_store: it is not there")),
+        problems(&report).iter().any(|problem| problem.starts_with("role message_store: it is missing")),
         "{report}"
     );
     migrate(to.url()).await.unwrap();

@@ -34,11 +34,11 @@ async fn each_change_is_found_by_its_name_and_put_right() {
         ("DROP FUNCTION message_store.sweep", "function sweep(integer): it is missing"),
         (
             "CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RETURNS bigint LANGUAGE sql AS 'SELECT 7::bigint'",
-            "function stream_version(varchar): it is not ours",
+            "function stream_version(varchar): it is not this library's",
         ),
         (
             "CREATE OR REPLACE FUNCTION message_store.is_category(stream_name varchar) RETURNS boolean LANGUAGE sql AS 'SELECT true -- message-store functions 0'",
-            "function is_category(varchar): it is of version 0",
+            "function is_category(varchar): it is version 0",
         ),
         (
             "ALTER FUNCTION message_store.write_message SECURITY INVOKER",
@@ -58,7 +58,7 @@ async fn each_change_is_found_by_its_name_and_put_right() {
         ("DROP VIEW message_store.type_summary", "view type_summary: it is missing"),
         (
             "CREATE FUNCTION message_store.get_last_stream_message(stream_name varchar) RETURNS SETOF message_store.message LANGUAGE sql AS 'SELECT NULL::message_store.message'",
-            "message_store.get_last_stream_message(character varying) stands beside it",
+            "message_store.get_last_stream_message(character varying) exists too",
         ),
     ] {
         let database = TestDatabase::create().await;
@@ -87,7 +87,7 @@ async fn an_open_refuses_a_replaced_function_and_names_it_and_the_way() {
         assert!(matches!(error, Error::Schema { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("function horizon(): it is not ours") && text.contains("message-store migrate"),
+            text.contains("function horizon(): it is not this library's") && text.contains("message-store migrate"),
             "{text}"
         );
     }
@@ -128,7 +128,7 @@ async fn an_open_that_may_not_make_the_schema_says_so_and_names_the_way() {
     let error = PostgresStore::open(&as_role).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, Error::Schema { .. }), "{text}");
-    assert!(text.contains("there is none, and this user may not make it") && text.contains("migrate"), "{text}");
+    assert!(text.contains("it is missing, and this user may not create it") && text.contains("migrate"), "{text}");
 }
 
 #[tokio::test]
@@ -163,13 +163,13 @@ async fn twin_a_mark_in_a_comment_would_survive_the_replacement() {
         "message-store functions 1",
         "the comment lies"
     );
-    assert!(found(&database).await[0].contains("horizon(): it is not ours"));
+    assert!(found(&database).await[0].contains("horizon(): it is not this library's"));
 }
 
 #[tokio::test]
 async fn a_sequence_that_is_behind_the_table_or_draws_in_advance_is_found() {
     for (change, finding) in [
-        ("SELECT setval('message_store.messages_global_position_seq', 1)", "it stands at 1, and the table at 3"),
+        ("SELECT setval('message_store.messages_global_position_seq', 1)", "it is at 1, and the table is at 3"),
         (
             "ALTER SEQUENCE message_store.messages_global_position_seq CACHE 20",
             "each session draws 20 positions in advance",

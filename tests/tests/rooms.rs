@@ -172,7 +172,7 @@ fn the_reader_of_imports_sees_what_the_compiler_sees() {
     };
     // Imports through the root, through a group, and through a path outside of `use`.
     assert!(of("message").contains(&"json".to_owned()), "{:?}", of("message"));
-    assert!(of("metadata").contains(&"stream_name".to_owned()), "{:?}", of("metadata"));
+    assert!(of("metadata::following").contains(&"stream_name".to_owned()), "{:?}", of("metadata::following"));
     assert!(of("error").contains(&"stream_name".to_owned()), "{:?}", of("error"));
     assert!(of("position").is_empty(), "{:?}", of("position"));
 }

@@ -1,4 +1,4 @@
-//! An intent: what a sender wants done once, however many messages say so.
+//! Intents. A sender wants an intent to be carried out once, even if several messages ask for it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::key::shortened;
 use crate::{Category, Error, Json, MAX_STREAM_NAME_BYTES, Result, StreamName};
 
-/// What several messages can have in common: a deposit's id, a webhook's event id, the number on a cheque.
+/// The thing that several messages ask for, such as a deposit, by its id, or a webhook's event.
 ///
 /// ```
 /// use message_store::intents::Intent;
@@ -24,27 +24,27 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The intent that these parts name together, reserved in streams of `category`.
+    /// An intent with the key that these parts form, reserved in streams of `category`.
     ///
-    /// The entity it concerns need not be a part: each entity has its intents to itself. Names are checked when the
-    /// intent is used ([`Intent::stream`]).
+    /// The id of its entity need not be a part: each entity has its own intents. Names are checked when the intent is
+    /// used ([`Intent::stream`]).
     pub fn new<P: Into<String>>(category: impl Into<String>, parts: impl IntoIterator<Item = P>) -> Self {
         let parts = parts.into_iter().map(Into::into).collect();
         Self { category: category.into(), parts, ignoring: Vec::new() }
     }
 
-    /// When two messages of this intent are compared, these fields of their data do not count: what a sender makes anew
-    /// each time, such as the time of sending.
+    /// Ignores these fields of the data when two messages of this intent are compared. Use it for fields that a sender
+    /// fills again each time, such as the time of sending.
     pub fn ignoring(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.ignoring.extend(fields.into_iter().map(Into::into));
         self
     }
 
-    /// The stream whose first message holds the reservation: `{category}-{entity}+{key}`. Its cardinal id is the
-    /// entity, so that a consumer group keeps the messages of an entity together.
+    /// The stream whose first message is the reservation: `{category}-{entity}+{key}`. Its cardinal id is the entity,
+    /// so that a consumer group keeps the messages of an entity together.
     ///
-    /// A key that makes the name longer than a stream name may be is shortened: `%H` and a hash of it stand in its
-    /// place. (No other key has that: within a part, `%` is escaped.)
+    /// If the name would be too long, `%H` and a hash of the key replace the key. No other key can equal that, because
+    /// `%` is escaped within a part.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`,
@@ -54,13 +54,16 @@ impl Intent {
             return Err(Error::invalid("entity id", format!("{entity:?} is empty or has a `+`")));
         }
         if self.parts.is_empty() || self.parts.iter().any(String::is_empty) {
-            let reason = format!("a part of its key in {} is empty; unlike messages would pass for one", self.category);
+            let reason = format!(
+                "a part of its key in {} is empty, so different messages would have the same intent",
+                self.category
+            );
             return Err(Error::invalid("intent", reason));
         }
         if self.parts.iter().any(|part| part.contains('\0')) {
             return Err(Error::invalid(
                 "intent",
-                format!("a part of its key in {} holds a NUL character", self.category),
+                format!("a part of its key in {} contains a NUL character", self.category),
             ));
         }
         let category = Category::new(&self.category)?;
@@ -71,12 +74,12 @@ impl Intent {
         StreamName::of(&category, format_args!("{entity}+{key}"))
     }
 
-    /// Whether two messages say the same of this intent.
+    /// Whether two messages ask for the same: the type, and the data without the ignored fields, are equal.
     pub(crate) fn same(&self, ours: (&str, &Json), theirs: (&str, &Json)) -> bool {
         ours.0 == theirs.0 && self.compared(ours.1).same_as(&self.compared(theirs.1))
     }
 
-    /// Data without the ignored fields; as it is when it is no object.
+    /// The data without the ignored fields. Data that is not an object is not changed.
     fn compared(&self, data: &Json) -> Json {
         if self.ignoring.is_empty() {
             return data.clone();
@@ -87,8 +90,8 @@ impl Intent {
     }
 }
 
-/// Makes the parts of a key tell apart after they are joined: `+` joins them, so within a part it is escaped, and so is
-/// what escapes. `-` and `:` mean nothing behind the first `-` of a stream name, and stay.
+/// Escapes a part of a key. `+` joins the parts, so `+` within a part is escaped, and so is `%`, which begins an
+/// escape. `-` and `:` have no meaning after the first `-` of a stream name, and are not escaped.
 fn escape(part: &str) -> String {
     part.replace('%', "%25").replace('+', "%2B")
 }
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_still_told_apart() {
+    fn a_key_that_is_too_long_for_a_stream_name_is_shortened_and_stays_unique() {
         let long = "x".repeat(100_000);
         let name = |parts: &[&str]| stream("1", parts).unwrap();
         assert!(name(&[&long]).as_str().len() <= MAX_STREAM_NAME_BYTES);

@@ -1,12 +1,12 @@
-//! The keys of a store, where it has any.
+//! Access to the optional part of a store with its keys.
 
 use crate::store::Deduplication;
 use crate::{Error, MessageStore, Result};
 
-/// The keys of a store.
+/// Returns the store's keys.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where it has none.
+/// [`Error::Unsupported`] if it has none.
 pub(crate) fn keys(store: &dyn MessageStore) -> Result<&dyn Deduplication> {
     let what =
         "de-duplication (in Message DB's own schema, upgrade it with `message-store migrate --adopt`)".to_owned();

@@ -1,10 +1,9 @@
-//! A key that is leased while its caller works on it.
+//! The lease of a key, while a caller works on it.
 //!
-//! Problem: two callers, in two processes, do the same work, and one of them does it for nothing. Fix: a caller leases
-//! the key from the store before it works, and the others wait. The lease is short and is renewed while the work lasts,
-//! so that a process that dies keeps the others waiting for [`LEASE`] at most. Why a lost lease does no harm: it
-//! decides nothing. The key is taken in the transaction that writes the messages, and the second to take it writes
-//! nothing.
+//! Problem: callers in two processes do the same work, and the work of one of them is wasted. Fix: a caller leases the
+//! key from the store before it works, and the others wait. The lease is short and is renewed during the work, so if a
+//! process dies, the others wait at most [`LEASE`]. A lost lease does no harm, because the lease decides nothing: the
+//! key is taken in the transaction that writes the messages, and the second caller to take it writes nothing.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,35 +15,35 @@ use super::keys::keys;
 use crate::store::Claim;
 use crate::{MessageStore, Result};
 
-/// How long a key stays leased when its owner is gone.
+/// The time after which a lease ends if its owner does not renew it.
 const LEASE: Duration = Duration::from_secs(10);
-/// How often the lease is renewed.
+/// The time between two renewals.
 const RENEWAL: Duration = Duration::from_secs(3);
-/// Pauses between two looks at a key that another owner has: the first, and the longest.
+/// The pauses between two requests for a key that another owner has: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// The lease of a key. It ends when this is dropped.
+/// The lease of a key. It is released when it is dropped.
 #[must_use]
 pub(super) struct Lease {
     store: Arc<dyn MessageStore>,
     claim: Claim,
     owner: Uuid,
-    ends_by_itself: bool,
+    is_over: bool,
 }
 
 impl Lease {
-    /// Leases the key; `None` when another owner has it, and the caller does not wait.
+    /// Leases the key. `None` if another owner has it and `waits` is false.
     pub(super) async fn take(store: &Arc<dyn MessageStore>, claim: &Claim, waits: bool) -> Result<Option<Self>> {
-        // Made before the store is asked: a lease whose answer is lost, or whose caller goes away, is released as well.
-        let mut lease =
-            Self { store: Arc::clone(store), claim: claim.clone(), owner: Uuid::new_v4(), ends_by_itself: false };
+        // Created before the store is asked, so that its drop releases the lease even if the answer is lost or the
+        // caller is dropped.
+        let mut lease = Self { store: Arc::clone(store), claim: claim.clone(), owner: Uuid::new_v4(), is_over: false };
         let (mut pause, longest) = PAUSES;
         loop {
             if keys(&**store)?.lease(claim, lease.owner, LEASE).await? {
                 return Ok(Some(lease));
             }
             if !waits {
-                lease.ends_by_itself = true;
+                lease.is_over = true;
                 return Ok(None);
             }
             tokio::time::sleep(pause).await;
@@ -52,7 +51,7 @@ impl Lease {
         }
     }
 
-    /// Does the work, and renews the lease meanwhile.
+    /// Waits for the work, and renews the lease until it is done.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -72,32 +71,32 @@ impl Lease {
         }
     }
 
-    /// Ends the lease now: the next caller finds the key free.
+    /// Ends the lease now, so that the next caller finds the key free.
     pub(super) async fn release(mut self) {
-        self.ends_by_itself = true;
+        self.is_over = true;
         release(&*self.store, &self.claim, self.owner).await;
     }
 
-    /// The key is taken, which has ended the lease.
+    /// Forgets the lease, which ended when the key was taken.
     pub(super) fn taken(mut self) {
-        self.ends_by_itself = true;
+        self.is_over = true;
     }
 }
 
 async fn release(store: &dyn MessageStore, claim: &Claim, owner: Uuid) {
     let released = async { keys(store)?.release(claim, owner).await };
     if let Err(error) = released.await {
-        tracing::debug!(%error, "a lease was not released; it ends by itself");
+        tracing::debug!(%error, "a lease was not released; it ends after its time");
     }
 }
 
 impl Drop for Lease {
-    /// The caller has gone away in the middle.
+    /// Releases the lease if the caller was dropped during the work.
     fn drop(&mut self) {
-        if self.ends_by_itself {
+        if self.is_over {
             return;
         }
-        // Without a runtime it ends by itself.
+        // Without a runtime, the lease ends after [`LEASE`].
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (store, claim, owner) = (Arc::clone(&self.store), self.claim.clone(), self.owner);
             runtime.spawn(async move { release(&*store, &claim, owner).await });

@@ -1,7 +1,7 @@
-//! Intents: of several messages that mean one thing, the first has its effect.
+//! Intents: if several messages ask for one thing, the first has its effect, and the others are repeats.
 //!
-//! A sender that tries again with a new message is caught by the [`Reservation`] of its [`Intent`]; a request from
-//! outside that comes again within a [`Window`](crate::store::Window), by its [`Key`](crate::Key), with [`Once`].
+//! A [`Reservation`] of an [`Intent`] finds the repeat when a sender writes a new message for the same thing. [`Once`]
+//! finds the repeat of a request from outside, by its [`Key`](crate::Key), within a [`Window`](crate::store::Window).
 
 mod intent;
 mod keys;

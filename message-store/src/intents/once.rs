@@ -1,11 +1,11 @@
-//! De-duplication with a window: for requests from outside, which no stream of ours remembers for ever.
+//! De-duplication with a window, for requests from outside, which the store cannot remember for ever.
 //!
-//! Problem: a key that is marked before the work loses it when the work fails, and one that is marked afterwards
-//! doubles it when the mark fails. Fix: key, messages and answer are written in one transaction, after the work. Why it
-//! is right: until then nothing is written, so failure, panic and cancellation leave the key free; and of two that work
-//! on one key at once, the second to write finds it taken, writes nothing, and answers what the first did. That two
-//! work at once is the exception: the key is leased meanwhile (see `lease.rs`), and the second caller waits, or is
-//! told.
+//! Problem: if a key is recorded before the work, a failure of the work loses the request. If it is recorded
+//! afterwards, a failure of the record does the work twice. Fix: after the work, one transaction writes the key, the
+//! messages and the answer. Why it is right: until then nothing is written, so a failure, a panic or a cancellation
+//! leaves the key free. If two callers work on one key, the second one finds it taken, writes nothing, and returns the
+//! first one's answer. This is rare, because a caller leases the key for the time of its work (see `lease.rs`), and the
+//! second caller waits or gets [`Answer::InProgress`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::key::fingerprint;
 use crate::store::{Claim, ClaimRecord, Window};
 use crate::{Append, Error, Json, Key, MessageStore, Result};
 
-/// How many expired keys a sweep removes at a time, unless said otherwise: few enough that no lock lasts.
+/// The default number of expired keys that a sweep removes in one transaction. It is small, so that locks are short.
 pub const DEFAULT_SWEEP: u32 = 1_000;
 
-/// Does something once for each key of a scope, for as long as the key is remembered.
+/// Does work once for each key of a scope, for as long as the key is remembered.
 ///
 /// ```
 /// use message_store::{Append, Error, Json, Key, NewMessage, StreamName, connect};
@@ -60,32 +60,31 @@ pub struct Once {
     turns: Turns,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 #[non_exhaustive]
 pub enum Answer<R> {
-    /// It was done now.
+    /// The work was done now.
     Done(R),
-    /// It was done before, for the same request: this was the answer.
+    /// The work was done before, for the same request.
     Duplicate {
-        /// When.
+        /// The time of the first request, by the database's clock.
         first: Timestamp,
-        /// What was answered.
+        /// The answer to the first request.
         result: R,
     },
-    /// The key was used before, for a request that says something else. Nothing was done.
+    /// The key was used before, for a request with other content. Nothing was done.
     Conflict {
-        /// When.
+        /// The time of the first request, by the database's clock.
         first: Timestamp,
     },
-    /// It is being done, by another caller, here or in another process; only when asked for
-    /// ([`Once::answer_in_progress`]).
+    /// Another caller is doing the work, in this process or in another one. Only with [`Once::answer_in_progress`].
     InProgress,
 }
 
 impl<R> Answer<R> {
-    /// What is answered, unless there is a conflict, or no answer yet.
+    /// The answer to the request. `None` for a conflict, and while the work is in progress.
     pub fn result(&self) -> Option<&R> {
         match self {
             Self::Done(result) | Self::Duplicate { result, .. } => Some(result),
@@ -95,14 +94,15 @@ impl<R> Answer<R> {
 }
 
 impl Once {
-    /// Keys of this scope: the name of an endpoint, or of a bus that several handlers stand behind. Two handlers with
-    /// one scope share its keys; with two, each has its own. There is no default, because a name that is made up is
-    /// forgotten.
+    /// Uses keys of this scope, which is the name of an endpoint or of a bus. Two handlers with one scope share its
+    /// keys; with two scopes, each has its own. There is no default, because two handlers could share a default by
+    /// mistake.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty scope, [`Error::TooLarge`] above 255 bytes.
+    /// [`Error::Invalid`] unless the scope has 1 to 255 bytes and no NUL character.
     pub fn new(store: &Arc<dyn MessageStore>, scope: impl Into<String>) -> Result<Self> {
-        let scope = Key::new(scope).map_err(|_| Error::invalid("scope", "it must have 1 to 255 bytes, and no NUL"))?;
+        let scope =
+            Key::new(scope).map_err(|_| Error::invalid("scope", "it must have 1 to 255 bytes and no NUL character"))?;
         Ok(Self {
             store: Arc::clone(store),
             scope: scope.as_str().to_owned(),
@@ -113,33 +113,33 @@ impl Once {
         })
     }
 
-    /// Remembers keys for this long (7 days from when it is taken).
+    /// Sets how long keys are remembered. Default: 7 days after they are taken.
     #[must_use]
     pub fn window(mut self, window: Window) -> Self {
         self.window = window;
         self
     }
 
-    /// Switches de-duplication off: every request is done. Keys are not remembered either.
+    /// Switches de-duplication off. Every request is done, and keys are not remembered.
     #[must_use]
     pub fn disabled(mut self) -> Self {
         self.is_enabled = false;
         self
     }
 
-    /// Answers [`Answer::InProgress`] while another caller works on the key, instead of waiting for it.
+    /// Returns [`Answer::InProgress`] while another caller works on the key. Default: waits for that caller.
     #[must_use]
     pub fn answer_in_progress(mut self) -> Self {
         self.waits = false;
         self
     }
 
-    /// Does `work`, unless it was done for this key before. The request is compared by what it says. `work` returns the
-    /// messages to write and the answer: both are written with the key, or nothing is.
+    /// Does `work`, unless it was done for this key before. Requests are compared by their content. `work` returns the
+    /// messages to write and the answer. Both are written together with the key, or nothing is written.
     ///
     /// # Errors
-    /// What `work` says; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or read as `R`. The
-    /// key is free then, but for [`Error::CommitUnknown`]: run it again.
+    /// The error of `work`; the store's errors; [`Error::Invalid`] when an answer cannot be stored, or decoded as `R`.
+    /// The key is free then. After [`Error::CommitUnknown`] the key may or may not be free: run it again.
     pub async fn run<R, E>(
         &self,
         key: &Key,
@@ -173,10 +173,10 @@ impl Once {
             let (appends, result) = lease.during(work()).await?;
             match keys.append_once(&claim, appends.into(), Json::encode(&result)?).await {
                 Ok(None) => Ok(Answer::Done(result)),
-                // The lease was lost, and another caller was quicker: nothing of ours was written.
+                // The lease was lost, and another caller took the key first. Nothing of this call was written.
                 Ok(Some(record)) => Ok(answer(&claim, &record)?),
-                // The answer was lost: the record of the key says what became of it. When that cannot be read, it stays
-                // unknown.
+                // The answer was lost. The record of the key shows whether the append was written. If it cannot be
+                // read, the result remains unknown.
                 Err(lost @ Error::CommitUnknown { .. }) => match keys.record(&claim).await {
                     Ok(Some(record)) => Ok(answer(&claim, &record)?),
                     Ok(None) | Err(_) => Err(lost.into()),
@@ -193,12 +193,12 @@ impl Once {
         answered
     }
 
-    /// Removes expired keys of all scopes, `batch` at a time ([`DEFAULT_SWEEP`], say), until there are none. Safe
-    /// beside traffic and beside another sweep; it changes nothing but the size of the table. Returns how many were
-    /// removed.
+    /// Removes all expired keys of all scopes, up to `batch` in one transaction ([`DEFAULT_SWEEP`], for example).
+    /// Returns the number of removed keys. It is safe during traffic and beside another sweep: it only makes the table
+    /// smaller.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's errors.
     pub async fn sweep(store: &Arc<dyn MessageStore>, batch: u32) -> Result<u64> {
         let mut swept = 0;
         loop {

@@ -1,15 +1,14 @@
-//! Reservation: of all messages that share an intent, the first one holds it.
+//! Reservations: the first message of an intent reserves it, and only that message is carried out.
 //!
-//! Problem: two messages, one intent: ids and sequences differ, so nothing else tells that they are one. Fix: the first
-//! message of the stream `{category}-{entity}+{key}` holds the intent, and a stream has one first message. Why it is
-//! right: the store writes it only where there is no stream yet, atomically, and together with the events where the
-//! runtime does it (one hop). Source of the idea: Eventide's account component, which writes a copy of the command as
-//! the initial message of a transaction stream and handles that copy with a second consumer (two hops): [`reserve`]
-//! writes the same.
+//! Problem: two messages with one intent have different ids and sequences, which do not show that they are repeats.
+//! Fix: the first message of the stream `{category}-{entity}+{key}` reserves the intent. Why it is right: the store
+//! writes it only if the stream is empty, atomically, and in one append with the events if the runtime reserves (one
+//! hop). Eventide's account component is the model. It writes a copy of the command as the first message of a
+//! transaction stream, and a second consumer handles the copy (two hops). [`reserve`] writes the same.
 //!
-//! Both ways may run beside each other. In one hop the first message is a [`RESERVED`], which no consumer of the
-//! category takes for a command; and where a first hop has written a copy of the command, the copy is carried out in
-//! its place, so that the second hop finds it done.
+//! Both ways can be used at the same time. In one hop the first message is a [`RESERVED`], which consumers of the
+//! category do not handle as a command. If a first hop has written a copy of the command, the copy is carried out in
+//! the place of the command, and the second hop finds it done.
 
 use std::sync::Arc;
 
@@ -19,15 +18,15 @@ use crate::{
     Position, Result, StreamName, StreamRead, derived_id,
 };
 
-/// The type of a message that reserves an intent in one append with what is written for it. It has the data of the
-/// command; the command's type is in its metadata.
+/// The type of a message that reserves an intent in one append with the events. Its data is the command's data, and its
+/// metadata contains the command's type.
 pub const RESERVED: &str = "Reserved";
 
-/// What the ids of reservations are derived from, in the place of a handler's name: a message has one intent, whichever
-/// handler carries it out.
+/// The name from which ids of reservations are derived, instead of a handler's name. A message has one intent,
+/// whichever handler carries it out.
 const WRITER: &str = "reservation";
 
-/// An intent, about to be reserved for a message.
+/// The reservation of an intent for a message. [`reserve`] and the runtime write it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Reservation<'a> {
@@ -37,18 +36,18 @@ pub struct Reservation<'a> {
     id: MessageId,
 }
 
-/// What holds an intent.
+/// The message that has an intent's reservation.
 pub(crate) enum Holder {
-    /// The message itself, in one append with what was written for it.
+    /// The message itself, reserved in one append with its events.
     Itself,
-    /// The message itself, by a copy that a first hop has written: a second hop carries out the copy.
+    /// The message itself, as a copy that a first hop has written. A second hop carries out the copy.
     Copy(Box<Message>),
-    /// Another message: [`Outcome::Duplicate`] or [`Outcome::Conflict`].
+    /// Another message. The outcome is [`Outcome::Duplicate`] or [`Outcome::Conflict`].
     Another(Outcome),
 }
 
 impl<'a> Reservation<'a> {
-    /// A reservation of `intent` of the entity with the id `entity`, for `message`.
+    /// A reservation of `intent`, of the entity with the id `entity`, for `message`.
     ///
     /// # Errors
     /// As [`Intent::stream`].
@@ -58,13 +57,13 @@ impl<'a> Reservation<'a> {
         Ok(Self { intent, message, stream, id })
     }
 
-    /// The stream whose first message holds the intent.
+    /// The stream whose first message is the reservation.
     pub fn stream(&self) -> &StreamName {
         &self.stream
     }
 
-    /// What reserves the intent together with the message's events (one hop): give both to one append. `store` is the
-    /// one that the message was read from.
+    /// The append that reserves the intent in one hop. Put it into one request with the message's events. `store` is
+    /// the one from which the message was read.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
@@ -72,29 +71,29 @@ impl<'a> Reservation<'a> {
         self.append_with(Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
-    /// As [`Reservation::append`], with the metadata of what is written for the message.
+    /// As [`Reservation::append`], with the metadata of the message's events.
     pub(crate) fn append_with(&self, mut metadata: Metadata) -> Result<Append> {
         metadata.reserves = Some(self.message.message_type.clone());
         self.first_message(RESERVED, &metadata)
     }
 
-    /// What reserves the intent alone (the first of two hops): a copy of the message.
+    /// The append that reserves the intent in the first of two hops: a copy of the message.
     fn append_copy(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
         self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
-        // What follows the message, and its data, were read from the store.
+        // The data and the metadata were read from the store, so they need no check.
         let (data, metadata) = (self.message.data.clone(), Json::encode_stored(metadata)?);
         let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
         Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
     }
 
-    /// What holds the intent, after the append was refused because it is held: `Redelivered`, `Duplicate` or
+    /// The outcome after the store refused the append because the intent is reserved: `Redelivered`, `Duplicate` or
     /// `Conflict`.
     ///
     /// # Errors
-    /// As a read.
+    /// The errors of a read.
     pub async fn held(&self, store: &Arc<dyn MessageStore>) -> Result<Outcome> {
         Ok(match self.holder(&**store).await? {
             Holder::Itself | Holder::Copy(_) => Outcome::Redelivered { original: self.message.reference() },
@@ -102,16 +101,16 @@ impl<'a> Reservation<'a> {
         })
     }
 
-    /// As [`Reservation::held`], with the copy.
+    /// As [`Reservation::held`], with the copy of the first hop.
     pub(crate) async fn holder(&self, store: &dyn MessageStore) -> Result<Holder> {
         let first = store.read_stream(&self.stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
         let holder = first.into_iter().next().ok_or_else(|| {
-            Error::backend(format!("reading what holds {}", self.stream), true, "the stream is empty")
+            Error::backend(format!("reading the reservation {}", self.stream), true, "the stream is empty")
         })?;
         let metadata = holder.decode_metadata();
         let is_copy = metadata.reserves.is_none();
-        // What we wrote is known by its id. (Another message may carry the same origin: its author has copied the
-        // metadata.)
+        // A reservation of this library has a known id. The origin alone is no proof, because another author may have
+        // copied the metadata.
         let is_ours = metadata.sequence.is_some() || metadata.reserves.is_some();
         let is_for_it = || !is_ours && metadata.follows(self.message, store.store_id());
         if holder.id == self.id || holder.id == self.message.id || is_for_it() {
@@ -125,8 +124,8 @@ impl<'a> Reservation<'a> {
     }
 }
 
-/// The message that caused one with this metadata, if it is in this store. (What stands at that place here may be
-/// another message, when the metadata was copied from another store.)
+/// The message that caused the one with this metadata, if it is in this store. If the metadata was copied from another
+/// store, another message may be at that place here.
 pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> Result<Option<Message>> {
     let cause = (metadata.causation_message_stream_name.as_deref(), metadata.causation_message_position);
     let (Some(stream), Some(position)) = cause else { return Ok(None) };
@@ -135,8 +134,9 @@ pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> R
     Ok(found.filter(|message| message.position == position && metadata.follows(message, store.store_id())))
 }
 
-/// Reserves an intent of an entity for a message, alone (two hops): a consumer of the intent's category then handles
-/// the copy that holds it. Returns `Reserved`, `Redelivered`, `Duplicate` or `Conflict`.
+/// Reserves an intent of an entity for a message, without its events (the first of two hops). A consumer of the
+/// intent's category then handles the copy that this writes. Returns `Reserved`, `Redelivered`, `Duplicate` or
+/// `Conflict`.
 ///
 /// # Errors
 /// As [`Intent::stream`] and [`MessageStore::append`].

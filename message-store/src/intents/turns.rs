@@ -1,5 +1,5 @@
-//! Callers of one process take turns at a key: they wait for each other here, and only the first of them asks the store
-//! for its lease.
+//! Turns of the callers of one process at a key. They wait for each other here, and only one of them at a time asks the
+//! store for the lease.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::Key;
 
-/// The keys that callers work on.
+/// A lock for each key that a caller works on or waits for.
 #[derive(Clone, Default)]
 pub(super) struct Turns(Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>>);
 
-/// A caller's turn: for as long as this lives.
+/// A caller's turn at a key. It ends when it is dropped.
 #[must_use]
 pub(super) struct Turn {
     turns: Turns,
@@ -22,10 +22,10 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// The caller's turn at the key; `None` when another caller has it, and this one does not wait.
+    /// Waits for the caller's turn at the key. `None` if another caller has it and `waits` is false.
     pub(super) async fn take(&self, key: &Key, waits: bool) -> Option<Turn> {
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default());
-        // From here on, what was entered is removed again, also when the wait is broken off.
+        // Created before the wait, so that its drop removes the entry even if the wait is cancelled.
         let mut turn = Turn { turns: self.clone(), key: key.clone(), guard: None };
         turn.guard = if waits { Some(lock.lock_owned().await) } else { lock.try_lock_owned().ok() };
         turn.guard.is_some().then_some(turn)

@@ -1,4 +1,4 @@
-//! Explaining: what became of a command, told from what stands in the store.
+//! Explanations: the known facts about a command, from the messages in the store.
 
 use std::fmt;
 
@@ -9,55 +9,56 @@ use crate::{
     Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Position, Result, Sequence, StreamName, StreamRead,
 };
 
-/// What is known of a command.
+/// The known facts about a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The command.
+    #[allow(missing_docs)]
     pub command: MessageRef,
-    /// Its type.
+    /// The command's message type.
     pub message_type: String,
-    /// One by one, in the order in which they matter.
+    /// The facts, the most important first.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that is known of a command.
+/// One fact about a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Finding {
-    /// It is a copy: it was born there.
+    /// The command is a copy. This is its original sequence.
     MovedFrom(Sequence),
-    /// It holds the reservation of its intent.
+    /// The command has the reservation of its intent.
     Reserved {
-        /// The stream of the reservation.
+        /// The stream whose first message is the reservation.
         stream: StreamName,
     },
-    /// Its intent cannot be reserved; why.
+    /// The command's intent cannot be reserved, for this reason.
     InvalidIntent(String),
-    /// Another command holds the reservation, and says the same.
+    /// Another command, with the same content, has the reservation.
     DuplicateOf(MessageRef),
-    /// Another command holds the reservation, and says something else.
+    /// Another command, with other content, has the reservation.
     ConflictsWith(MessageRef),
-    /// These events were written for it.
+    /// These events were written for the command.
     CarriedOut(Vec<MessageRef>),
-    /// An event of another toolkit says that it was written for it.
+    /// An event that another toolkit wrote names the command as its cause.
     CarriedOutElsewhere(MessageRef),
-    /// It was set aside.
+    /// The command was set aside.
     Parked(Box<DeadLetter>),
-    /// Nothing was written for it, and its entity has seen later commands of its origin, through this position: when it
-    /// is delivered, it is decided as a late one, unless another command holds its intent.
+    /// Nothing was written for the command, and its entity has seen later commands of its origin, up to this position.
+    /// When the command is delivered, it is handled as a late one, unless another command has its intent.
     NotCarriedOutLate(GlobalPosition),
-    /// Its data cannot be decoded as a command; why.
+    /// The command's data cannot be decoded, for this reason.
     Undecodable(String),
-    /// Nothing was written for it.
+    /// Nothing was written for the command, and it is not late.
     NotCarriedOut,
 }
 
 impl<D: Decider> CommandHandler<D> {
-    /// The explanation of a command; with the letters of its consumer, whether it was set aside.
+    /// Explains a command. With the dead letters of its consumer, the explanation also says whether the command was set
+    /// aside.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there is no such message, or it is no command of this entity; the store's errors.
+    /// [`Error::Invalid`] when there is no such message, or it is not a command of this entity; the store's errors.
     pub async fn explain(&self, id: MessageId, letters: Option<&DeadLetters>) -> Result<Explanation> {
         let message = self.entities().store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
@@ -68,7 +69,11 @@ impl<D: Decider> CommandHandler<D> {
         let set_aside = letter.map(|letter| Finding::Parked(Box::new(letter)));
         let command = match message.decode_variant::<D::Command>() {
             Ok(command) => command.ok_or_else(|| {
-                let reason = format!("{} is a {}, which is no command here", message.reference(), message.message_type);
+                let reason = format!(
+                    "{} is a {}, which is not a command of this handler",
+                    message.reference(),
+                    message.message_type
+                );
                 Error::invalid("message", reason)
             })?,
             Err(error) => {
@@ -92,7 +97,7 @@ impl<D: Decider> CommandHandler<D> {
         let stream = self.entities().stream(entity_id)?;
         let mut events = events_of(&*self.entities().store, D::NAME, &message, &stream).await?;
         if let Some(copy) = copy.filter(|_| events.is_empty()) {
-            // Two hops: its copy was carried out in its place.
+            // With two hops, the copy was carried out instead of the command.
             events = events_of(&*self.entities().store, D::NAME, &copy, &stream).await?;
         }
         let elsewhere =
@@ -113,7 +118,7 @@ impl<D: Decider> CommandHandler<D> {
         Ok(Explanation { command: message.reference(), message_type: message.message_type, findings })
     }
 
-    /// The explanation of the command that holds an intent of an entity, if one does.
+    /// Explains the command that has the reservation of an intent of an entity. `None` if the intent is not reserved.
     ///
     /// # Errors
     /// As [`CommandHandler::explain`].
@@ -128,7 +133,8 @@ impl<D: Decider> CommandHandler<D> {
         }
     }
 
-    /// What is known of the reservation of its intent, and the copy that holds it for the message, if one does.
+    /// The facts about the reservation of the command's intent, and the copy of the command that has it, if there is
+    /// one.
     async fn reservation(
         &self,
         intent: &Intent,
@@ -165,11 +171,13 @@ impl fmt::Display for Finding {
             Self::MovedFrom(Sequence { origin, global_position }) => {
                 write!(f, "moved from store {}: it was {global_position} of {} there", origin.store_id, origin.category)
             }
-            Self::Reserved { stream } => write!(f, "holds its intent, in {stream}"),
+            Self::Reserved { stream } => write!(f, "has the reservation of its intent, in {stream}"),
             Self::InvalidIntent(reason) => write!(f, "its intent cannot be reserved: {reason}"),
-            Self::DuplicateOf(original) => write!(f, "duplicate of {original}, which holds its intent"),
+            Self::DuplicateOf(original) => {
+                write!(f, "duplicate of {original}, which has the reservation of its intent")
+            }
             Self::ConflictsWith(original) => {
-                write!(f, "in conflict with {original}, which holds its intent and says otherwise")
+                write!(f, "in conflict with {original}, which has the reservation of its intent and other content")
             }
             Self::CarriedOut(events) => {
                 let events: Vec<String> = events.iter().map(ToString::to_string).collect();
@@ -181,7 +189,7 @@ impl fmt::Display for Finding {
             Self::NotCarriedOutLate(mark) => {
                 write!(
                     f,
-                    "not carried out; its entity has seen commands through {mark}: delivered again, it is decided as a late one"
+                    "not carried out; its entity has seen commands through {mark}: when it is delivered, it is handled as a late one"
                 )
             }
             Self::NotCarriedOut => f.write_str("not carried out"),

@@ -1,4 +1,5 @@
-//! Operations: what operators do to a store and ask of it. Nothing below asks them.
+//! Operations: tasks of an operator, such as a transfer. No other folder of the library but `testing` may import from
+//! here.
 
 mod explain;
 mod transfer;

@@ -1,11 +1,11 @@
-//! Moving categories to another store.
+//! Transfers: they copy categories to another store.
 //!
-//! Problem: positions mean something in one store only, and what remembers them (the marks of entities, the causes that
-//! events name) would point nowhere, or at something else. Fix: a copy keeps its id, and carries its sequence
-//! (`origin`); what a copied event says of its cause is read as of the store it was born in. Why it is right: the mark
-//! of an origin grows by commands of that origin alone, so copied commands are compared with copied marks, and native
-//! ones, however low their positions, with none; and ids are the same, so a second copy is refused, and what was
-//! derived from an id is found again.
+//! Problem: a position has a meaning in one store only. After a move, the marks of entities, and the causes that events
+//! name, would refer to nothing or to other messages. Fix: a copy keeps its id and contains its original sequence
+//! (`origin`), and the cause of a copied event is a position in the store where the event was first written. Why it is
+//! right: only commands of one origin raise the mark of that origin, so copied commands are compared with marks of
+//! copied events, and new commands never are, even if their positions are lower. Ids stay the same, so a second copy is
+//! refused, and ids that were derived from an id can be found.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,32 +19,32 @@ use crate::{
     StreamName,
 };
 
-/// Messages that are copied in one append.
+/// The number of messages that are copied in one append.
 const PART: usize = 500;
 
-/// Copies categories from one store to another, in order, ids kept. A transfer can be interrupted and run again. It
-/// skips messages that the target store already has.
+/// Copies categories from one store to another, in order and with their ids. A transfer can be interrupted and run
+/// again. It skips messages that the target store already has.
 ///
-/// To move a component, copy first what says what was done, and then what is to be done:
+/// To move a component, first copy the messages that record finished work, and then the commands:
 ///
 /// 1. the categories of its entities (`account`) and of its reservations (`accountTransaction`);
-/// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one):
-///    what was given up stays given up, also where a consumer runs on the new store already;
+/// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one),
+///    so that a discarded command stays discarded even if a consumer runs on the new store already;
 /// 3. the states of its guards ([`Guard::category`](crate::handling::Guard::category)) and delay buffers
 ///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)): without a guard's state, its calls are made
 ///    again;
 /// 4. its commands.
 ///
-/// The keys of [`Once`](crate::intents::Once) are no messages, and are not copied: a request that comes again within
-/// its window is done again on the new store. Positions of consumers are refused: they mean something in their own
-/// store alone.
+/// The keys of [`Once`](crate::intents::Once) are not messages and are not copied: if a request comes again within its
+/// window, the new store does its work again. Positions of consumers have a meaning in their own store only, and are
+/// refused.
 ///
-/// Then start the component on the new store, and stop it on the old one. Commands that were carried out before the
-/// copy are known in the new store, those that were not are carried out there. Commands that arrive in the old store
-/// meanwhile are copied by another run, late or not.
+/// Then start the component on the new store, and stop it on the old one. The new store knows the commands that were
+/// carried out before the copy, and carries out the others. Commands that arrive in the old store meanwhile are copied
+/// by another run, and are handled even if they are late.
 ///
-/// Do not rotate an identity between two runs of one move: what another toolkit has carried out is known by the
-/// identity that its commands were copied with.
+/// Do not rotate an identity between two runs of one move: events of another toolkit are matched with copied commands
+/// by the identity at the time of the copy.
 ///
 /// ```
 /// # use message_store::{Category, connect};
@@ -66,19 +66,19 @@ pub struct Transfer {
     to: Arc<dyn MessageStore>,
 }
 
-/// How far a copy has come, and what it was when it is complete.
+/// The progress of a copy, and its result at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copied {
-    /// Which category.
+    #[allow(missing_docs)]
     pub category: Category,
-    /// How many of its messages were looked at in the old store.
+    /// The number of messages of the category that were read from the old store.
     pub messages: u64,
-    /// How many of them were written to the new store by this run; the others were there.
+    /// The number of them that this run wrote to the new store. The others were there before.
     pub written: u64,
-    /// How many of them were found in the new store afterwards, each as it was, in the same order.
+    /// The number of them that were found unchanged in the new store afterwards, in the same order.
     pub verified: u64,
-    /// Up to where the old store was read.
+    /// The global position up to which the old store was read.
     pub through: GlobalPosition,
 }
 
@@ -90,22 +90,22 @@ impl fmt::Display for Copied {
 }
 
 impl Transfer {
-    /// From one store to another.
+    /// A transfer from one store to another.
     pub fn new(from: &Arc<dyn MessageStore>, to: &Arc<dyn MessageStore>) -> Self {
         Self { from: Arc::clone(from), to: Arc::clone(to) }
     }
 
-    /// Copies a category and verifies the copy, telling `progress` after each part.
+    /// Copies a category and verifies the copy. Calls `progress` after each part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for the positions of consumers, when both stores are one, or when the copy is not as the
-    /// original; [`Error::IdConflict`] when the new store has an id for another message; the stores' errors. What was
-    /// copied stays; run it again.
+    /// [`Error::Invalid`] for a category with positions of consumers, when both stores are one, or when a copy differs
+    /// from its original; [`Error::IdConflict`] when the new store has another message with an id of the category; the
+    /// stores' errors. The messages copied so far stay; run it again.
     pub async fn copy(&mut self, category: &Category, mut progress: impl FnMut(&Copied)) -> Result<Copied> {
         if category.as_str().ends_with("+position") {
             let reason = format!(
-                "{category} keeps positions of consumers, which mean something in their own store alone; leave it where it is: a consumer on \
-                 the new store begins at its beginning, and knows what was done"
+                "{category} contains positions of consumers, which have a meaning in their own store only; do not copy it: a consumer on \
+                 the new store begins at the first message, and recognises the commands that were carried out"
             );
             return Err(Error::invalid("transfer", reason));
         }
@@ -134,10 +134,10 @@ impl Transfer {
         Ok(copied)
     }
 
-    /// Writes messages that may go into one append; how many of them were new.
+    /// Writes messages in one append. Returns the number of those that were not there before.
     async fn write(&self, messages: &[Message]) -> Result<u64> {
         match self.append(messages).await {
-            // A run that was broken off, or that found less, has cut the parts elsewhere: one by one, then.
+            // An earlier run wrote some of these in other parts, so each is appended separately.
             Err(Error::IdConflict { .. }) if messages.len() > 1 => {
                 let mut written = 0;
                 for message in messages {
@@ -162,20 +162,20 @@ impl Transfer {
         Ok(if appended.already_written { 0 } else { messages.len() as u64 })
     }
 
-    /// The message, with its birth certificate. What else stands in its metadata stays.
+    /// The copy of a message, with the sequence of its original. All other metadata is kept.
     fn copy_of(&self, message: &Message) -> Result<NewMessage> {
         let (mut metadata, here) = (message.decode_metadata(), self.from.store_id());
         match metadata.origin {
             None => metadata.origin = Some(place_of(message, here)),
-            // What was written for it in this store names its place here.
+            // The message is a copy already. Events that were written for it in this store name its place here.
             Some(_) => metadata.via.push(place_of(message, here)),
         }
         let (message_type, data) = (message.message_type.clone(), message.data.clone());
         Ok(NewMessage { id: message.id, message_type, data, metadata: metadata.to_json()? })
     }
 
-    /// Walks through both categories side by side: every original must come up in the copy, in order; native messages
-    /// between them are passed over.
+    /// Reads both categories in parallel. Every original must have its copy, in order. Other messages between the
+    /// copies are skipped.
     async fn verify(&self, category: &Category, through: GlobalPosition) -> Result<u64> {
         let mut copies = std::pin::pin!(self.to.category_messages(category, Read::default()));
         let mut originals = std::pin::pin!(self.from.category_messages(category, Read::default()));
@@ -211,11 +211,11 @@ fn assert_same(original: &Message, copy: &Message) -> Result<()> {
     if same {
         return Ok(());
     }
-    Err(Error::invalid("transfer", format!("{} is not as its original, {}", copy.reference(), original.reference())))
+    Err(Error::invalid("transfer", format!("{} differs from its original, {}", copy.reference(), original.reference())))
 }
 
-/// Cuts messages into parts that keep their order in one append: within a part, the messages of a stream stand
-/// together.
+/// Divides messages into parts that keep their order when each is one append: within a part, the messages of a stream
+/// are adjacent.
 fn parts(messages: &[Message]) -> Vec<&[Message]> {
     let mut parts = Vec::new();
     let (mut begin, mut seen): (usize, BTreeSet<&StreamName>) = (0, BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Appends that share one round trip, one statement and one commit.
+//! The statement that appends a batch, in one round trip and one commit.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ use crate::{Append, Appended, Error, GlobalPosition, MessageId, Place, Position,
 
 pub(super) const APPEND: &str = include_str!("sql/append.sql");
 
-/// Two appends in different categories can race for one id; the loser then finds it taken. And a foreign transaction
-/// may lock categories in another order than we do. Once more is enough unless the winner rolls back: a few times is
-/// plenty.
+/// The number of times that a batch is sent again after a race. Two appends in different categories can race for one
+/// id; the second one then finds the id taken. A transaction of another program may lock categories in another order
+/// than this library does. One repeat is enough unless the winner rolls back.
 pub(super) const RACES: usize = 5;
 
 /// The arguments of `append_messages`.
@@ -33,7 +33,7 @@ struct Arguments<'a> {
     metadata: Vec<Option<Jsonb<'a>>>,
 }
 
-/// JSON that is sent as it stands. The server parses it before it takes any lock.
+/// JSON that is sent as text. The server parses it before it takes any lock.
 #[derive(Clone, Copy, Debug)]
 struct Jsonb<'a>(&'a str);
 
@@ -57,8 +57,8 @@ fn number(count: usize) -> i32 {
 }
 
 impl<'a> Arguments<'a> {
-    /// Of a batch: several appends, each with its parts. No message id comes twice. `known` is a position that a stream
-    /// has.
+    /// The arguments for several appends, each with its streams. No message id occurs twice. `known` returns a position
+    /// that a stream is known to have.
     pub(super) fn new(
         batch: impl IntoIterator<Item = &'a [Append]>,
         known: impl Fn(&StreamName) -> Option<Position>,
@@ -88,7 +88,7 @@ impl<'a> Arguments<'a> {
         arguments
     }
 
-    /// In the order of the function's parameters.
+    /// The arguments in the order of the function's parameters.
     fn list(&self) -> [&(dyn ToSql + Sync); 10] {
         [
             &self.stream_names,
@@ -105,7 +105,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Writes a batch; one result for each of its appends. An error is the whole batch's: nothing of it was written.
+/// Writes a batch, and returns one result for each append. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
@@ -116,7 +116,7 @@ pub(super) async fn send<'a>(
     results(&row, batch)
 }
 
-/// What the function said of each append.
+/// The function's result for each append.
 fn results<'a>(
     row: &Row,
     batch: impl IntoIterator<Item = &'a [Append]>,
@@ -136,7 +136,7 @@ fn results<'a>(
         results.push(match refusal {
             Some(refusal) => Err(refused(refusal, appends)),
             None if written.len() == size => Ok(Appended { written, already_written }),
-            None => Err(Error::backend("appending", false, "the server did not say where every message stands")),
+            None => Err(Error::backend("appending", false, "the server did not return the place of every message")),
         });
     }
     Ok(results)
@@ -172,7 +172,7 @@ fn refused(refusal: &str, appends: &[Append]) -> Error {
     }
 }
 
-/// What an error means for appends that were sent.
+/// Converts a server's error for appends that were sent.
 pub(super) fn meaning(error: tokio_postgres::Error, appends: &[Append]) -> Error {
     if is_unanswered(&error) {
         return Error::CommitUnknown { cause: error.into() };

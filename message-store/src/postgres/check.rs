@@ -11,30 +11,30 @@ use super::row::get;
 use super::state::{Observation, roles_that_insert, sequence_problem, state};
 use crate::Result;
 
-/// What was found of one thing.
+/// One checked object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckedItem {
-    /// What was looked at.
+    /// The object, in words, such as `function write_message`.
     pub what: String,
-    /// What is wrong with it, if anything is.
+    /// The missing or wrong part. `None` if the object is as it should be.
     pub problem: Option<String>,
 }
 
-/// What is installed in a database, and what is wrong with it.
+/// A report of a database: the installed schema and its problems.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Check {
-    /// Which database.
+    /// The host, port and database.
     pub place: String,
-    /// What is installed there.
+    /// The installed schema.
     pub installation: Installation,
-    /// One by one.
+    /// The checked objects.
     pub findings: Vec<CheckedItem>,
 }
 
 impl Check {
-    /// Whether nothing is wrong.
+    /// Whether no object has a problem.
     pub fn is_well(&self) -> bool {
         self.findings.iter().all(|finding| finding.problem.is_none())
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// Looks at the database that a URL names, and changes nothing.
+/// Checks the database that a URL names. It changes nothing.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read, [`Error::Backend`](crate::Error::Backend)
@@ -67,27 +67,26 @@ pub async fn check(url: &str) -> Result<Check> {
 
     for setting in ["fsync", "synchronous_commit"] {
         let value: String = one(&client, include_str!("sql/setting.sql"), setting).await?;
-        let problem =
-            (value == "off").then(|| "it is off: acknowledged messages can be lost with the power".to_owned());
+        let problem = (value == "off").then(|| "it is off: a power loss can lose acknowledged messages".to_owned());
         note(setting.to_owned(), problem);
     }
     match installation {
-        Installation::Nothing => note("schema".to_owned(), Some("it is not there; make it with `migrate`".to_owned())),
+        Installation::Nothing => note("schema".to_owned(), Some("it is missing; create it with `migrate`".to_owned())),
         Installation::MessageDb => {
             note(
                 "schema".to_owned(),
-                Some("it is not ours; upgrade it with `message-store migrate --adopt`".to_owned()),
+                Some("it is not this library's; upgrade it with `message-store migrate --adopt`".to_owned()),
             );
         }
         Installation::Ours { version, newest } if version < newest => {
-            note("schema".to_owned(), Some(format!("version {newest} is out; upgrade it with `migrate`")));
+            note("schema".to_owned(), Some(format!("the newest version is {newest}; upgrade it with `migrate`")));
         }
         Installation::Ours { .. } => note("schema".to_owned(), None),
     }
     if installation != Installation::Nothing {
         let differences = differences(&client).await?;
         note("table messages".to_owned(), (!differences.is_empty()).then(|| differences.join("; ")));
-        // Message DB's functions are what they are; what it lacks, the store does without.
+        // Message DB's functions are not checked: the store can do without those that are missing.
         let is_ours = installation != Installation::MessageDb;
         for Observation { what, problem, is_missing, .. } in state(&client).await? {
             if is_ours || is_missing {

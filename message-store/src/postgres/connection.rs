@@ -1,10 +1,10 @@
-//! Connections that are lent by a pool.
+//! Connections of a pool.
 //!
-//! Problem: a caller that gives up drops the future that waits for an answer, and the statement goes on. The next user
-//! of that connection would wait behind it. Fix: a connection goes back to its pool only when its user says that
-//! everything on it is answered ([`Connection::give_back`]). Dropped in any other way, it leaves the pool at once, its
-//! statement is cancelled, and it is closed. Why it is right: nothing can be forgotten; a user that forgets to give a
-//! connection back costs a new one, and blocks no other caller.
+//! Problem: a caller that gives up drops the future that waits for an answer, but the statement continues. The next
+//! user of that connection would wait for it. Fix: a connection returns to its pool only when its user calls
+//! [`Connection::give_back`], after all answers have arrived. If the user drops it without that call, it leaves the
+//! pool at once, its statement is cancelled, and it is closed. Why it is right: if a user forgets the call, the pool
+//! opens another connection, and no other caller has to wait.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::PlantedBug;
 use super::history::Histories;
 use crate::{GlobalPosition, History};
 
-/// Pauses between two requests to cancel a statement. After the last, the connection is broken off.
+/// The pauses between two requests to cancel a statement. After the last, the connection is closed.
 const CANCEL_PAUSES: [Duration; 5] = [
     Duration::from_millis(2),
     Duration::from_millis(20),
@@ -27,13 +27,13 @@ const CANCEL_PAUSES: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(10),
 ];
-/// How long the server may take to take a request to cancel.
+/// The time within which the server must accept a request to cancel.
 const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 
-/// A connection, and what it has prepared.
+/// A connection with its prepared statements.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// `None` once it is given back.
+    /// `None` after it was given back.
     object: Option<Object>,
     history: History,
     histories: Arc<Histories>,
@@ -41,29 +41,29 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Lent by the pool of a history.
+    /// A connection from the pool of a history.
     pub(super) fn lent(object: Object, history: History, histories: &Arc<Histories>) -> Self {
         Self { object: Some(object), history, histories: Arc::clone(histories), runtime: Handle::current() }
     }
 
-    /// Says that everything on this connection is answered: another caller may have it.
+    /// Returns the connection to its pool. All answers on it must have arrived.
     pub(super) fn give_back(mut self) {
         self.object = None;
     }
 
-    /// Whether it is open, and belongs to the current history.
+    /// Whether it is open and belongs to the current history.
     pub(super) fn is_current(&self) -> bool {
         !self.is_closed() && self.history == self.histories.current()
     }
 
-    /// The history that its server has.
+    /// The history that its server had when it was verified.
     pub(super) fn history(&self) -> History {
         self.history
     }
 
-    /// Notes the highest global position of an answer.
-    pub(super) fn saw(&self, position: Option<GlobalPosition>) {
-        self.histories.saw(self.history, position);
+    /// Records the highest global position of an answer.
+    pub(super) fn record_seen(&self, position: Option<GlobalPosition>) {
+        self.histories.record_seen(self.history, position);
     }
 
     pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     fn object(&self) -> &Object {
-        let Some(object) = &self.object else { unreachable!("a connection that is given back is gone") };
+        let Some(object) = &self.object else { unreachable!("give_back takes the connection by value") };
         object
     }
 }
@@ -86,7 +86,7 @@ impl Deref for Connection {
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Client {
-        let Some(object) = &mut self.object else { unreachable!("a connection that is given back is gone") };
+        let Some(object) = &mut self.object else { unreachable!("give_back takes the connection by value") };
         object
     }
 }
@@ -104,11 +104,11 @@ impl Drop for Connection {
     }
 }
 
-/// Cancels what is under way until it is answered; then the connection is closed. A request that overtakes its
-/// statement cancels nothing, so it is sent again.
+/// Sends requests to cancel the running statement until it is answered, and then closes the connection. A request that
+/// arrives before its statement cancels nothing, so requests are repeated.
 async fn cancel(client: ClientWrapper) {
     let token = client.cancel_token();
-    // Answered in its turn: after everything that was sent before.
+    // The server answers this after every statement that was sent before it.
     let mut answered = std::pin::pin!(client.simple_query(""));
     for pause in CANCEL_PAUSES {
         if timeout(pause, &mut answered).await.is_ok() {

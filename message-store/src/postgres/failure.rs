@@ -1,58 +1,58 @@
-//! What a PostgreSQL error means to the caller.
+//! Converts errors of PostgreSQL.
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::Error;
 
-/// What a database's refusal means.
+/// The meaning of a server's error for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The server is starting, stopping, overloaded or read-only, or chose this transaction as the victim of a
-    /// conflict. It will pass.
+    /// The server is starting, stopping, overloaded or read-only, or it rolled back this transaction because of a
+    /// conflict. The same statement may succeed later.
     Passing,
-    /// A limit on time ended the statement. The server may be in trouble, or the statement may be too much for it.
+    /// A time limit ended the statement. The server may be in trouble, or the statement may be too much for it.
     TimedOut,
-    /// The data itself was refused.
+    /// The server refused the data.
     BadData,
-    /// The same again fails again.
+    /// The same statement would fail again.
     Final,
 }
 
-/// By the beginning of the SQLSTATE. What is not here is final.
+/// The meanings, by the beginning of the SQLSTATE. Others are final.
 const MEANINGS: [(&str, Meaning); 13] = [
-    // The connection.
+    // Connection exceptions.
     ("08", Meaning::Passing),
-    // Data.
+    // Data exceptions.
     ("22", Meaning::BadData),
     // Read-only: a standby, or a primary that is being replaced.
     ("25006", Meaning::Passing),
-    // A session that was idle in its transaction; a transaction that took too long.
+    // Limits on an idle session in a transaction, and on a transaction.
     ("25P03", Meaning::Passing),
     ("25P04", Meaning::TimedOut),
-    // Rolled back: a deadlock, a serialization failure.
+    // Transaction rollbacks: a deadlock, a serialization failure.
     ("40", Meaning::Passing),
-    // No memory, disk or connection is left.
+    // Insufficient resources: memory, disk, connections.
     ("53", Meaning::Passing),
     // JSON that nests too deeply for the server.
     ("54001", Meaning::BadData),
-    // The limits on waiting for a lock, and on a statement.
+    // Limits on the wait for a lock, and on a statement.
     ("55P03", Meaning::TimedOut),
     ("57014", Meaning::TimedOut),
-    // The server starts or stops.
+    // The server is starting or stopping.
     ("57P", Meaning::Passing),
-    // Input and output.
+    // Errors of input and output.
     ("58", Meaning::Passing),
-    // The snapshot is too old.
+    // Snapshot too old.
     ("72", Meaning::Passing),
 ];
 
-/// What an SQLSTATE means.
+/// The meaning of an SQLSTATE.
 pub(super) fn meaning(code: &SqlState) -> Meaning {
     let found = MEANINGS.iter().find(|(beginning, _)| code.code().starts_with(beginning));
     found.map_or(Meaning::Final, |(_, meaning)| *meaning)
 }
 
-/// The failure of a statement that writes nothing, or nothing that outlives it.
+/// Converts the error of a statement after which nothing is written.
 pub(super) fn failed(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
     match error.code().map(meaning) {
         Some(Meaning::TimedOut) => Error::TimedOut { context: context.into(), cause: error.into() },
@@ -61,13 +61,12 @@ pub(super) fn failed(context: impl Into<String>, error: tokio_postgres::Error) -
     }
 }
 
-/// As [`failed`].
+/// As [`failed`], for `map_err`.
 pub(super) fn backend(context: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
     move |error| failed(context, error)
 }
 
-/// Whether the connection broke (or was broken off by the server) while the statement was under way, so that
-/// the server did not say how it ended.
+/// Whether the connection was lost while the statement was running, so that its result is unknown.
 pub(super) fn is_unanswered(error: &tokio_postgres::Error) -> bool {
     match error.as_db_error() {
         None => !is_unsent(error),
@@ -79,14 +78,14 @@ pub(super) fn is_unanswered(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Whether the statement could not be put on the wire: the server has seen nothing of it. (The driver encodes a
-/// statement whole before it sends it. It names this kind of error only in its text.)
+/// Whether the statement could not be encoded, so that the server has received nothing. The driver encodes a whole
+/// statement before it sends any of it. It names this kind of error only in its text.
 pub(super) fn is_unsent(error: &tokio_postgres::Error) -> bool {
     const BEGINNINGS: [&str; 3] = ["error serializing parameter", "error encoding message", "expected "];
     begins_with_one_of(error, &BEGINNINGS)
 }
 
-/// Whether the answer came, and is not what we know to read.
+/// Whether an answer arrived that this library cannot decode.
 fn is_unreadable(error: &tokio_postgres::Error) -> bool {
     const BEGINNINGS: [&str; 3] = ["error deserializing column", "invalid column", "query returned an unexpected"];
     begins_with_one_of(error, &BEGINNINGS)
@@ -97,8 +96,9 @@ fn begins_with_one_of(error: &tokio_postgres::Error, beginnings: &[&str]) -> boo
     error.as_db_error().is_none() && beginnings.iter().any(|beginning| text.starts_with(beginning))
 }
 
-/// Whether another transaction was quicker: the unique index on the message id refused a message that was not there
-/// when it was looked for, or the server broke up a deadlock. Nothing was written; the same append again finds out.
+/// Whether the append lost a race with another transaction: the unique index refused a message id that was free when it
+/// was looked up, or the server ended a deadlock. Nothing was written. If the same append is sent again, it finds the
+/// other's message.
 pub(super) fn is_race(error: &DbError) -> bool {
     *error.code() == SqlState::T_R_DEADLOCK_DETECTED
         || (*error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("messages_id"))

@@ -1,12 +1,12 @@
-//! Which history of the store a connection reaches.
+//! Histories: they distinguish the store before a failover from the store after it.
 //!
-//! Problem: a failover to an asynchronous standby loses the latest messages, and their positions are given out again.
-//! What this process remembers is then ahead of its streams, or equal to positions that other messages have by now.
-//! Fix: every new connection is asked for what tells histories apart: the server's system identifier and timeline, the
-//! store's identity, and the last position given out. When one of them does not follow from what was seen before, the
-//! history is another one, with a number of its own. Why it is right: a server cannot change its history without losing
-//! its connections, each connection knows the history it was verified in, and an append says in which one it was
-//! decided. So nothing that was decided on lost messages is written.
+//! Problem: a failover to an asynchronous standby can lose the latest messages, and other messages then get their
+//! positions. The positions that this process remembers are then beyond the ends of the streams, or belong to other
+//! messages. Fix: each new connection is asked for the server's system identifier and timeline, the store's identity,
+//! and the last global position given out. If one of them does not follow from the values seen before, another history
+//! has begun, with its own number. Why it is right: a server cannot change its history without losing its connections,
+//! each connection knows the history in which it was verified, and each append names the history in which it was
+//! decided. So an append that was decided on lost messages is refused.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ const SERVER: &str = include_str!("sql/history_of_server.sql");
 const STORE: &str = include_str!("sql/history_of_store.sql");
 const MESSAGE_DB: &str = include_str!("sql/history_of_message_db.sql");
 
-/// The histories that the connections of one open store have seen.
+/// The current history of one open store, and the facts that identify it.
 #[derive(Debug)]
 pub(super) struct Histories {
     place: String,
@@ -39,7 +39,7 @@ struct Last {
     server: Server,
 }
 
-/// What a connection says of its server. What it may not be asked for is `None`, and compares as the same.
+/// The facts about a server. `None` if this user may not read it; `None` counts as unchanged.
 #[derive(Clone, Debug, Default)]
 struct Server {
     system_identifier: Option<String>,
@@ -64,26 +64,26 @@ impl Histories {
         self.last().store_id
     }
 
-    /// The highest global position in any answer so far.
+    /// The highest global position in any answer under the current history.
     pub(super) fn seen(&self) -> GlobalPosition {
         GlobalPosition::new(self.seen.load(Ordering::SeqCst))
     }
 
-    /// Notes a global position that an answer holds. What comes late from an earlier history does not count.
-    pub(super) fn saw(&self, history: History, position: Option<GlobalPosition>) {
+    /// Records the global position of an answer. A late answer from an earlier history does not count.
+    pub(super) fn record_seen(&self, history: History, position: Option<GlobalPosition>) {
         if let Some(position) = position.filter(|_| history == self.current()) {
             self.seen.fetch_max(position.get(), Ordering::SeqCst);
         }
     }
 
-    /// The store has been given this identity: with it begins another history.
+    /// Records a new identity of the store, which begins another history.
     pub(super) fn rotated(&self, store_id: StoreId) {
         let mut last = self.last();
         last.store_id = store_id;
         self.current.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The history that a new connection belongs to.
+    /// Returns the history of a new connection. Begins another history if the server's facts require it.
     pub(super) async fn verify(&self, client: &Client) -> Result<History> {
         let (before, seen) = (self.current(), self.seen());
         let (server, store_id, given_out) = self.ask(client).await?;
@@ -92,7 +92,7 @@ impl Histories {
         if let Some(found) = store_id.filter(|found| *found != last.store_id) {
             changes.push(format!("the store's identity was {} and is {found}", last.store_id));
         }
-        // Every position in an answer had been given out before the server was asked, unless another history has begun
+        // Every position in an answer was given out before the server was asked, unless another history has begun
         // meanwhile.
         if let Some(end) = given_out.filter(|end| *end < seen && before == self.current()) {
             changes.push(format!("global position {seen} was given out, and now the last one is {end}"));
@@ -105,19 +105,19 @@ impl Histories {
             tracing::warn!(
                 store = %self.place,
                 changes = changes.join("; "),
-                "the store has another history than before: what was remembered of it is dropped"
+                "the store has another history than before; positions remembered from the earlier one are forgotten"
             );
         }
         let history = self.current();
         drop(last);
-        self.saw(history, given_out);
+        self.record_seen(history, given_out);
         Ok(history)
     }
 
     async fn ask(&self, client: &Client) -> Result<(Server, Option<StoreId>, Option<GlobalPosition>)> {
         let store = if self.is_message_db { MESSAGE_DB } else { STORE };
         let rows = match rows(client, &format!("{SERVER};{store}")).await {
-            // A server may keep the first to itself.
+            // This user may lack the right to read the first statement's functions.
             Err(error) if error.as_db_error().is_some() && !client.is_closed() => rows(client, store).await,
             rows => rows,
         };
@@ -156,7 +156,7 @@ impl Server {
     }
 }
 
-/// The rows of all statements, asked for in one round trip.
+/// The rows of all statements of `sql`, in one round trip.
 async fn rows(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, tokio_postgres::Error> {
     let messages = client.simple_query(sql).await?;
     let rows = messages.into_iter().filter_map(|message| match message {

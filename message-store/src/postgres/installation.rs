@@ -1,5 +1,4 @@
-//! What is installed in a database: nothing, Message DB's own schema, or ours; and the way from the first two to the
-//! last.
+//! The schema that is installed in a database: none, Message DB's, or this library's.
 
 use std::fmt;
 
@@ -15,25 +14,25 @@ const INSTALLATION: &str = include_str!("sql/installation.sql");
 const DIFFERENCES: &str = include_str!("sql/message_db_differences.sql");
 const MESSAGE_DB_STORE_ID: &str = include_str!("sql/message_db_store_id.sql");
 
-/// What is installed in a database.
+/// The schema that is installed in a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Installation {
-    /// No message store.
+    /// There is no table `message_store.messages`.
     Nothing,
-    /// Message DB's own table and functions.
+    /// Message DB's own table and functions. `message-store migrate --adopt` upgrades them.
     MessageDb,
-    /// Our schema, at this version.
+    /// This library's schema.
     Ours {
-        /// The version.
+        /// The version of its tables.
         version: i32,
-        /// The version that this library would upgrade it to.
+        /// The version to which this library would upgrade it.
         newest: i32,
     },
 }
 
 impl Installation {
-    /// Whether it is our schema, at the version of this library or a later one.
+    /// Whether it is this library's schema, at the version that this library needs or a later one.
     pub fn is_current(self) -> bool {
         matches!(self, Self::Ours { version, newest } if version >= newest)
     }
@@ -59,7 +58,7 @@ impl fmt::Display for Installation {
     }
 }
 
-/// How Message DB's table differs from what we know of it, in words.
+/// The differences between the table and Message DB's table, in words.
 pub(super) async fn differences(client: &Client) -> Result<Vec<String>> {
     let rows = client.query(DIFFERENCES, &[]).await.map_err(backend("comparing message_store.messages"))?;
     rows.iter().map(|row| get(row, 0)).collect()
@@ -75,7 +74,8 @@ pub(super) async fn assert_message_db(client: &Client) -> Result<()> {
     Err(Error::invalid("database", reason))
 }
 
-/// The identity of a store that Message DB made: it has none of its own.
+/// The identity of a store that Message DB created. Message DB stores none, so it is derived from the server and the
+/// database.
 pub(super) async fn message_db_store_id(client: &Client) -> Result<StoreId> {
     let row = client.query_one(MESSAGE_DB_STORE_ID, &[]).await.map_err(backend("identifying the store"))?;
     get::<Uuid>(&row, 0).map(StoreId::from_uuid)

@@ -1,9 +1,9 @@
 //! Wake-ups between processes, by LISTEN and NOTIFY.
 //!
-//! Problem: a NOTIFY inside the writing transaction makes commits wait for each other. Fix: it is sent afterwards, by a
-//! task of its own that gathers the categories written to since its last one. Why it is right: a wake-up only hurries a
-//! reader (see [`WakeUp`](crate::WakeUp)); one that is lost, with this process or its connection, costs a poll
-//! interval.
+//! Problem: a NOTIFY inside the writing transaction makes commits wait for each other. Fix: a separate task sends it
+//! after the commit, once for all categories that were written to since its last NOTIFY. Why it is right: a wake-up
+//! only saves time (see [`WakeUp`](crate::WakeUp)). If it is lost with this process or its connection, the reader waits
+//! one poll interval.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,12 +22,12 @@ use crate::store::WakeUps;
 use crate::{Result, StreamName};
 
 const CHANNEL: &str = "message_store";
-/// Pause between two notifications, in which categories gather.
+/// The pause between two notifications, in which categories gather.
 const GATHER: Duration = Duration::from_millis(2);
-/// Pause before a lost connection is made again.
+/// The pause before a lost connection is opened again.
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// Both ends of the wake-up channel of one open store. Its tasks end with it.
+/// Sends and receives the wake-ups of one open store. Its tasks end when it is dropped.
 #[derive(Debug)]
 pub(super) struct Listener {
     config: Config,
@@ -55,16 +55,16 @@ impl Listener {
         pool: Pool,
         wake_ups: Arc<WakeUps>,
         histories: Arc<Histories>,
-        tells: bool,
+        sends: bool,
     ) -> Self {
-        let outbox = tells.then(Arc::<Outbox>::default);
-        let teller = outbox.clone().map(|outbox| tokio::spawn(tell(outbox, pool)).abort_handle());
-        let tasks = Mutex::new(Tasks { listening: false, handles: teller.into_iter().collect() });
+        let outbox = sends.then(Arc::<Outbox>::default);
+        let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
+        let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
         Self { config, wake_ups, histories, outbox, tasks }
     }
 
-    /// Tells other processes of messages in these streams, soon.
-    pub(super) fn tell<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
+    /// Wakes readers of these streams in other processes, after the next pause.
+    pub(super) fn wake<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) {
         let Some(outbox) = &self.outbox else { return };
         let mut categories = outbox.categories.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams {
@@ -75,12 +75,12 @@ impl Listener {
         outbox.filled.notify_one();
     }
 
-    /// Begins to hear other processes, unless it has begun.
+    /// Starts the task that receives wake-ups from other processes, if it is not running.
     pub(super) fn listen(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
             let task =
-                tokio::spawn(hear(self.config.clone(), Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories)));
+                tokio::spawn(receive(self.config.clone(), Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories)));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -94,7 +94,7 @@ impl Drop for Listener {
     }
 }
 
-async fn tell(outbox: Arc<Outbox>, pool: Pool) {
+async fn send(outbox: Arc<Outbox>, pool: Pool) {
     loop {
         outbox.filled.notified().await;
         let categories: Vec<String> =
@@ -118,23 +118,23 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     .await
 }
 
-async fn hear(config: Config, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
+async fn receive(config: Config, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
     while let Some(wake_ups) = wake_ups.upgrade() {
-        if let Err(error) = hear_until_lost(&config, &wake_ups, &histories).await {
+        if let Err(error) = receive_until_lost(&config, &wake_ups, &histories).await {
             tracing::debug!(%error, "the wake-up connection was lost; readers poll");
         }
         tokio::time::sleep(RECONNECT).await;
     }
 }
 
-async fn hear_until_lost(config: &Config, wake_ups: &WakeUps, histories: &Histories) -> Result<()> {
+async fn receive_until_lost(config: &Config, wake_ups: &WakeUps, histories: &Histories) -> Result<()> {
     let context = "listening for appends";
     let (client, mut connection) = config.connect(NoTls).await.map_err(backend(context))?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let listen = format!("LISTEN {CHANNEL}");
     let mut subscribed = std::pin::pin!(async {
         client.batch_execute(&listen).await.map_err(backend(context))?;
-        // An idle store learns of another history here.
+        // Without this look, an idle store would not notice another history.
         histories.verify(&client).await
     });
     let mut waiting = true;
@@ -143,7 +143,7 @@ async fn hear_until_lost(config: &Config, wake_ups: &WakeUps, histories: &Histor
             done = &mut subscribed, if waiting => {
                 done?;
                 waiting = false;
-                // What was written before we listened has woken no reader.
+                // Messages that were written before this LISTEN have woken no reader here.
                 wake_ups.wake_all();
             }
             message = messages.next() => match message {

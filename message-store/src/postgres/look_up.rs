@@ -1,7 +1,7 @@
-//! Looking up messages by their ids: callers of one process that ask at the same time share a query.
+//! Look-ups of messages by their ids. Callers of one process that ask at the same time share a query.
 //!
-//! A consumer that reads a backlog again asks for nearly every message whether it was handled: one by one, each would
-//! cost a round trip. A query whose callers have all gone is cancelled, so that no caller waits behind it.
+//! A consumer that reads a backlog again looks up nearly every message, and each look-up alone would cost a round trip.
+//! A query is cancelled when all of its callers have been dropped, so that no other caller waits for it.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use super::read::messages_in;
 use crate::{Error, Message, MessageId, Result};
 
 const MESSAGES: &str = include_str!("sql/messages.sql");
-/// Look-ups that may wait; further callers wait for a place.
+/// The number of look-ups that may wait. Further callers wait for room.
 const QUEUE: usize = 1024;
-/// Look-ups that share a query at most.
+/// The greatest number of look-ups that share a query.
 const GROUP: usize = 512;
-/// Queries under way.
+/// The greatest number of queries at once.
 const UNDER_WAY: usize = 2;
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ async fn answer(pool: &Pool, group: Vec<Question>) {
     let found = tokio::select! {
         biased;
         found = pool.with(async |connection| look_up(connection, &ids).await) => found,
-        () = all_gone(&mut answers) => return,
+        () = all_dropped(&mut answers) => return,
     };
     for (id, answer) in ids.iter().zip(answers) {
         let _ = answer.send(match &found {
@@ -81,7 +81,7 @@ async fn answer(pool: &Pool, group: Vec<Question>) {
     }
 }
 
-async fn all_gone(answers: &mut [oneshot::Sender<Result<Option<Message>>>]) {
+async fn all_dropped(answers: &mut [oneshot::Sender<Result<Option<Message>>>]) {
     for answer in answers {
         answer.closed().await;
     }

@@ -1,8 +1,8 @@
-//! Appending where Message DB has installed its own functions: the same contract, out of what is there.
+//! Appends to Message DB's own schema. They keep the same contract with Message DB's functions.
 //!
-//! Its lock is taken for all categories in one order, then ids and versions are checked, then its `write_message`
-//! writes one message after the other, all in one transaction. It takes a round trip a message; `message-store migrate
-//! --adopt` ends that.
+//! One transaction takes Message DB's lock of all categories, in the order of their hashes, checks ids and versions,
+//! and calls `write_message` for each message. So an append takes round trips for each message. `message-store migrate
+//! --adopt` removes that cost.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +25,7 @@ const PLACE: &str = include_str!("sql/message_db_place.sql");
 pub(super) async fn append(client: &mut Connection, appends: &[Append]) -> Result<Appended> {
     let mut race = 0;
     loop {
-        match attempt(client, appends).await {
+        match try_append(client, appends).await {
             Err(Failed::Database(error)) if race < RACES && error.as_db_error().is_some_and(is_race) => race += 1,
             Err(Failed::Database(error)) => return Err(meaning(error, appends)),
             Err(Failed::Refused(error)) => return Err(error),
@@ -51,7 +51,7 @@ impl From<tokio_postgres::Error> for Failed {
     }
 }
 
-async fn attempt(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
+async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
     let (lock, stored_before) = (client.prepare_cached(LOCK).await?, client.prepare_cached(STORED).await?);
     let (version, write) = (client.prepare_cached(VERSION).await?, client.prepare_cached(WRITE).await?);
     let place = client.prepare_cached(PLACE).await?;

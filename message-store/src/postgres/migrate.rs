@@ -1,9 +1,9 @@
-//! Making and upgrading the schema, and putting right what is not as it should be.
+//! Creates, upgrades and repairs the schema.
 //!
-//! Problems: two processes that migrate an empty database at once both fail; and a statement that waits for a lock on
-//! the table makes every writer wait behind it. Fixes: an advisory lock on the migrating connection, which is taken
-//! only when there is something to do; and a short `lock_timeout`: all is undone, the transactions in the way are
-//! named, and it is tried again.
+//! Problem 1: two processes that migrate an empty database at once both fail. Fix: an advisory lock on the migrating
+//! connection, taken only if there is something to change. Problem 2: while a statement waits for a lock on the table,
+//! every writer waits behind it. Fix: a short `lock_timeout`. When it ends, the migration is rolled back, the
+//! transactions that keep the locks are logged, and the migration starts again.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use super::state::{Observation, roles_that_insert, state};
 use super::{PostgresOptions, schema};
 use crate::{Error, Result};
 
-/// The bytes of `msg_migr`: no other client's by chance.
+/// The key of the advisory lock: the bytes of `msg_migr`. Other programs are unlikely to use it.
 const LOCK: i64 = 0x6d73_675f_6d69_6772;
-/// How long a statement waits for a lock.
+/// Limits how long a statement waits for a lock.
 const LOCK_TIMEOUT: &str = include_str!("sql/set_lock_timeout.sql");
-/// Between two tries.
+/// The pause before the migration starts again.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long it is tried; and how long the last part of an adoption waits for transactions that began before it.
+/// How long the migration is repeated, and how long the last part of an adoption waits for older transactions.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
 const MAY_MAKE_SCHEMA: &str = include_str!("sql/may_make_schema.sql");
@@ -32,14 +32,15 @@ const HOLDERS: &str = include_str!("sql/holders.sql");
 const TRANSACTIONS_UNDER_WAY: &str = include_str!("sql/transactions_under_way.sql");
 const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 
-/// Makes or upgrades the schema in the database that a URL names, and puts right what [`check`](super::check) finds
-/// wrong with its functions, roles and rights. Message DB's own schema is left as it is. Returns what was found.
+/// Creates or upgrades the schema in the database that a URL names, and repairs the functions, roles and rights with
+/// which [`check`](super::check) finds a problem. Message DB's own schema is not changed. Returns the installation
+/// before the call.
 ///
-/// No lock is waited for longer than 50 ms: all is undone then, and tried again for a minute. What cannot be put right
-/// is logged as a warning, such as a role that this user may not create.
+/// A statement waits for a lock for at most 50 ms. Then the migration is rolled back and started again, for up to a
+/// minute. A problem that this user cannot repair, such as a role that it may not create, is logged as a warning.
 ///
 /// # Errors
-/// [`Error::Backend`] when the schema cannot be made, and [`Error::Schema`] when a function cannot be put right.
+/// [`Error::Backend`] when the schema cannot be created, and [`Error::Schema`] when a function cannot be repaired.
 /// Nothing is changed then.
 pub async fn migrate(url: &str) -> Result<Installation> {
     let options = PostgresOptions::from_url(url)?;
@@ -50,12 +51,12 @@ pub async fn migrate(url: &str) -> Result<Installation> {
     }
 }
 
-/// As [`migrate`], and Message DB's own schema is upgraded in place, in one transaction: every message keeps its id
-/// and positions, and Message DB's clients go on as before.
+/// As [`migrate`], and upgrades Message DB's own schema in place, in one transaction. Every message keeps its id and
+/// positions, and Message DB's clients continue to work.
 ///
 /// # Errors
-/// As [`migrate`]; [`Error::Invalid`] when the table is not as Message DB makes it: the text says how it differs.
-/// Nothing is changed then.
+/// As [`migrate`]; [`Error::Invalid`] when the table differs from the one that Message DB creates. The text contains
+/// the differences. Nothing is changed then.
 pub async fn adopt(url: &str) -> Result<Installation> {
     let options = PostgresOptions::from_url(url)?;
     let mut client = options.connect().await?;
@@ -63,8 +64,8 @@ pub async fn adopt(url: &str) -> Result<Installation> {
     carry_out(&mut client, found, &options.place()).await
 }
 
-/// What an open needs: a schema as it should be, or Message DB's own. A missing one is made; one that stands is not
-/// changed.
+/// Prepares the schema for an open store: creates a missing one, and refuses one that must be upgraded or repaired. An
+/// existing one is not changed.
 pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installation> {
     let schema = |problem: String| Error::Schema { store: place.to_owned(), problem };
     let found = Installation::find(client).await?;
@@ -73,22 +74,24 @@ pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installatio
         Installation::Nothing => {
             let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
             if !get::<bool>(&row, 0)? {
-                return Err(schema("there is none, and this user may not make it".to_owned()));
+                return Err(schema("it is missing, and this user may not create it".to_owned()));
             }
             carry_out(client, found, place).await?;
         }
         Installation::Ours { version, newest } if version < newest => {
             return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
         }
-        Installation::Ours { .. } => tell(problems(client, found).await?, place)?,
+        Installation::Ours { .. } => report(problems(client, found).await?, place)?,
     }
     Ok(found)
 }
 
-/// Makes, upgrades or puts right the schema, unless it is as it should be.
+/// Creates, upgrades or repairs the schema if necessary.
 async fn carry_out(client: &mut Client, found: Installation, place: &str) -> Result<Installation> {
     let wrong = problems(client, found).await?;
-    if !found.is_current() || wrong.iter().any(|seen| seen.is_mendable) || !roles_that_insert(client).await?.is_empty()
+    if !found.is_current()
+        || wrong.iter().any(|seen| seen.is_repairable)
+        || !roles_that_insert(client).await?.is_empty()
     {
         client
             .execute(include_str!("sql/lock.sql"), &[&LOCK])
@@ -99,15 +102,15 @@ async fn carry_out(client: &mut Client, found: Installation, place: &str) -> Res
             failed => failed,
         };
         let unlock = include_str!("sql/unlock.sql");
-        client.execute(unlock, &[&LOCK]).await.map_err(backend("giving up the migration lock"))?;
+        client.execute(unlock, &[&LOCK]).await.map_err(backend("releasing the migration lock"))?;
         migrated?;
     }
-    tell(problems(client, Installation::find(client).await?).await?, place)?;
+    report(problems(client, Installation::find(client).await?).await?, place)?;
     Ok(found)
 }
 
-/// Warns of what is wrong with a schema; refuses it when the store would break its promises.
-fn tell(problems: Vec<Observation>, place: &str) -> Result<()> {
+/// Logs the problems of a schema, and refuses it if the store would break a promise because of one.
+fn report(problems: Vec<Observation>, place: &str) -> Result<()> {
     for Observation { what, problem, is_serious, .. } in problems {
         let problem = problem.unwrap_or_default();
         if is_serious {
@@ -118,7 +121,7 @@ fn tell(problems: Vec<Observation>, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a schema of ours.
+/// The problems of this library's schema.
 async fn problems(client: &Client, found: Installation) -> Result<Vec<Observation>> {
     if !found.is_current() {
         return Ok(Vec::new());
@@ -127,18 +130,18 @@ async fn problems(client: &Client, found: Installation) -> Result<Vec<Observatio
 }
 
 async fn migrate_locked(client: &mut Client) -> Result<()> {
-    // Another process may have done it while we waited.
+    // Another process may have migrated the schema during the wait for the lock.
     let found = Installation::find(client).await?;
-    if found.is_current() && !problems(client, found).await?.iter().any(|seen| seen.is_mendable) {
+    if found.is_current() && !problems(client, found).await?.iter().any(|seen| seen.is_repairable) {
         return Ok(());
     }
     if found == Installation::MessageDb {
         assert_message_db(client).await?;
     }
-    let context = "making the schema message_store; nothing was changed";
+    let context = "creating the schema message_store; nothing was changed";
     let began = Instant::now();
     loop {
-        let error = match attempt(client, found).await {
+        let error = match try_migrate(client, found).await {
             Ok(()) => break,
             Err(Failed::Other(error)) => return Err(error),
             Err(Failed::Server(error)) => error,
@@ -149,31 +152,32 @@ async fn migrate_locked(client: &mut Client) -> Result<()> {
         let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
         let holders = get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
         if began.elapsed() > GIVE_UP_AFTER {
-            let text = format!("{error}. These hold locks in the schema: {holders}");
+            let text = format!("{error}. These transactions have locks in the schema: {holders}");
             return Err(Error::backend(context, true, text));
         }
-        tracing::warn!(%error, %holders, "the schema message_store is locked; it is tried again");
+        tracing::warn!(%error, %holders, "the schema message_store is locked; the migration starts again");
         tokio::time::sleep(PAUSE).await;
     }
     tracing::info!(from = %found, to = newest_version(), "the schema message_store is current");
     Ok(())
 }
 
-async fn attempt(client: &mut Client, found: Installation) -> Result<(), Failed> {
+async fn try_migrate(client: &mut Client, found: Installation) -> Result<(), Failed> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(LOCK_TIMEOUT).await?;
     schema::make(&transaction, found).await?;
     Ok(transaction.commit().await?)
 }
 
-/// Whether another transaction holds what this one needs, or has changed the same function or role.
+/// Whether another transaction has a lock that this one needs, or has changed the same function or role.
 fn is_in_the_way(error: &DbError) -> bool {
     [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(error.code())
         || error.message() == "tuple concurrently updated"
 }
 
-/// The last part of an adoption. A call of Message DB's own `write_message` that began before its function was replaced
-/// still needs the right to INSERT: so the right is revoked when every transaction of that time has ended.
+/// The last part of an adoption: revokes the right to INSERT from the writers. A call of Message DB's own
+/// `write_message` that began before the function was replaced still needs the right, so this waits until all
+/// transactions of that time have ended.
 async fn revoke_inserts(client: &Client) -> Result<()> {
     let roles = roles_that_insert(client).await?;
     if roles.is_empty() {

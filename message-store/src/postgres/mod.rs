@@ -1,4 +1,4 @@
-//! The PostgreSQL store: Message DB's table, our append.
+//! The store on PostgreSQL. It has Message DB's table and its own functions.
 
 mod append;
 mod check;

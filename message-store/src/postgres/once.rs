@@ -1,4 +1,4 @@
-//! Keys with a window: taken in the transaction that writes the messages.
+//! Keys with a window. A key is taken in the transaction that writes its messages.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<
     row.as_ref().map(record_in).transpose()
 }
 
-/// Whether the owner has the key now.
+/// Returns whether the owner now has the lease.
 pub(super) async fn lease(client: &Connection, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
     let statement = client.prepare_cached(LEASE).await.map_err(backend("leasing a key"))?;
     let row = client
@@ -54,13 +54,13 @@ pub(super) async fn append_once(
 ) -> Result<Option<ClaimRecord>> {
     let mut races = 0;
     loop {
-        match attempt(client, claim, appends, result).await {
+        match try_append(client, claim, appends, result).await {
             Ok(Ok(true)) => return Ok(None),
             Ok(Ok(false)) => {
                 if let Some(record) = record(client, claim).await? {
                     return Ok(Some(record));
                 }
-                // Its holder expired between the two statements.
+                // The record expired between the two statements.
             }
             Ok(Err(refused)) => return Err(refused),
             Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => {}
@@ -70,8 +70,8 @@ pub(super) async fn append_once(
     }
 }
 
-/// Whether the key was free; if so, it is taken and the messages are written, unless they are refused.
-async fn attempt(
+/// Returns whether the key was free. If it was, this takes it and writes the messages, unless the append is refused.
+async fn try_append(
     client: &mut Connection,
     claim: &Claim,
     appends: &[Append],

@@ -1,4 +1,4 @@
-//! Opening a store: schema, identity, pools.
+//! Opens a store: schema, identity, pools.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,13 @@ use crate::store::WakeUps;
 
 /// How long a call waits for a free connection before it fails.
 const POOL_WAIT: Duration = Duration::from_secs(30);
-/// Connections that do nothing but append: those that wait for a lock as long as it takes, and those that give up soon.
-const LONG_WAIT: usize = 8;
-const BRIEF_WAIT: usize = 4;
+/// The sizes of the pools that only append: the one that waits for a lock without a limit, and the one that waits
+/// briefly.
+const LONG_WAIT_SIZE: usize = 8;
+const SHORT_WAIT_SIZE: usize = 4;
 
 impl PostgresStore {
-    /// Opens the store that a `postgres://` URL names, and makes its schema where there is none.
+    /// Opens the store that a `postgres://` URL names, and creates its schema if there is none.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read;
@@ -34,13 +35,13 @@ impl PostgresStore {
 }
 
 impl PostgresOptions {
-    /// Opens the store. Where there is none yet, its schema is made; one that stands is not changed. Message DB's own
-    /// is used as it is.
+    /// Opens the store. A missing schema is created, and an existing one is not changed. Message DB's own schema is
+    /// used as it is.
     ///
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached;
-    /// [`Error::Schema`](crate::Error::Schema) when this user may not make the schema, or it is of an older version, or
-    /// one of its functions is not as it should be: [`migrate`](super::migrate) upgrades it and puts it right.
+    /// [`Error::Schema`](crate::Error::Schema) when this user may not create the schema, or it is of an older version,
+    /// or one of its functions is missing or changed: [`migrate`](super::migrate) upgrades and repairs it.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect().await?;
@@ -53,7 +54,7 @@ impl PostgresOptions {
         drop(client);
         if is_message_db {
             tracing::warn!(store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");
-            // Its functions call each other without naming the schema.
+            // Message DB's functions call each other without the name of the schema.
             self.set("search_path", "message_store,public");
         }
         let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
@@ -71,7 +72,7 @@ impl PostgresOptions {
         short_wait.set("lock_timeout", SHORT_WAIT);
         let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);
         let (long_wait, short_wait) =
-            (pool_for_appends(long_wait, LONG_WAIT)?, pool_for_appends(short_wait, BRIEF_WAIT)?);
+            (pool_for_appends(long_wait, LONG_WAIT_SIZE)?, pool_for_appends(short_wait, SHORT_WAIT_SIZE)?);
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
         Ok(PostgresStore {
@@ -89,13 +90,13 @@ impl PostgresOptions {
     }
 }
 
-/// An acknowledged append survives power loss only with both of these on.
+/// Warns if `fsync` or `synchronous_commit` is off. An acknowledged append survives a power loss only if both are on.
 async fn warn_if_not_durable(client: &Client, place: &str) -> Result<()> {
     for setting in ["fsync", "synchronous_commit"] {
         let sql = include_str!("sql/setting.sql");
         let row = client.query_one(sql, &[&setting]).await.map_err(failure::backend("reading a setting"))?;
         if get::<String>(&row, 0)? == "off" {
-            tracing::warn!(store = %place, "{setting} is off: acknowledged messages can be lost with the server's power");
+            tracing::warn!(store = %place, "{setting} is off: a power loss of the server can lose acknowledged messages");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The options of a store.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio_postgres::{Client, NoTls};
 use super::{PlantedBug, failure};
 use crate::{Error, Limits, Result};
 
-/// Connections, unless said otherwise.
+/// The default number of connections.
 const POOL_SIZE: usize = 16;
 
-/// How to open a [`PostgresStore`](super::PostgresStore).
+/// The options of a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PostgresOptions {
@@ -23,7 +23,7 @@ pub struct PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// The options that a `postgres://` URL gives, and defaults for the rest.
+    /// The options in a `postgres://` URL, and defaults for the others.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the URL cannot be read.
@@ -45,32 +45,32 @@ impl PostgresOptions {
             config.connect_timeout(Duration::from_secs(10));
         }
         let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true, bug: None };
-        // A version is checked against what has been committed: nothing less, and no stale snapshot.
+        // A version check must see all committed messages, and therefore needs a new snapshot for each statement.
         options.set("default_transaction_isolation", "read committed");
-        // Workers cost more to start than a batch costs to read.
+        // The start of a parallel worker costs more than the read of a batch.
         options.set("max_parallel_workers_per_gather", "0");
         Ok(options)
     }
 
-    /// At most this many connections (16).
+    /// Sets the size of the pool. Default: 16 connections. Up to 13 more append and listen.
     pub fn pool_size(mut self, connections: usize) -> Self {
         self.pool_size = connections.max(1);
         self
     }
 
-    /// With these limits.
+    /// Sets the limits of messages and batches.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Whether other processes are told of what is appended (they are). If not, they find it when they next look.
+    /// Sets whether appends wake readers in other processes. Default: yes. Without it, these readers poll.
     pub fn notifications(mut self, on: bool) -> Self {
         self.notifies = on;
         self
     }
 
-    /// Without one of its protections.
+    /// Switches off a protection.
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
         self.bug = Some(bug);
@@ -81,7 +81,7 @@ impl PostgresOptions {
         &self.config
     }
 
-    /// A connection of its own. It ends when it is dropped.
+    /// Opens a connection outside the pools. It is closed when it is dropped.
     pub(super) async fn connect(&self) -> Result<Client> {
         let connected = self.config.connect(NoTls).await;
         let context = || format!("connecting to {}", self.place());
@@ -94,7 +94,7 @@ impl PostgresOptions {
         Ok(client)
     }
 
-    /// Host, port and database; no user, no password.
+    /// The host, port and database, without user and password.
     pub(super) fn place(&self) -> String {
         let host = match self.config.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
@@ -106,8 +106,8 @@ impl PostgresOptions {
         format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
     }
 
-    /// For a session that does nothing but append: a plan made while the table is small must not be one that reads it
-    /// whole.
+    /// Settings for sessions that only append. A plan that is made while the table is small must not be one that reads
+    /// the whole table.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
         for off in ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort", "jit"]
@@ -117,7 +117,7 @@ impl PostgresOptions {
         self
     }
 
-    /// Sets a parameter of every session.
+    /// Sets a parameter of the server for every session.
     pub(super) fn set(&mut self, parameter: &str, value: &str) {
         let options = self.config.get_options().unwrap_or_default();
         let options = format!("{options} -c {parameter}={}", value.replace(' ', "\\ "));

@@ -1,20 +1,20 @@
-//! Protections of the PostgreSQL store switched off, one at a time, so that a test can show that it would notice.
+//! Switches that turn off one protection of the PostgreSQL store, so that a test can show that it would notice.
 
-/// A protection of [`PostgresStore`](super::PostgresStore) to be switched off. For tests of tests.
+/// A protection of [`PostgresStore`](super::PostgresStore) that a test switches off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 pub enum PlantedBug {
-    /// A connection whose user gave up keeps its place in the pool until its statement ends.
+    /// A connection whose user was dropped stays in the pool until its statement ends.
     AbandonedConnectionsStay,
-    /// A batch whose callers have all gone goes on.
+    /// A batch continues after all of its callers were dropped.
     AbandonedBatchesGoOn,
-    /// A server with another history is taken for the one before.
+    /// A change of the server's history is not noticed.
     HistoryIgnored,
-    /// What a lost answer had written counts as written before.
+    /// After a lost answer, messages that the call wrote count as written before.
     LostAnswersCountAsBefore,
-    /// What a lost answer had written counts as written now, also when another call wrote it.
+    /// After a lost answer, messages count as written by the call even if another call wrote them.
     LostAnswersCountAsNow,
-    /// A batch that took too long is halved, and its halves are tried.
+    /// A batch that took too long is sent again in halves.
     TimeOutsAreHalved,
 }

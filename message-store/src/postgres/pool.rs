@@ -1,9 +1,9 @@
-//! The pools that lend connections.
+//! The pools of connections.
 //!
-//! Problem: what was prepared, asked and remembered over a connection belongs to one history of the store (see
-//! [`super::history`]), and a pool that outlives a failover mixes connections to both. Fix: a pool lends connections of
-//! one history; when another one begins, a new pool takes its place. Why it is right: each connection is verified
-//! before it is lent for the first time, and a server cannot change its history without losing its connections.
+//! Problem: prepared statements and remembered positions belong to one history of the store (see [`super::history`]). A
+//! pool that outlives a failover would mix connections of two histories. Fix: a pool has connections of one history,
+//! and another pool replaces it when another history begins. Why it is right: each connection is verified before its
+//! first use, and a server cannot change its history without losing its connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use super::history::Histories;
 use super::{PostgresOptions, failure};
 use crate::{Error, History, Result};
 
-/// How long the server may take to accept a connection, and to say which history it has.
+/// The time within which the server must accept a connection and answer with its history.
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
-/// How many histories may begin while a caller waits for one connection.
+/// The number of histories that may begin while a caller waits for one connection.
 const CHANGES: u32 = 10;
 
-/// Lends connections, and makes them as they are needed.
+/// Opens connections when they are needed, and reuses them.
 #[derive(Clone, Debug)]
 pub(super) struct Pool(Arc<Shared>);
 
@@ -31,7 +31,7 @@ struct Shared {
     options: PostgresOptions,
     histories: Arc<Histories>,
     size: usize,
-    /// How long a caller waits for a free connection; for ever, if `None`.
+    /// How long a caller waits for a free connection. `None`: without a limit.
     wait: Option<Duration>,
     current: Mutex<OfHistory>,
 }
@@ -43,7 +43,7 @@ struct OfHistory {
 }
 
 impl Pool {
-    /// Lends at most `size` connections at a time.
+    /// A pool of at most `size` connections.
     pub(super) fn new(
         options: PostgresOptions,
         histories: &Arc<Histories>,
@@ -56,13 +56,13 @@ impl Pool {
         Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, current })))
     }
 
-    /// A connection of the current history. The caller gives it back ([`Connection::give_back`]).
+    /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].
     pub(super) async fn get(&self) -> Result<Connection> {
         for _ in 0..CHANGES {
             let OfHistory { history, connections } = self.0.current()?;
             let object = match connections.get().await {
                 Ok(object) => object,
-                // Another history began, and this pool was closed.
+                // Another history began, and the pool of the earlier one was closed.
                 Err(PoolError::Closed) if self.0.histories.current() != history => continue,
                 Err(error) => return Err(self.0.failed(error)),
             };
@@ -78,7 +78,7 @@ impl Pool {
         Err(Error::HistoryChanged { store: self.0.options.place() })
     }
 
-    /// Works on a connection, and gives it back.
+    /// Calls `work` with a connection, and returns the connection to the pool.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.get().await?;
         let result = work(&mut connection).await;
@@ -88,7 +88,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// The pool of the current history. That of an earlier one is closed: callers that wait there come here.
+    /// The pool of the current history. The pool of an earlier one is closed, which sends its waiting callers here.
     fn current(&self) -> Result<OfHistory> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.histories.current();

@@ -1,14 +1,15 @@
-//! Reading, past nothing that is still being written.
+//! Reads. A reader never passes a message that is still being written.
 //!
-//! Problem: positions are drawn before commit, so that a higher one can be visible while a lower one is not yet.
+//! Problem: a position is drawn before the commit, so a higher position can be visible while a lower one is not.
 //!
-//! For a category: its writers draw positions under the category's lock, and hold it until they have committed. So its
-//! commits come in the order of its positions, and every snapshot of the database holds a beginning of the category,
-//! without gaps but those that stay. A reader needs nothing for that: it holds for any SELECT, under every isolation
-//! level, on a standby, in a dump.
+//! For a category: its writers draw positions under the category's lock, and keep the lock until they have committed.
+//! So its commits have the order of its positions, and every snapshot of the database contains all messages of the
+//! category up to some position. This is true for any SELECT, under every isolation level, on a standby and in a dump.
+//! A reader needs no lock.
 //!
-//! For all messages there is no such order, and a reader asks for the horizon first: the argument stands in
-//! `functions/append.sql`. It holds on the primary, and for statements that begin after the horizon was taken.
+//! Commits of different categories have no such order. So a reader of all messages asks for the horizon first
+//! (`functions/append.sql` has the argument). The horizon is right only on the primary, and for statements that begin
+//! after it was read.
 
 use std::sync::LazyLock;
 
@@ -30,7 +31,7 @@ use crate::{
 
 static STREAM_FORWARDS: LazyLock<String> = LazyLock::new(|| framed(include_str!("sql/scope_stream_forwards.sql")));
 static STREAM_BACKWARDS: LazyLock<String> = LazyLock::new(|| framed(include_str!("sql/scope_stream_backwards.sql")));
-/// As it is, and filtered.
+/// The unfiltered and the filtered statement.
 static CATEGORY: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/scope_category.sql")));
 static ALL: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/scope_all.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
@@ -68,7 +69,7 @@ pub(super) async fn category(client: &Connection, category: &Category, read: &Re
     batch(client, &CATEGORY, &category.as_str(), read, limits).await
 }
 
-/// In a statement of its own before the read: see `functions/append.sql` for why that is right.
+/// The horizon is read in a separate statement before the messages: `functions/append.sql` has the reason.
 pub(super) async fn all(client: &Connection, place: &str, read: &Read, limits: &Limits) -> Result<Batch> {
     let statement = client.prepare_cached(HORIZON).await.map_err(backend("reading messages"))?;
     let row = client.query_one(&statement, &[]).await.map_err(|error| {
@@ -112,7 +113,7 @@ pub(super) async fn version(client: &Connection, stream: &StreamName) -> Result<
     version_in(query(client, VERSION, &[&stream.as_str()]).await?.first())
 }
 
-/// A version as `VERSION` gives it.
+/// The version in the result of `VERSION`.
 pub(super) fn version_in(row: Option<&Row>) -> Result<Version> {
     let position: Option<i64> = row.map(|row| get(row, 0)).transpose()?.flatten();
     Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
@@ -135,12 +136,13 @@ pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
     get(&row, 0)
 }
 
-/// A read of as many bytes as a batch may have.
+/// A read in several parts, which ends when the batch has enough bytes.
 ///
-/// Problem: the server says how many bytes a row has only after it has read it whole, and a thousand rows can be of a
-/// megabyte each. Fix: it is asked for rows up to a weight, a bound that it knows without reading them (see
-/// `sql/read.sql`). What comes is counted here, and when it is less than was asked for, the next part follows. Mostly
-/// the first part is all: rows that are not compressed weigh what they are.
+/// Problem: the server knows the exact bytes of a row only after it has read the whole row, and a thousand rows can
+/// have a megabyte each. Fix: the statement limits the rows by weight, an upper bound of the bytes that the server
+/// knows without reading the row (see `sql/read.sql`). This process counts the bytes that arrive, and reads another
+/// part if there are fewer than allowed. Usually one part is enough, because the weight of an uncompressed row is its
+/// size.
 struct Parts<'a> {
     sql: &'static str,
     scope: &'a (dyn ToSql + Sync),
@@ -150,7 +152,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The messages, and the global position of the last one that was looked at.
+    /// Returns the messages, and the global position of the last message that was looked at.
     async fn read(
         self,
         client: &Connection,
@@ -172,7 +174,7 @@ impl Parts<'_> {
                     messages.push(message);
                     if left <= 0 || messages.len() >= most {
                         last = messages.last().map(|message| message.global_position);
-                        client.saw(last);
+                        client.record_seen(last);
                         return Ok((messages, last));
                     }
                 }
@@ -186,11 +188,11 @@ impl Parts<'_> {
                 break;
             }
             from = next(end)?;
-            // As heavy as what is left will be, if it is like what came.
+            // The weight to ask for, if the remaining rows are compressed like those before.
             let expected = left.saturating_mul(weight / (before - left).max(1)).max(left);
             allowance = expected.min(allowance.saturating_mul(4));
         }
-        client.saw(messages.iter().map(|message| message.global_position).max());
+        client.record_seen(messages.iter().map(|message| message.global_position).max());
         Ok((messages, last))
     }
 }
@@ -205,10 +207,10 @@ async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql
     client.query(&statement, parameters).await.map_err(backend("reading messages"))
 }
 
-/// What these rows hold, and how far this process has seen by now.
+/// Decodes rows, and records their highest global position.
 pub(super) fn messages_in(client: &Connection, rows: &[Row]) -> Result<Vec<Message>> {
     let messages: Vec<Message> = rows.iter().map(message_in).collect::<Result<_>>()?;
-    client.saw(messages.iter().map(|message| message.global_position).max());
+    client.record_seen(messages.iter().map(|message| message.global_position).max());
     Ok(messages)
 }
 

@@ -1,5 +1,5 @@
-//! Read models in tables of the author's own, in the same database. Two processes that update one take turns: the row
-//! of its position is locked.
+//! Read models in tables of the author's own, in the same database. The row of the position is locked, so that two
+//! processes that update one read model take turns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ impl ReadModels for PostgresStore {
                 .await?;
             let from: i64 = row.map(|row| get(&row, 0)).transpose()?.unwrap_or_default();
             let read = Read::from(GlobalPosition::new(from).next());
-            // Before a connection is taken for the transaction: a caller that waits for one holds none.
+            // Reads before it takes a connection for the transaction. If callers kept connections while they wait for
+            // others, the pool could run empty and all would wait for ever.
             let batch = self.read_category(category, read.clone()).await?;
             if batch.is_at_end(&read) {
                 return Ok(applied);
@@ -44,12 +45,12 @@ impl ReadModels for PostgresStore {
             transaction.execute(MAKE, &[&model.name()]).await.map_err(backend(context))?;
             let row = transaction.query_one(LOCK, &[&model.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
-                // Another process was quicker.
+                // Another process updated the read model first.
                 transaction.rollback().await.map_err(backend(context))?;
                 connection.give_back();
                 continue;
             }
-            let mut own = Own { transaction: &transaction, prepared: HashMap::new() };
+            let mut own = AuthorTransaction { transaction: &transaction, prepared: HashMap::new() };
             for message in &batch.messages {
                 model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
             }
@@ -62,13 +63,13 @@ impl ReadModels for PostgresStore {
     }
 }
 
-/// The transaction, in the author's hand. A statement is prepared once for each batch.
-struct Own<'a> {
+/// The transaction that the author's code uses. A statement is prepared once for each batch.
+struct AuthorTransaction<'a> {
     transaction: &'a Transaction<'a>,
     prepared: HashMap<String, Statement>,
 }
 
-impl Own<'_> {
+impl AuthorTransaction<'_> {
     async fn prepare(&mut self, sql: &str) -> Result<Statement, Source> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
@@ -80,7 +81,7 @@ impl Own<'_> {
 }
 
 #[async_trait]
-impl SqlTransaction for Own<'_> {
+impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         let statement = self.prepare(sql).await?;
         Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)

@@ -1,20 +1,21 @@
-//! The schema: tables, which migrations make once, and functions, whose scripts are carried out whenever one is not as
-//! it should be.
+//! The schema: tables, which migrations create once, and functions, whose scripts run again whenever a function is
+//! missing or changed.
 //!
-//! Problem: a function that another script has replaced (Message DB's own, or a restore's) breaks the promises of the
-//! store, and no migration is due. Fix: the scripts can be carried out at any time, and each function carries the
-//! version of ours in its text.
+//! Problem: another script (Message DB's own, or a restore) can replace a function, which breaks the promises of the
+//! store although no migration is due. Fix: the scripts can run at any time, and each function of this library contains
+//! its version in its text.
 
 use tokio_postgres::Transaction;
 
 use super::installation::{Installation, message_db_store_id};
 use super::migrations::{Failed, migrate_tables};
 
-/// The version of the functions. A change of their scripts is a new version: those of an older one are replaced.
+/// The version of the functions. Every change of their scripts needs a new version: a store replaces functions of an
+/// older one only.
 pub(super) const FUNCTIONS: i32 = 1;
-/// An index of the tables uses these.
+/// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
-/// These use the tables. In this order.
+/// These use the tables and each other, and run in this order.
 const SCRIPTS: [&str; 5] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
@@ -29,7 +30,7 @@ const WRITERS: &str = include_str!("sql/writers.sql");
 const GRANT_WRITING: &str = include_str!("sql/grant_writing.sql");
 const SET_STORE_ID: &str = include_str!("sql/set_store_id.sql");
 
-/// Makes what is missing, and puts right what is not as it should be. `found` is what stood there before.
+/// Creates missing objects, and repairs changed ones. `found` is the installation before the call.
 pub(super) async fn make(transaction: &Transaction<'_>, found: Installation) -> Result<(), Failed> {
     transaction.batch_execute(HISTORY).await?;
     if found == Installation::MessageDb {
@@ -45,7 +46,8 @@ pub(super) async fn make(transaction: &Transaction<'_>, found: Installation) -> 
         transaction.batch_execute(&GRANT_WRITING.replace("{role}", role)).await?;
     }
     if found == Installation::MessageDb {
-        // Positions keep their meaning: the store is the one that it was.
+        // The store keeps the identity that it had as Message DB's, so that sequences from before the adoption remain
+        // valid.
         let id = message_db_store_id(transaction.client()).await?;
         transaction.execute(SET_STORE_ID, &[&id.as_uuid()]).await?;
     }
@@ -60,8 +62,8 @@ async fn carry_out(transaction: &Transaction<'_>, script: &str) -> Result<(), to
 mod tests {
     use super::{FUNCTIONS, SCRIPTS, STREAM_NAMES};
 
-    /// A store replaces functions of an older version only: a change that is not a new version would reach no store
-    /// that exists.
+    /// A store replaces functions of an older version only. A change without a new version would never reach an
+    /// existing store.
     #[test]
     fn a_change_of_the_functions_is_a_new_version() {
         let hash = crate::hash::hash_64(&(STREAM_NAMES.to_owned() + &SCRIPTS.concat()));

@@ -4,12 +4,12 @@ use super::PostgresOptions;
 use super::failure::backend;
 use crate::Result;
 
-/// Allows the sessions of a database to paste a condition into Message DB's reads, once they have set
-/// `message_store.sql_condition`. Only the schema's owner may. A role that may read can then run any query with the
-/// rights that it has.
+/// Allows sessions of a database to add an SQL condition to Message DB's reads, after they have set
+/// `message_store.sql_condition`. A role that may read can then run any query with its own rights. Only the schema's
+/// owner can allow it.
 ///
 /// # Errors
-/// [`Error::Backend`](crate::Error::Backend) when the schema is not ours, or not this user's.
+/// [`Error::Backend`](crate::Error::Backend) when the schema is not this library's, or this user is not its owner.
 pub async fn allow_sql_condition(url: &str) -> Result<()> {
     let client = PostgresOptions::from_url(url)?.connect().await?;
     let sql = include_str!("sql/allow_sql_condition.sql");

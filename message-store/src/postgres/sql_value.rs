@@ -1,5 +1,5 @@
-//! Values of an author's statements. Parameters are sent as text, which PostgreSQL reads as whatever type the statement
-//! wants.
+//! Parameters and columns of an author's statements. Parameters are sent as text, which PostgreSQL converts to the type
+//! that the statement needs.
 
 use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -39,7 +39,7 @@ impl ToSql for Parameter<'_> {
     to_sql_checked!();
 }
 
-/// A column of a row.
+/// A column, decoded by its type.
 pub(super) struct Column(pub(super) SqlValue);
 
 impl<'a> FromSql<'a> for Column {

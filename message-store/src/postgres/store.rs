@@ -1,4 +1,4 @@
-//! The store: what the contract asks for, and where in this folder it is done.
+//! The implementation of the contract. Each method calls the file that does the work.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use crate::{
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
-/// A store on PostgreSQL.
+/// A store in a PostgreSQL database.
 ///
-/// Connections are taken from a pool of 16 ([`PostgresOptions`](super::PostgresOptions) says otherwise); up to 12 more
-/// append, and one listens, each made when it is needed. They are not encrypted: reach a distant server through a
-/// tunnel, or over a network you trust.
+/// It has a pool of 16 connections ([`PostgresOptions`](super::PostgresOptions) can change that), up to 12 more that
+/// append, and one that listens. Each is opened when it is needed. They are not encrypted: reach a distant server
+/// through a tunnel, or over a network that you trust.
 ///
-/// In a database where Message DB has installed its own schema, and which is not adopted ([`migrate`](super::migrate)),
-/// its functions are used: the contract holds, but an append takes a round trip a message, and all messages cannot be
-/// read at once ([`Error::Unsupported`]).
+/// In a database with Message DB's own schema that is not adopted ([`migrate`](super::migrate)), it uses Message DB's
+/// functions. The contract is kept, with two limits: an append takes round trips for each message, and reads of all
+/// messages fail with [`Error::Unsupported`].
 pub struct PostgresStore {
     pub(super) pool: Pool,
     pub(super) place: String,
     pub(super) limits: Limits,
-    /// The functions are Message DB's own.
+    /// The schema is Message DB's own.
     pub(super) is_message_db: bool,
     pub(super) histories: Arc<Histories>,
     pub(super) wake_ups: Arc<WakeUps>,
@@ -46,13 +46,13 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Wakes readers in this process and in others.
+    /// Wakes readers of these streams, in this process and in others.
     fn wake(&self, streams: &[StreamName]) {
         self.wake_ups.wake_for(streams);
-        self.listener.tell(streams.iter());
+        self.listener.wake(streams.iter());
     }
 
-    /// Refuses what Message DB's own schema has no room for.
+    /// Refuses a feature that Message DB's own schema does not have.
     pub(super) fn assert_ours(&self, what: &str) -> Result<()> {
         if !self.is_message_db {
             return Ok(());
@@ -117,7 +117,7 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
-        // Its writers publish no bound of what they are about to write.
+        // Message DB's writers publish no bound, so there is no horizon.
         self.assert_ours("reading all messages")?;
         self.pool.with(async |connection| read::all(connection, &self.place, &read, &self.limits).await).await
     }
@@ -141,7 +141,7 @@ impl MessageStore for PostgresStore {
 
     async fn rotate_store_id(&self) -> Result<StoreId> {
         self.assert_ours("rotating the identity")?;
-        // One after the other: the handle's identity is the one that was written last.
+        // Rotations of this handle take turns, so that the handle has the identity that was written last.
         let _rotating = self.rotating.lock().await;
         let id = StoreId::new();
         let sql = include_str!("sql/set_store_id.sql");
@@ -154,7 +154,7 @@ impl MessageStore for PostgresStore {
     }
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
-        // Message DB's own schema has no room for keys, nor for positions of read models.
+        // Message DB's own schema has no tables for keys and for positions of read models.
         if self.is_message_db { None } else { Some(self) }
     }
 

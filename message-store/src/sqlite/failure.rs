@@ -1,10 +1,10 @@
-//! What a SQLite error means to the caller.
+//! Converts errors of SQLite.
 
 use rusqlite::ErrorCode;
 
 use crate::Error;
 
-/// The failure of a statement. What the machine lacks (space, memory, a file system that can be written) will pass.
+/// Converts the error of a statement. An error of the machine (no space, no memory, a read-only file system) may pass.
 pub(super) fn failed(context: impl Into<String>, error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy) => Error::TimedOut { context: context.into(), cause: error.into() },
@@ -19,26 +19,26 @@ pub(super) fn failed(context: impl Into<String>, error: rusqlite::Error) -> Erro
     }
 }
 
-/// As [`failed`].
+/// As [`failed`], for `map_err`.
 pub(super) fn backend(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |error| failed(context, error)
 }
 
-/// Whether another connection has the file locked.
+/// Whether another connection has locked the file.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// Whether the file could not be read or written.
+/// Whether it is an error of input or output.
 pub(super) fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
-/// Why a request of the shared transaction failed.
+/// The reason why a request of the shared transaction failed.
 pub(super) enum Failed {
-    /// This append cannot be written; it left nothing behind.
+    /// The request was refused, and changed nothing.
     Refused(Error),
-    /// The database failed, and with it the whole group.
+    /// The database failed. All requests of the transaction fail with it.
     Database(rusqlite::Error),
 }
 
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_lacks_will_pass() {
+    fn errors_of_the_machine_are_transient() {
         for code in [
             ffi::SQLITE_LOCKED,
             ffi::SQLITE_FULL,
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_final() {
+    fn other_errors_are_final() {
         for code in
             [ffi::SQLITE_CORRUPT, ffi::SQLITE_CONSTRAINT, ffi::SQLITE_CANTOPEN, ffi::SQLITE_NOTADB, ffi::SQLITE_ERROR]
         {

@@ -1,4 +1,4 @@
-//! Where a store is, and connections to it.
+//! The place of a store, and connections to it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::failure::{self, backend};
 use crate::Result;
 
-/// How long a statement waits for another process's lock on the file.
+/// How long a statement waits for a lock of another connection on the file.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) enum Location {
@@ -27,7 +27,8 @@ impl Location {
             })?,
         };
         connection.busy_timeout(BUSY_WAIT).map_err(backend("configuring the SQLite connection"))?;
-        // SQLite does not wait for other openers of a new file before it changes the journal.
+        // While another process opens a new file, SQLite fails at once when it changes the journal mode, so this
+        // repeats it.
         let begun = Instant::now();
         loop {
             match configure(&connection) {
@@ -46,14 +47,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     set_durable(connection, true)
 }
 
-/// Whether what is committed from now on survives a loss of power. If not, the latest commits may be lost with it; the
-/// file stays whole.
+/// Sets whether later commits survive a loss of power. If not, a loss of power may lose the latest commits, but the
+/// file stays consistent.
 pub(super) fn set_durable(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })
 }
 
-/// Statements are prepared once, and stay so, whatever their parameters say: else SQLite plans most of them anew at
-/// each use.
+/// Keeps prepared statements for all values of their parameters. Otherwise SQLite plans most of them again at each use.
 fn prepare_once(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)

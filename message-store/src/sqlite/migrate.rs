@@ -1,7 +1,8 @@
-//! Making and upgrading the schema.
+//! Creates and upgrades the schema.
 //!
-//! Problem: refinery takes no lock, so of two processes that open a new file at once one finds the other's tables half
-//! way. Fix: an open that fails looks again; when the schema is current by then, another process has made it.
+//! Problem: refinery takes no lock. If two processes open a new file at the same time, one of them finds a part of the
+//! other's tables, and fails. Fix: after a failure, the process looks again. If the schema is current by then, the
+//! other process has created it.
 
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use crate::{Error, Result};
 embed_migrations!("migrations/sqlite");
 
 const HISTORY: &str = "schema_history";
-const ATTEMPTS: u32 = 10;
+const TRIES: u32 = 10;
 
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
-    let mut attempt = 1;
+    let mut tries = 1;
     loop {
         if is_current(connection)? {
             return Ok(());
@@ -27,13 +28,13 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         match runner.run(connection) {
             Ok(_) => return Ok(()),
             Err(_) if is_current(connection)? => return Ok(()),
-            Err(error) if attempt == ATTEMPTS => {
-                return Err(Error::backend("making the schema of the SQLite store", false, error));
+            Err(error) if tries == TRIES => {
+                return Err(Error::backend("creating the schema of the SQLite store", false, error));
             }
-            Err(error) => tracing::debug!(%error, attempt, "the schema could not be made; trying again"),
+            Err(error) => tracing::debug!(%error, tries, "the schema could not be created; the process looks again"),
         }
-        std::thread::sleep(Duration::from_millis(20) * attempt);
-        attempt += 1;
+        std::thread::sleep(Duration::from_millis(20) * tries);
+        tries += 1;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The SQLite store: a file, or memory. One thread writes, several read beside it.
+//! The store on SQLite, in a file or in memory. One thread writes, and several connections read at the same time.
 
 mod blocking;
 mod failure;

@@ -1,5 +1,5 @@
-//! Keys with a window: taken in the transaction that writes the messages. The clock is that of the machine the file is
-//! on.
+//! Keys with a window. A key is taken in the transaction that writes its messages. The clock is the clock of the
+//! machine.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::failure::Failed;
 use crate::store::{Claim, ClaimRecord};
 use crate::{Error, Json, Result};
 
-/// The record of the key, unless it has expired; with a sliding window, the window begins anew.
+/// The record of a key. `None` if it was never taken or has expired. A sliding window begins again.
 pub(super) fn record(transaction: &Transaction<'_>, claim: &Claim) -> Result<Option<ClaimRecord>, Failed> {
     let now = Timestamp::now().as_microsecond();
     let key = (claim.scope.as_str(), claim.key.as_str(), now);
@@ -30,7 +30,7 @@ pub(super) fn record(transaction: &Transaction<'_>, claim: &Claim) -> Result<Opt
     Ok(Some(record))
 }
 
-/// Takes a key that is free; the lease of it ends.
+/// Takes a free key, and ends its lease.
 pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) -> rusqlite::Result<()> {
     let now = Timestamp::now().as_microsecond();
     let sql = include_str!("sql/take_key.sql");
@@ -48,7 +48,7 @@ pub(super) fn take(transaction: &Transaction<'_>, claim: &Claim, result: &Json) 
     Ok(())
 }
 
-/// Whether the owner has the key now.
+/// Returns whether the owner now has the lease.
 pub(super) fn lease(
     transaction: &Transaction<'_>,
     claim: &Claim,
@@ -67,7 +67,7 @@ pub(super) fn release(transaction: &Transaction<'_>, claim: &Claim, owner: Uuid)
     transaction.prepare_cached(sql)?.execute(lease).map(drop)
 }
 
-/// Removes up to `batch` expired keys.
+/// Removes up to `batch` expired keys. Returns their number.
 pub(super) fn sweep(transaction: &Transaction<'_>, batch: u32) -> rusqlite::Result<u64> {
     let sql = include_str!("sql/sweep.sql");
     let now = Timestamp::now().as_microsecond();

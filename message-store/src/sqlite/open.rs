@@ -1,4 +1,4 @@
-//! Opening a store: schema, identity, connections.
+//! Opens a store: schema, identity, connections.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -13,20 +13,20 @@ use crate::Result;
 use crate::store::WakeUps;
 
 impl SqliteOptions {
-    /// Opens the store, and makes or upgrades its schema.
+    /// Opens the store. Creates its schema, or upgrades it.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) when the file cannot be opened, or is no message store.
+    /// [`Error::Backend`](crate::Error::Backend) when the file cannot be opened, or is not a message store.
     pub async fn open(self) -> Result<SqliteStore> {
         blocking(move || open(self)).await
     }
 }
 
 impl SqliteStore {
-    /// Opens a file (made when it is missing), or `:memory:`, as [`SqliteOptions`] do.
+    /// Opens a file, which is created if it is missing, or `:memory:`, with the defaults of [`SqliteOptions`].
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for an empty path; as [`SqliteOptions::open`].
+    /// [`Error::Invalid`](crate::Error::Invalid) for an empty path; and as [`SqliteOptions::open`].
     pub async fn open(place: impl AsRef<Path>) -> Result<Self> {
         let is_memory = place.as_ref() == Path::new(":memory:");
         let options = if is_memory { SqliteOptions::memory() } else { SqliteOptions::file(place)? };
@@ -42,7 +42,7 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     let wake_ups = Arc::new(WakeUps::default());
     let connection = Arc::new(Mutex::new(connection));
     let readers = match &place {
-        // Another connection would be another database.
+        // In memory, each connection has its own database, so readers share the writer's.
         Location::Memory => Readers::new(vec![Arc::clone(&connection)]),
         Location::File(path) => {
             let open = |_| Ok(Arc::new(Mutex::new(open_to_read(path)?)));

@@ -1,14 +1,14 @@
-//! How a store is opened.
+//! The options of a store.
 
 use std::path::{Path, PathBuf};
 
 use super::location::Location;
 use crate::{Error, Limits, Result};
 
-/// Connections that read beside the writer, unless said otherwise.
+/// The default number of connections that read.
 const READERS: usize = 4;
 
-/// How to open a [`SqliteStore`](super::SqliteStore).
+/// The options of a [`SqliteStore`](super::SqliteStore).
 ///
 /// ```
 /// use message_store::sqlite::SqliteOptions;
@@ -32,7 +32,7 @@ impl SqliteOptions {
         Self { place, limits: Limits::default(), readers: READERS }
     }
 
-    /// A file, which is made when it is missing.
+    /// A store in a file, which is created if it is missing.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty path.
@@ -44,15 +44,15 @@ impl SqliteOptions {
         Ok(Self::at(Location::File(path)))
     }
 
-    /// Memory: the store is gone when it is dropped.
+    /// A store in memory, which is lost when it is dropped.
     pub fn memory() -> Self {
         Self::at(Location::Memory)
     }
 
-    /// What a `sqlite:` URL names: `sqlite:PATH`, or `sqlite::memory:`.
+    /// A store with this URL: `sqlite:PATH`, or `sqlite::memory:`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another scheme, or without a path.
+    /// [`Error::Invalid`] for another scheme, and for an empty path.
     pub fn from_url(url: &str) -> Result<Self> {
         match url.strip_prefix("sqlite:") {
             Some(":memory:") => Ok(Self::memory()),
@@ -61,13 +61,13 @@ impl SqliteOptions {
         }
     }
 
-    /// With these limits.
+    /// Sets the limits of messages and batches.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// So many connections that read a file beside its writer (4). A store in memory has one connection for all.
+    /// Sets the number of connections that read a file. Default: 4. A store in memory has one connection for all.
     pub fn readers(mut self, connections: usize) -> Self {
         self.readers = connections.max(1);
         self

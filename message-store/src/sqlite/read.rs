@@ -1,4 +1,4 @@
-//! Reading.
+//! Reads.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
@@ -36,7 +36,7 @@ pub(super) fn category(connection: &Connection, category: &Category, read: &Read
     Ok(batch(messages(connection, CATEGORY, (category.as_str(), read.from.get(), rows), limits)?, read))
 }
 
-/// With one writer at a time, positions become visible in their order.
+/// There is one writer at a time, so positions become visible in order, and no horizon is needed.
 pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
     Ok(batch(messages(connection, ALL, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
 }
@@ -84,7 +84,7 @@ fn one(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Op
     row.map_err(backend("reading a message"))?.transpose()
 }
 
-/// The rows, until the bytes of a batch are passed.
+/// Decodes rows, until a batch has enough bytes.
 fn messages(connection: &Connection, sql: &str, parameters: impl Params, limits: &Limits) -> Result<Vec<Message>> {
     let mut statement = connection.prepare_cached(sql).map_err(backend("reading messages"))?;
     let mut rows = statement.query(parameters).map_err(backend("reading messages"))?;

@@ -1,5 +1,5 @@
-//! Read models in tables of the author's own, in the same file. Two processes that update one take turns: SQLite has
-//! one writer at a time.
+//! Read models in tables of the author's own, in the same file. SQLite has one writer at a time, so two processes that
+//! update one read model take turns.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ impl ReadModels for SqliteStore {
         let mut applied = 0;
         loop {
             let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
-            // The author's code runs on the thread that may block, and has the connection for itself.
+            // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
             let work =
                 move |connection: &mut Connection| runtime.block_on(update(connection, &*model, &category, &limits));
             let part = match self.place.clone() {
                 Location::Memory => self.readers.read(work).await?,
-                // The readers of a file cannot write.
+                // The connections that read a file cannot write.
                 place @ Location::File(_) => blocking(move || work(&mut place.connect()?)).await?,
             };
             match part {
@@ -38,7 +38,7 @@ impl ReadModels for SqliteStore {
     }
 }
 
-/// One batch; `None` when there is nothing left.
+/// Applies one batch. `None` when no message is left.
 async fn update(
     connection: &mut Connection,
     model: &dyn ReadModel,
@@ -46,7 +46,7 @@ async fn update(
     limits: &Limits,
 ) -> Result<Option<usize>> {
     let context = || backend("updating a read model");
-    let mut own = Own::begin(connection).map_err(context())?;
+    let mut own = AuthorTransaction::begin(connection).map_err(context())?;
     let sql = include_str!("sql/read_model.sql");
     let position: Option<i64> =
         own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
@@ -64,13 +64,13 @@ async fn update(
     Ok(Some(batch.messages.len()))
 }
 
-/// The transaction, in the author's hand. It is rolled back when it is dropped.
-struct Own<'a> {
+/// The transaction that the author's code uses. It is rolled back when it is dropped.
+struct AuthorTransaction<'a> {
     connection: &'a mut Connection,
     is_open: bool,
 }
 
-impl<'a> Own<'a> {
+impl<'a> AuthorTransaction<'a> {
     fn begin(connection: &'a mut Connection) -> rusqlite::Result<Self> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Self { connection, is_open: true })
@@ -83,18 +83,18 @@ impl<'a> Own<'a> {
     }
 }
 
-impl Drop for Own<'_> {
+impl Drop for AuthorTransaction<'_> {
     fn drop(&mut self) {
         if self.is_open
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
-            tracing::debug!(%error, "the transaction of a read model ends with its connection");
+            tracing::debug!(%error, "the transaction of a read model could not be rolled back; it ends with its connection");
         }
     }
 }
 
 #[async_trait]
-impl SqlTransaction for Own<'_> {
+impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         let mut statement = self.connection.prepare_cached(sql)?;
         bind(&mut statement, parameters)?;
@@ -115,14 +115,15 @@ impl SqlTransaction for Own<'_> {
     }
 }
 
-/// SQLite numbers `$1` and `$2` by where they stand; here they mean the first and the second value, as in PostgreSQL.
+/// SQLite numbers `$1` and `$2` by their order in the text. Here they mean the first and the second value, as in
+/// PostgreSQL.
 fn bind(statement: &mut Statement<'_>, parameters: &[SqlValue]) -> Result<(), Source> {
     for index in 1..=statement.parameter_count() {
         let name = statement.parameter_name(index);
         let number = name.and_then(|name| name.strip_prefix('$')).and_then(|number| number.parse().ok());
         let number: usize = number.unwrap_or(index);
         let Some(parameter) = number.checked_sub(1).and_then(|place| parameters.get(place)) else {
-            return Err(format!("parameter {number} of the statement is not given").into());
+            return Err(format!("parameter {number} of the statement has no value").into());
         };
         statement.raw_bind_parameter(index, value(parameter))?;
     }

@@ -1,4 +1,4 @@
-//! Connections that read, lent to one blocking task at a time.
+//! The connections that read. Each is used by one blocking task at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! The store: what the contract asks for, and where in this folder it is done.
+//! The implementation of the contract. Each method calls the file that does the work.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,13 +25,13 @@ use super::writer::Writer;
 
 /// A store in a SQLite file, or in memory.
 ///
-/// Appends are durable when they are acknowledged (`synchronous=FULL`, write-ahead log). Other processes may open the
-/// file at the same time; their messages are found by polling.
+/// An acknowledged append is durable (`synchronous=FULL`, write-ahead log). Other processes may open the file at the
+/// same time. Their appends wake no readers in this process, which find them by polling.
 pub struct SqliteStore {
     pub(super) place: Location,
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
-    /// How often this handle has rotated the identity.
+    /// The number of rotations of the identity by this handle.
     pub(super) rotations: AtomicU64,
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
@@ -67,7 +67,7 @@ impl MessageStore for SqliteStore {
         self.readers.read(|connection| read::given_out(connection)).await
     }
 
-    /// The machine's clock, which all processes that have the file open share.
+    /// The machine's clock, which all processes with this file share.
     async fn now(&self) -> Result<Timestamp> {
         Ok(Timestamp::now())
     }
@@ -113,7 +113,7 @@ impl MessageStore for SqliteStore {
         };
         match self.place.clone() {
             Location::Memory => self.readers.read(rotate).await?,
-            // The readers of a file cannot write.
+            // The connections that read a file cannot write.
             place @ Location::File(_) => blocking(move || rotate(&mut place.connect()?)).await?,
         };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;

@@ -1,9 +1,9 @@
-//! The one thread that writes.
+//! The thread that writes.
 //!
-//! Problem: a durable commit costs a wait for the disk, and SQLite has one writer at a time. Fix: appends queue up
-//! while a commit is under way, and all that have gathered share the next one. An idle store commits at once: nothing
-//! waits for a group to fill. Why each append stands alone all the same: it is checked before its first row is written,
-//! so that one that is refused leaves nothing behind in the shared transaction, and it is answered after the commit.
+//! Problem: each durable commit waits for the disk, and SQLite has one writer at a time. Fix: while a commit is under
+//! way, appends gather in a queue, and all of them share the next commit. An idle store commits at once, without a wait
+//! for more appends. Each append still has its own result: it is checked before its first row is written, so a refused
+//! one leaves nothing in the shared transaction, and it is answered after the commit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +21,9 @@ use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
 };
 
-/// Requests that may wait; further callers wait for a place.
+/// The number of requests that may wait. Further callers wait for room.
 const QUEUE: usize = 1024;
-/// Requests that share a commit at most.
+/// The greatest number of requests that share a commit.
 const GROUP: usize = 512;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Job {
     answer: oneshot::Sender<Result<Reply>>,
 }
 
-/// What is to be done in the shared transaction.
+/// One caller's part of the shared transaction.
 enum Request {
     Append(Vec<Append>),
     Once(Claim, Vec<Append>, Json),
@@ -69,7 +69,7 @@ impl Writer {
         }
     }
 
-    /// The record of the key; `None` when it was free, and is taken now.
+    /// The record of a taken key. `None` if the key was free, and this call took it.
     pub(super) async fn append_once(
         &self,
         claim: Claim,
@@ -79,12 +79,12 @@ impl Writer {
         self.ask(Request::Once(claim, appends, result)).await.map(Reply::record)
     }
 
-    /// The record of the key; its window begins anew, if it is a sliding one.
+    /// The record of a key. A sliding window begins again.
     pub(super) async fn record(&self, claim: Claim) -> Result<Option<ClaimRecord>> {
         self.ask(Request::Find(claim)).await.map(Reply::record)
     }
 
-    /// Whether the owner has the key now.
+    /// Returns whether the owner now has the lease.
     pub(super) async fn lease(&self, claim: Claim, owner: Uuid, time: Duration) -> Result<bool> {
         Ok(matches!(self.ask(Request::Lease(claim, owner, time)).await?, Reply::Leased(true)))
     }
@@ -110,7 +110,7 @@ impl Writer {
 }
 
 impl Request {
-    /// Whether a loss of power must leave what was done. A lease may be lost.
+    /// Whether the request must survive a loss of power. A lease may be lost.
     fn must_last(&self) -> bool {
         !matches!(self, Self::Lease(..) | Self::Release(..))
     }
@@ -124,7 +124,7 @@ impl Reply {
         }
     }
 
-    /// Whether messages were written.
+    /// Whether the request wrote messages, so that readers must wake.
     fn has_written(&self) -> bool {
         matches!(self, Self::Appended(Appended { already_written: false, .. }) | Self::Found(None))
     }
@@ -143,13 +143,14 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
             {
                 wake_ups.wake_for(appends.iter().map(|append| &append.stream));
             }
-            // A caller that has gone away does not want the answer; its append stands.
+            // A dropped caller takes no answer. Its append remains written.
             let _ = job.answer.send(result);
         }
     }
 }
 
-/// One result for each job of the group. A commit that need not last does not wait for the disk.
+/// Commits a group, and returns one result for each job. A commit that need not survive a loss of power does not wait
+/// for the disk.
 fn committed(connection: &mut Connection, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
     let is_durable = group.iter().any(|job| job.request.must_last());
     if is_durable != *was_durable {
@@ -163,7 +164,7 @@ fn committed(connection: &mut Connection, group: &[Job], was_durable: &mut bool)
 
 fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
     let mut is_committing = false;
-    let mut attempt = || -> rusqlite::Result<Vec<Result<Reply>>> {
+    let mut run = || -> rusqlite::Result<Vec<Result<Reply>>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(group.len());
         for job in group {
@@ -177,15 +178,15 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
         transaction.commit()?;
         Ok(results)
     };
-    attempt().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
+    run().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
 }
 
 fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {
     group.iter().map(|_| Err(error.shared())).collect()
 }
 
-/// The transaction was rolled back, with all that was in it. Only when the file fails in the middle of the commit, it
-/// is unknown what the disk has kept of it.
+/// The error for all requests of a failed transaction. It was rolled back, so nothing was written. Only if the file
+/// failed during the commit, it is unknown whether the disk contains the transaction.
 fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
     if is_committing && is_io(&error) {
         return Error::CommitUnknown { cause: error.into() };
@@ -241,7 +242,7 @@ fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended,
     Ok(Appended { written, already_written: false })
 }
 
-/// The messages that the store has under the ids of an append.
+/// The stored messages with ids of an append.
 fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
     let mut found = HashMap::new();
     let sql = include_str!("sql/stored.sql");

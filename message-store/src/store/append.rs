@@ -1,4 +1,4 @@
-//! What is appended, all of it or nothing, and what comes back.
+//! Append requests, and their results.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -8,7 +8,7 @@ use crate::{
     StreamName,
 };
 
-/// Messages for one stream, with the version it must have.
+/// Messages for one stream, and the version that the stream must have.
 ///
 /// ```
 /// use message_store::{Append, ExpectedVersion, Json, NewMessage, StreamName};
@@ -20,40 +20,40 @@ use crate::{
 #[must_use]
 #[non_exhaustive]
 pub struct Append {
-    /// The stream.
+    #[allow(missing_docs)]
     pub stream: StreamName,
-    /// The version it must have; any, unless said otherwise.
+    /// The version that the stream must have. Default: any.
     pub expected: ExpectedVersion,
-    /// The messages, in order.
+    /// The messages, in the order of their positions. At least one.
     pub messages: Vec<NewMessage>,
 }
 
 impl Append {
-    /// Nothing yet, for this stream, at any version.
+    /// An append to this stream, without messages yet, at any version.
     pub fn to(stream: StreamName) -> Self {
         Self { stream, expected: ExpectedVersion::Any, messages: Vec::new() }
     }
 
-    /// With this expected version.
+    /// Sets the version that the stream must have.
     pub fn expecting(mut self, expected: impl Into<ExpectedVersion>) -> Self {
         self.expected = expected.into();
         self
     }
 
-    /// With one message more.
+    /// Adds a message after those that the append already has.
     pub fn message(mut self, message: NewMessage) -> Self {
         self.messages.push(message);
         self
     }
 
-    /// With these messages more.
+    /// Adds messages after those that the append already has.
     pub fn messages(mut self, messages: impl IntoIterator<Item = NewMessage>) -> Self {
         self.messages.extend(messages);
         self
     }
 }
 
-/// What is appended, all of it or nothing: messages for one stream or for several, and the conditions of the append.
+/// Messages for one stream or for several, and the conditions of the append. The store writes all of them or none.
 ///
 /// ```
 /// use message_store::{Append, AppendRequest, Json, NewMessage, StreamName};
@@ -71,20 +71,19 @@ pub struct AppendRequest {
 }
 
 impl AppendRequest {
-    /// Decided on what was remembered of the store under this history
-    /// ([`MessageStore::history`](crate::MessageStore::history)): under another one it is refused with
-    /// [`HistoryChanged`](crate::Error::HistoryChanged).
+    /// Ties the request to the history ([`MessageStore::history`](crate::MessageStore::history)) in which it was
+    /// decided. In another history, the store refuses it with [`HistoryChanged`](crate::Error::HistoryChanged).
     pub fn in_history(mut self, history: History) -> Self {
         self.history = Some(history);
         self
     }
 
-    /// The history it is tied to.
+    /// The history that the request is tied to. `None` if it is tied to none.
     pub fn history(&self) -> Option<History> {
         self.history
     }
 
-    /// The streams and their messages.
+    /// One append for each stream. A stream can appear only once.
     pub fn appends(&self) -> &[Append] {
         &self.appends
     }
@@ -93,16 +92,16 @@ impl AppendRequest {
         &mut self.appends
     }
 
-    /// Whether it writes nothing. A store refuses such a request, but for one that [takes a
+    /// Whether it has no appends. A store refuses such a request, except as part of a call that [takes a
     /// key](crate::store::Deduplication).
     pub fn is_empty(&self) -> bool {
         self.appends.is_empty()
     }
 
-    /// What is left of it when its history has been looked at.
+    /// The appends, after a check against the limits. The caller has checked the history.
     ///
     /// # Errors
-    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes.
+    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for appends that no store accepts.
     pub(super) fn into_valid_appends(self, limits: &Limits) -> Result<Vec<Append>> {
         validate(&self.appends, limits)?;
         Ok(self.appends)
@@ -121,53 +120,54 @@ impl From<Vec<Append>> for AppendRequest {
     }
 }
 
-/// Where the messages of an append stand.
+/// The places of the messages of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
-    /// One place per message, in the order in which the messages were given.
+    /// One place for each message, in the order of the request.
     pub written: Vec<Place>,
-    /// The same messages had been written before this call: these are their first places, and nothing was written now.
+    /// An earlier call wrote the same messages. `written` has the places that they got then, and this call wrote
+    /// nothing.
     ///
-    /// What this call wrote is written now, however often the store had to ask for a lost answer. Such a call takes
-    /// messages for its own unless they stand at or below the highest global position that this process had seen when
-    /// the call began. So it takes for its own what another process wrote under the same ids in the meantime; both are
-    /// told that they wrote it.
+    /// This is false for messages that this call wrote, even if the store lost the answer and had to send the append
+    /// again. After a lost answer, the store treats messages as written by this call if their global positions are
+    /// above the highest one that this process knew when the call began. If another process wrote messages with the
+    /// same ids in that time, both calls return false.
     pub already_written: bool,
 }
 
 impl Appended {
-    /// The messages were written now, to these places.
+    /// The result of a call that wrote the messages to these places.
     pub fn written(places: Vec<Place>) -> Self {
         Self { written: places, already_written: false }
     }
 
-    /// The messages had been written before, to these places.
+    /// The result of a repeat: an earlier call wrote the messages to these places.
     pub fn already_written(places: Vec<Place>) -> Self {
         Self { written: places, already_written: true }
     }
 }
 
-/// Where one message stands.
+/// The place of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its place in its stream.
+    /// From 0, without gaps.
     pub position: Position,
-    /// Its place in the store.
+    /// From 1. It may have gaps.
     pub global_position: GlobalPosition,
 }
 
-/// For backends: a message that the store has under an id of an append.
+/// For backends: a stored message whose id an append uses.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Stored {
-    /// The stream that it stands in.
+    #[allow(missing_docs)]
     pub stream: String,
-    /// Its type.
+    #[allow(missing_docs)]
     pub message_type: String,
-    /// What it says.
+    #[allow(missing_docs)]
     pub data: Json,
-    /// Where it stands.
+    /// Its place.
     pub written: Place,
 }
 
@@ -196,11 +196,11 @@ impl Stored {
     }
 }
 
-/// For backends: the first places of messages that were all written before, and `None` if none was. `stored` has what
-/// the store has under the ids of the messages.
+/// For backends: decides whether an append is a repeat. `stored` contains the stored messages that have ids of the
+/// append. Returns their places if all messages were written before, and `None` if none was.
 ///
 /// # Errors
-/// [`Error::IdConflict`] when only some were, or something else was.
+/// [`Error::IdConflict`] when only some were written before, or a stored message is another one.
 pub fn written_before<S: BuildHasher>(
     appends: &[Append],
     stored: &HashMap<MessageId, Stored, S>,
@@ -229,7 +229,7 @@ pub fn written_before<S: BuildHasher>(
     }
 }
 
-/// Refuses what no store can write, before anything is sent.
+/// Refuses appends that no store accepts, before anything is sent.
 fn validate(appends: &[Append], limits: &Limits) -> Result<()> {
     let mut streams = BTreeSet::new();
     let mut ids = BTreeSet::new();

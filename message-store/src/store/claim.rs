@@ -1,45 +1,45 @@
-//! Keys that a store remembers for a while.
+//! The request to take a key, and the record of a key that is taken.
 
 use jiff::Timestamp;
 
 use crate::store::Window;
 use crate::{Json, Key};
 
-/// A key about to be taken.
+/// A request to take a key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claim {
-    /// Whose keys these are.
+    /// The set of keys, such as the name of an endpoint. 1 to 255 bytes.
     pub scope: String,
-    /// The key.
+    /// Unique within its scope.
     pub key: Key,
-    /// A hash of the request.
+    /// A hash of the request. It distinguishes a duplicate from a conflict.
     pub fingerprint: String,
-    /// How long the key is remembered.
+    /// The time for which the key is remembered.
     pub window: Window,
 }
 
 impl Claim {
-    /// This key of this scope, for a request with this fingerprint.
+    /// A claim of this key in this scope, for a request with this fingerprint.
     pub fn new(scope: impl Into<String>, key: Key, fingerprint: impl Into<String>, window: Window) -> Self {
         Self { scope: scope.into(), key, fingerprint: fingerprint.into(), window }
     }
 }
 
-/// A key that is taken.
+/// The record of a key that is taken.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ClaimRecord {
-    /// When it was taken, by the database's clock.
+    /// The time at which it was taken, by the database's clock.
     pub at: Timestamp,
     /// The hash of the request that took it.
     pub fingerprint: String,
-    /// What was answered.
+    /// The answer to the request that took the key. Repeats get the same answer.
     pub result: Json,
 }
 
 impl ClaimRecord {
-    /// Taken at this time, by a request with this fingerprint, which was answered so.
+    /// The record of a key that was taken at this time, by a request with this fingerprint and this answer.
     pub fn new(at: Timestamp, fingerprint: impl Into<String>, result: Json) -> Self {
         Self { at, fingerprint: fingerprint.into(), result }
     }

@@ -1,4 +1,4 @@
-//! What a store may have beside messages: keys that it remembers for a while.
+//! An optional part of a store: keys that it remembers for a window.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use uuid::Uuid;
 use crate::store::{Claim, ClaimRecord};
 use crate::{AppendRequest, Json, Result};
 
-/// Keys with a window, each taken once: what [`Once`](crate::intents::Once) stands on.
+/// Keys with a window. A key can be taken once in its window. [`Once`](crate::intents::Once) uses them.
 #[async_trait]
 pub trait Deduplication: Send + Sync {
-    /// Leases a key to `owner` while it works on it, so that no other begins the same work: whether it has the key now.
-    /// An owner that has it gets it anew. The lease ends after `time` by the store's clock, when it is
-    /// [released](Self::release), and when the key is taken.
+    /// Leases a key to `owner`, so that no other caller begins the same work. Returns whether the owner now has the
+    /// lease. An owner that has it already gets it for another `time`. The lease ends after `time` by the store's
+    /// clock, when it is [released](Self::release), and when the key is taken.
     ///
-    /// A lease saves work and decides nothing: a store may lose it, and then two do the work, and one of them
+    /// A lease only saves work. A store may lose it. Then two callers do the work, and one of them
     /// [writes](Self::append_once).
     async fn lease(&self, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool>;
 
-    /// Ends the owner's lease of a key, if it has one.
+    /// Ends the lease if `owner` has it.
     async fn release(&self, claim: &Claim, owner: Uuid) -> Result<()>;
 
-    /// Takes a key and appends messages (none is allowed), all in one step, with the answer to give to repeats; or
-    /// returns the record of the key, and does nothing but begin a sliding window anew. It asks for no lease.
+    /// Takes a key, stores the answer for repeats, and appends messages, all atomically. The request may be empty. If
+    /// the key is taken already, this writes nothing and returns its record; a sliding window begins again. The caller
+    /// needs no lease.
     ///
     /// # Errors
-    /// As [`MessageStore::append`](crate::MessageStore::append); the key is free then.
+    /// As [`MessageStore::append`](crate::MessageStore::append). The key stays free.
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>>;
 
-    /// The record of a key, unless it has expired or was never taken. With a sliding window, the window begins anew.
+    /// The record of a key. `None` if it was never taken or has expired. A sliding window begins again.
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>>;
 
-    /// Removes up to `batch` expired keys; returns how many.
+    /// Removes up to `batch` expired keys. Returns the number of removed keys.
     async fn sweep(&self, batch: u32) -> Result<u64>;
 }

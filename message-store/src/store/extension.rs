@@ -1,4 +1,4 @@
-//! What follows from the contract, for every store.
+//! Methods that every store has.
 
 use async_trait::async_trait;
 use futures_util::Stream;
@@ -9,17 +9,16 @@ use crate::{
     Position, Read, Result, StreamName, StreamRead,
 };
 
-/// What follows from the contract, for every store.
+/// Methods that every store has. They are built on [`MessageStore`].
 #[async_trait]
 pub trait MessageStoreExt: MessageStore {
-    /// For backends: the streams and messages of a request, once nothing speaks against writing them to this store. A
-    /// request may come to carry more than appends: what this store does not know is refused here, and never passed
-    /// over.
+    /// For backends: checks a request and returns its appends. If a later version of this library adds something to
+    /// requests, stores that do not know it refuse such a request here instead of ignoring the addition.
     ///
     /// # Errors
-    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for what no store writes, by this
-    /// one's [limits](MessageStore::limits); [`HistoryChanged`](crate::Error::HistoryChanged) when the store has
-    /// another history than the request.
+    /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for appends that this store does not
+    /// accept, by its [limits](MessageStore::limits). [`HistoryChanged`](crate::Error::HistoryChanged) when the request
+    /// is tied to another history than the store's.
     fn accept(&self, request: AppendRequest) -> Result<Vec<Append>> {
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
@@ -40,13 +39,13 @@ pub trait MessageStoreExt: MessageStore {
         self.append(Append { stream: stream.clone(), expected: expected.into(), messages }.into()).await
     }
 
-    /// Appends, and when the answer is lost, appends the same again: the ids settle it. What the second attempt finds
-    /// written is written now: the first has written it.
+    /// Appends a request. If the answer is lost, this sends the same request once more, and the store recognises the
+    /// ids. The result then counts as written by this call.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]; [`CommitUnknown`](crate::Error::CommitUnknown) when the second attempt does not say
-    /// what became of the first: its answer is lost as well, it cannot be sent, or the store has another history by
-    /// then.
+    /// As [`MessageStore::append`]. [`CommitUnknown`](crate::Error::CommitUnknown) when the second request does not
+    /// show whether the first was written: its answer is lost too, it cannot be sent, or the store has another history
+    /// by then.
     async fn append_settled(&self, request: impl Into<AppendRequest> + Send) -> Result<Appended> {
         let request = request.into();
         let history = request.history().unwrap_or_else(|| self.history());
@@ -57,7 +56,7 @@ pub trait MessageStoreExt: MessageStore {
         };
         match self.append(request).await {
             Ok(appended) => Ok(Appended { already_written: false, ..appended }),
-            // Had the first been written, the second would have found it so.
+            // The first was not written: a repeat of a written append is not refused.
             Err(
                 refused @ (Error::WrongExpectedVersion { .. }
                 | Error::IdConflict { .. }
@@ -71,7 +70,7 @@ pub trait MessageStoreExt: MessageStore {
         }
     }
 
-    /// All messages of a stream from a position on, read in batches as they are asked for.
+    /// All messages of a stream from a position to its end. Batches are read as the caller asks for messages.
     fn stream_messages<'a>(
         &'a self,
         stream: &'a StreamName,
@@ -86,7 +85,7 @@ pub trait MessageStoreExt: MessageStore {
         .try_flatten()
     }
 
-    /// All messages of a category up to its end, read in batches as they are asked for.
+    /// All messages of a category to its end. Batches are read as the caller asks for messages.
     fn category_messages<'a>(
         &'a self,
         category: &'a Category,
@@ -95,7 +94,7 @@ pub trait MessageStoreExt: MessageStore {
         batches(read, move |read| self.read_category(category, read))
     }
 
-    /// All messages of the store up to its end, read in batches as they are asked for.
+    /// All messages of the store to its end. Batches are read as the caller asks for messages.
     fn all_messages(&self, read: Read) -> impl Stream<Item = Result<Message>> + Send + '_ {
         batches(read, move |read| self.read_all(read))
     }

@@ -1,5 +1,6 @@
-//! Histories of a store, as a handle sees them.
+//! The number of a store's history.
 
-/// Counts the histories that a handle has seen of its store.
+/// The number of the history that a handle sees: 0 when the store is opened, and one more for each history that begins
+/// later. Numbers of two handles must not be compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History(pub u64);

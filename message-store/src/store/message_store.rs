@@ -1,4 +1,4 @@
-//! The contract that every backend keeps, proved by one conformance suite ([`crate::testing::conformance`]).
+//! The contract of a message store. The conformance suite ([`crate::testing::conformance`]) tests it.
 
 use std::fmt;
 
@@ -13,65 +13,66 @@ use crate::{
 
 /// A store of messages.
 ///
-/// - Stream positions are gapless from 0. Global positions rise; gaps are normal.
+/// - Positions in a stream begin at 0 and have no gaps. Global positions increase, and may have gaps.
 /// - A reader that has passed a global position never later finds an unseen message below it.
-/// - An acknowledged append is durable; an append whose answer was lost is settled by appending the same messages
-///   again.
+/// - An acknowledged append is durable. After a lost answer, the caller appends the same messages again, and the store
+///   recognises their ids.
 #[async_trait]
 pub trait MessageStore: fmt::Debug + Send + Sync {
-    /// This store's identity, as it was when the store was opened or last rotated by this handle.
+    /// The store's identity, as of the opening of this handle, or of its last rotation by this handle.
     fn store_id(&self) -> StoreId;
 
-    /// What this store refuses to write, and how much it reads at once.
+    /// The largest sizes that this store writes and reads.
     fn limits(&self) -> &Limits {
         &Limits::DEFAULT
     }
 
-    /// The store's kind and place, without secrets: for start-up reports and errors.
+    /// The store's kind and place, without secrets. Start-up reports and errors contain it.
     fn describe(&self) -> String {
         format!("the store {}", self.store_id())
     }
 
     /// Appends messages to one stream or to several, all of them or none.
     ///
-    /// The same messages again (ids, streams, types, data) return their first places, marked
-    /// [`already_written`](Appended::already_written), even when an expected version is stale by now.
+    /// If all messages were written before (the same ids, streams, types and data), this writes nothing and returns
+    /// their first places, with [`already_written`](Appended::already_written). This is so even if an expected version
+    /// is stale by now.
     ///
     /// # Errors
     /// [`WrongExpectedVersion`](crate::Error::WrongExpectedVersion), [`IdConflict`](crate::Error::IdConflict),
     /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid),
     /// [`HistoryChanged`](crate::Error::HistoryChanged): nothing was written.
-    /// [`CommitUnknown`](crate::Error::CommitUnknown): append the same messages again.
-    /// [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
+    /// [`CommitUnknown`](crate::Error::CommitUnknown): the messages may or may not be written; append the same messages
+    /// again. [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
     ///
-    /// A caller that gives up, by dropping the future, does not learn whether its messages were written: appending them
-    /// again tells.
+    /// A caller that drops the future does not learn whether its messages were written. To find out, it appends the
+    /// same messages again.
     async fn append(&self, request: AppendRequest) -> Result<Appended>;
 
-    /// Which history of the store this handle sees: another one after a failover that may have lost messages, or a new
-    /// identity. What was remembered of the store under another history is worthless: drop it.
+    /// The history of the store that this handle sees. A failover that may have lost messages, or a new identity,
+    /// begins another history. A caller must forget everything that it remembered of the store in another history.
     fn history(&self) -> History {
         History::default()
     }
 
-    /// The highest global position that was given out where the messages of this category are stored (of any category,
-    /// with `None`), whether the message still stands or not; 0 for none. A store that keeps all categories in one
-    /// place answers the same for each.
+    /// The highest global position that the store has assigned where it keeps the messages of this category (of any
+    /// category, if `None`). The message at that position may have been deleted. 0 if no position was assigned. A store
+    /// that keeps all categories in one place returns the same for each.
     async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition>;
 
-    /// What the database's clock says.
+    /// The time of the database's clock.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// Reads a stream. An empty answer means that there is nothing from there on.
+    /// Reads a stream. An empty result means that the stream has no messages in that direction.
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>>;
 
-    /// Reads a category in the order of global positions.
+    /// Reads the messages of a category, in the order of their global positions.
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch>;
 
-    /// Reads all messages in the order of global positions.
+    /// Reads the messages of all categories, in the order of their global positions.
     async fn read_all(&self, read: Read) -> Result<Batch>;
 
-    /// The last message of a stream, or its last message of one type.
+    /// The last message of a stream, or the last one of the type `message_type`. `None` if there is no such message.
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
         let mut read = StreamRead::backwards();
         if message_type.is_none() {
@@ -91,38 +92,38 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
         }
     }
 
-    /// The version of a stream.
+    /// The position of the stream's last message, or [`Version::NO_STREAM`].
     async fn version(&self, stream: &StreamName) -> Result<Version> {
         let last = self.last_message(stream, None).await?;
         Ok(last.map_or(Version::NO_STREAM, |last| Version::at(last.position)))
     }
 
-    /// The message with this id.
+    /// Looks up a message by its id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
 
-    /// What wakes a reader when messages come to a category, or to any with `None`. Ask for it *before* reading: then
-    /// what is written after the read wakes it. A store without wake-ups answers one that never comes: its readers
-    /// poll.
+    /// A wake-up for messages of a category, or of any category if `None`. Ask for it *before* a read: then every
+    /// message that is written after the read causes a wake-up. A store without wake-ups returns one that never comes,
+    /// and its readers poll.
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
         let _ = category;
         Ok(WakeUp::never())
     }
 
-    /// Gives the store a new identity, so that positions given out from now on are told apart from earlier ones.
-    /// For a store restored to an earlier point, or a clone that goes live; with no component running.
+    /// Gives the store a new identity, which distinguishes later positions from earlier ones. Use it after a restore to
+    /// an earlier point, or when a clone goes live. No component may run meanwhile.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::Error::Unsupported) where a store's identity cannot change.
+    /// [`Unsupported`](crate::Error::Unsupported) if the store's identity cannot change.
     async fn rotate_store_id(&self) -> Result<StoreId> {
-        Err(Error::Unsupported { store: self.describe(), what: "another identity".to_owned() })
+        Err(Error::Unsupported { store: self.describe(), what: "a new identity".to_owned() })
     }
 
-    /// Keys with a window, if this store has them.
+    /// The store's keys, or `None` if it has no keys.
     fn deduplication(&self) -> Option<&dyn Deduplication> {
         None
     }
 
-    /// Read models in the store's own database, if this store has them.
+    /// The read models in the store's database, or `None` if it cannot have any.
     fn read_models(&self) -> Option<&dyn ReadModels> {
         None
     }

@@ -1,4 +1,4 @@
-//! The contract of message stores, and what it speaks of.
+//! The contract of message stores, and the types in it.
 
 mod append;
 mod claim;

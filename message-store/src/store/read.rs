@@ -1,8 +1,8 @@
-//! What is asked of a read, and what it returns.
+//! Reads: their settings, their filters, and the batches that they return.
 
 use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result};
 
-/// Messages in one batch, unless said otherwise.
+/// The default limit of a read, in messages.
 pub const DEFAULT_BATCH: usize = 1_000;
 
 /// A read of one stream.
@@ -10,31 +10,32 @@ pub const DEFAULT_BATCH: usize = 1_000;
 #[must_use]
 #[non_exhaustive]
 pub struct StreamRead {
-    /// Where to begin; the first message of the stream (forwards) or the last (backwards) when `None`.
+    /// The position at which the read begins. `None`: at the first message when reading forwards, at the last when
+    /// reading backwards.
     pub from: Option<Position>,
-    /// Whether to go towards lower positions.
+    /// Whether the read goes to lower positions.
     pub backwards: bool,
-    /// How many messages at most.
+    /// The greatest number of messages. The store's [limits](Limits) apply too.
     pub limit: usize,
 }
 
 impl StreamRead {
-    /// Towards higher positions, beginning with this one.
+    /// A read to higher positions that begins at this one.
     pub fn forwards_from(position: Position) -> Self {
         Self { from: Some(position), backwards: false, limit: DEFAULT_BATCH }
     }
 
-    /// Towards lower positions, beginning with the last message.
+    /// A read to lower positions that begins at the last message.
     pub fn backwards() -> Self {
         Self { from: None, backwards: true, limit: DEFAULT_BATCH }
     }
 
-    /// Towards lower positions, beginning with this one.
+    /// A read to lower positions that begins at this one.
     pub fn backwards_from(position: Position) -> Self {
         Self { from: Some(position), backwards: true, limit: DEFAULT_BATCH }
     }
 
-    /// At most this many messages.
+    /// Sets the greatest number of messages. Default: [`DEFAULT_BATCH`].
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
@@ -47,37 +48,38 @@ impl Default for StreamRead {
     }
 }
 
-/// A read of a category, or of all messages: in the order of global positions.
+/// A read of a category or of all messages, in the order of global positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct Read {
-    /// The lowest global position wanted.
+    /// The lowest global position that the read looks at.
     pub from: GlobalPosition,
-    /// How many messages at most.
+    /// The greatest number of messages. The store's [limits](Limits) apply too.
     pub limit: usize,
-    /// Which messages.
+    /// The messages that are returned, of all that the read looks at.
     pub filter: Filter,
 }
 
 impl Read {
-    /// Beginning with this global position.
+    /// A read that begins at this global position.
     pub fn from(position: GlobalPosition) -> Self {
         Self { from: position, limit: DEFAULT_BATCH, filter: Filter::default() }
     }
 
-    /// At most this many messages.
+    /// Sets the greatest number of messages. Default: [`DEFAULT_BATCH`].
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How many messages to look at: with a filter, enough that a small limit does not mean many small reads.
+    /// For backends: the number of messages to look at. With a filter it is at least [`DEFAULT_BATCH`], so that a small
+    /// limit does not cause many small reads.
     pub fn look_at(&self) -> usize {
         if self.filter.is_empty() { self.limit } else { self.limit.max(DEFAULT_BATCH) }
     }
 
-    /// Only messages that pass this filter.
+    /// Sets the filter. Default: every message passes.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
@@ -90,44 +92,44 @@ impl Default for Read {
     }
 }
 
-/// Which messages a read returns. Every condition that is given must hold.
+/// The messages that a read returns. A message passes if every condition that is set is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct Filter {
-    /// The category of the message's `correlationStreamName`.
+    /// The message's `correlationStreamName` is of this category.
     pub correlation: Option<Category>,
-    /// The message's entity belongs to this member of a consumer group.
+    /// The message's cardinal id belongs to this member of a consumer group.
     pub member: Option<GroupMember>,
-    /// The message's type is one of these; any type when empty.
+    /// The message's type is one of these. Empty: any type.
     pub message_types: Vec<String>,
 }
 
 impl Filter {
-    /// Only messages correlated with a stream of this category.
+    /// Requires a correlation with a stream of this category.
     pub fn correlation(mut self, category: Category) -> Self {
         self.correlation = Some(category);
         self
     }
 
-    /// Only messages of this member's share.
+    /// Requires a cardinal id that belongs to this member.
     pub fn member(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
         self
     }
 
-    /// Only messages of these types.
+    /// Requires one of these types.
     pub fn message_types(mut self, types: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.message_types = types.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whether every message passes.
+    /// Whether no condition is set, so that every message passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether this message passes.
+    /// Whether the message passes.
     pub fn passes(&self, message: &Message) -> bool {
         (self.message_types.is_empty() || self.message_types.contains(&message.message_type))
             && self.member.is_none_or(|member| message.stream.cardinal_hash().is_some_and(|hash| member.takes(hash)))
@@ -135,14 +137,15 @@ impl Filter {
     }
 }
 
-/// Metadata that cannot be read names no correlation, as in SQL.
+/// Metadata that cannot be decoded has no correlation, as in the SQL functions.
 fn correlated(message: &Message, category: &Category) -> bool {
     Metadata::from_json(&message.metadata)
         .correlation_stream_name
         .is_some_and(|stream| stream.split_once('-').map_or(&*stream, |(category, _)| category) == category.as_str())
 }
 
-/// One member of a consumer group: the entities whose id hashes to `member`, modulo `size`.
+/// One member of a consumer group: the streams for which the absolute value of the hash of the cardinal id, modulo
+/// `size`, is `member`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupMember {
     member: u16,
@@ -150,7 +153,7 @@ pub struct GroupMember {
 }
 
 impl GroupMember {
-    /// Member `member` (0-based) of a group of `size`.
+    /// The member with the number `member`, from 0, of a group of `size`.
     ///
     /// # Errors
     /// [`Error::Invalid`] unless `member < size`, and for a size above 32,767 (Message DB's bound).
@@ -162,12 +165,12 @@ impl GroupMember {
         Ok(Self { member, size })
     }
 
-    /// This member's number, 0-based.
+    /// The member's number, from 0.
     pub fn number(self) -> u16 {
         self.member
     }
 
-    /// The size of the group.
+    /// The number of members, 1 to 32,767.
     pub fn size(self) -> u16 {
         self.size
     }
@@ -177,25 +180,26 @@ impl GroupMember {
     }
 }
 
-/// Messages, and how far the read looked to find them.
+/// The messages that a read returned, and the position up to which it looked.
 #[derive(Clone, Debug)]
 #[must_use]
 #[non_exhaustive]
 pub struct Batch {
-    /// The messages, in the order of global positions.
+    /// In the order of global positions.
     pub messages: Vec<Message>,
-    /// Every message up to here was looked at: also those the filter left out. The next read begins after it.
+    /// The read looked at every message up to this position, including those that did not pass the filter. The next
+    /// read begins after it.
     pub looked_through: GlobalPosition,
 }
 
 impl Batch {
-    /// These messages, and how far the read looked.
+    /// A batch of these messages, from a read that looked up to this position.
     pub fn new(messages: Vec<Message>, looked_through: GlobalPosition) -> Self {
         Self { messages, looked_through }
     }
 
-    /// For backends: the answer to a read that found these messages (those that pass its filter, in order), and looked
-    /// at all others up to a position, or at none. What is beyond the read's limit is cut off.
+    /// For backends: the result of a read that found the messages `passing` (those that pass its filter, in order), and
+    /// looked at all others up to `last_looked_at`, or at none. Messages beyond the read's limit are removed.
     pub fn of(mut passing: Vec<Message>, last_looked_at: Option<GlobalPosition>, read: &Read) -> Self {
         let mut looked_through = last_looked_at.unwrap_or(read.from.previous());
         if passing.len() > read.limit {
@@ -205,17 +209,17 @@ impl Batch {
         Self { messages: passing, looked_through }
     }
 
-    /// For backends: as much of it as one batch may have.
+    /// For backends: removes the messages that exceed the limits of one batch.
     pub fn within(self, limits: &Limits) -> Self {
         let Self { messages, looked_through } = self;
         let count = messages.len();
         let messages = limits.cut(messages);
-        // What was cut off has not been looked at.
+        // A removed message counts as not looked at, so that the next read returns it.
         let last = messages.last().map(|last| last.global_position).filter(|_| messages.len() < count);
         Self { looked_through: last.unwrap_or(looked_through), messages }
     }
 
-    /// Whether there was nothing to look at: the reader has caught up.
+    /// Whether there was no message to look at: the reader has caught up.
     pub fn is_at_end(&self, read: &Read) -> bool {
         self.looked_through < read.from
     }

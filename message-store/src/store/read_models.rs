@@ -1,7 +1,8 @@
-//! What a store may have beside messages: read models, in tables of the author's own in the same database.
+//! An optional part of a store: read models, in tables of the author's own in the same database.
 //!
-//! Problem: a read model that is changed before its position is saved sees a message twice after a crash, and one that
-//! is changed after it, not at all. Fix: both are one transaction. Two processes that update one read model take turns.
+//! Problem: if a read model is changed before its position is saved, a crash between the two applies a message twice.
+//! If it is changed afterwards, a crash loses the message. Fix: one transaction does both. Two processes that update
+//! one read model take turns.
 
 use std::sync::Arc;
 
@@ -9,24 +10,24 @@ use async_trait::async_trait;
 
 use crate::{Category, Message, Result, Source};
 
-/// A read model that messages are applied to, each once.
+/// A read model. Each message is applied to it once.
 ///
-/// One that is also changed from elsewhere, or rebuilt beside the old one, guards each row by the version it shows:
-/// `INSERT … ON CONFLICT (id) DO UPDATE SET … WHERE balances.version < excluded.version`.
+/// If other code changes the same rows too, or rebuilds them beside the old ones, protect each row by the version that
+/// it shows: `INSERT … ON CONFLICT (id) DO UPDATE SET … WHERE balances.version < excluded.version`.
 #[async_trait]
 pub trait ReadModel: Send + Sync {
-    /// Its name: the name of its position. Another name is another read model, from the beginning.
+    /// The name under which the position is saved. A new name begins a new read model at the first message.
     fn name(&self) -> &str;
 
-    /// Applies a message, in the transaction that also says that it was. It must write by this transaction alone, and
-    /// must not call the store: a store in memory has one connection, which the transaction has.
+    /// Applies a message, in the transaction that also saves the position. It must write only with this transaction,
+    /// and must not call the store: a store in memory has one connection, which the transaction uses.
     ///
     /// # Errors
-    /// Whatever keeps it from being applied: nothing of its batch is, then.
+    /// Any error. The transaction is rolled back then, and no message of the batch is applied.
     async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source>;
 }
 
-/// Read models in the store's own database.
+/// The read models of a store.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -61,45 +62,44 @@ pub trait ReadModel: Send + Sync {
 /// ```
 #[async_trait]
 pub trait ReadModels: Send + Sync {
-    /// Applies to a read model what it has not seen of a category. How many messages that were.
+    /// Applies the messages of a category that the read model has not seen. Returns their number.
     ///
     /// # Errors
-    /// [`Error::Handler`](crate::Error::Handler) with what the read model said; the store's errors. The read model is
-    /// then as it was after the last whole batch.
+    /// [`Error::Handler`](crate::Error::Handler) with the read model's error; the store's errors. The read model
+    /// remains as it was after the last complete batch.
     async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize>;
 }
 
-/// A transaction of the store's database. Parameters are written `$1`, `$2`, … (in SQLite `?1`, `?2`, … as well).
+/// A transaction of the store's database. Write parameters as `$1`, `$2`, … (in SQLite also as `?1`, `?2`, …).
 #[async_trait]
 pub trait SqlTransaction: Send {
-    /// Carries out a statement. How many rows it has changed.
+    /// Executes a statement. Returns the number of rows that it has changed.
     ///
     /// # Errors
-    /// What the database says.
+    /// The database's error.
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source>;
 
-    /// Reads rows.
+    /// Executes a query and returns its rows.
     ///
     /// # Errors
-    /// What the database says; a column whose type is none of [`SqlValue`]'s (cast it to text).
+    /// The database's error; a column type that [`SqlValue`] does not have (cast it to text).
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source>;
 }
 
-/// A value of a statement or a row. What a database has other types for, such as exact numbers, times, UUIDs and JSON,
-/// is text.
+/// A value of a statement or a row. Values of other types, such as exact numbers, times, UUIDs and JSON, are text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SqlValue {
-    /// No value.
+    /// SQL's `NULL`.
     Null,
-    /// A truth value; in SQLite a number, 0 or 1.
+    /// In SQLite a number, 0 or 1.
     Boolean(bool),
-    /// A whole number.
+    /// 64 bits, signed.
     Integer(i64),
-    /// A number with a fraction, not exact.
+    /// A binary floating-point number, 64 bits.
     Float(f64),
-    /// Text.
+    /// UTF-8 text.
     Text(String),
-    /// Bytes.
+    /// PostgreSQL's `bytea`, SQLite's `BLOB`.
     Bytes(Vec<u8>),
 }
 

@@ -1,10 +1,10 @@
-//! Step streams: how one thing stands, where several writers may say what becomes of it.
+//! Step streams: the progress of one thing, when several writers may advance it.
 //!
 //! Problem: several writers work on one thing (a call, a delayed message, a dead letter, a position), and each must
-//! know how it stands before it says what becomes of it. Fix: the thing has a stream of its own, whose messages are its
-//! steps. A writer reads the last step, and appends the next one at the version that it has read, in the history of the
-//! store that it has read it in. Why it is right: of two writers that have read the same step, the store takes one; the
-//! other learns that it was overtaken, and reads again. A lost answer is settled by the id of the step.
+//! know its state before it changes the state. Fix: the thing has its own stream, whose messages are its steps. A
+//! writer reads the last step. It appends the next one at the version that it has read, in the history in which it has
+//! read it. Why it is right: if two writers have read the same step, the store accepts one append. The other writer
+//! learns that it was overtaken, and reads again. After a lost answer, the id of the step shows whether it was written.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{
     NewMessage, Position, Result, StreamName, Version, variant,
 };
 
-/// The stream of one thing; `S` is the enum of its steps.
+/// The stream of one thing. `S` is the enum of its steps.
 #[derive(Debug)]
 pub(crate) struct StepStream<S> {
     store: Arc<dyn MessageStore>,
@@ -25,15 +25,15 @@ pub(crate) struct StepStream<S> {
     steps: PhantomData<fn() -> S>,
 }
 
-/// The end of a step stream as it was read: where the next step goes.
+/// The end of a step stream, as a writer has read it. The next step is appended there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct End {
     pub(crate) version: Version,
-    /// The store's, before it was read.
+    /// The store's history before the read.
     pub(crate) history: History,
 }
 
-/// The last step, as it was read.
+/// The last step, as a writer has read it.
 #[derive(Debug)]
 pub(crate) struct LastStep<S> {
     pub(crate) step: S,
@@ -47,7 +47,7 @@ pub(crate) struct NewStep {
     pub(crate) end: End,
 }
 
-/// Another writer was quicker: the stream does not end any more where it was read. Nothing was written.
+/// Another writer appended first: the stream no longer ends where this writer read it. Nothing was written.
 #[derive(Debug)]
 pub(crate) struct Overtaken {
     pub(crate) stream: StreamName,
@@ -81,21 +81,21 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         &self.stream
     }
 
-    /// The end of a stream without messages. Ask for it before the stream is read: when the history changes in between,
-    /// the append is refused.
+    /// The end of a stream without messages. Ask for it before the stream is read: if the history changes between the
+    /// two, the append is refused.
     pub(crate) fn start(&self) -> End {
         End { version: Version::NO_STREAM, history: self.store.history() }
     }
 
-    /// The end, whatever the last message is.
+    /// The end. The last message need not be a step.
     pub(crate) async fn end(&self) -> Result<End> {
         Ok(self.last_message().await?.1)
     }
 
-    /// The last step, if there is one, and the end.
+    /// The last step, or `None` for an empty stream, and the end.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] when the last message is no step; the store's.
+    /// [`Error::Undecodable`] when the last message is not a step; the store's errors.
     pub(crate) async fn last(&self) -> Result<(Option<LastStep<S>>, End)> {
         let (message, end) = self.last_message().await?;
         let Some(message) = message else { return Ok((None, end)) };
@@ -107,13 +107,13 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         Ok((Some(LastStep { step, message }), end))
     }
 
-    /// Appends a step where the stream ended when it was read.
+    /// Appends a step at this end.
     pub(crate) async fn append(&self, end: End, step: &S) -> Result<Result<NewStep, Overtaken>> {
         self.append_beside(end, NewMessage::from_variant(step)?, Vec::new()).await
     }
 
-    /// Appends a step, prepared as a message, and what has to be written together with it. The same message again is
-    /// found where it stands.
+    /// Appends a step that is already a message, and other appends, atomically. A repeat with the same message id
+    /// returns the first place of the step.
     pub(crate) async fn append_beside(
         &self,
         end: End,
@@ -139,11 +139,11 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         }
     }
 
-    /// Appends the step that follows one of ours. When the store has another history by now, ours may have outlived
-    /// that: it does while it is the last one.
+    /// Appends a step after `ours`, a step that this caller wrote. If the store has another history by now, the step is
+    /// appended only if `ours` is still the last one there.
     pub(crate) async fn append_after(&self, ours: &NewStep, step: &S) -> Result<Result<NewStep, Overtaken>> {
         let mut end = ours.end;
-        // Again for each change of history.
+        // Each change of the history needs another look at the last step.
         loop {
             match self.append(end, step).await {
                 Err(Error::HistoryChanged { .. }) => {}
@@ -158,13 +158,13 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         }
     }
 
-    /// A step of ours as it stands in the store, if it is still the last one; and the end.
+    /// The step `ours`, a step that this caller wrote, if it is still the last one; and the end.
     pub(crate) async fn still_last(&self, ours: &NewStep) -> Result<(Option<LastStep<S>>, End)> {
         let (last, end) = self.last().await?;
         Ok((last.filter(|last| last.message.id == ours.message.id), end))
     }
 
-    /// Appends a step that is true wherever the stream ends.
+    /// Appends a step that does not depend on the steps before it.
     pub(crate) async fn append_at_any_version(&self, step: &S) -> Result<()> {
         let append = Append::to(self.stream.clone()).message(NewMessage::from_variant(step)?);
         self.store.append_settled(append).await.map(drop)
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_step_and_the_end_are_read_and_the_next_one_goes_there() {
+    async fn the_last_step_and_the_end_are_read_and_the_next_step_is_appended_there() {
         let (_, steps) = faulty().await;
         let (last, end) = steps.last().await.unwrap();
         assert!(last.is_none() && end == steps.start());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_that_have_read_the_same_step_one_is_told_that_it_was_overtaken() {
+    async fn of_two_writers_that_have_read_the_same_step_one_is_overtaken() {
         let (_, steps) = faulty().await;
         let end = steps.end().await.unwrap();
         assert!(steps.append(end, &begun("them")).await.unwrap().is_ok());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_settled_and_the_same_message_again_is_found_where_it_stands() {
+    async fn a_lost_answer_is_settled_and_a_repeat_returns_the_first_place() {
         let (faulty, steps) = faulty().await;
         faulty.lose_answers(1);
         let (start, message) = (steps.start(), NewMessage::from_variant(&begun("us")).unwrap());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_in_another_history_is_not_appended_to() {
+    async fn a_step_that_was_read_in_another_history_gets_no_next_step() {
         let (faulty, steps) = faulty().await;
         let end = steps.end().await.unwrap();
         faulty.change_history();

@@ -1,9 +1,9 @@
-//! Wake-ups: how a reader that has caught up learns of new messages.
+//! Wake-ups: they tell a reader that has caught up about new messages.
 //!
-//! Problem: polling costs either latency or load. Fix: writers wake readers after their commit, and a reader waits for
-//! its wake-up or for its poll interval, whichever comes first. Why it is right: a wake-up only hurries the reader; its
-//! read decides what it finds. A lost wake-up costs one poll interval, and one between read and wait is kept, because
-//! the reader listens before it reads.
+//! Problem: polling costs either latency or load. Fix: writers wake readers after each commit. A reader waits for its
+//! wake-up or for its poll interval, whichever ends first. Why it is right: a wake-up only saves time, because the
+//! reader still reads the store. A lost wake-up costs one poll interval. A wake-up between the read and the wait is not
+//! lost, because the reader listens before it reads.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,49 +14,50 @@ use tokio::time::Instant;
 
 use crate::{Category, StreamName};
 
-/// Wakes a reader when there may be new messages.
+/// A reader's end of the wake-ups.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct WakeUp(watch::Receiver<()>);
 
 impl WakeUp {
-    /// One that never comes: its reader polls.
+    /// A wake-up that never comes. Its reader polls.
     pub fn never() -> Self {
         WakeUps::default().listen(None)
     }
 
-    /// Whether there may be new messages since this was made, last waited on, or acknowledged.
+    /// Whether a wake-up came since this was created, last waited on, or acknowledged.
     pub(crate) fn has_woken(&self) -> bool {
         self.0.has_changed().unwrap_or_default()
     }
 
-    /// What came until now is known.
+    /// Forgets all wake-ups that came until now.
     pub(crate) fn acknowledge(&mut self) {
         self.0.mark_unchanged();
     }
 
-    /// Waits for a wake-up since this was made or last waited on, but not longer than `at_most`.
+    /// Waits for a wake-up, at most for `at_most`. A wake-up that came since this was created or last waited on ends
+    /// the wait at once.
     pub async fn wait(&mut self, at_most: Duration) {
         let woken = self.woken();
         let _ = tokio::time::timeout(at_most, woken).await;
     }
 
-    /// As [`WakeUp::wait`], until a deadline. A caller that is interrupted while it waits goes on waiting with the same
-    /// deadline: the interruptions never postpone it.
+    /// As [`WakeUp::wait`], until a deadline. A caller whose wait is interrupted can wait again with the same deadline,
+    /// so that interruptions never postpone it.
     pub async fn wait_until(&mut self, deadline: Instant) {
         let woken = self.woken();
         let _ = tokio::time::timeout_at(deadline, woken).await;
     }
 
     async fn woken(&mut self) {
-        // Without a sender (the store is closed) there is still the poll interval.
+        // Without a sender the store is closed, and the reader waits for its poll interval.
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// The wake-ups of one open store: what a backend hands out, and sends after each commit.
+/// The wake-ups of one open store. A backend sends them after each commit.
 ///
 /// ```
 /// use message_store::Category;
@@ -78,7 +79,7 @@ pub struct WakeUps {
 }
 
 impl WakeUps {
-    /// What wakes a reader of a category, or, with `None`, a reader of all messages.
+    /// A wake-up for readers of a category, or of all messages if `None`.
     pub fn listen(&self, category: Option<&Category>) -> WakeUp {
         let Some(category) = category else { return WakeUp(self.any.subscribe()) };
         let mut wake_ups = self.by_category.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +102,7 @@ impl WakeUps {
         }
     }
 
-    /// Wakes all readers: wake-ups may have been lost.
+    /// Wakes all readers. A backend calls it when wake-ups may have been lost.
     pub fn wake_all(&self) {
         self.any.send_replace(());
         for sender in self.by_category.lock().unwrap_or_else(PoisonError::into_inner).values() {

@@ -1,6 +1,6 @@
-//! For testing: components without a database of their own, and backends against the contract. (Feature `testing`.)
+//! Tools for tests of components and backends (feature `testing`). Components need no database for their tests.
 //!
-//! Everything here panics when an expectation does not hold, as tests do.
+//! Everything here panics when an expectation is not met, as tests do.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 pub mod conformance;

@@ -1,27 +1,28 @@
-//! Protections replaced by wrong ones, one at a time, so that a test can show that it would notice.
+//! Switches that replace one protection by a wrong one, so that a test can show that it would notice.
 
 use crate::handling::{CommandHandler, Decider, Evidence, Protections, Standing};
 use crate::{MessageId, MessageRef, Position, StreamName};
 
-/// A protection of [`CommandHandler`] to be switched off ([`CommandHandler::plant`]). For tests of tests.
+/// A protection of [`CommandHandler`] that a test switches off ([`CommandHandler::plant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlantedBug {
-    /// At or below the mark counts as processed, without a look-up: a late command is lost.
+    /// A command at or below the mark counts as processed, without a look-up. A late command is lost.
     MarkAlone,
-    /// As `MarkAlone`, with one mark for all origins, as in Eventide: another category or store loses commands too.
+    /// As `MarkAlone`, with one mark for all origins, as in Eventide. A command of another category or store is lost
+    /// too.
     OneMark,
-    /// Neither marks nor derived ids: a repeat is carried out again.
+    /// There are no marks and no derived ids. A repeat is carried out again.
     NoSequences,
-    /// No reservation: another message with the same intent is carried out again.
+    /// There are no reservations. Another message with the same intent is carried out again.
     NoReservation,
-    /// A conflict or a lost answer is not decided again.
+    /// After a conflict or a lost answer, the command is not decided again.
     NoSecondDecision,
-    /// A decision that writes nothing counts on whatever was remembered.
+    /// A decision that writes nothing counts even if the remembered entity is stale.
     RememberedNothing,
-    /// A conflict that comes a tenth time is an error.
+    /// The tenth conflict in a row is an error.
     TenAttempts,
-    /// A first hop's copy counts for nothing: its command is carried out beside it.
+    /// The copy of a first hop is ignored. The command and its copy are both carried out.
     CopyIgnored,
 }
 
@@ -59,7 +60,7 @@ fn by_one_mark(found: &Evidence<'_>) -> Standing {
     if is_new { Standing::New } else { passed(found) }
 }
 
-/// Processed, on the word of a mark: no event was looked for.
+/// The answer of a mark alone, without a look-up of events: processed, with an invented first event.
 fn passed(found: &Evidence<'_>) -> Standing {
     let origin = &found.sequence.origin;
     Standing::Processed(MessageRef {

@@ -1,4 +1,4 @@
-//! A serializer that takes enum variants alone: it returns the variant's name, and writes its fields as JSON.
+//! A serializer that accepts only enum variants. It returns the variant's name, and writes its fields as JSON.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ type Writer<'a> = serde_json::Serializer<&'a mut Vec<u8>>;
 
 pub(super) struct Capture<'w, 'a>(pub(super) &'w mut Writer<'a>);
 
-/// A variant whose fields are being written.
+/// The serializer of a variant's fields.
 pub(super) struct Fields<C> {
     name: &'static str,
     fields: C,
@@ -72,7 +72,7 @@ impl<'w, 'a> Serializer for Capture<'w, 'a> {
         Ok(Fields { name, fields: self.0.serialize_struct(enumeration, len)? })
     }
 
-    // What is wrapped is the variant.
+    // A wrapper has the variant inside.
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,

@@ -1,8 +1,8 @@
-//! Enums as messages: the variant's name is the message type, its fields are the data.
+//! Enums as messages. The variant's name is the message type, and its fields are the data.
 //!
-//! Decoding goes straight from the stored text into the variant, without a detour over a value tree: this module plays
-//! the part of a deserializer that already knows which variant comes. So an error still names the field and the column,
-//! and a type the enum does not have is told apart from a known type with bad data.
+//! The stored text is decoded into the variant without a value tree in between: this module acts as a deserializer that
+//! already knows the variant. So an error names the field and the column, and an unknown type is distinguished from a
+//! known type with wrong data.
 
 mod capture;
 
@@ -14,13 +14,13 @@ use crate::finite::assert_finite;
 use crate::{Error, Json, Result};
 use capture::Capture;
 
-/// Type and data of an enum's value.
+/// The message type and the data of an enum's value.
 pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {
     let (name, data) = encode_unchecked(value)?;
     Ok((name.to_owned(), Json::known_to_be_json(data)?))
 }
 
-/// As [`encode`]; whether a store can hold the data is still to be checked.
+/// As [`encode`], without the check that a store can store the data.
 pub(crate) fn encode_unchecked<E: Serialize>(value: &E) -> Result<(&'static str, String)> {
     let mut data = Vec::with_capacity(128);
     let name = value
@@ -31,7 +31,7 @@ pub(crate) fn encode_unchecked<E: Serialize>(value: &E) -> Result<(&'static str,
     Ok((name, data))
 }
 
-/// The variant named `message_type` with `data` as its fields, if `E` has it.
+/// The variant with the name `message_type`, and `data` as its fields. `None` if `E` has no such variant.
 pub(crate) fn decode<E: DeserializeOwned>(message_type: &str, data: &Json) -> serde_json::Result<Option<E>> {
     let mut known = true;
     let variant = Variant { name: message_type, data: data.text(), known: &mut known };
@@ -42,10 +42,10 @@ pub(crate) fn decode<E: DeserializeOwned>(message_type: &str, data: &Json) -> se
     }
 }
 
-/// The names of the variants of `E`: the message types it stands for.
+/// The names of the variants of `E`, which are its message types.
 pub(crate) fn names<E: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // The probe ends with an error on purpose, once it has heard the names.
+    // The deserializer records the names, and then always returns an error.
     let _ = E::deserialize(Names(&mut names));
     names
 }

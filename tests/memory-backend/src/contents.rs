@@ -1,4 +1,4 @@
-//! What is in the store: messages in the order of their global positions, and keys.
+//! The contents of the store: messages in the order of their global positions, and keys.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,16 +8,16 @@ use message_store::{
     Version,
 };
 
-/// All of it stands behind one lock, so each call sees and leaves it whole.
+/// One lock protects all of it, so each call sees and leaves a consistent state.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) messages: Vec<Message>,
-    /// Where a stream's messages stand in `messages`.
+    /// The indexes in `messages` of each stream's messages.
     streams: HashMap<StreamName, Vec<usize>>,
     ids: HashMap<MessageId, usize>,
     /// By scope and key.
     pub(crate) keys: BTreeMap<(String, String), TakenKey>,
-    /// By scope and key: who works on it, and until when.
+    /// By scope and key: the owner of the lease, and its end.
     pub(crate) leases: BTreeMap<(String, String), (Uuid, Timestamp)>,
 }
 
@@ -41,7 +41,7 @@ impl Contents {
         self.messages.last().map_or(GlobalPosition::new(0), |last| last.global_position)
     }
 
-    /// Appends all, or refuses all.
+    /// Appends all messages, or refuses all.
     pub(crate) fn append(&mut self, appends: Vec<Append>) -> Result<Appended> {
         let stored = appends.iter().flat_map(|append| &append.messages).filter_map(|message| self.message(message.id));
         let stored: HashMap<_, _> = stored.map(|message| (message.id, Stored::from(message))).collect();

@@ -1,4 +1,4 @@
-//! An optional part: keys with a window.
+//! The optional part of the contract with keys.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn name(claim: &Claim) -> (String, String) {
     (claim.scope.clone(), claim.key.as_str().to_owned())
 }
 
-/// The record of a key, unless it has expired; a sliding window begins anew.
+/// The record of a key. `None` if it was never taken or has expired. A sliding window begins again.
 fn find(contents: &mut Contents, claim: &Claim, now: Timestamp) -> Option<ClaimRecord> {
     let taken = contents.keys.get_mut(&name(claim)).filter(|taken| taken.expires_at > now)?;
     if claim.window.is_sliding() {

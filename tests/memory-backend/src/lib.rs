@@ -1,4 +1,4 @@
-//! A store in memory, written with the public API alone: the example of the guide's page "Writing a backend".
+//! A store in memory, written with the public API only: the example of the guide's page "Writing a backend".
 
 mod contents;
 mod deduplication;
@@ -10,7 +10,7 @@ use message_store::{MessageStore, Openers, Result};
 
 pub use store::MemoryStore;
 
-/// The library's backends, and this one: `memory:` opens a new store in memory.
+/// The library's backends and this one: `memory:` opens a new store in memory.
 pub fn openers() -> Openers {
     Openers::default().with("memory", open)
 }

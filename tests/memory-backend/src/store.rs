@@ -1,4 +1,4 @@
-//! The contract's required methods, and those that this store does better than what is provided.
+//! The required methods of the contract, and the provided ones that this store replaces.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,11 +12,11 @@ use message_store::{
 
 use crate::contents::Contents;
 
-/// A store in memory, gone when it is dropped.
+/// A store in memory, which is lost when it is dropped.
 #[derive(Debug)]
 pub struct MemoryStore {
     id: RwLock<StoreId>,
-    /// How often its identity has changed.
+    /// The number of changes of its identity.
     rotations: AtomicU64,
     contents: Mutex<Contents>,
     wake_ups: WakeUps,
@@ -49,7 +49,7 @@ impl MemoryStore {
         self.wake_ups.wake_for(streams);
     }
 
-    /// The messages from the read's position on, in order: those that pass its filter, and how far it looked.
+    /// The batch for a read: the messages that pass its filter, in order, and the position up to which it looked.
     fn read(&self, read: &Read, is_wanted: impl Fn(&Message) -> bool) -> Batch {
         let contents = self.contents();
         let looked_at =

@@ -1,4 +1,4 @@
-//! The contract, kept by the store in memory.
+//! The conformance suite, on the store in memory.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -18,11 +18,11 @@ impl Subject for Memory {
     }
 
     async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot> {
-        Err(Cannot("it is gone when it is closed"))
+        Err(Cannot("it is lost when it is closed"))
     }
 
     async fn append_slowly(&self, _append: Append, _meanwhile: BoxFuture<'_, ()>, _commit: bool) -> Result<(), Cannot> {
-        Err(Cannot("it has no foreign writers"))
+        Err(Cannot("no other program can write to it"))
     }
 }
 

@@ -24,7 +24,7 @@ fn is_in_the_crate(snippet: &[&str]) -> bool {
 }
 
 #[test]
-fn each_piece_of_code_on_the_page_stands_in_this_crate() {
+fn each_piece_of_code_on_the_page_is_in_this_crate() {
     let snippets = snippets(PAGE);
     assert!(snippets.len() > 5, "the page has lost its code");
     for snippet in snippets {

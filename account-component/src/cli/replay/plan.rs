@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::transactions::{Kind, Transaction};
 
-/// A repeat follows its original by at most this many transactions.
+/// The greatest number of transactions between an original and its repeat.
 const FARTHEST: u64 = 50;
 
 /// All messages, in the order in which they are sent.

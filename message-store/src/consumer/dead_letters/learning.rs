@@ -151,8 +151,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::consumer::process::Process;
+    use crate::consumer::{DeadLetters, OnFailure};
     use crate::testing::FaultyStore;
-    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, connect};
+    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
 
     #[tokio::test]
     async fn what_could_not_be_learned_of_a_letter_is_learned_before_its_message_is_delivered() {

@@ -1,4 +1,4 @@
-//! A batch: sent, and every one of its jobs answered, whatever happens.
+//! Sends a batch, and answers each of its jobs in every case.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::super::PlantedBug;
 use super::super::append::{self, APPEND, RACES, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
-use super::{Job, Lanes, Route, Work, tell};
+use super::{Job, Lanes, Route, Work, answer_all};
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
 type Results = Vec<Result<Appended>>;
 
 impl Lanes {
-    /// Answers every job of a batch. Dropped, it cancels what it has sent.
+    /// Sends a batch and answers all of its jobs. If the future is dropped, the statement is cancelled.
     pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Connection, batch: Vec<Job>) {
         let mut connection = Some(connection);
         let mut batches = vec![batch];
@@ -26,8 +26,8 @@ impl Lanes {
             let (work, mut answers): (Vec<Work>, Vec<_>) = batch.into_iter().map(|job| (job.work, job.answer)).unzip();
             let outcome = tokio::select! {
                 biased;
-                outcome = self.attempt(route, &mut connection, &work) => outcome,
-                () = all_gone(&mut answers), if !self.histories.has(PlantedBug::AbandonedBatchesGoOn) => {
+                outcome = self.try_batch(route, &mut connection, &work) => outcome,
+                () = all_dropped(&mut answers), if !self.histories.has(PlantedBug::AbandonedBatchesGoOn) => {
                     connection = None;
                     continue;
                 }
@@ -38,7 +38,7 @@ impl Lanes {
                 Ok((history, results)) => {
                     for (job, result) in batch.into_iter().zip(results) {
                         self.remember(history, &job.work.appends, &result);
-                        // A caller that has gone away does not want the answer; its append stands.
+                        // A dropped caller takes no answer. Its append remains written.
                         let _ = job.answer.send(result);
                     }
                 }
@@ -46,7 +46,7 @@ impl Lanes {
                 Err(Failed::OtherHistory(history)) => {
                     let (of_this, others): (Vec<_>, Vec<_>) =
                         batch.into_iter().partition(|job| job.work.history == history);
-                    tell(others, &Error::HistoryChanged { store: self.place.clone() });
+                    answer_all(others, &Error::HistoryChanged { store: self.place.clone() });
                     batches.push(of_this);
                 }
                 Err(Failed::Refused(_)) if batch.len() > 1 => {
@@ -59,7 +59,7 @@ impl Lanes {
                         let _ = job.answer.send(Err(error));
                     }
                 }
-                Err(Failed::All(error)) => tell(batch, &error),
+                Err(Failed::All(error)) => answer_all(batch, &error),
             }
         }
         if let Some(connection) = connection {
@@ -67,7 +67,7 @@ impl Lanes {
         }
     }
 
-    async fn attempt(
+    async fn try_batch(
         &self,
         route: &Route,
         connection: &mut Option<Connection>,
@@ -96,7 +96,8 @@ impl Lanes {
                 Err(Unsuccessful::Sent(error)) => error,
             };
             if is_unanswered(&error) {
-                // Closed first: a caller that waits for a connection holds none.
+                // Closes the connection before another one is awaited. If callers kept connections while they wait for
+                // others, the pool could run empty and all would wait for ever.
                 *connection = None;
                 return self.send_again(route, connection, batch, &error).await;
             }
@@ -105,7 +106,7 @@ impl Lanes {
                 Some(db_error) if route.is_shared() && *db_error.code() == SqlState::LOCK_NOT_AVAILABLE => {
                     return Err(Failed::Locked);
                 }
-                Some(db_error) if self.is_of_all(failure::meaning(db_error.code())) => {
+                Some(db_error) if self.concerns_all(failure::meaning(db_error.code())) => {
                     return Err(Failed::All(failure::failed("appending; nothing was written", error)));
                 }
                 _ => return Err(Failed::Refused(error)),
@@ -113,14 +114,14 @@ impl Lanes {
         }
     }
 
-    /// Whether no single append is to blame.
-    fn is_of_all(&self, meaning: Meaning) -> bool {
+    /// Whether the failure concerns the whole batch, so that its halves would fail too.
+    fn concerns_all(&self, meaning: Meaning) -> bool {
         meaning == Meaning::Passing
             || (meaning == Meaning::TimedOut && !self.histories.has(PlantedBug::TimeOutsAreHalved))
     }
 
-    /// After the connection was lost: what was written answers with its first places. Whatever else comes of it, nobody
-    /// knows what became of the first time.
+    /// Sends a batch once more after its connection was lost. Appends that the first statement wrote return their
+    /// places. If anything fails here, the result of the first statement remains unknown.
     async fn send_again(
         &self,
         route: &Route,
@@ -155,20 +156,21 @@ impl Lanes {
         let sent = append::send(connection, &statement, appends, |stream| self.known(history, stream)).await;
         let results = sent.map_err(Unsuccessful::Sent)?;
         let written = results.iter().flatten().flat_map(|appended| &appended.written);
-        connection.saw(written.map(|written| written.global_position).max());
+        connection.record_seen(written.map(|written| written.global_position).max());
         Ok(results)
     }
 }
 
-/// What stands above all that was seen before the call was written by the call itself, the first time it was sent.
+/// Decides, after a lost answer, whether the call itself wrote the messages: it did if they are all above the highest
+/// position that was known when the call began.
 fn count_as_written_now(seen: GlobalPosition, result: &mut Result<Appended>) {
     if let Ok(appended) = result {
         appended.already_written &= appended.written.iter().any(|written| written.global_position <= seen);
     }
 }
 
-/// Until no caller waits for an answer any more.
-async fn all_gone(answers: &mut [oneshot::Sender<Result<Appended>>]) {
+/// Waits until every caller of these answers has been dropped.
+async fn all_dropped(answers: &mut [oneshot::Sender<Result<Appended>>]) {
     for answer in answers {
         answer.closed().await;
     }
@@ -181,12 +183,12 @@ enum Unsuccessful {
 }
 
 enum Failed {
-    /// Another session has had a category for long. Nothing was written.
+    /// Another session has kept a category's lock longer than the lanes wait. Nothing was written.
     Locked,
-    /// Some of it was decided in another history than this one, that the connection belongs to. Nothing was sent.
+    /// The connection belongs to this history, and some appends were decided in another one. Nothing was sent.
     OtherHistory(History),
-    /// For something that one append may be to blame for. Nothing was written.
+    /// One append of the batch may have caused the error. Nothing was written.
     Refused(tokio_postgres::Error),
-    /// For something that none of them is to blame for.
+    /// The error concerns all appends of the batch.
     All(Error),
 }

@@ -1,4 +1,4 @@
-//! A lane: a queue, and the batches that are made of it.
+//! A lane: a queue of appends, and the batches that are taken from it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -8,15 +8,15 @@ use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::{Job, Lanes, QUEUE, Route, categories, tell};
+use super::{Job, Lanes, QUEUE, Route, answer_all, categories};
 
-/// A batch is no larger than this, in appends and in bytes, unless one append is.
+/// The size of a batch, in appends and in bytes. A single append may have more bytes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
-/// Batches under way in a lane, and how large another one must be to be sent beside one that is.
+/// The number of batches that a lane sends at once, and the size that a second one must have.
 const UNDER_WAY: usize = 2;
 const WORTH_SENDING: usize = 32;
-/// A lane that has had nothing to do for so long ends.
+/// A lane ends after this time without appends.
 const IDLE: Duration = Duration::from_secs(2);
 
 pub(super) struct Lane {
@@ -29,7 +29,7 @@ impl Lane {
         Self { route, lanes: Arc::clone(lanes) }
     }
 
-    /// Until no caller can append any more, or none has for a while, and all that was queued is answered.
+    /// Runs until no caller can append any more, or none has appended for a while, and all queued jobs are answered.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Job>) {
         let (mut received, mut waiting) = (Vec::new(), VecDeque::new());
         let mut under_way = FuturesUnordered::new();
@@ -55,18 +55,18 @@ impl Lane {
                     match connection {
                         Ok(connection) => {
                             let batch = next_batch(&mut waiting);
-                            if self.route.is_shared() && is_hot(&batch) {
+                            if self.route.is_shared() && deserves_own_lane(&batch) {
                                 connection.give_back();
                                 self.lanes.give_own_lane(batch);
                             } else {
                                 under_way.push(self.lanes.settle(&self.route, connection, batch));
                             }
                         }
-                        Err(error) => tell(waiting.drain(..), &error),
+                        Err(error) => answer_all(waiting.drain(..), &error),
                     }
                 }
                 () = tokio::time::sleep(IDLE), if is_idle && is_open => {
-                    // A caller that comes now finds no lane, or a closed one, and makes a new one.
+                    // A caller that comes now finds no lane or a closed one, and starts a new one.
                     self.lanes.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.route);
                     queue.close();
                 }
@@ -76,16 +76,16 @@ impl Lane {
     }
 }
 
-/// Whether a batch is worth a lane of its own: large, and of one category.
-fn is_hot(batch: &[Job]) -> bool {
+/// Whether a batch deserves its own lane: it is large, and all of it is for the same categories.
+fn deserves_own_lane(batch: &[Job]) -> bool {
     batch.len() >= WORTH_SENDING && {
         let first = categories(&batch[0].work.appends);
         batch.iter().all(|job| categories(&job.work.appends) == first)
     }
 }
 
-/// What goes together: the first that wait, as many as fit. A message id that comes again belongs to another batch,
-/// which finds it written. Those whose callers have gone are left out.
+/// Takes the next batch: the first jobs of the queue, as many as fit. A repeated message id goes to a later batch,
+/// which then finds the message written. Jobs whose callers were dropped are left out.
 fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let (mut batch, mut ids, mut bytes) = (Vec::new(), HashSet::new(), 0);
     while let Some(job) = waiting.front() {

@@ -1,23 +1,23 @@
 //! Group commit: appends of one process that share a round trip and a commit.
 //!
-//! Problem: a durable commit costs a wait for the disk, and writers of one category wait for each other until it is
-//! done. Fix: while a batch is under way, later appends gather, and go together as the next one; an append that is
-//! alone is sent at once. Once a batch is worth it, it is sent while the one before it is still being committed, so
-//! that the server does not wait for us.
+//! Problem: each durable commit waits for the disk, and writers of one category wait for each other's commits. Fix:
+//! while a batch is under way, later appends gather in a queue and form the next batch. An append that is alone is sent
+//! at once. A batch that is large enough is sent while the one before it is still being committed, so that the server
+//! never waits for this process.
 //!
-//! Why each append stands alone all the same: the server decides each by itself (see `append_messages`), and says so.
-//! When a batch fails as a whole, for something that one of its appends may be to blame for, its halves are tried, down
-//! to the one. When the connection is lost, the batch is sent once more: the ids of its messages say what had been
-//! written. A batch that took too long is not tried in halves, each of which would take as long: all of its callers are
-//! told.
+//! Each append still has its own result, because the server decides each one separately (see `append_messages`). If a
+//! batch fails with an error that one append may have caused, its halves are sent separately, down to single appends.
+//! If the connection is lost, the batch is sent once more, and the ids of its messages show which appends the first
+//! statement wrote. If a batch took too long, its halves are not sent, because each could take as long: all callers get
+//! the error.
 //!
-//! A caller that goes away takes nothing with it but its own append, if that has not been sent. A batch that is under
-//! way goes on as long as one of its callers waits; once all have gone, and at once for an append that was sent alone,
-//! it is cancelled, so that it keeps no connection. What such a caller sent may stand all the same.
+//! If a caller is dropped, its append is removed from the queue, and no other append is affected. A batch that was sent
+//! continues as long as one of its callers waits. When all have been dropped, the statement is cancelled, so that it
+//! does not occupy a connection. The append of a dropped caller may still have been written.
 //!
-//! Appends of several categories go together as well, in a few lanes, as long as none has to wait for another session's
-//! lock on its category. One that does for long leaves them, and its category has a lane of its own until it has been
-//! quiet: whoever is slow with one category keeps no other waiting.
+//! A few lanes are shared by all categories. A category gets its own lane while another session keeps its lock for
+//! long, or while it has many appends, and until no append has come for a while. So a slow writer of one category
+//! delays no other category.
 
 mod batch;
 mod lane;
@@ -35,15 +35,15 @@ use super::pool::Pool;
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
 
-/// How long a shared batch waits for a lock (the connections' `lock_timeout`, in milliseconds).
+/// How long a batch in a shared lane waits for a lock: `lock_timeout` of the connections, in milliseconds.
 pub(super) const SHORT_WAIT: &str = "25";
-/// Lanes that categories share.
+/// The number of shared lanes.
 const SHARED: u64 = 4;
-/// Appends that may wait in a lane; further callers wait for a place.
+/// The number of appends that may wait in a lane. Further callers wait for room.
 const QUEUE: usize = 1024;
-/// Lanes that a job is given to, one after the other, before it fails.
+/// The number of lanes that are tried for a job before it fails.
 const LANES_TRIED: u32 = 10;
-/// Streams whose positions are remembered.
+/// The number of streams whose positions are remembered.
 const KNOWN: usize = 10_000;
 
 #[derive(Debug)]
@@ -52,24 +52,25 @@ pub(super) struct GroupCommit(Arc<Lanes>);
 #[derive(Debug)]
 struct Lanes {
     senders: Mutex<HashMap<Route, mpsc::Sender<Job>>>,
-    /// Callers that append just now.
+    /// The number of callers that are appending.
     callers: AtomicUsize,
-    /// Connections that wait for a lock as long as it takes, and those that wait for it no longer than [`SHORT_WAIT`].
+    /// The connections of `long_wait` wait for a lock without a limit, those of `short_wait` at most for
+    /// [`SHORT_WAIT`].
     long_wait: Pool,
     short_wait: Pool,
     place: String,
     histories: Arc<Histories>,
-    /// Positions that streams are known to have, and in which history: they spare the server a look at what lies
-    /// before.
+    /// A position that each stream is known to have, and the history of that knowledge. With it, the server need not
+    /// look at earlier messages to find the stream's end.
     known: Cache<StreamName, (History, Position)>,
 }
 
-/// Which lane.
+/// The name of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Route {
-    /// One of those that categories share.
+    /// A shared lane, by its number.
     Shared(u64),
-    /// Of a category, or of a set of categories that are appended to together.
+    /// The lane of a category, or of a set of categories that are appended to together.
     Own(String),
 }
 
@@ -79,14 +80,14 @@ struct Job {
     answer: oneshot::Sender<Result<Appended>>,
 }
 
-/// What is to be appended.
+/// The appends of one caller.
 #[derive(Debug)]
 struct Work {
     appends: Vec<Append>,
-    /// In which it was decided.
+    /// The history in which the appends were decided.
     history: History,
-    /// The highest global position that this process had seen when it was asked: what stands above was not written
-    /// before.
+    /// The highest global position that this process knew when the caller appended. After a lost answer, messages above
+    /// it count as written by this caller.
     seen: GlobalPosition,
 }
 
@@ -96,17 +97,17 @@ impl GroupCommit {
         Self(Arc::new(Lanes { senders, callers, long_wait, short_wait, place, histories, known }))
     }
 
-    /// Appends what was decided in this history.
+    /// Appends messages that were decided in this history.
     pub(super) async fn append(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         let (answer, answered) = oneshot::channel();
         let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer };
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
-            // There is no append to share with: the way by a lane would only take longer.
+            // No other append can share the batch, so a lane would only add a delay.
             let route = Route::Own(categories(&job.work.appends));
             match self.0.long_wait.get().await {
                 Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
-                Err(error) => tell([job], &error),
+                Err(error) => answer_all([job], &error),
             }
         } else {
             self.0.send(job, false).await;
@@ -116,13 +117,13 @@ impl GroupCommit {
 }
 
 impl Drop for GroupCommit {
-    /// What was queued is still written.
+    /// Closes the queues. Appends that are already in them are still written.
     fn drop(&mut self) {
         self.0.senders.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-/// A caller that appends, until it is dropped.
+/// Counts a caller for as long as it appends.
 struct Caller<'a> {
     callers: &'a AtomicUsize,
     is_alone: bool,
@@ -141,10 +142,11 @@ impl Drop for Caller<'_> {
 }
 
 impl Lanes {
-    /// Queues a job: in its own lane, if there is one, or if it is to have one.
+    /// Queues a job in the lane of its categories if that exists or `to_own` is true, and in a shared lane otherwise.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
         let own = Route::Own(categories(&job.work.appends));
-        // A lane may end while it is given a job. When new lanes end at once, the runtime is ending.
+        // A lane can end between the look-up and the send. Then the job goes to a new one. If new lanes end at once, the
+        // runtime is ending.
         for _ in 0..LANES_TRIED {
             match self.lane(&own, to_own).send(job).await {
                 Ok(()) => return,
@@ -152,7 +154,7 @@ impl Lanes {
             }
         }
         let ending = "the runtime that the store works in is ending";
-        tell([job], &Error::backend("appending; nothing was sent", false, ending));
+        answer_all([job], &Error::backend("appending; nothing was sent", false, ending));
     }
 
     fn lane(self: &Arc<Self>, own: &Route, to_own: bool) -> mpsc::Sender<Job> {
@@ -170,7 +172,7 @@ impl Lanes {
         })
     }
 
-    /// Gives the categories of these jobs lanes of their own, and queues them there.
+    /// Starts lanes for the categories of these jobs, and queues the jobs there.
     fn give_own_lane(self: &Arc<Self>, jobs: Vec<Job>) {
         let lanes = Arc::clone(self);
         tokio::spawn(async move {
@@ -180,7 +182,7 @@ impl Lanes {
         });
     }
 
-    /// What a connection of this history answered.
+    /// Remembers the stream's last position after an append to one stream. `history` is that of the connection.
     fn remember(&self, history: History, appends: &[Append], result: &Result<Appended>) {
         if let ([append], Ok(Appended { written, .. })) = (appends, result)
             && let Some(last) = written.last()
@@ -210,18 +212,18 @@ impl Route {
     }
 }
 
-/// The categories that an append locks, in one word.
+/// The categories that an append locks, as one text.
 fn categories(appends: &[Append]) -> String {
     if let [append] = appends {
         return append.stream.category_str().to_owned();
     }
     let all: BTreeSet<&str> = appends.iter().map(|append| append.stream.category_str()).collect();
-    // No category holds a hyphen.
+    // No category contains a hyphen.
     all.into_iter().collect::<Vec<_>>().join("-")
 }
 
-/// The same for each. A caller that has gone away is not told.
-fn tell(jobs: impl IntoIterator<Item = Job>, error: &Error) {
+/// Answers all jobs with the same error. A dropped caller takes no answer.
+fn answer_all(jobs: impl IntoIterator<Item = Job>, error: &Error) {
     for job in jobs {
         let _ = job.answer.send(Err(error.shared()));
     }

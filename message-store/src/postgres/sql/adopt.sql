@@ -1,5 +1,6 @@
--- At an adoption the writers are the roles that may INSERT. EXECUTE on Message DB's write_message says nothing: it runs with the caller's rights,
--- and ours with its owner's.
+-- During an adoption, the writers are the roles that may INSERT, so this revokes EXECUTE on write_message. EXECUTE on
+-- Message DB's function does not make a role a writer, because the function runs with the caller's rights. EXECUTE on
+-- this library's function would, because that runs with its owner's rights.
 DO $$
 DECLARE
   grantee text;

@@ -1,3 +1,3 @@
--- The highest global position that was given out, whether its message still stands or not.
+-- The highest global position that was given out. Its message may have been deleted.
 SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
 FROM message_store.messages_global_position_seq

@@ -1,4 +1,4 @@
--- What a role needs to write, and to keep the positions of its read models.
+-- The rights that a role needs to write messages and to save positions of read models.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories, message_store.find_key,
   message_store.take_key, message_store.lease_key, message_store.release_key, message_store.sweep

@@ -1,4 +1,4 @@
--- Which migrations of the tables were carried out.
+-- Records the migrations of the tables that were carried out.
 CREATE SCHEMA IF NOT EXISTS message_store;
 
 CREATE TABLE IF NOT EXISTS message_store.schema_history (

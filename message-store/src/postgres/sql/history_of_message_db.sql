@@ -1,4 +1,4 @@
--- As history_of_store.sql, where Message DB keeps no identity.
+-- As history_of_store.sql, for Message DB's own schema, which stores no identity.
 SELECT
   NULL AS store_id,
   CASE

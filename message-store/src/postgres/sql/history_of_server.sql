@@ -1,5 +1,6 @@
--- The server's system identifier, and its timeline: another one after a failover or a recovery to an earlier point.
--- (On a primary the control file names a new timeline only after a checkpoint; the log's current file names it at once.)
+-- The server's system identifier and timeline. The timeline changes with a failover and with a recovery to an earlier
+-- point. On a primary, the control file names a new timeline only after a checkpoint, but the name of the current WAL
+-- file contains it at once.
 SELECT
   (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
   CASE

@@ -1,4 +1,4 @@
--- The store's identity, and the last global position given out, for a role that may read the sequence.
+-- The store's identity, and the last global position given out (NULL for a role that may not read the sequence).
 SELECT
   (SELECT store_id FROM message_store.store_identity) AS store_id,
   CASE

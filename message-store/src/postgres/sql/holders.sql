@@ -1,4 +1,4 @@
--- The transactions that hold locks on something of the schema, the oldest first.
+-- The oldest three transactions with locks on objects of the schema.
 SELECT string_agg(h.holder, '; ' ORDER BY h.since)
 FROM (
   SELECT format('process %s (%s), in a transaction since %s', a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type),

@@ -1,4 +1,4 @@
--- What stands in the schema message_store: its table, our history.
+-- Whether the schema message_store has the table of messages, and this library's history of migrations.
 SELECT
   to_regclass('message_store.messages') IS NOT NULL AS has_messages,
   to_regclass('message_store.schema_history') IS NOT NULL AS has_history

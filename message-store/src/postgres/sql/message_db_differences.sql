@@ -1,4 +1,4 @@
--- How the table differs from Message DB's: columns by name, type and nullability; keys by their columns.
+-- The differences between the table and Message DB's: columns by name, type and nullability; keys by their columns.
 WITH expected (name, type, required) AS (
   VALUES
     ('global_position', 'bigint', true),

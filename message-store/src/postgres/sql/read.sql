@@ -1,6 +1,6 @@
--- The frame of the reads; in its middle stands one of scope_*.sql. At most $3 rows, and none after a weight of $4 is passed.
--- (A weight is a bound of what a row costs to read, without reading it: its stored size, times 100 where it is compressed. The rows keep
--- the order of the innermost query.)
+-- The frame of the reads. One of scope_*.sql replaces its placeholder. Returns at most $3 rows, and none after the row
+-- that reaches a weight of $4. A weight is an upper bound of a row's bytes that is known without reading the row: its
+-- stored size, times 100 if it is compressed. The rows keep the order of the innermost query.
 SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time, weight
 FROM (
   SELECT *, sum(own_weight) OVER (ROWS UNBOUNDED PRECEDING) AS weight

@@ -1,5 +1,6 @@
--- The frame of the filtered reads (see read.sql). Looks at $3 rows at most, and at none after those that pass have passed a weight of $4;
--- returns those that pass the filters ($5 correlation category, $6 group member of $7, $8 types), and, marked, the last looked at.
+-- The frame of the filtered reads (see read.sql). Looks at no more than $3 rows, and at none after the passing rows
+-- have reached a weight of $4. Returns the rows that pass the filters ($5 correlation category, $6 group member of $7,
+-- $8 types), and the last row that was looked at. The column passes tells the two apart.
 WITH looked_at AS (
   SELECT *
   FROM (

@@ -1,5 +1,5 @@
--- The roles to which INSERT into the table, or into columns of it, or a change of its sequence is granted: they may write past the lock, the
--- version check and the gapless position.
+-- The roles with the right to INSERT into the table, or into columns of it, or to change its sequence. They could write
+-- without the lock and the version check, and leave gaps in a stream's positions.
 SELECT DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
 FROM pg_class c
 CROSS JOIN LATERAL (

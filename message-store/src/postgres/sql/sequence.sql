@@ -1,7 +1,8 @@
--- What is wrong with the sequence of global positions. (What the statement sees in the table was drawn before it began.)
+-- The problem of the sequence of global positions; NULL if there is none. The comparison is safe while writers work:
+-- every position that the statement sees in the table was drawn before the statement began.
 SELECT CASE
   WHEN s.last_value < h.position THEN format(
-    'it stands at %s, and the table at %s: new messages would get positions that are taken or passed. With no writer at work: SELECT setval(''message_store.messages_global_position_seq'', %s)',
+    'it is at %s, and the table is at %s: new messages would get positions that are taken or passed. Stop all writers, then: SELECT setval(''message_store.messages_global_position_seq'', %s)',
     s.last_value, h.position, h.position)
   WHEN q.seqcache > 1 THEN format(
     'each session draws %s positions in advance, so that they are not in order. ALTER SEQUENCE message_store.messages_global_position_seq CACHE 1', q.seqcache)

@@ -1,6 +1,6 @@
--- What is as it should be and what is not, of the functions, the roles and their rights: what was looked at, what is wrong with it
--- (or NULL), whether the store works wrongly by it, whether this user may mend it, and whether it is a function that is not there.
--- $1 is the version of our functions.
+-- The functions, the roles and their rights, one row each: the object, its problem or NULL, whether the store breaks a
+-- promise because of it, whether this user may repair it, and whether it is a missing function. $1 is the version of
+-- this library's functions.
 WITH expected (signature, is_definer, is_for_writers) AS (
   VALUES
     ('acquire_lock(varchar)', false, false),
@@ -33,7 +33,7 @@ WITH expected (signature, is_definer, is_for_writers) AS (
 ),
 own AS (
   SELECT c.relowner AS owner, (r.rolsuper OR r.rolcreaterole) AS makes_roles,
-    pg_has_role(c.relowner, 'USAGE') AND NOT pg_is_in_recovery() AS may_mend
+    pg_has_role(c.relowner, 'USAGE') AND NOT pg_is_in_recovery() AS may_repair
   FROM pg_class c, pg_roles r
   WHERE c.oid = to_regclass('message_store.messages') AND r.rolname = current_user
 ),
@@ -48,12 +48,12 @@ writers AS (
   FROM functions f, aclexplode(f.proacl) AS a
   WHERE f.name = 'write_message' AND a.privilege_type = 'EXECUTE' AND a.grantee NOT IN (0, f.proowner)
 ),
-findings (what, problem, is_serious, is_mendable, is_missing) AS (
+findings (what, problem, is_serious, is_repairable, is_missing) AS (
   SELECT 'function ' || f.signature,
     CASE
       WHEN f.oid IS NULL THEN 'it is missing'
-      WHEN f.version IS NULL THEN 'it is not ours: something has replaced it'
-      WHEN f.version < $1::int THEN format('it is of version %s, and %s is out', f.version, $1::int)
+      WHEN f.version IS NULL THEN 'it is not this library''s: another script has replaced it'
+      WHEN f.version < $1::int THEN format('it is version %s, and the newest is %s', f.version, $1::int)
       WHEN f.proowner <> o.owner THEN format('it belongs to %s, and the table to %s', pg_get_userbyid(f.proowner), pg_get_userbyid(o.owner))
       WHEN f.prosecdef <> f.is_definer
         THEN format('it runs with the rights of its %s, not of its %s', CASE WHEN f.prosecdef THEN 'owner' ELSE 'caller' END, CASE WHEN f.prosecdef THEN 'caller' ELSE 'owner' END)
@@ -62,12 +62,12 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
         THEN 'every role may call it'
     END,
     true,
-    o.may_mend AND (f.oid IS NULL OR pg_has_role(f.proowner, 'USAGE')),
+    o.may_repair AND (f.oid IS NULL OR pg_has_role(f.proowner, 'USAGE')),
     f.oid IS NULL
   FROM functions f, own o
   UNION ALL
-  SELECT 'function ' || f.name, format('%s stands beside it, and a call may mean either', p.oid::regprocedure), true,
-    o.may_mend AND p.oid IS NOT DISTINCT FROM to_regprocedure('message_store.get_last_stream_message(varchar)'),
+  SELECT 'function ' || f.name, format('%s exists too, and a call may choose either', p.oid::regprocedure), true,
+    o.may_repair AND p.oid IS NOT DISTINCT FROM to_regprocedure('message_store.get_last_stream_message(varchar)'),
     false
   FROM functions f
   JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = to_regnamespace('message_store') AND p.oid IS DISTINCT FROM f.oid
@@ -75,7 +75,7 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
   WHERE f.oid IS NOT NULL
   UNION ALL
   SELECT 'role message_store',
-    CASE WHEN m.oid IS NULL THEN 'it is not there, and Message DB''s clients log in as it: a user that may create roles makes it with `migrate`'
+    CASE WHEN m.oid IS NULL THEN 'it is missing, and Message DB''s clients log in as it: a user that may create roles can create it with `migrate`'
       ELSE 'it lacks ' || (
         SELECT string_agg(l.name, ', ')
         FROM (
@@ -96,19 +96,19 @@ findings (what, problem, is_serious, is_mendable, is_missing) AS (
       )
     END,
     false,
-    o.may_mend AND (m.oid IS NOT NULL OR o.makes_roles),
+    o.may_repair AND (m.oid IS NOT NULL OR o.makes_roles),
     false
   FROM own o
   LEFT JOIN pg_roles m ON m.rolname = 'message_store'
   UNION ALL
   SELECT 'role ' || pg_get_userbyid(w.oid), 'it may write by write_message, and not by ' || string_agg(f.name, ', ' ORDER BY f.name), false,
-    o.may_mend, false
+    o.may_repair, false
   FROM writers w, functions f, own o
   WHERE f.is_for_writers AND NOT has_function_privilege(w.oid, f.oid, 'EXECUTE') AND pg_get_userbyid(w.oid) <> 'message_store'
-  GROUP BY w.oid, o.may_mend
+  GROUP BY w.oid, o.may_repair
   UNION ALL
-  SELECT 'view ' || v.name, 'it is missing', false, o.may_mend, false
+  SELECT 'view ' || v.name, 'it is missing', false, o.may_repair, false
   FROM unnest('{stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary}'::text[]) AS v (name), own o
   WHERE to_regclass('message_store.' || v.name) IS NULL
 )
-SELECT what, problem, is_serious, is_mendable, is_missing FROM findings
+SELECT what, problem, is_serious, is_repairable, is_missing FROM findings

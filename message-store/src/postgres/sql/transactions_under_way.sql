@@ -1,4 +1,4 @@
--- The transactions that are under way in this database now, but for this one.
+-- The other transactions that are under way in this database now.
 SELECT array_agg(l.virtualtransaction)
 FROM pg_locks l
 JOIN pg_stat_activity a ON a.pid = l.pid

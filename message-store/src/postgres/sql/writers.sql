@@ -1,5 +1,6 @@
--- The roles that write: those to which EXECUTE on write_message is granted, and those that may INSERT into the table, or into columns of
--- it. Where PUBLIC may, these are the roles that log in. The role that writes all data counts when it has members.
+-- The roles that write: those with the right to EXECUTE write_message, and those with the right to INSERT into the
+-- table, or into columns of it. If PUBLIC has the right, these are the roles that may log in. The role
+-- pg_write_all_data counts if it has members.
 WITH granted AS (
   SELECT a.grantee
   FROM pg_proc p, aclexplode(p.proacl) AS a

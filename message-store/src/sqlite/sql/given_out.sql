@@ -1,2 +1,2 @@
--- The highest global position that was given out, whether its message still stands or not.
+-- The highest global position that was given out. Its message may have been deleted.
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'

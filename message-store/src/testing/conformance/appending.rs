@@ -1,4 +1,4 @@
-//! Appending: where messages stand, and what writers do to each other.
+//! Rules of appends: the places of messages, and concurrent writers.
 
 use futures_util::future::join_all;
 
@@ -7,7 +7,7 @@ use super::{Rule, Subject};
 use crate::{Append, ExpectedVersion, GlobalPosition, MessageStoreExt as _, Position, StreamRead, Version};
 
 contract! {$ appending appending_tests {
-    /// Each stream has positions of its own.
+    /// Positions of one stream do not depend on other streams.
     async fn the_positions_of_a_stream_are_gapless_from_0(subject) {
         let store = subject.store();
         let first = append(&*store, "account-1", &["A", "B"]).await;
@@ -16,7 +16,7 @@ contract! {$ appending appending_tests {
         assert_eq!([positions(&first), positions(&other), positions(&second)], [vec![0, 1], vec![0], vec![2]]);
     }
 
-    /// Also where the request names streams against the order of their names.
+    /// The order is that of the request, even if it is not the order of the streams' names.
     async fn global_positions_rise_in_the_order_of_the_request(subject) {
         let store = subject.store();
         let request = vec![to("right-1", &["A", "B"]), to("left-1", &["C"]), to("right-0", &["D"])];
@@ -48,7 +48,7 @@ contract! {$ appending appending_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["A", "B", "C"]);
     }
 
-    /// Optimistic concurrency, with 16 writers.
+    /// 16 writers append at the same time.
     async fn of_writers_that_expect_the_same_version_one_writes(subject) {
         let store = subject.store();
         let account = stream("account-1");
@@ -59,7 +59,7 @@ contract! {$ appending appending_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["A", "B"]);
     }
 
-    /// 16 writers, at any version.
+    /// 16 writers append at the same time, at any version.
     async fn writers_of_one_stream_leave_no_gap(subject) {
         let store = subject.store();
         let account = stream("account-1");
@@ -83,7 +83,7 @@ contract! {$ appending appending_tests {
         assert!(positions.iter().copied().eq(0..160), "{positions:?}");
     }
 
-    /// Two categories, named in both orders.
+    /// Half of the requests name the two categories in the other order.
     async fn opposite_orders_of_streams_do_not_deadlock(subject) {
         let store = subject.store();
         let writer = |writer: usize| {
@@ -103,7 +103,7 @@ contract! {$ appending appending_tests {
         }
     }
 
-    /// Appends that travel together are answered apart.
+    /// A backend may send appends together. Each still has its own result.
     async fn one_refused_append_does_not_fail_its_neighbours(subject) {
         let store = subject.store();
         let appends = (0..32).map(|number| {

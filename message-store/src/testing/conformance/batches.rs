@@ -1,4 +1,4 @@
-//! How much a read returns at once, and how it goes on.
+//! Rules of batches: their size, and how a reader continues.
 
 use futures_util::TryStreamExt as _;
 
@@ -6,7 +6,7 @@ use super::given::{append_many, append_one, category, sized, stream};
 use super::{Rule, Subject};
 use crate::{DEFAULT_BATCH, Message, MessageStore, MessageStoreExt as _, Position, Read, Result, StreamRead};
 
-/// What one read of the stream, of the category and of all messages returns.
+/// The messages of one read of the stream, of the category and of all messages.
 async fn read_once(store: &dyn MessageStore, limit: usize) -> [Vec<Message>; 3] {
     let read = Read::default().limit(limit);
     [
@@ -22,7 +22,7 @@ fn assert_all_in_order(messages: Result<Vec<Message>>, count: usize) {
 }
 
 contract! {$ batches batches_tests {
-    /// And holds at least one message.
+    /// It has at least one message.
     async fn a_batch_ends_where_its_bytes_do(subject) {
         let store = subject.store();
         let half_a_message = store.limits().message_bytes / 2;
@@ -44,10 +44,10 @@ contract! {$ batches batches_tests {
         }
         let account = category("account");
         let all: Vec<Message> = store.category_messages(&account, Read::default()).try_collect().await.unwrap();
-        assert_eq!(all.len(), count, "what did not fit comes with the next batch");
+        assert_eq!(all.len(), count, "the next batch has the messages that did not fit");
     }
 
-    /// Whatever was asked for.
+    /// The limit applies even if the caller asks for more.
     async fn a_batch_holds_no_more_messages_than_the_limit(subject) {
         let store = subject.store();
         let limit = store.limits().batch_messages;
@@ -57,7 +57,7 @@ contract! {$ batches batches_tests {
         }
     }
 
-    /// More messages than a batch holds.
+    /// The stream has more messages than one batch.
     async fn a_stream_of_messages_goes_on_over_batches(subject) {
         let store = subject.store();
         let count = DEFAULT_BATCH.min(store.limits().batch_messages) + 5;

@@ -1,10 +1,10 @@
-//! Reading a category, and reading all messages: in global order, in parts, to the end.
+//! Rules of reads of a category and of all messages: order, parts, end.
 
 use super::given::{append, category, to, types};
 use super::{Rule, Subject};
 use crate::{Batch, GlobalPosition, MessageStore, Read};
 
-/// What reads of the category and of all messages return, which are the same here.
+/// The batches of a read of the category and of a read of all messages, which are equal in these rules.
 async fn both(store: &dyn MessageStore, read: Read) -> [Batch; 2] {
     let of_category = store.read_category(&category("account"), read.clone()).await.unwrap();
     [of_category, store.read_all(read).await.unwrap()]
@@ -27,7 +27,7 @@ contract! {$ categories categories_tests {
         assert_eq!(types(&batch.messages), ["A", "B", "C", "D"]);
     }
 
-    /// Of every category.
+    /// The messages are of two categories.
     async fn all_messages_are_read_in_global_order(subject) {
         let store = subject.store();
         store.append(vec![to("right-1", &["A"]), to("left-1", &["B"])].into()).await.unwrap();
@@ -35,7 +35,8 @@ contract! {$ categories categories_tests {
         assert_eq!(types(&store.read_all(Read::default()).await.unwrap().messages), ["A", "B", "C"]);
     }
 
-    /// A category is what stands before the first hyphen: not a prefix of it, not its commands, not in another case.
+    /// Another category is one whose name begins the same, one with a type, or one that differs in upper and lower
+    /// case.
     async fn a_category_holds_no_message_of_another(subject) {
         let store = subject.store();
         for name in ["accounts-1", "account:command-1", "Account-1", "accoun-1", "other-account-1"] {

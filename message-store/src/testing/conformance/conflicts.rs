@@ -1,4 +1,4 @@
-//! Message ids are unique for ever: what uses one again for something else is refused.
+//! Rules of id conflicts: an id that was used before cannot be used for another message.
 
 use super::given::{append_one, is_empty, message, stream, types_in};
 use super::{Rule, Subject};
@@ -8,7 +8,7 @@ fn deposited(amount: &str) -> NewMessage {
     NewMessage::new("Deposited", Json::parse(format!(r#"{{"amount":{amount}}}"#)).unwrap())
 }
 
-/// Appends a message, and then the same to a stream once more, together with a fresh one.
+/// Appends a message, and then the same message together with a new one.
 async fn append_again_with_a_fresh_one(store: &dyn MessageStore, name: &str) -> (NewMessage, Result<Appended>) {
     let first = deposited("1");
     append_one(store, "account-1", first.clone()).await;
@@ -21,7 +21,7 @@ fn assert_conflict(result: &Result<Appended>) {
 }
 
 contract! {$ conflicts conflicts_tests {
-    /// Also where floats could not tell the two apart.
+    /// The other data may differ by less than a float can represent.
     async fn an_id_again_with_other_data_is_a_conflict(subject) {
         let store = subject.store();
         let first = deposited("12345678901234567890.10");
@@ -40,7 +40,7 @@ contract! {$ conflicts conflicts_tests {
         assert_conflict(&store.append(Append::to(stream("account-1")).message(other).into()).await);
     }
 
-    /// Of the same category or of another.
+    /// The other stream may be of the same category or of another one.
     async fn an_id_again_in_another_stream_is_a_conflict(subject) {
         let store = subject.store();
         let first = deposited("1");
@@ -50,7 +50,7 @@ contract! {$ conflicts conflicts_tests {
         }
     }
 
-    /// Data, type and stream.
+    /// The difference is in the data, the type or the stream.
     async fn a_conflict_names_the_id_and_the_stream_and_the_difference(subject) {
         let store = subject.store();
         let first = deposited("1");

@@ -1,4 +1,4 @@
-//! What a message says survives unchanged.
+//! Rules of contents: a message is read as it was written.
 
 use super::given::{append_one, category, message, stream};
 use super::{Rule, Subject};
@@ -43,7 +43,7 @@ contract! {$ contents contents_tests {
         assert!(written_and_read(&*store, "account-2", message("A")).await.metadata.is_empty());
     }
 
-    /// Of any script.
+    /// They may contain letters of any script.
     async fn types_and_stream_names_are_read_back(subject) {
         let store = subject.store();
         for name in ["account-ß+x:y", "account", "account-1-2 3", "日本-😀"] {
@@ -58,7 +58,7 @@ contract! {$ contents contents_tests {
         assert_eq!(written_and_read(&*subject.store(), "account-1", written).await.id, id);
     }
 
-    /// By the store's clock.
+    /// The time is that of the store's clock.
     async fn the_time_of_a_message_is_the_time_of_its_write(subject) {
         let store = subject.store();
         let before = store.now().await.unwrap();
@@ -67,7 +67,7 @@ contract! {$ contents contents_tests {
         assert!(before <= read.time && read.time <= after, "{} is not between {before} and {after}", read.time);
     }
 
-    /// Of a stream, a category, all messages, and look-ups.
+    /// The ways are reads of the stream, of the category and of all messages, and the look-ups.
     async fn every_way_of_reading_finds_the_same_message(subject) {
         let store = subject.store();
         let mut metadata = Metadata::default();

@@ -1,4 +1,4 @@
-//! Filtered reads: what passes, and how far was looked.
+//! Rules of filtered reads: the messages that pass, and the position up to which a read looks.
 
 use futures_util::TryStreamExt as _;
 
@@ -6,7 +6,7 @@ use super::given::{append, append_one, category, filtered, message, types};
 use super::{Rule, Subject};
 use crate::{Batch, Filter, GlobalPosition, GroupMember, Message, MessageStore, MessageStoreExt as _, Metadata, Read};
 
-/// What reads of the category and of all messages return, which are the same here.
+/// The batches of a read of the category and of a read of all messages, which are equal in these rules.
 async fn both(store: &dyn MessageStore, read: Read) -> [Batch; 2] {
     let of_category = store.read_category(&category("account"), read.clone()).await.unwrap();
     [of_category, store.read_all(read).await.unwrap()]
@@ -16,7 +16,7 @@ fn of_types(types: &[&str]) -> Filter {
     Filter::default().message_types(types.iter().copied())
 }
 
-/// A, B, C, B, C and C; returns where the last stands.
+/// Appends A, B, C, B, C and C. Returns the position of the last one.
 async fn six(store: &dyn MessageStore) -> GlobalPosition {
     append(store, "account-1", &["A", "B", "C", "B", "C"]).await;
     append(store, "account-2", &["C"]).await.written[0].global_position
@@ -45,7 +45,7 @@ contract! {$ filtering filtering_tests {
         }
     }
 
-    /// The reader's position moves past what was filtered out.
+    /// So the reader's position moves past messages that do not pass.
     async fn a_filtered_read_has_looked_through_what_was_filtered_out(subject) {
         let store = subject.store();
         let last = six(&*store).await;
@@ -56,7 +56,7 @@ contract! {$ filtering filtering_tests {
         }
     }
 
-    /// The next read goes on behind it.
+    /// So the next read begins after that message.
     async fn a_filtered_read_that_its_limit_ends_has_looked_no_further_than_its_last_message(subject) {
         let store = subject.store();
         six(&*store).await;
@@ -76,7 +76,7 @@ contract! {$ filtering filtering_tests {
         assert_eq!(found.len(), 20);
     }
 
-    /// The correlation stream's category, not the stream itself.
+    /// The filter compares the category of the correlation stream, not the stream.
     async fn a_filter_by_correlation_compares_categories(subject) {
         let store = subject.store();
         for (message_type, with) in [
@@ -93,7 +93,7 @@ contract! {$ filtering filtering_tests {
         assert_eq!(types(&batch.messages), ["A", "D"]);
     }
 
-    /// Type, correlation and member.
+    /// The conditions are type, correlation and member.
     async fn a_message_passes_a_filter_when_every_condition_holds(subject) {
         let store = subject.store();
         for (message_type, with) in [("A", Some("transfer-1")), ("A", None), ("B", Some("transfer-1"))] {

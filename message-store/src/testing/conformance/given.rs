@@ -1,4 +1,4 @@
-//! What the rules write and read again and again.
+//! Functions that many rules use to write and read.
 
 use crate::{
     Append, Appended, Category, Filter, Json, Message, MessageStore, NewMessage, Place, Position, Read, StreamName,
@@ -21,12 +21,12 @@ pub(super) fn numbered(number: usize) -> NewMessage {
     NewMessage::new("Numbered", Json::encode(&number).unwrap())
 }
 
-/// A message of so many bytes.
+/// A message of `bytes` bytes.
 pub(super) fn sized(bytes: usize) -> NewMessage {
     NewMessage::new("T", Json::encode(&"x".repeat(bytes - 3)).unwrap())
 }
 
-/// Messages of these types for a stream, at any version.
+/// An append of messages of these types to a stream, at any version.
 pub(super) fn to(name: &str, types: &[&str]) -> Append {
     Append::to(stream(name)).messages(types.iter().map(|message_type| message(message_type)))
 }
@@ -41,7 +41,7 @@ pub(super) async fn append_one(store: &dyn MessageStore, name: &str, message: Ne
     store.append(Append::to(stream(name)).message(message).into()).await.unwrap().written[0]
 }
 
-/// Appends so many numbered messages to a stream, in appends that the store allows.
+/// Appends `count` numbered messages to a stream, in appends that the store's limits allow.
 pub(super) async fn append_many(store: &dyn MessageStore, name: &str, count: usize) {
     let numbers: Vec<usize> = (0..count).collect();
     for part in numbers.chunks(store.limits().append_messages.min(1_000)) {
@@ -64,17 +64,17 @@ pub(super) async fn types_in(store: &dyn MessageStore, name: &str) -> Vec<String
     messages.into_iter().map(|message| message.message_type).collect()
 }
 
-/// Whether a stream holds nothing.
+/// Whether a stream has no messages.
 pub(super) async fn is_empty(store: &dyn MessageStore, name: &str) -> bool {
     store.version(&stream(name)).await.unwrap() == Version::NO_STREAM && types_in(store, name).await.is_empty()
 }
 
-/// A read of what passes a filter.
+/// A read of the messages that pass a filter.
 pub(super) fn filtered(filter: Filter) -> Read {
     Read::default().filter(filter)
 }
 
-/// The version of a stream whose last message stands at this position.
+/// The version of a stream whose last message is at this position.
 pub(super) fn version(position: i64) -> Version {
     Version::at(Position::new(position))
 }

@@ -1,4 +1,4 @@
-//! Members of a consumer group: each entity is one member's.
+//! Rules of consumer groups: each entity belongs to one member.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{Filter, GroupMember, MessageStore, MessageStoreExt as _, StreamName}
 const SIZE: u16 = 3;
 const ENTITIES: usize = 20;
 
-/// The streams that each of the members is given, of entities with two streams each, and of a stream without an entity.
+/// The streams that each member reads. The store has entities with two streams each, and a stream without an entity.
 async fn shares(store: &dyn MessageStore) -> Vec<BTreeSet<StreamName>> {
     for entity in 0..ENTITIES {
         append(store, &format!("account-{entity}"), &["A"]).await;
@@ -40,7 +40,7 @@ contract! {$ groups groups_tests {
         assert_eq!(shares.iter().map(BTreeSet::len).sum::<usize>(), streams.len());
     }
 
-    /// By the cardinal id.
+    /// The entity is the cardinal id.
     async fn all_streams_of_an_entity_come_to_one_member_of_a_group(subject) {
         for share in shares(&*subject.store()).await {
             for stream in &share {
@@ -55,7 +55,7 @@ contract! {$ groups groups_tests {
         assert!(shares(&*subject.store()).await.iter().flatten().all(|stream| stream.id().is_some()));
     }
 
-    /// Message DB's hash of it, so that members of different backends and toolkits agree.
+    /// Members are assigned by Message DB's hash, so that members on different backends and toolkits agree.
     async fn members_are_told_apart_by_the_hash_of_the_cardinal_id(subject) {
         for (member, share) in (0..).zip(shares(&*subject.store()).await) {
             for stream in share {

@@ -1,4 +1,4 @@
-//! A store's identity, and how it describes itself.
+//! Rules of a store's identity, and of its description.
 
 use super::given::{append, types_in};
 use super::{Cannot, Rule, Subject};
@@ -20,7 +20,7 @@ contract! {$ identity identity_tests {
         }
     }
 
-    /// What was acknowledged is there.
+    /// Every acknowledged message is there.
     async fn a_store_keeps_its_messages_when_it_is_opened_again(subject) {
         append(&*subject.store(), "account-1", &["A"]).await;
         match subject.reopen().await {
@@ -49,7 +49,7 @@ contract! {$ identity identity_tests {
         }
     }
 
-    /// What was remembered under the earlier one is worthless.
+    /// So a process forgets what it remembered of the earlier one.
     async fn rotation_begins_another_history(subject) {
         let store = subject.store();
         let before = store.history();
@@ -72,7 +72,7 @@ contract! {$ identity identity_tests {
         assert!(!subject.store().describe().trim().is_empty());
     }
 
-    /// Nor does what is printed for debugging.
+    /// The debug output of the store contains no password either.
     async fn a_description_holds_no_password(subject) {
         let password = match subject.password() {
             Ok(password) => password,

@@ -1,11 +1,11 @@
-//! A key and messages: taken and written in one step, or neither.
+//! Rules of appends with a key: the key is taken and the messages are written atomically.
 
 use super::given::{append, append_one, is_empty, message, sized, to, types_in};
 use super::keys::{answer, claim, keys_of, take};
 use super::{Rule, Subject};
 use crate::{Append, AppendRequest, Error, ExpectedVersion, MessageStore};
 
-/// Whether an append that is refused leaves the key free, and what it would have written unwritten.
+/// Whether a refused append leaves the key free, and writes no message.
 async fn leaves_the_key_free(store: &dyn MessageStore, refused: Append) {
     let Some(keys) = keys_of(store) else { return };
     let request = vec![to("other-1", &["X"]), refused];
@@ -41,7 +41,7 @@ contract! {$ key_appends key_appends_tests {
         assert!(is_empty(&*store, "account-1").await);
     }
 
-    /// It is a repeat: its expected version is stale by now.
+    /// The append is a repeat, so its expected version is stale by now.
     async fn an_append_with_a_taken_key_is_not_refused(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };

@@ -1,4 +1,4 @@
-//! Keys with a window: each is taken once, and answered for.
+//! Rules of keys: a key is taken once, and each repeat gets the first answer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Cannot, Rule, Subject};
 use crate::store::{Claim, Deduplication, Window};
 use crate::{AppendRequest, Json, Key, MessageStore};
 
-/// The store's keys, if it has some.
+/// The store's keys. `None` if it has no keys.
 pub(super) fn keys_of(store: &dyn MessageStore) -> Option<&dyn Deduplication> {
     let keys = store.deduplication();
     if keys.is_none() {
@@ -35,7 +35,7 @@ pub(super) fn answer(text: &str) -> Json {
     Json::encode(text).unwrap()
 }
 
-/// Takes a key without messages. Whether it was free.
+/// Takes a key without messages. Returns whether it was free.
 pub(super) async fn take(keys: &dyn Deduplication, claim: &Claim) -> bool {
     keys.append_once(claim, nothing(), answer("first")).await.unwrap().is_none()
 }
@@ -71,7 +71,7 @@ contract! {$ keys keys_tests {
         assert_eq!(keys.record(&other).await.unwrap().unwrap().fingerprint, claim("k").fingerprint);
     }
 
-    /// By the store's clock.
+    /// The time is that of the store's clock.
     async fn a_taken_key_is_recorded_with_the_time_at_which_it_was_taken(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
@@ -110,7 +110,7 @@ contract! {$ keys keys_tests {
         assert!(take(keys, &elsewhere).await, "the key was free there");
     }
 
-    /// 16 of them.
+    /// 16 callers take it at the same time.
     async fn of_callers_that_take_a_key_at_once_one_takes_it(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
@@ -119,7 +119,7 @@ contract! {$ keys keys_tests {
         assert_eq!(taken.iter().filter(|is_taken| **is_taken).count(), 1);
     }
 
-    /// They are the store's, and not the handle's.
+    /// The store remembers keys, not the handle.
     async fn a_key_stays_taken_when_the_store_is_opened_again(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };

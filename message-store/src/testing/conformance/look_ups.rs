@@ -1,4 +1,4 @@
-//! The last message of a stream, its version, and messages by their ids.
+//! Rules of look-ups: the last message of a stream, its version, and messages by their ids.
 
 use super::given::{append, append_one, message, stream, version};
 use super::{Rule, Subject};

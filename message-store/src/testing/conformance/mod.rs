@@ -1,17 +1,17 @@
-//! The contract of [`MessageStore`](crate::MessageStore), as rules that every backend keeps. Unstable, and destructive:
-//! give it empty stores.
+//! The conformance suite: the rules of the contract [`MessageStore`](crate::MessageStore), as tests. The suite is
+//! unstable, and destructive: use it on empty stores.
 //!
-//! A rule is an async function with a sentence for a name and one outcome; it panics when the store breaks it. A
-//! backend makes a test of each:
+//! A rule is an async function. Its name is a sentence, and it panics if the store breaks the rule. A backend turns
+//! each rule into a test:
 //!
 //! ```ignore
 //! message_store::conformance_tests!(MySubject::new().await);
 //! ```
 //!
-//! [`broken_rules`] runs them all and lists those that a store breaks.
+//! [`broken_rules`] runs all rules, and returns the names of those that a store breaks.
 
-/// Declares the rules of a part, and lists them for [`rules`] and [`conformance_tests`](crate::conformance_tests): what
-/// is declared is run.
+/// Declares the rules of a part, and lists them for [`rules`] and [`conformance_tests`](crate::conformance_tests), so
+/// that no declared rule is forgotten.
 macro_rules! contract {
     ($dollar:tt $part:ident $tests:ident { $($(#[$doc:meta])* async fn $name:ident($subject:ident) $body:block)* }) => {
         $(
@@ -48,7 +48,7 @@ macro_rules! contract {
     };
 }
 
-/// Declares the parts, and lists them as well.
+/// Declares the parts, and lists their rules.
 macro_rules! parts {
     ($dollar:tt $($part:ident $tests:ident)*) => {
         $(pub mod $part;)*
@@ -58,7 +58,7 @@ macro_rules! parts {
             [$($part::RULES),*].into_iter().flatten()
         }
 
-        /// Makes a test of each rule. The argument is an expression (it may `.await`) that makes a
+        /// Creates a test for each rule. The argument is an expression (it may `.await`) that returns a new
         /// [`Subject`](crate::testing::conformance::Subject).
         #[macro_export]
         macro_rules! conformance_tests {

@@ -1,4 +1,4 @@
-//! A reader that has passed a global position never later finds an unseen message below it.
+//! Rules of order: a reader that has passed a global position never later finds an unseen message below it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const WRITERS: usize = 16;
 const APPENDS: usize = 24;
 const CATEGORIES: usize = 4;
 
-/// Reads on until there is nothing more and the writers have ended; returns what was seen.
+/// Reads until the writers have ended and no message is left. Returns the messages.
 async fn follow(
     store: Arc<dyn MessageStore>,
     category: Option<Category>,
@@ -42,7 +42,7 @@ async fn follow(
     }
 }
 
-/// How many messages the readers skipped, while 16 writers append, some of them slowly, and some roll back.
+/// The number of messages that readers skip while 16 writers append. Some writers are slow, and some roll back.
 pub async fn count_skipped(subject: &dyn Subject) -> usize {
     let store = subject.store();
     let ended = Arc::new(AtomicBool::new(false));
@@ -95,12 +95,12 @@ pub async fn count_skipped(subject: &dyn Subject) -> usize {
 }
 
 contract! {$ order order_tests {
-    /// Readers of categories and of all messages.
+    /// There are readers of each category and of all messages.
     async fn readers_skip_nothing_while_slow_writers_commit_and_roll_back(subject) {
         assert_eq!(count_skipped(subject).await, 0);
     }
 
-    /// Positions that were drawn and given up are nothing to wait for.
+    /// No reader waits for a position whose transaction was rolled back.
     async fn a_gap_left_by_a_rollback_stalls_no_reader(subject) {
         let store = subject.store();
         append(&*store, "account-1", &["A"]).await;
@@ -135,7 +135,7 @@ contract! {$ order order_tests {
         assert!(append(&*store, "account-1", &["B"]).await.written[0].global_position > given_out);
     }
 
-    /// Whether the message still stands or not.
+    /// Given-out positions include those of deleted messages.
     async fn a_position_that_was_given_out_stays_so_when_its_message_is_deleted(subject) {
         let store = subject.store();
         append(&*store, "account-1", &["A"]).await;
@@ -147,7 +147,7 @@ contract! {$ order order_tests {
         assert!(store.given_out(None).await.unwrap() >= last);
     }
 
-    /// By at least as much, and not by much more.
+    /// It moves at least as far as the time that passes, and at most a little more.
     async fn the_clock_of_the_store_goes_on_as_time_passes(subject) {
         let store = subject.store();
         let (began, before) = (Instant::now(), store.now().await.unwrap());

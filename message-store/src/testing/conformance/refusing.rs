@@ -1,4 +1,4 @@
-//! What no store writes.
+//! Rules of refusals: appends that no store accepts.
 
 use super::given::{append, is_empty, message, sized, stream, to, types_in};
 use super::{Cannot, Rule, Subject};
@@ -16,7 +16,7 @@ fn assert_too_large(result: &Result<Appended>) {
     assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
 }
 
-/// The history before and after the store got another identity.
+/// The history before and after the store got a new identity.
 async fn two_histories(store: &dyn MessageStore) -> Result<(History, History), Cannot> {
     let before = store.history();
     match store.rotate_store_id().await {
@@ -41,7 +41,7 @@ contract! {$ refusing refusing_tests {
         assert_invalid(&subject.store().append(request.into()).await);
     }
 
-    /// For messages of one stream or of two.
+    /// The two messages may be in one stream or in two.
     async fn an_append_that_uses_an_id_twice_is_invalid(subject) {
         let store = subject.store();
         let twin = message("A");
@@ -76,7 +76,7 @@ contract! {$ refusing refusing_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["T"]);
     }
 
-    /// Those of all its streams together.
+    /// The limit counts the messages of all streams together.
     async fn an_append_of_more_messages_than_the_limit_is_too_large(subject) {
         let store = subject.store();
         let half = store.limits().append_messages / 2 + 1;
@@ -105,7 +105,7 @@ contract! {$ refusing refusing_tests {
         store.append(AppendRequest::from(to("account-1", &["A"])).in_history(present)).await.unwrap();
     }
 
-    /// What it was decided on is gone, perhaps.
+    /// The messages on which it was decided may be lost.
     async fn an_append_that_was_decided_in_an_earlier_history_is_refused(subject) {
         let store = subject.store();
         append(&*store, "account-1", &["A"]).await;

@@ -1,4 +1,4 @@
-//! The same append again: it is written once, and answered as the first time.
+//! Rules of repeats: the same append again is written once, and gets the first answer.
 
 use futures_util::future::join_all;
 
@@ -7,7 +7,7 @@ use super::{Rule, Subject};
 use crate::testing::FaultyStore;
 use crate::{Append, Appended, Error, ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Position};
 
-/// What two appends of the same messages to two streams return, with another append between them.
+/// The results of two appends of the same messages to two streams, with another append between them.
 async fn append_twice(store: &dyn MessageStore) -> (Appended, Appended) {
     let request = vec![to("account-1", &["A", "B"]), to("transaction-1", &["C"])];
     let first = store.append(request.clone().into()).await.unwrap();
@@ -33,7 +33,7 @@ contract! {$ repeating repeating_tests {
         assert_eq!(types_in(&*store, "transaction-1").await, ["C"]);
     }
 
-    /// The writer never heard the first answer.
+    /// The writer may not have received the first answer.
     async fn the_same_append_again_is_answered_also_where_its_expected_version_is_stale(subject) {
         let store = subject.store();
         let request = to("account-1", &["A"]).expecting(ExpectedVersion::NoStream);
@@ -43,7 +43,7 @@ contract! {$ repeating repeating_tests {
         assert_eq!((again.already_written, again.written), (true, first.written));
     }
 
-    /// Key order, white space, escapes, the writing of numbers.
+    /// The difference may be the order of keys, white space, escapes or the writing of numbers.
     async fn the_same_data_written_differently_is_the_same(subject) {
         let store = subject.store();
         let message = NewMessage::new("T", Json::parse(r#"{"a":7.50,"b":[1,"é"]}"#).unwrap());
@@ -53,7 +53,7 @@ contract! {$ repeating repeating_tests {
         assert!(again.unwrap().already_written);
     }
 
-    /// It says where a message comes from, not what it says.
+    /// Metadata describes the cause of a message, which a repeat may not share.
     async fn a_repeat_may_have_other_metadata(subject) {
         let store = subject.store();
         let message = NewMessage::new("T", Json::NULL);
@@ -63,7 +63,7 @@ contract! {$ repeating repeating_tests {
         assert!(store.append(append.into()).await.unwrap().already_written);
     }
 
-    /// 16 of them.
+    /// 16 writers append at the same time.
     async fn the_same_append_from_many_writers_at_once_is_written_once(subject) {
         let store = subject.store();
         let append = to("account-1", &["A"]).expecting(ExpectedVersion::NoStream);
@@ -74,7 +74,7 @@ contract! {$ repeating repeating_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["A"]);
     }
 
-    /// No lock of a category covers both writers: the unique id decides, and the loser is told.
+    /// No category lock covers both writers, so the unique id decides, and the second writer is refused.
     async fn an_id_that_two_categories_race_for_is_given_once(subject) {
         let store = subject.store();
         for round in 0..10 {
@@ -89,7 +89,7 @@ contract! {$ repeating repeating_tests {
         }
     }
 
-    /// The append was committed, the writer cannot know, and sends the same again.
+    /// The append was committed. The writer does not know that, and sends the same append again.
     async fn a_lost_answer_is_settled_by_the_same_append_again(subject) {
         let store = FaultyStore::new(&subject.store());
         store.lose_answers(1);
@@ -99,7 +99,7 @@ contract! {$ repeating repeating_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["A"]);
     }
 
-    /// It takes neither an id nor a position.
+    /// A refused append uses up no id and no position.
     async fn a_refused_append_can_be_made_again(subject) {
         let store = subject.store();
         let append = to("account-1", &["A"]);

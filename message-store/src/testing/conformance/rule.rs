@@ -1,4 +1,4 @@
-//! Rules as values, to be run by a program.
+//! Rules as values, for programs that run them.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use futures_util::stream;
 
 use super::{Subject, rules};
 
-/// How long a rule may take before the store counts as one that hangs.
+/// The time limit of a rule. A store that takes longer is considered to hang.
 const LIMIT: Duration = Duration::from_mins(2);
-/// How many rules are checked at once.
+/// The number of rules that are checked at the same time.
 const AT_ONCE: usize = 8;
 
-/// One promise of the contract.
+/// One rule of the contract.
 #[derive(Clone, Copy)]
 pub struct Rule {
-    /// The part of the contract.
+    /// The name of the part of the suite, such as `appending`.
     pub part: &'static str,
-    /// The promise, as a sentence.
+    /// The rule as a sentence, with `_` between the words.
     pub name: &'static str,
-    /// Panics when the subject breaks the promise.
+    /// The test, which panics if the subject breaks the rule.
     pub check: fn(&dyn Subject) -> BoxFuture<'_, ()>,
 }
 
@@ -31,17 +31,16 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// Waits for a check, and panics when it takes longer than two minutes: a store that hangs is convicted, and not waited
-/// for.
+/// Waits for a check, and panics if it takes longer than two minutes, so that a store that hangs fails the test.
 pub async fn in_time(check: impl Future<Output = ()>) {
     assert!(tokio::time::timeout(LIMIT, check).await.is_ok(), "not over after {LIMIT:?}: the store hangs");
 }
 
-/// The rules that a store breaks, each checked on a subject of its own. A rule that takes longer than `limit` is
-/// broken.
+/// The names of the rules that a store breaks. Each rule is checked on a new subject. A rule that takes longer than
+/// `limit` counts as broken.
 ///
 /// # Panics
-/// Outside of a Tokio runtime. A rule that panics does not: it is listed.
+/// Panics outside of a Tokio runtime. It does not panic if a rule panics.
 pub async fn broken_rules<S, F>(limit: Duration, subject: impl Fn() -> F) -> Vec<&'static str>
 where
     S: Subject + 'static,

@@ -1,4 +1,4 @@
-//! Reading a stream: forwards and backwards, from a position, in parts.
+//! Rules of reads of a stream: forwards and backwards, from a position, in parts.
 
 use super::given::{append, stream, types, types_in};
 use super::{Rule, Subject};
@@ -52,7 +52,7 @@ contract! {$ streams streams_tests {
         assert!(types_in(&*store, "account-2").await.is_empty());
     }
 
-    /// Whose name begins the same, or differs in case alone.
+    /// The other stream's name begins the same, or differs only in upper and lower case.
     async fn a_stream_holds_no_message_of_another(subject) {
         let store = subject.store();
         for (name, message_type) in [("account-a", "A"), ("account-aa", "X"), ("account-A", "Y"), ("account", "Z")] {

@@ -1,4 +1,4 @@
-//! What the rules are checked on.
+//! The subjects of the rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,47 +8,47 @@ use futures_util::future::BoxFuture;
 
 use crate::{Append, MessageId, MessageStore};
 
-/// A backend under test: an empty store, and ways to it from outside.
+/// A backend under test: an empty store, and other ways to access its database.
 #[async_trait]
 pub trait Subject: Send + Sync {
-    /// The store. It was empty when the subject was made.
+    /// The store. It was empty when the subject was created.
     fn store(&self) -> Arc<dyn MessageStore>;
 
-    /// The same store opened once more, as another process would.
+    /// Opens the same store again, as another process does.
     async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot>;
 
-    /// Appends as a slow foreign writer does: in a transaction that stays open after its positions are drawn, until
-    /// `meanwhile` is over, and is then committed or rolled back.
+    /// Appends as a slow writer of another program does. Its transaction draws positions, stays open until `meanwhile`
+    /// ends, and is then committed or rolled back.
     async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot>;
 
-    /// Deletes a message, as an operator does.
+    /// Deletes a message from the database, as an operator can.
     async fn delete(&self, message: MessageId) -> Result<(), Cannot> {
         let _ = message;
         Err(Cannot("the subject has no way to delete a message"))
     }
 
-    /// The password that the store was opened with.
+    /// The password in the URL with which the store was opened.
     fn password(&self) -> Result<String, Cannot> {
         Err(Cannot("the store is opened without a password"))
     }
 
-    /// Whether the store wakes readers. One that does not leaves them to poll.
+    /// Whether the store wakes readers. If it does not, its readers poll.
     fn can_wake(&self) -> Result<(), Cannot> {
         Ok(())
     }
 
-    /// How long a rule waits for what should come at once.
+    /// How long a rule waits for a wake-up, which should come at once.
     fn patience(&self) -> Duration {
         Duration::from_secs(20)
     }
 }
 
-/// Why a backend has no such thing: it is printed by the rule that would need it.
+/// The reason why a backend does not have a feature. The rule that needs the feature prints it, and passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cannot(pub &'static str);
 
 impl Cannot {
-    /// Prints that a rule, or a part of it, is not checked.
+    /// Prints that a rule, or a part of it, was not checked.
     pub(super) fn say(self, what: &str) {
         println!("not checked: {what}: {}", self.0);
     }

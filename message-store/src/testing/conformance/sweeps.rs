@@ -1,4 +1,4 @@
-//! Sweeps: what has expired is removed, in batches.
+//! Rules of sweeps: they remove expired keys, in batches.
 
 use super::keys::{claim, keys_of, take};
 use super::windows::{short, wait_past};
@@ -6,7 +6,7 @@ use super::{Rule, Subject};
 use crate::MessageStore;
 use crate::store::Deduplication;
 
-/// Takes three keys whose windows have ended, and one that is remembered.
+/// Takes three keys whose windows have ended, and one key whose window has not.
 async fn three_expired_and_one_live(store: &dyn MessageStore, keys: &dyn Deduplication) {
     for key in ["k1", "k2", "k3"] {
         take(keys, &short(key)).await;

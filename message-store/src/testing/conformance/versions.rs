@@ -1,4 +1,4 @@
-//! Expected versions, of one stream and of several.
+//! Rules of expected versions, of one stream and of several.
 
 use super::given::{append, is_empty, message, stream, to, types_in, version};
 use super::{Rule, Subject};
@@ -19,7 +19,7 @@ fn assert_refused(result: &Result<crate::Appended>) {
 }
 
 contract! {$ versions versions_tests {
-    /// No stream, exact and any.
+    /// The expected versions are no stream, exact and any.
     async fn an_expected_version_that_holds_lets_the_append_through(subject) {
         let store = subject.store();
         for expected in [ExpectedVersion::NoStream, exact(0), ExpectedVersion::Any] {
@@ -54,7 +54,7 @@ contract! {$ versions versions_tests {
             ("account-1", exact(7), version(1)),
             ("account-2", exact(0), Version::NO_STREAM),
         ] {
-            // The stream that refuses is not the first.
+            // The stream with the wrong version is not the first one of the request.
             let request = vec![to("other-1", &["X"]), to(name, &["C"]).expecting(expected)];
             match store.append(request.into()).await {
                 Err(Error::WrongExpectedVersion { stream, expected: named, actual: found }) => {
@@ -73,7 +73,7 @@ contract! {$ versions versions_tests {
         assert_eq!(types_in(&*store, "account-1").await, ["A"]);
     }
 
-    /// Also over categories.
+    /// The streams are of two categories.
     async fn an_append_to_several_streams_is_written_to_all_of_them(subject) {
         let store = subject.store();
         let request = vec![to("account-1", &["A", "B"]), to("transaction-1", &["C"]), to("account-2", &["D"])];

@@ -1,4 +1,5 @@
-//! Waiting for messages. A reader whose poll interval is an hour, and that is woken soon, was woken by the message.
+//! Rules of wake-ups. The poll interval of these readers is an hour, so a reader that is woken soon was woken by a
+//! message.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ async fn is_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
     tokio::time::timeout(subject.patience(), wake_up.wait(AN_HOUR)).await.is_ok()
 }
 
-/// Whether a reader that waits is woken by a message of its category.
+/// Whether a message of its category wakes a waiting reader.
 async fn is_waiting_reader_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
-    // What wakes when the listening begins is over before the wait that counts.
+    // A store may wake a reader when it begins to listen. That wake-up must not end the wait that is tested.
     wake_up.wait(Duration::from_millis(100)).await;
     let store = subject.store();
     let write = async {
@@ -41,7 +42,7 @@ contract! {$ waking waking_tests {
         assert!(is_waiting_reader_woken(subject, wake_up).await);
     }
 
-    /// The wake-up is asked for before the read; what comes between read and wait ends the wait.
+    /// The reader asks for the wake-up before it reads, so a message between the read and the wait ends the wait.
     async fn a_message_written_before_the_wait_is_not_slept_through(subject) {
         if let Err(cannot) = subject.can_wake() {
             return cannot.say("waking a reader");
@@ -71,7 +72,7 @@ contract! {$ waking waking_tests {
         }
     }
 
-    /// The reader is woken, or its poll interval is over: it reads.
+    /// The reader reads when it is woken, or after its poll interval.
     async fn a_message_from_another_process_is_found(subject) {
         let store = subject.store();
         let other = match subject.reopen().await {

@@ -1,5 +1,5 @@
-//! How long a key is remembered, by the store's clock. A slow machine convicts nobody: what came too late to tell is
-//! tried again.
+//! Rules of windows: the time for which a key is remembered, by the store's clock. If the machine was too slow for a
+//! result, a rule is repeated with another key, so a slow machine fails no store.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::store::{Claim, Deduplication, Window};
 use crate::{MessageStore, Result};
 
 const WINDOW: Duration = Duration::from_millis(300);
-const ATTEMPTS: usize = 20;
+const TRIES: usize = 20;
 
 /// A claim to a key with a short window.
 pub(super) fn short(key: &str) -> Claim {
@@ -29,8 +29,8 @@ pub(super) async fn wait_past(store: &dyn MessageStore, began: Timestamp) {
     }
 }
 
-/// Repeats for longer than a window, with short pauses; whether the key was known each time. `None` when a pause grew
-/// longer than the window.
+/// Repeats a request for longer than a window, with short pauses. Returns whether the key was known each time. `None`
+/// if a pause was longer than the window.
 async fn is_known_throughout<F>(store: &dyn MessageStore, repeat: impl Fn() -> F) -> Option<bool>
 where
     F: Future<Output = Result<bool>>,
@@ -64,8 +64,8 @@ contract! {$ windows windows_tests {
     async fn a_key_is_remembered_until_its_window_ends(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = short(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = short(&format!("k{number}"));
             let began = store.now().await.unwrap();
             take(keys, &claim).await;
             tokio::time::sleep(WINDOW / 2).await;
@@ -94,7 +94,7 @@ contract! {$ windows windows_tests {
         assert!(!take(keys, &claim("k")).await, "it was taken again");
     }
 
-    /// It ends so long after the key was taken.
+    /// The window begins when the key is taken.
     async fn a_window_is_not_prolonged_by_repeats(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
@@ -111,11 +111,11 @@ contract! {$ windows windows_tests {
     async fn a_sliding_window_begins_anew_when_the_record_is_read(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = sliding(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_recorded(keys, &claim)).await {
-                return assert!(is_known, "the window has begun anew");
+                return assert!(is_known, "the window has begun again");
             }
         }
         panic!("the machine is too slow to tell");
@@ -124,11 +124,11 @@ contract! {$ windows windows_tests {
     async fn a_sliding_window_begins_anew_when_an_append_is_repeated(subject) {
         let store = subject.store();
         let Some(keys) = keys_of(&*store) else { return };
-        for attempt in 0..ATTEMPTS {
-            let claim = sliding(&format!("k{attempt}"));
+        for number in 0..TRIES {
+            let claim = sliding(&format!("k{number}"));
             take(keys, &claim).await;
             if let Some(is_known) = is_known_throughout(&*store, || is_taken(keys, &claim)).await {
-                return assert!(is_known, "the window has begun anew");
+                return assert!(is_known, "the window has begun again");
             }
         }
         panic!("the machine is too slow to tell");

@@ -1,4 +1,4 @@
-//! Metadata that an author puts together.
+//! Methods that build metadata.
 
 use serde::Serialize;
 
@@ -19,34 +19,34 @@ use crate::{Json, Metadata, Result, StreamName};
 /// # Ok::<(), message_store::Error>(())
 /// ```
 impl Metadata {
-    /// Empty metadata.
+    /// Metadata without any field. Its JSON is `NULL`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// On behalf of this stream. What follows from the message carries it on.
+    /// Sets the stream on whose behalf the message is written. Messages that follow from it inherit the stream.
     #[must_use]
     pub fn correlation(mut self, stream: &StreamName) -> Self {
         self.correlation_stream_name = Some(stream.as_str().to_owned());
         self
     }
 
-    /// An answer is to be written to this stream. What follows from the message carries it on.
+    /// Sets the stream for an answer. Messages that follow from this one inherit it.
     #[must_use]
     pub fn reply_to(mut self, stream: &StreamName) -> Self {
         self.reply_stream_name = Some(stream.as_str().to_owned());
         self
     }
 
-    /// The version of the message's schema.
+    /// Sets the version of the schema of the message's data.
     #[must_use]
     pub fn schema_version(mut self, version: impl Into<String>) -> Self {
         self.schema_version = Some(version.into());
         self
     }
 
-    /// A value that what follows from the message carries on.
+    /// Adds a value that messages which follow from this one inherit.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) when the value has no JSON form that can be stored.
@@ -55,7 +55,7 @@ impl Metadata {
         Ok(self)
     }
 
-    /// A value of this message alone.
+    /// Adds a value that no other message inherits.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) when the value has no JSON form that can be stored.
@@ -64,8 +64,7 @@ impl Metadata {
         Ok(self)
     }
 
-    /// W3C trace context: `traceparent`, and `tracestate` where there is one. What follows from the message carries it
-    /// on.
+    /// Sets the W3C trace context. Messages that follow from this one inherit it.
     #[must_use]
     pub fn trace(mut self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
         self.traceparent = Some(traceparent.into());

@@ -1,4 +1,6 @@
-//! Data and metadata: JSON text, carried unparsed until someone decodes it.
+//! JSON texts. Data and metadata remain text until a caller decodes them.
+
+mod check;
 
 use std::fmt;
 
@@ -9,11 +11,12 @@ use serde_json::value::RawValue;
 use crate::canonical::{self, canonical};
 use crate::finite::assert_finite;
 use crate::{Error, Result};
+use check::check;
 
 /// How deeply arrays and objects may be nested. A deeper text could be stored but not decoded again.
 pub const MAX_JSON_DEPTH: usize = 127;
 
-/// A JSON text, or nothing (SQL's `NULL`, which is what JSON's `null` becomes).
+/// A JSON text, or nothing. Nothing is `NULL` in SQL, and JSON's `null` becomes nothing.
 ///
 /// ```
 /// use message_store::Json;
@@ -25,23 +28,24 @@ pub const MAX_JSON_DEPTH: usize = 127;
 pub struct Json(Option<Box<str>>);
 
 impl Json {
-    /// Nothing.
+    /// Nothing: `NULL` in SQL.
     pub const NULL: Self = Self(None);
 
-    /// Takes a JSON text as it is, after a check that it is one. Of equal keys in an object the last is kept, on every
-    /// store.
+    /// Checks that a text is JSON, and takes it as it is. If an object has equal keys, only the last of them is kept,
+    /// on every store.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the text is not JSON, nests too deeply, or holds a character that cannot be stored.
+    /// [`Error::Invalid`] when the text is not JSON, or contains a character or a number that PostgreSQL cannot store.
+    /// [`Error::TooLarge`] above [`MAX_JSON_DEPTH`].
     pub fn parse(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let raw: &RawValue = serde_json::from_str(&text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
-        // The text itself, unless there is white space around it.
+        // Reuses the caller's text unless it has white space around the JSON.
         let is_whole = raw.get().len() == text.len();
         Self::known_to_be_json(if is_whole { text } else { raw.get().to_owned() })
     }
 
-    /// The JSON text of a value.
+    /// Encodes a value.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the value has no JSON form, or one that cannot be stored.
@@ -51,7 +55,8 @@ impl Json {
         Self::known_to_be_json(text)
     }
 
-    /// As [`Json::encode`], of a value whose every part a store has held before.
+    /// As [`Json::encode`], without the checks. Every part of the value was read from a store, so it can be stored
+    /// again.
     pub(crate) fn encode_stored<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         Ok(Self::trusted(text_of(value)?.into()))
     }
@@ -60,7 +65,7 @@ impl Json {
         Self::known_to_be_json(String::from(Box::<str>::from(raw)))
     }
 
-    /// Takes a text that is JSON for certain.
+    /// Takes a text that the caller knows to be JSON, and checks only whether it can be stored.
     pub(crate) fn known_to_be_json(text: String) -> Result<Self> {
         if check(&text)?.has_equal_keys {
             return last_of_equal_keys(&text);
@@ -68,8 +73,8 @@ impl Json {
         Ok(Self::trusted(text.into()))
     }
 
-    /// For backends: what a database returned, which was checked when it was written. It is read as JSON only when it
-    /// is decoded.
+    /// For backends: takes a text that a database returned. It was checked when it was written, so it is not parsed
+    /// here.
     pub fn from_database(text: Option<String>) -> Self {
         text.map_or(Self::NULL, |text| Self::trusted(text.into()))
     }
@@ -78,22 +83,22 @@ impl Json {
         if &*text == "null" { Self(None) } else { Self(Some(text)) }
     }
 
-    /// The text, or `None` for nothing.
+    /// `None` if there is no JSON.
     pub fn as_str(&self) -> Option<&str> {
         self.0.as_deref()
     }
 
-    /// The text, with `null` for nothing.
+    /// The text, or `null` if there is no JSON.
     pub fn text(&self) -> &str {
         self.0.as_deref().unwrap_or("null")
     }
 
-    /// How many bytes the text has.
+    /// The number of bytes, 0 if there is no JSON.
     pub fn len(&self) -> usize {
         self.0.as_deref().map_or(0, str::len)
     }
 
-    /// Whether there is nothing.
+    /// Whether there is no JSON. An empty object or list is not empty in this sense.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -101,13 +106,13 @@ impl Json {
     /// Decodes the text.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with what the decoder said.
+    /// [`Error::Invalid`] with the decoder's text.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(self.text()).map_err(|error| Error::invalid("JSON", error.to_string()))
     }
 
-    /// Whether two texts say the same: the order of keys, white space, escapes and the writing of a number
-    /// (`1`, `1.0`, `1e0`) do not count. It is what PostgreSQL's `jsonb` calls equal.
+    /// Whether two texts have the same value. The order of keys, white space, escapes and the writing of a number (`1`,
+    /// `1.0`, `1e0`) do not count. PostgreSQL's `jsonb` compares in the same way.
     pub fn same_as(&self, other: &Self) -> bool {
         self.text() == other.text()
             || matches!((canonical(self.text()), canonical(other.text())), (Ok(ours), Ok(theirs)) if ours == theirs)
@@ -121,108 +126,6 @@ fn text_of<T: Serialize + ?Sized>(value: &T) -> Result<String> {
 fn last_of_equal_keys(text: &str) -> Result<Json> {
     let text = canonical::last_of_equal_keys(text).map_err(|error| Error::invalid("JSON", error.to_string()))?;
     Ok(Json::trusted(text.into()))
-}
-
-/// What one pass over a text has found.
-struct Checked {
-    /// An object has one key twice.
-    has_equal_keys: bool,
-}
-
-/// An array or an object that is open.
-struct Open {
-    is_object: bool,
-    /// Where its keys begin among those of all that are open.
-    first_key: usize,
-}
-
-/// One pass over a text that is known to be JSON: its depth, characters no store can hold, and equal keys.
-fn check(text: &str) -> Result<Checked> {
-    let bytes = text.as_bytes();
-    let (mut at, mut string, mut is_key) = (0, None, false);
-    let (mut open, mut keys): (Vec<Open>, Vec<&str>) = (Vec::new(), Vec::new());
-    let mut checked = Checked { has_equal_keys: false };
-    while let Some(byte) = bytes.get(at) {
-        match (string, byte) {
-            (Some(_), byte) if !matches!(byte, b'"' | b'\\') => {
-                // The rest of a plain piece of text.
-                let rest = bytes.get(at + 1..).unwrap_or_default();
-                at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
-            }
-            (Some(_), b'\\') => {
-                at += 1;
-                if bytes.get(at) == Some(&b'u') {
-                    at += check_escape(text, at + 1)?;
-                }
-            }
-            (Some(begin), b'"') => {
-                if is_key {
-                    keys.extend(text.get(begin..=at));
-                }
-                string = None;
-            }
-            (None, b'"') => string = Some(at),
-            (None, b'{' | b'[') => {
-                if open.len() == MAX_JSON_DEPTH {
-                    let actual = open.len() + 1;
-                    return Err(Error::TooLarge { what: "JSON depth".into(), actual, limit: MAX_JSON_DEPTH });
-                }
-                is_key = *byte == b'{';
-                open.push(Open { is_object: is_key, first_key: keys.len() });
-            }
-            (None, b'}' | b']') => {
-                if let Some(Open { first_key, .. }) = open.pop() {
-                    checked.has_equal_keys |= are_some_equal(keys.get_mut(first_key..).unwrap_or_default());
-                    keys.truncate(first_key);
-                }
-                is_key = false;
-            }
-            (None, b':') => is_key = false,
-            (None, b',') => is_key = open.last().is_some_and(|open| open.is_object),
-            (None, b'-' | b'0'..=b'9') => at += check_number(text.get(at..).unwrap_or_default())? - 1,
-            _ => {}
-        }
-        at += 1;
-    }
-    Ok(checked)
-}
-
-/// Checks the number that a text begins with; returns how many bytes it has.
-fn check_number(text: &str) -> Result<usize> {
-    /// Numbers of so few digits, without an exponent, fit for certain.
-    const SHORT: usize = 1_000;
-    let length = text.bytes().take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
-    let number = text.get(..length).unwrap_or_default();
-    let is_plain = length <= SHORT && !number.contains(['e', 'E']);
-    if !is_plain && !canonical::fits_numeric(number) {
-        return Err(Error::invalid("JSON", "a number in it has more digits than PostgreSQL can store"));
-    }
-    Ok(length)
-}
-
-/// Whether two of these keys, each in its quotes, are one.
-fn are_some_equal(keys: &mut [&str]) -> bool {
-    if keys.iter().any(|key| key.contains('\\')) {
-        let mut read: Vec<String> = keys.iter().filter_map(|key| serde_json::from_str(key).ok()).collect();
-        read.sort_unstable();
-        return read.windows(2).any(|pair| pair[0] == pair[1]);
-    }
-    keys.sort_unstable();
-    keys.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-/// Checks the escape whose digits begin at `at`; returns how many bytes past the `u` were used.
-fn check_escape(text: &str, at: usize) -> Result<usize> {
-    let unit = |at: usize| text.get(at..at + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
-    match unit(at) {
-        Some(0) => Err(Error::invalid("JSON", "a text in it holds a NUL character, which PostgreSQL cannot store")),
-        Some(0xD800..=0xDBFF) => match (text.get(at + 4..at + 6), unit(at + 6)) {
-            (Some("\\u"), Some(0xDC00..=0xDFFF)) => Ok(10),
-            _ => Err(Error::invalid("JSON", "a text in it holds half of a surrogate pair")),
-        },
-        Some(0xDC00..=0xDFFF) => Err(Error::invalid("JSON", "a text in it holds half of a surrogate pair")),
-        _ => Ok(4),
-    }
 }
 
 impl fmt::Debug for Json {
@@ -257,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_no_store_can_hold_is_refused() {
+    fn a_text_that_no_store_can_store_is_refused() {
         for (text, reason) in [
             (r#"{"a":"\u0000"}"#, "NUL"),
             (r#""\ud800""#, "surrogate"),
@@ -276,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_only_looks_dangerous_is_taken() {
+    fn a_text_that_only_resembles_a_refused_one_is_accepted() {
         for text in [
             r#""\\u0000""#,
             r#""[[[""#,
@@ -293,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_is_kept_however_they_are_written() {
+    fn the_last_of_equal_keys_is_kept_also_with_escapes() {
         for (text, kept) in [
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
             (r#"{"a":1,"\u0061":2}"#, r#"{"a":2}"#),

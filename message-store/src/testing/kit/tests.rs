@@ -1,0 +1,139 @@
+//! Tests of the kit: a wrong case must fail.
+
+use serde::{Deserialize, Serialize};
+
+use super::given;
+use super::run::{Delivery, Run};
+use super::storage::{message, messages};
+use crate::entity::Projection;
+use crate::handling::Decider;
+use crate::testing::PlantedBug;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Command {
+    Add {
+        amount: u64,
+    },
+    /// Writes no event if the sum is zero.
+    Double,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Event {
+    Added {
+        amount: u64,
+        // Not stored: a mistake that the kit must find.
+        #[serde(skip)]
+        note: u64,
+    },
+}
+
+#[derive(Clone, Default)]
+struct Sum(u64);
+
+impl Projection for Sum {
+    const CATEGORY: &'static str = "sum";
+    type Event = Event;
+    fn apply(&mut self, Event::Added { amount, .. }: &Event) {
+        self.0 += amount;
+    }
+}
+
+impl Decider for Sum {
+    type Command = Command;
+    fn decide(&self, command: &Command) -> Vec<Event> {
+        match command {
+            Command::Add { amount } => vec![Event::Added { amount: *amount, note: u64::from(*amount > 100) }],
+            Command::Double if self.0 == 0 => vec![],
+            Command::Double => vec![Event::Added { amount: self.0, note: 0 }],
+        }
+    }
+}
+
+#[test]
+fn a_right_case_passes() {
+    let added = Event::Added { amount: 1, note: 0 };
+    given::<Sum>([added.clone()]).when(Command::Add { amount: 1 }).then([added.clone()]);
+    given::<Sum>([added.clone()]).when(Command::Double).then([added]);
+    given::<Sum>([]).when(Command::Double).then([]);
+}
+
+/// Refuses late commands, and reads the field that the runtime adds to its events.
+#[derive(Clone, Default)]
+struct Setting {
+    set_by: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum SettingEvent {
+    Set { sequence: Option<i64> },
+    Refused {},
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum SettingCommand {
+    Set {},
+}
+
+impl Projection for Setting {
+    const CATEGORY: &'static str = "setting";
+    type Event = SettingEvent;
+    fn apply(&mut self, event: &SettingEvent) {
+        if let SettingEvent::Set { sequence } = event {
+            self.set_by = *sequence;
+        }
+    }
+}
+
+impl Decider for Setting {
+    type Command = SettingCommand;
+    const SEQUENCE_FIELD: Option<&'static str> = Some("sequence");
+    fn decide(&self, _: &SettingCommand) -> Vec<SettingEvent> {
+        if self.set_by.is_some() { vec![] } else { vec![SettingEvent::Set { sequence: None }] }
+    }
+    fn decide_late(&self, _: &SettingCommand) -> Vec<SettingEvent> {
+        vec![SettingEvent::Refused {}]
+    }
+}
+
+#[test]
+fn a_decider_that_refuses_what_is_late_and_reads_its_sequence_passes() {
+    given::<Setting>([]).when(SettingCommand::Set {}).then([SettingEvent::Set { sequence: None }]);
+    given::<Setting>([SettingEvent::Set { sequence: Some(1) }]).when(SettingCommand::Set {}).then([]);
+}
+
+#[test]
+#[should_panic(expected = "what Add")]
+fn other_events_than_expected_fail_the_case() {
+    given::<Sum>([]).when(Command::Add { amount: 1 }).then([]);
+}
+
+#[test]
+#[should_panic(expected = "is read back as something else")]
+fn an_event_that_does_not_survive_storage_fails_the_case() {
+    given::<Sum>([]).when(Command::Add { amount: 101 }).then([Event::Added { amount: 101, note: 1 }]);
+}
+
+async fn run(delivery: Delivery, given: &[Event], command: &Command, bug: PlantedBug) -> usize {
+    Run { given: messages(given), command: message(command), bug: Some(bug) }.events::<Sum>(delivery).await.len()
+}
+
+#[tokio::test]
+#[should_panic(expected = "delivery 2")]
+async fn twin_without_sequences_the_second_delivery_is_noticed() {
+    run(Delivery { times: 2, ..Delivery::default() }, &[], &Command::Add { amount: 1 }, PlantedBug::NoSequences).await;
+}
+
+#[tokio::test]
+async fn twin_with_the_mark_alone_the_late_delivery_writes_nothing_and_the_case_fails_on_it() {
+    let late = Delivery { is_late: true, ..Delivery::default() };
+    assert_eq!(run(late, &[], &Command::Add { amount: 1 }, PlantedBug::MarkAlone).await, 0);
+}
+
+#[tokio::test]
+async fn twin_with_a_decision_on_what_is_remembered_the_command_is_lost_and_the_case_fails_on_it() {
+    let behind = Delivery { knows: Some(0), ..Delivery::default() };
+    let given = [Event::Added { amount: 1, note: 0 }];
+    assert_eq!(run(behind, &given, &Command::Double, PlantedBug::RememberedNothing).await, 0);
+    assert_eq!(run(behind, &given, &Command::Double, PlantedBug::MarkAlone).await, 1, "which is the one to blame");
+}
