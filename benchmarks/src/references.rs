@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::SinkExt as _;
-use tokio_postgres::Client;
+use hdrhistogram::Histogram;
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::databases::{clear, connections};
 use crate::messages::{TYPE, data, metadata, stream};
-use crate::rounds::{Sample, closed_loop};
+use crate::rounds::{Sample, closed_loop, histogram};
+
+const WRITE: &str =
+    "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
+const PATH: &str = "SET search_path = message_store, public";
 
 /// Calls `write_message` as Message DB's clients do, for one message each, over `workers` connections.
 pub async fn write_message(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
@@ -20,12 +25,9 @@ pub async fn write_message(url: &str, workers: usize, categories: usize, time: D
 
 /// The same as [`write_message`], without emptying the table first.
 pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
-    const WRITE: &str =
-        "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
-    let path = "SET search_path = message_store, public";
     let mut prepared = Vec::new();
     for client in connections(url, workers).await? {
-        client.batch_execute(path).await?;
+        client.batch_execute(PATH).await?;
         let statement = client.prepare(WRITE).await?;
         prepared.push((client, statement));
     }
@@ -40,6 +42,33 @@ pub async fn write_message_to(url: &str, workers: usize, categories: usize, time
         }
     })
     .await
+}
+
+/// Calls `write_message` of two stores in turns, one call at a time, over one connection each. The median time of a call
+/// of one does not depend on what else the machine did during the calls of the other.
+pub async fn write_message_in_turns(urls: [&str; 2], calls: usize) -> Result<[Sample; 2]> {
+    let mut sides: Vec<(Statement, Arc<Client>, Histogram<u64>)> = Vec::new();
+    for url in urls {
+        clear(url).await?;
+        let client = connections(url, 1).await?.remove(0);
+        client.batch_execute(PATH).await?;
+        sides.push((client.prepare(WRITE).await?, client, histogram()?));
+    }
+    for number in 0..calls {
+        for turn in 0..2 {
+            let (statement, client, times) = &mut sides[(number + turn) % 2];
+            let (id, stream) = (Uuid::new_v4().to_string(), stream(0, 1));
+            let begun = Instant::now();
+            client.query(statement, &[&id, &stream, &TYPE, &data(number), &metadata(number)]).await?;
+            times.saturating_record(begun.elapsed().as_nanos() as u64 / 100);
+        }
+    }
+    let sample = |times: &Histogram<u64>| {
+        // The histogram counts tenths of a microsecond.
+        let [p50, p99] = [0.5, 0.99].map(|quantile| times.value_at_quantile(quantile) as f64 / 10_000.0);
+        Sample { per_second: 1_000.0 / p50, p50, p99, errors: 0 }
+    };
+    Ok([sample(&sides[0].2), sample(&sides[1].2)])
 }
 
 /// Calls `write_message` inside the server, each call in its own transaction: no client, no network, no flush.

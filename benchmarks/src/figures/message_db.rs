@@ -6,17 +6,18 @@ use anyhow::{Result, ensure};
 
 use crate::bench::Bench;
 use crate::databases::{connect, fill};
-use crate::references::{write_message, write_message_in_server};
+use crate::references::{write_message, write_message_in_server, write_message_in_turns};
 use crate::report::{Goal, Line};
 use crate::rounds::{Effort, Sample, Side, histogram, interleave, milliseconds};
 
+/// With and without flushes: the time of a flush is the same for both sides, and hides the time of the functions.
+const FLUSHES: [(&str, &str); 2] =
+    [("each commit flushed", ""), ("commits not flushed", "?options=-c%20synchronous_commit%3Doff")];
+
 pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
-    // The difference between the two is smaller than the difference between rounds, so there are many short rounds.
-    let effort = Effort { rounds: bench.effort.rounds * 7, time: bench.effort.time / 2, ..bench.effort };
     let (ours, theirs) = (bench.databases.ours("f10").await?, bench.databases.message_db("f10_message_db").await?);
     let mut lines = Vec::new();
-    let mut measured = async |what: &str, sides: [Side<'_>; 2]| {
-        let samples = interleave(effort, &sides).await?;
+    let mut line = |what: &str, samples: &[Sample], how: &str| {
         lines.push(Line {
             figure: "F10".into(),
             what: format!("write_message, {what}"),
@@ -26,22 +27,24 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
             unit: "/s",
             goal: Some(Goal::AtLeast(1.0)),
             errors: samples.iter().map(|sample| sample.errors).sum(),
-            note: format!("The reference is {}.", bench.databases.message_db_is()),
+            note: format!("{how}The reference is {}.", bench.databases.message_db_is()),
         });
-        anyhow::Ok(())
     };
-    for (connections, commits, settings) in [
-        (1, "each commit flushed", ""),
-        (8, "each commit flushed", ""),
-        // Without flushes: their time is the same for both, and hides the time of the functions.
-        (1, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
-        (8, "commits not flushed", "?options=-c%20synchronous_commit%3Doff"),
-    ] {
+    // One call of each in turns: the difference between the two is smaller than the difference between rounds.
+    let calls = if bench.effort.is_quick { 6_000 } else { 30_000 };
+    for (commits, settings) in FLUSHES {
+        let urls = [format!("{ours}{settings}"), format!("{theirs}{settings}")];
+        let samples = write_message_in_turns([&urls[0], &urls[1]], calls).await?;
+        let how = format!("Calls per second by the median time of {calls} calls, one of each side in turns. ");
+        line(&format!("1 connection, 1 category, {commits}"), &samples, &how);
+    }
+    let effort = Effort { rounds: bench.effort.rounds * 7, time: bench.effort.time / 2, ..bench.effort };
+    for (commits, settings) in FLUSHES {
         let (ours, theirs) = (format!("{ours}{settings}"), format!("{theirs}{settings}"));
-        let what = format!("{connections} connections, 1 category, {commits}");
-        let ours = Side::new(format!("ours, {what}"), || write_message(&ours, connections, 1, effort.time));
-        let theirs = Side::new(format!("theirs, {what}"), || write_message(&theirs, connections, 1, effort.time));
-        measured(&what, [ours, theirs]).await?;
+        let what = format!("8 connections, 1 category, {commits}");
+        let ours = Side::new(format!("ours, {what}"), || write_message(&ours, 8, 1, effort.time));
+        let theirs = Side::new(format!("theirs, {what}"), || write_message(&theirs, 8, 1, effort.time));
+        line(&what, &interleave(effort, &[ours, theirs]).await?, "");
     }
     // The cost of the functions alone, without client and network.
     let calls = 5_000;
@@ -49,7 +52,7 @@ pub async fn f10(bench: &Bench) -> Result<Vec<Line>> {
         Side::new("ours, in the server", || write_message_in_server(&ours, calls)),
         Side::new("theirs, in the server", || write_message_in_server(&theirs, calls)),
     ];
-    measured("called by the server itself, commits not flushed", sides).await?;
+    line("called by the server itself, commits not flushed", &interleave(effort, &sides).await?, "");
     Ok(lines)
 }
 

@@ -16,7 +16,7 @@ use futures_util::TryStreamExt as _;
 use quick_cache::sync::Cache;
 
 use crate::entity::{Entity, Projection};
-use crate::{Category, History, MessageStore, MessageStoreExt as _, Result, StreamName};
+use crate::{Category, Error, History, MessageStore, MessageStoreExt as _, Result, StreamName};
 
 /// How many entities a cache holds, unless said otherwise.
 pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
@@ -24,6 +24,8 @@ pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
 /// Projects the entities of a category, and remembers them.
 pub struct EntityStore<P> {
     pub(crate) store: Arc<dyn MessageStore>,
+    /// The projection's category; an error if its name is invalid.
+    category: Result<Category>,
     cache: Cache<StreamName, Known<P>>,
     projection: PhantomData<fn() -> P>,
 }
@@ -49,22 +51,23 @@ impl<P: Projection> EntityStore<P> {
 
     /// Entities of this store, so many of them remembered.
     pub fn with_cache(store: &Arc<dyn MessageStore>, entities: usize) -> Self {
-        Self { store: Arc::clone(store), cache: Cache::new(entities), projection: PhantomData }
+        let category = Category::new(P::CATEGORY);
+        Self { store: Arc::clone(store), category, cache: Cache::new(entities), projection: PhantomData }
     }
 
     /// The stream of the entity with this id.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for an empty id.
+    /// [`Error::Invalid`] for an empty id, and for a projection whose category is invalid.
     pub fn stream(&self, id: &str) -> Result<StreamName> {
-        StreamName::of(&Category::new(P::CATEGORY)?, id)
+        StreamName::of(self.category.as_ref().map_err(Error::shared)?, id)
     }
 
     /// The entity with this id, up to date: the cached one and what was written since. An entity without a stream is
     /// the default state at [`Version::NO_STREAM`](crate::Version::NO_STREAM).
     ///
     /// # Errors
-    /// As a read; [`Error::Undecodable`](crate::Error::Undecodable) for an event that cannot be applied.
+    /// As a read; [`Error::Undecodable`] for an event that cannot be applied.
     pub async fn fetch(&self, id: &str) -> Result<Arc<Entity<P>>> {
         Ok(self.refresh(&self.stream(id)?).await?.known.entity)
     }

@@ -52,16 +52,15 @@ pub(crate) fn standing(found: &Evidence<'_>) -> Result<Standing, Look> {
         return Ok(Standing::Processed(event.clone()));
     }
     let Evidence { marks, handler, .. } = *found;
-    let has_foreign = marks.has_foreign();
     // A copy keeps the sequence of its birth, but another toolkit that carried it out has stamped its place in the
     // store where it did.
     let is_new = marks.is_new(handler, found.sequence)
-        && !(has_foreign && found.copies.iter().any(|copy| !marks.is_new(handler, copy)));
+        && !(found.copies.iter().any(|copy| !marks.is_new(handler, copy)) && marks.has_foreign());
     match found.looked {
         None if is_new && !found.is_known_by_id => Ok(Standing::New),
         None => Err(Look::Memory),
         Some(Look::Memory) => Err(Look::Id),
-        Some(Look::Id) if has_foreign => Err(Look::Stamps),
+        Some(Look::Id) if marks.has_foreign() => Err(Look::Stamps),
         Some(Look::Id | Look::Stamps) if is_new => Ok(Standing::New),
         Some(Look::Id | Look::Stamps) => Ok(Standing::Late),
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::blocking::blocking;
+use super::failure::backend;
 use super::location::{Location, open_to_read};
 use super::readers::Readers;
 use super::writer::Writer;
@@ -38,7 +39,7 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     let SqliteOptions { place, limits, readers } = options;
     let mut connection = place.connect()?;
     migrate::migrate(&mut connection)?;
-    let store_id = RwLock::new(read::store_id(&connection)?);
+    let store_id = RwLock::new(read::store_id(&connection).map_err(backend("reading the store's identity"))?);
     let wake_ups = Arc::new(WakeUps::default());
     let connection = Arc::new(Mutex::new(connection));
     let readers = match &place {

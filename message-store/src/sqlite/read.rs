@@ -1,13 +1,13 @@
 //! Reads.
 
 use jiff::Timestamp;
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
-use super::failure::backend;
 use crate::{
-    Batch, Category, Error, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, Result, StoreId,
-    StreamName, StreamRead, Version,
+    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, StoreId, StreamName, StreamRead,
+    Version,
 };
 
 const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
@@ -25,19 +25,24 @@ pub(super) fn stream(
     stream: &StreamName,
     read: &StreamRead,
     limits: &Limits,
-) -> Result<Vec<Message>> {
+) -> rusqlite::Result<Vec<Message>> {
     let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
     let from = read.from.map_or(first, Position::get);
     messages(connection, sql, (stream.as_str(), from, limits.rows(read.limit)), limits)
 }
 
-pub(super) fn category(connection: &Connection, category: &Category, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) fn category(
+    connection: &Connection,
+    category: &Category,
+    read: &Read,
+    limits: &Limits,
+) -> rusqlite::Result<Batch> {
     let rows = limits.rows(read.look_at());
     Ok(batch(messages(connection, CATEGORY, (category.as_str(), read.from.get(), rows), limits)?, read))
 }
 
 /// There is one writer at a time, so positions become visible in order, and no horizon is needed.
-pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> Result<Batch> {
+pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> rusqlite::Result<Batch> {
     Ok(batch(messages(connection, ALL, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
 }
 
@@ -51,46 +56,44 @@ pub(super) fn last(
     connection: &Connection,
     stream: &StreamName,
     message_type: Option<&str>,
-) -> Result<Option<Message>> {
+) -> rusqlite::Result<Option<Message>> {
     one(connection, LAST, (stream.as_str(), message_type))
 }
 
-pub(super) fn message(connection: &Connection, id: MessageId) -> Result<Option<Message>> {
+pub(super) fn message(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
     one(connection, MESSAGE, [id.as_uuid().as_bytes()])
 }
 
-pub(super) fn version(connection: &Connection, stream: &StreamName) -> Result<Version> {
-    let mut statement = connection.prepare_cached(VERSION).map_err(backend("reading a stream's version"))?;
-    let position: Option<i64> =
-        statement.query_row([stream.as_str()], |row| row.get(0)).map_err(backend("reading a stream's version"))?;
+pub(super) fn version(connection: &Connection, stream: &StreamName) -> rusqlite::Result<Version> {
+    let position: Option<i64> = connection.prepare_cached(VERSION)?.query_row([stream.as_str()], |row| row.get(0))?;
     Ok(position.map_or(Version::NO_STREAM, |position| Version::at(Position::new(position))))
 }
 
-pub(super) fn store_id(connection: &Connection) -> Result<StoreId> {
-    let bytes: [u8; 16] =
-        connection.query_row(STORE_ID, [], |row| row.get(0)).map_err(backend("reading the store's identity"))?;
+pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<StoreId> {
+    let bytes: [u8; 16] = connection.query_row(STORE_ID, [], |row| row.get(0))?;
     Ok(StoreId::from_uuid(Uuid::from_bytes(bytes)))
 }
 
-pub(super) fn given_out(connection: &Connection) -> Result<GlobalPosition> {
-    let position =
-        connection.query_row(GIVEN_OUT, [], |row| row.get(0)).map_err(backend("reading the last position"))?;
-    Ok(GlobalPosition::new(position))
+pub(super) fn given_out(connection: &Connection) -> rusqlite::Result<GlobalPosition> {
+    Ok(GlobalPosition::new(connection.query_row(GIVEN_OUT, [], |row| row.get(0))?))
 }
 
-fn one(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Option<Message>> {
-    let mut statement = connection.prepare_cached(sql).map_err(backend("reading a message"))?;
-    let row = statement.query_row(parameters, |row| Ok(message_in(row))).optional();
-    row.map_err(backend("reading a message"))?.transpose()
+fn one(connection: &Connection, sql: &str, parameters: impl Params) -> rusqlite::Result<Option<Message>> {
+    connection.prepare_cached(sql)?.query_row(parameters, message_in).optional()
 }
 
 /// Decodes rows, until a batch has enough bytes.
-fn messages(connection: &Connection, sql: &str, parameters: impl Params, limits: &Limits) -> Result<Vec<Message>> {
-    let mut statement = connection.prepare_cached(sql).map_err(backend("reading messages"))?;
-    let mut rows = statement.query(parameters).map_err(backend("reading messages"))?;
+fn messages(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    limits: &Limits,
+) -> rusqlite::Result<Vec<Message>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while bytes < limits.batch_bytes {
-        let Some(row) = rows.next().map_err(backend("reading messages"))? else { break };
+        let Some(row) = rows.next()? else { break };
         let message = message_in(row)?;
         bytes += message.data.len() + message.metadata.len();
         messages.push(message);
@@ -98,19 +101,17 @@ fn messages(connection: &Connection, sql: &str, parameters: impl Params, limits:
     Ok(messages)
 }
 
-fn message_in(row: &Row<'_>) -> Result<Message> {
-    let column = backend("reading a message's row");
-    let time = Timestamp::from_microsecond(row.get(7).map_err(&column)?);
+fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
+    const TIME: usize = 7;
+    let time = Timestamp::from_microsecond(row.get(TIME)?);
     Ok(Message {
-        id: MessageId::from_uuid(Uuid::from_bytes(row.get(0).map_err(&column)?)),
-        stream: StreamName::from_database(
-            row.get_ref(1).map_err(&column)?.as_str().map_err(|error| column(error.into()))?,
-        ),
-        message_type: row.get(2).map_err(&column)?,
-        position: Position::new(row.get(3).map_err(&column)?),
-        global_position: GlobalPosition::new(row.get(4).map_err(&column)?),
-        data: Json::from_database(row.get(5).map_err(&column)?),
-        metadata: Json::from_database(row.get(6).map_err(&column)?),
-        time: time.map_err(|error| Error::backend("reading a message's time", false, error))?,
+        id: MessageId::from_uuid(Uuid::from_bytes(row.get(0)?)),
+        stream: StreamName::from_database(row.get_ref(1)?.as_str()?),
+        message_type: row.get(2)?,
+        position: Position::new(row.get(3)?),
+        global_position: GlobalPosition::new(row.get(4)?),
+        data: Json::from_database(row.get(5)?),
+        metadata: Json::from_database(row.get(6)?),
+        time: time.map_err(|error| rusqlite::Error::FromSqlConversionFailure(TIME, Type::Integer, error.into()))?,
     })
 }

@@ -26,7 +26,7 @@ impl ReadModels for SqliteStore {
             let work =
                 move |connection: &mut Connection| runtime.block_on(update(connection, &*model, &category, &limits));
             let part = match self.place.clone() {
-                Location::Memory => self.readers.read(work).await?,
+                Location::Memory => self.readers.lend(work).await?,
                 // The connections that read a file cannot write.
                 place @ Location::File(_) => blocking(move || work(&mut place.connect()?)).await?,
             };
@@ -51,7 +51,7 @@ async fn update(
     let position: Option<i64> =
         own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
     let read = Read::from(GlobalPosition::new(position.unwrap_or_default()).next());
-    let batch = read::category(own.connection, category, &read, limits)?;
+    let batch = read::category(own.connection, category, &read, limits).map_err(context())?;
     if batch.is_at_end(&read) {
         return Ok(None);
     }

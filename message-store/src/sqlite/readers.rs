@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::blocking::blocking;
+use super::failure::failed;
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -20,7 +21,17 @@ impl Readers {
         Self { free: Arc::new(Mutex::new(connections)), permits }
     }
 
+    /// Reads on a thread that may block. `what` is the context of an error.
     pub(super) async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.lend(move |connection| read(connection).map_err(|error| failed(what, error))).await
+    }
+
+    /// Lends a connection to a task on a thread that may block.
+    pub(super) async fn lend<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -31,11 +42,22 @@ impl Readers {
             let taken = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection =
                 taken.ok_or_else(|| Error::backend("reading from the SQLite store", true, "no connection"))?;
-            let result = work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            drop(permit);
-            result
+            let lent = Lent { connection, free, _permit: permit };
+            work(&mut lent.connection.lock().unwrap_or_else(PoisonError::into_inner))
         })
         .await
+    }
+}
+
+/// A connection that is free again when this is dropped, also by a panic.
+struct Lent {
+    connection: Arc<Mutex<Connection>>,
+    free: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.connection));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::blocking::blocking;
-use super::failure::backend;
+use super::failure::failed;
 use super::location::Location;
 use super::read;
 use super::readers::Readers;
@@ -64,7 +64,7 @@ impl MessageStore for SqliteStore {
     }
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
-        self.readers.read(|connection| read::given_out(connection)).await
+        self.readers.read("reading the last position", read::given_out).await
     }
 
     /// The machine's clock, which all processes with this file share.
@@ -74,31 +74,37 @@ impl MessageStore for SqliteStore {
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
         let (stream, limits) = (stream.clone(), self.limits);
-        self.readers.read(move |connection| read::stream(connection, &stream, &read, &limits)).await
+        self.readers.read("reading a stream", move |connection| read::stream(connection, &stream, &read, &limits)).await
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
         let (category, limits) = (category.clone(), self.limits);
-        self.readers.read(move |connection| read::category(connection, &category, &read, &limits)).await
+        self.readers
+            .read("reading a category", move |connection| read::category(connection, &category, &read, &limits))
+            .await
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
         let limits = self.limits;
-        self.readers.read(move |connection| read::all(connection, &read, &limits)).await
+        self.readers.read("reading all messages", move |connection| read::all(connection, &read, &limits)).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
         let (stream, message_type) = (stream.clone(), message_type.map(str::to_owned));
-        self.readers.read(move |connection| read::last(connection, &stream, message_type.as_deref())).await
+        self.readers
+            .read("reading the last message of a stream", move |connection| {
+                read::last(connection, &stream, message_type.as_deref())
+            })
+            .await
     }
 
     async fn version(&self, stream: &StreamName) -> Result<Version> {
         let stream = stream.clone();
-        self.readers.read(move |connection| read::version(connection, &stream)).await
+        self.readers.read("reading a stream's version", move |connection| read::version(connection, &stream)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
-        self.readers.read(move |connection| read::message(connection, id)).await
+        self.readers.read("reading a message", move |connection| read::message(connection, id)).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {
@@ -109,10 +115,11 @@ impl MessageStore for SqliteStore {
         let id = StoreId::new();
         let rotate = move |connection: &mut Connection| {
             let sql = include_str!("sql/set_store_id.sql");
-            connection.execute(sql, [id.as_uuid().as_bytes()]).map_err(backend("rotating the store's identity"))
+            let rotated = connection.execute(sql, [id.as_uuid().as_bytes()]);
+            rotated.map_err(|error| failed("rotating the store's identity", error))
         };
         match self.place.clone() {
-            Location::Memory => self.readers.read(rotate).await?,
+            Location::Memory => self.readers.lend(rotate).await?,
             // The connections that read a file cannot write.
             place @ Location::File(_) => blocking(move || rotate(&mut place.connect()?)).await?,
         };

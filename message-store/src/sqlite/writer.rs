@@ -114,6 +114,14 @@ impl Request {
     fn must_last(&self) -> bool {
         !matches!(self, Self::Lease(..) | Self::Release(..))
     }
+
+    /// What it writes if it is carried out.
+    fn appends(&self) -> &[Append] {
+        match self {
+            Self::Append(appends) | Self::Once(_, appends, _) => appends,
+            _ => &[],
+        }
+    }
 }
 
 impl Reply {
@@ -135,14 +143,11 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
     let mut was_durable = true;
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let results = committed(&mut connection, &group, &mut was_durable);
+        let results = commit(&mut connection, &group, &mut was_durable);
         drop(connection);
+        let written = group.iter().zip(&results).filter(|(_, result)| result.as_ref().is_ok_and(Reply::has_written));
+        wake_ups.wake_for(written.flat_map(|(job, _)| job.request.appends()).map(|append| &append.stream));
         for (job, result) in group.drain(..).zip(results) {
-            if let Request::Append(appends) | Request::Once(_, appends, _) = &job.request
-                && result.as_ref().is_ok_and(Reply::has_written)
-            {
-                wake_ups.wake_for(appends.iter().map(|append| &append.stream));
-            }
             // A dropped caller takes no answer. Its append remains written.
             let _ = job.answer.send(result);
         }
@@ -151,20 +156,14 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
 
 /// Commits a group, and returns one result for each job. A commit that need not survive a loss of power does not wait
 /// for the disk.
-fn committed(connection: &mut Connection, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
+fn commit(connection: &mut Connection, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
     let is_durable = group.iter().any(|job| job.request.must_last());
-    if is_durable != *was_durable {
-        if let Err(error) = location::set_durable(connection, is_durable) {
-            return refuse(group, &failed("committing to the SQLite store; nothing was written", error));
-        }
-        *was_durable = is_durable;
-    }
-    commit(connection, group)
-}
-
-fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
     let mut is_committing = false;
     let mut run = || -> rusqlite::Result<Vec<Result<Reply>>> {
+        if is_durable != *was_durable {
+            location::set_durable(connection, is_durable)?;
+            *was_durable = is_durable;
+        }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(group.len());
         for job in group {
@@ -178,11 +177,10 @@ fn commit(connection: &mut Connection, group: &[Job]) -> Vec<Result<Reply>> {
         transaction.commit()?;
         Ok(results)
     };
-    run().unwrap_or_else(|error| refuse(group, &group_failed(error, is_committing)))
-}
-
-fn refuse(group: &[Job], error: &Error) -> Vec<Result<Reply>> {
-    group.iter().map(|_| Err(error.shared())).collect()
+    run().unwrap_or_else(|error| {
+        let error = group_failed(error, is_committing);
+        group.iter().map(|_| Err(error.shared())).collect()
+    })
 }
 
 /// The error for all requests of a failed transaction. It was rolled back, so nothing was written. Only if the file
@@ -218,7 +216,10 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
 }
 
 fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
-    if let Some(written) = written_before(appends, &stored(transaction, appends)?)? {
+    let stored = stored(transaction, appends)?;
+    if !stored.is_empty()
+        && let Some(written) = written_before(appends, &stored)?
+    {
         return Ok(Appended { written, already_written: true });
     }
     let mut firsts = Vec::with_capacity(appends.len());

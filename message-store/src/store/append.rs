@@ -103,7 +103,33 @@ impl AppendRequest {
     /// # Errors
     /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for appends that no store accepts.
     pub(super) fn into_valid_appends(self, limits: &Limits) -> Result<Vec<Append>> {
-        validate(&self.appends, limits)?;
+        let mut streams = BTreeSet::new();
+        let mut ids = BTreeSet::new();
+        let mut count = 0;
+        if self.appends.is_empty() {
+            return Err(Error::invalid("append", "it names no stream"));
+        }
+        for append in &self.appends {
+            let stream = &append.stream;
+            if append.messages.is_empty() {
+                return Err(Error::invalid("append", format!("it has no message for {stream}")));
+            }
+            if !streams.insert(stream) {
+                return Err(Error::invalid("append", format!("it names {stream} twice; give its messages together")));
+            }
+            for message in &append.messages {
+                if !ids.insert(message.id) {
+                    let reason = format!("it uses the message id {} twice", message.id);
+                    return Err(Error::invalid("append", reason));
+                }
+                limits.check(stream, message)?;
+            }
+            count += append.messages.len();
+        }
+        if count > limits.append_messages {
+            let what = "the number of messages in one append".to_owned();
+            return Err(Error::TooLarge { what, actual: count, limit: limits.append_messages });
+        }
         Ok(self.appends)
     }
 }
@@ -227,36 +253,4 @@ pub fn written_before<S: BuildHasher>(
             conflict(message, stream, format!("only {} of the {count} messages were written before", written.len()))
         }
     }
-}
-
-/// Refuses appends that no store accepts, before anything is sent.
-fn validate(appends: &[Append], limits: &Limits) -> Result<()> {
-    let mut streams = BTreeSet::new();
-    let mut ids = BTreeSet::new();
-    let mut count = 0;
-    if appends.is_empty() {
-        return Err(Error::invalid("append", "it names no stream"));
-    }
-    for append in appends {
-        let stream = &append.stream;
-        if append.messages.is_empty() {
-            return Err(Error::invalid("append", format!("it has no message for {stream}")));
-        }
-        if !streams.insert(stream) {
-            return Err(Error::invalid("append", format!("it names {stream} twice; give its messages together")));
-        }
-        for message in &append.messages {
-            if !ids.insert(message.id) {
-                let reason = format!("it uses the message id {} twice", message.id);
-                return Err(Error::invalid("append", reason));
-            }
-            limits.check(stream, message)?;
-        }
-        count += append.messages.len();
-    }
-    if count > limits.append_messages {
-        let what = "the number of messages in one append".to_owned();
-        return Err(Error::TooLarge { what, actual: count, limit: limits.append_messages });
-    }
-    Ok(())
 }

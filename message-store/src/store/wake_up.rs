@@ -97,8 +97,16 @@ impl WakeUps {
 
     /// Wakes the readers of these streams' categories.
     pub fn wake_for<'a>(&self, streams: impl IntoIterator<Item = &'a StreamName>) {
+        let mut streams = streams.into_iter().peekable();
+        if streams.peek().is_none() {
+            return;
+        }
+        self.any.send_replace(());
+        let wake_ups = self.by_category.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams {
-            self.wake(stream.category_str());
+            if let Some(sender) = wake_ups.get(stream.category_str()) {
+                sender.send_replace(());
+            }
         }
     }
 

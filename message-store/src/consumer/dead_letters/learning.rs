@@ -68,7 +68,7 @@ impl SetAside {
     /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval
     /// after they were read last, unless the store is away.
     pub(super) async fn learn_news(&self) -> Result<()> {
-        if self.has(PlantedBug::LettersReadAtTheStart) || self.news().are_none(&self.pace) {
+        if self.news().are_none(&self.pace) || self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
         let mut known = self.known.lock().await;

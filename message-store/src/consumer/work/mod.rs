@@ -10,6 +10,7 @@ use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -23,7 +24,6 @@ use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
 use crate::{Batch, Error, Message, Outcome, Result};
-use one_at_a_time::is_in_the_way;
 pub(super) use reading::Source;
 
 /// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
@@ -130,9 +130,10 @@ impl<D: Deliver> Work<D> {
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
             }
-            if self.has(PlantedBug::WaitBegunAnew) {
+            if at_end && self.has(PlantedBug::WaitBegunAnew) {
                 look_at = after(self.next_look);
             }
+            let in_the_way = OptionFuture::from(self.alone.as_mut().map(Alone::is_in_the_way));
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
                     self.note(done)?;
@@ -155,7 +156,7 @@ impl<D: Deliver> Work<D> {
                     look_at = after(self.next_look);
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
-                () = is_in_the_way(&mut self.alone) => self.give_up_being_alone().await?,
+                Some(()) = in_the_way => self.give_up_being_alone().await?,
                 () = self.source.wake_up.wait_until(look_at), if at_end => {
                     at_end = false;
                     is_woken = Instant::now() < look_at;

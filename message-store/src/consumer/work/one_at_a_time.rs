@@ -1,7 +1,6 @@
 //! After a crash: messages that may have ended the process are handed out one at a time, alone in the process where
 //! that is possible. See [`crate::consumer::suspects`] for why.
 
-use std::future::pending;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -11,7 +10,7 @@ use super::handing_out::deliver;
 use crate::consumer::PlantedBug;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
-use crate::consumer::process::{Alone, Turn};
+use crate::consumer::process::Turn;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
 
@@ -83,13 +82,6 @@ impl<D: Deliver> Work<D> {
         }
         self.alone = None;
         Ok(())
-    }
-}
-
-pub(super) async fn is_in_the_way(alone: &mut Option<Alone>) {
-    match alone {
-        Some(alone) => alone.is_in_the_way().await,
-        None => pending().await,
     }
 }
 
