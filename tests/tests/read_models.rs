@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use message_store::store::{ReadModel, SqlTransaction, SqlValue};
@@ -11,8 +11,8 @@ use message_store::{
     StreamName, connect,
 };
 use message_store_tests::expire::AgeingStore;
-use message_store_tests::message_db;
 use message_store_tests::postgres::TestDatabase;
+use message_store_tests::{message_db, on_both_stores};
 
 /// Balances by account, and how many deposits went into them; with the version that the row shows.
 #[derive(Default)]
@@ -111,6 +111,43 @@ async fn a_read_model_on_sqlite_sees_each_message_once_whatever_fails_and_howeve
     each_message_is_seen_once(AgeingStore::sqlite()).await;
     let memory = connect("sqlite::memory:").await.unwrap();
     assert_eq!(update(&memory, &balances(false)).await.unwrap(), 0);
+}
+
+/// Makes its table, and panics as often as it is told to.
+#[derive(Default)]
+struct Panics {
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl ReadModel for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        transaction.execute("CREATE TABLE IF NOT EXISTS seen (position BIGINT NOT NULL)", &[]).await?;
+        transaction.execute("INSERT INTO seen (position) VALUES ($1)", &[message.position.get().into()]).await?;
+        let is_due = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        assert!(!is_due, "a planted panic");
+        let seen = transaction.query("SELECT count(*) FROM seen", &[]).await?;
+        assert_eq!(seen[0][0], SqlValue::from(message.position.get() + 1), "nothing is left of what panicked");
+        Ok(())
+    }
+}
+
+on_both_stores! {
+    async fn a_read_model_that_panics_takes_no_connection_and_leaves_nothing(store) {
+        // More often than there are connections.
+        let model: Arc<dyn ReadModel> = Arc::new(Panics { left: 40.into() });
+        deposit(&store, 3).await;
+        for _ in 0..40 {
+            let (store, model) = (Arc::clone(&store), Arc::clone(&model));
+            let updated = tokio::spawn(async move { update(&store, &model).await }).await;
+            assert!(!matches!(updated, Ok(Ok(_))), "it panicked");
+        }
+        assert_eq!(update(&store, &model).await.unwrap(), 3);
+    }
 }
 
 /// Every kind of value comes back as it was given.
