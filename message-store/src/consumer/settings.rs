@@ -175,7 +175,7 @@ impl<H: Handler> Consumer<H> {
             letter_positions = take_letters_over().await?;
         }
 
-        let companion = match letter_positions {
+        let letter_consumer = match letter_positions {
             None => None,
             Some(letter_positions) => {
                 let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
@@ -188,8 +188,8 @@ impl<H: Handler> Consumer<H> {
         };
         let delivery = settings.with(Parking { handler, set_aside: Arc::clone(&set_aside) });
         let running = delivery.launch(store, positions, Some(set_aside), Some(name)).await?;
-        Ok(match companion {
-            Some(companion) => running.beside(companion),
+        Ok(match letter_consumer {
+            Some(letter_consumer) => running.with_letter_consumer(letter_consumer),
             None => running,
         })
     }
