@@ -25,8 +25,8 @@ pub(crate) struct ReceivedCommand<'a> {
     pub(super) copies: Vec<Sequence>,
     /// The metadata of the messages that are written for the command. It lacks the handler's name.
     metadata: Metadata,
-    /// The first message of the intent's stream, which is appended together with the events. `None` when there is no
-    /// intent, or another message has reserved it.
+    /// The first message of the intent's stream, which is appended together with the events. `None` if the command has
+    /// no intent, or its intent is reserved already.
     pub(super) reservation: Option<Reservation<'a>>,
     /// The store from which the command was read.
     here: StoreId,
