@@ -1,7 +1,7 @@
 //! The runtime of deciders: load, check, decide, stamp, append.
 //!
 //! Problem: a command is delivered at least once, perhaps late, out of order, and to several processes at the same
-//! time. Its new_event must happen exactly once. Fix, the cheapest check first:
+//! time. Its effect must happen exactly once. Fix, the cheapest check first:
 //!
 //! 1. A command above the mark of its origin is new. This check needs no I/O, and is enough for nearly every command.
 //! 2. A command at or below the mark is a repeat or late. The entity remembers its recent commands. For others, one
@@ -11,7 +11,7 @@
 //! 4. The store cannot check a decision that writes nothing. So it counts only if the entity was read for it.
 //!
 //! Why no command is lost: a command is processed only if an event was *found*, and a decision to write nothing counts
-//! only for a current entity. Why no command has two new_events: the second of two appends for one command has the ids of
+//! only for a current entity. Why no command has two effects: the second of two appends for one command has the ids of
 //! the first.
 
 use std::fmt;

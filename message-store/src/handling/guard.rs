@@ -8,9 +8,9 @@
 //! goes on. A runner that was overtaken learns that when it records its result. No two runners call at the same time:
 //! see [`super::lease`].
 //!
-//! Steps, in the stream `guard:{scope}-{key}`: `Prepared`, then the call, then `Confirmed`, `Failed` or `Unknown`. If
-//! the lease ends first, the next runner appends `Reconciling`, searches, and appends `Confirmed`, `Prepared` or
-//! `Unknown`.
+//! Steps, in the stream `guard:{scope}-{key}`: `Prepared`, then the call, then `Confirmed`, `Failed` or `Unknown`.
+//! After `Failed`, the next runner appends `Prepared` again. After `Unknown`, or if the lease ends before the result,
+//! the next runner appends `Reconciling`, searches, and appends `Confirmed`, `Prepared` or `Unknown`.
 
 use std::fmt;
 use std::sync::Arc;
