@@ -8,7 +8,7 @@ use crate::{GlobalPosition, MessageId, MessageRef, Place, StreamName};
 /// The number of commands that are remembered for an entity.
 const CAPACITY: usize = 32;
 
-/// The most recent commands for which an entity has events. A command that is missing here may have been command
+/// The most recent commands for which an entity has events. A command that is missing here may have been handled
 /// earlier.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Recent(VecDeque<RecentCommand>);
