@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-// Without both backends, the code that only one of them uses is dead.
+// If a backend is disabled, the code that only that backend uses is dead.
 #![cfg_attr(not(all(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 
 mod canonical;

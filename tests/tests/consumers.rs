@@ -169,7 +169,7 @@ async fn a_poll_interval_that_is_longer_than_the_save_interval_is_kept() {
 }
 
 #[tokio::test]
-async fn twin_when_the_save_timer_begins_the_wait_anew_the_consumer_never_looks() {
+async fn twin_when_the_save_timer_restarts_the_wait_the_consumer_never_polls() {
     assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
 }
 
@@ -249,7 +249,7 @@ async fn restored_under_a_running_consumer(
 }
 
 on_both_stores! {
-    async fn a_consumer_begins_anew_from_its_saved_position_when_the_store_has_another_history(store) {
+    async fn a_consumer_restarts_from_its_saved_position_when_the_history_changes(store) {
         assert_eq!(given_when_the_history_changes(&store, None).await, 3 + 4);
     }
 
@@ -499,7 +499,7 @@ on_both_stores! {
         assert_eq!(metadata.cause(store.store_id()), Some(deposit.sequence(store.store_id())));
     }
 
-    async fn the_start_up_sheet_says_what_is_read_by_whom_and_from_where(store) {
+    async fn the_start_up_report_names_the_category_the_handler_and_the_position(store) {
         let consumer = Consumer::new("account:command", member(&store, None)).concurrency(3).start(&store).await.unwrap();
         let report = consumer.startup_report().to_string();
         for said in ["account:command", "account (Deposit, DepositOnce, Look)", "position 0", "account:command+position", "3 entities"] {

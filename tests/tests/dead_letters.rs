@@ -202,7 +202,7 @@ on_both_stores! {
         assert_eq!(parked_and_retried(&store, Some(PlantedBug::MarkAlone)).await, 2);
     }
 
-    async fn t39_what_is_held_behind_a_letter_follows_it_in_order(store) {
+    async fn t39_messages_held_behind_a_letter_follow_it_in_order(store) {
         let deposits = send_deposits(&store, "account:command", "1", 3).await;
         let others = send_deposits(&store, "account:command", "2", 2).await;
         let handler = Marked::new(&store, None);
@@ -252,7 +252,7 @@ on_both_stores! {
         assert_eq!(handler.handled.lock().unwrap().len(), 1, "issued once");
     }
 
-    async fn whoever_has_asked_for_a_retry_can_wait_for_what_becomes_of_it(store) {
+    async fn a_caller_can_wait_for_the_result_of_a_retry(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);
         for deposit in &deposits {
@@ -564,7 +564,7 @@ on_both_stores! {
         let _ = consumer.stop().await.unwrap();
     }
 
-    async fn what_is_not_there_cannot_be_shown_and_what_was_handled_has_no_letter(store) {
+    async fn a_missing_message_cannot_be_shown_and_a_handled_one_has_no_letter(store) {
         let deposits = send_deposits(&store, "account:command", "1", 1).await;
         let mut consumer = Marked::new(&store, None).start(&store, OnFailure::Stop).await;
         consumer.wait_for(deposits[0].global_position).await.unwrap();

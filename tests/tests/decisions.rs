@@ -144,7 +144,7 @@ on_both_stores! {
         assert_eq!(written, [Divided::Quotient { value: Some(0.25) }]);
     }
 
-    async fn t47_a_precondition_that_no_longer_holds_is_refused_with_what_is(store) {
+    async fn t47_a_false_precondition_is_refused_with_the_actual_value(store) {
         let decide = CommandHandler::<Limit>::new(&store);
         let first = send(&store, Command::Change { from: 0, to: 100 }).await;
         let second = send(&store, Command::Change { from: 0, to: 500 }).await;
@@ -169,7 +169,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_repeat_of_an_intent_can_be_an_event_of_which_somebody_is_told_exactly_once(store) {
+    async fn a_repeat_of_an_intent_can_be_an_event_and_is_reported_exactly_once(store) {
         struct Notifier;
 
         #[async_trait]

@@ -223,7 +223,7 @@ on_ageing_stores! {
         }
     }
 
-    async fn a_sliding_window_begins_anew_with_every_repeat(ageing, store) {
+    async fn each_repeat_restarts_a_sliding_window(ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
         let once = once.window(Window::of(AN_HOUR).unwrap().sliding());
         let _ = pay(&once, &key("k"), 7, &calls).await;
@@ -320,14 +320,14 @@ on_ageing_stores! {
         assert!(matches!(pay(&young, &key("k"), 7, &calls).await, Answer::Duplicate { .. }));
     }
 
-    async fn t33_an_expired_key_can_be_taken_though_nobody_ever_sweeps(ageing, store) {
+    async fn t33_an_expired_key_can_be_used_again_without_a_sweep(ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
         let _ = pay(&once, &key("k"), 7, &calls).await;
         ageing.pass("webhook", 30 * 24 * HOUR_MS).await;
         assert_eq!(pay(&once, &key("k"), 7, &calls).await, Answer::Done(1));
     }
 
-    async fn t34_after_a_sweep_only_what_is_remembered_takes_room(ageing, store) {
+    async fn t34_after_a_sweep_only_unexpired_keys_take_space(ageing, store) {
         let (once, calls) = (Once::new(&store, "webhook").unwrap(), AtomicUsize::new(0));
         for number in 0..100 {
             let _ = pay(&once, &key(&number.to_string()), 7, &calls).await;

@@ -18,7 +18,7 @@ async fn deposit(store: &Arc<dyn MessageStore>, id: &str, amount: u64, time: &st
 }
 
 on_both_stores! {
-    async fn each_kind_of_command_has_its_story(store) {
+    async fn each_kind_of_command_is_explained(store) {
         let (first, again, other) =
             (deposit(&store, "d1", 7, "noon").await, deposit(&store, "d1", 7, "later").await, deposit(&store, "d1", 8, "noon").await);
         let (late, early) = (deposit(&store, "d2", 1, "noon").await, deposit(&store, "d3", 1, "noon").await);

@@ -306,6 +306,6 @@ async fn a_batch_is_cancelled_when_all_of_its_callers_give_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twin_where_abandoned_batches_go_on_the_server_works_for_nobody() {
+async fn twin_where_abandoned_batches_go_on_the_server_works_for_no_caller() {
     assert!(!is_abandoned_batch_cancelled(Some(PlantedBug::AbandonedBatchesGoOn)).await);
 }

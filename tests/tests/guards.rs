@@ -224,7 +224,7 @@ on_both_stores! {
         }
     }
 
-    async fn t42_what_the_search_cannot_tell_is_not_called_again_but_reported(store) {
+    async fn t42_after_an_inconclusive_search_the_call_is_not_repeated_but_reported(store) {
         let world = World::new(&store).await;
         let provider = Arc::clone(&world.provider);
         provider.set("ann", &[Fate::PaidAndNoAnswer]);
@@ -242,7 +242,7 @@ on_both_stores! {
         assert_eq!(provider.calls(), 1, "found, not called");
     }
 
-    async fn t43_a_runner_that_was_overtaken_is_told(store) {
+    async fn t43_an_overtaken_runner_gets_an_error(store) {
         let (clock, slow) = (FaultyStore::new(&store), Slow { has_effect: true, ..Slow::default() });
         let guard = || {
             let store: Arc<dyn MessageStore> = clock.clone();
@@ -261,7 +261,7 @@ on_both_stores! {
         assert!(matches!(first.await.unwrap(), Err(Error::WrongExpectedVersion { .. })), "it must not confirm");
     }
 
-    async fn how_a_call_ended_is_said_also_when_the_store_has_another_history_by_then(store) {
+    async fn the_result_of_a_call_is_recorded_even_if_the_history_has_changed(store) {
         let guarded = the_history_changes_during_a_call(&store, None).await.unwrap();
         assert_eq!(guarded.to_string(), "the call had its effect");
         assert_eq!(messages_of(&store, "guard:slow").await.last().unwrap().message_type, "Confirmed");

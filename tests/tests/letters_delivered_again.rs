@@ -434,7 +434,7 @@ on_both_stores! {
         assert_eq!(open.iter().map(|letter| letter.message.id).collect::<Vec<_>>(), [deposits[2].id]);
     }
 
-    async fn what_an_operator_gives_up_by_way_of_another_process_is_not_carried_out_by_this_one(store) {
+    async fn a_message_discarded_in_another_process_is_not_carried_out_in_this_one(store) {
         assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Park, None).await, 0);
     }
 
@@ -460,11 +460,11 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 1);
     }
 
-    async fn what_an_operator_gives_up_is_not_carried_out_by_a_consumer_that_stops_on_failures_either(store) {
+    async fn a_discarded_message_is_not_carried_out_by_a_consumer_that_stops_on_failures(store) {
         assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Stop, None).await, 0);
     }
 
-    async fn what_an_operator_gives_up_is_not_carried_out_by_a_consumer_that_has_read_it(store) {
+    async fn a_discarded_message_is_not_carried_out_by_a_consumer_that_has_read_it(store) {
         assert_eq!(given_up_after_it_was_read(&store, OnFailure::Park, None).await, 0);
         assert_eq!(given_up_after_it_was_read(&store, OnFailure::Hold, None).await, 0);
         assert_eq!(given_up_after_it_was_read(&store, OnFailure::Stop, None).await, 0);
@@ -476,7 +476,7 @@ on_both_stores! {
         assert_eq!(given_up_after_it_was_read(&store, OnFailure::Stop, bug).await, 1);
     }
 
-    async fn what_is_given_up_between_two_attempts_is_not_begun_again(store) {
+    async fn a_message_discarded_between_two_attempts_is_not_attempted_again(store) {
         assert_eq!(given_up_between_two_attempts(&store, None).await, 1);
     }
 
@@ -496,7 +496,7 @@ on_both_stores! {
         assert_eq!(carried_out_before_the_first_in_a_copied_tail(&store).await, 0);
     }
 
-    async fn what_was_given_up_in_an_old_store_is_not_carried_out_in_a_new_one(store) {
+    async fn a_message_discarded_in_the_old_store_is_not_carried_out_in_the_new_one(store) {
         assert_eq!(carried_out_after_a_move(&store, true).await, 0);
     }
 

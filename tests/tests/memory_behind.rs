@@ -242,7 +242,7 @@ async fn after_a_failover(ageing: AgeingStore, is_noticed: bool) -> Vec<Event> {
 }
 
 on_both_stores! {
-    async fn a_command_that_would_lead_to_nothing_on_a_memory_that_is_behind_is_carried_out(store) {
+    async fn a_command_without_events_on_a_stale_entity_is_decided_again(store) {
         assert!(matches!(close(&store, None).await, Outcome::Handled { .. }));
         assert_eq!(events(&store).await, [Event::Opened, Event::Closed]);
     }
@@ -252,7 +252,7 @@ on_both_stores! {
         assert_eq!(events(&store).await, [Event::Opened]);
     }
 
-    async fn a_late_command_that_would_lead_to_nothing_on_a_memory_that_is_behind_is_carried_out(store) {
+    async fn a_late_command_without_events_on_a_stale_entity_is_decided_again(store) {
         assert!(matches!(close_late(&store, None).await, Outcome::Handled { late: true, .. }));
         assert_eq!(events(&store).await.last(), Some(&Event::Closed));
     }
@@ -265,7 +265,7 @@ on_both_stores! {
         assert_eq!(ring_again(&store, None).await, [Event::Rung, Event::Opened, Event::RungAgain]);
     }
 
-    async fn a_command_that_leads_to_nothing_on_the_entity_as_it_is_is_ignored(store) {
+    async fn a_command_without_events_on_the_current_entity_is_ignored(store) {
         let (behind, other) = (runtime(&store, None), runtime(&store, None));
         let _ = behind.carry_out(&send(&store, &Command::Open).await).await.unwrap();
         let _ = other.carry_out(&send(&store, &Command::Ring { visit: "v".into() }).await).await.unwrap();
@@ -323,11 +323,11 @@ on_both_ageing_stores! {
         assert_eq!(after_a_failover(ageing, true).await, [Event::Opened, Event::Rung], "the door is open");
     }
 
-    async fn twin_of_a_failover_that_is_not_noticed_an_open_door_is_opened(ageing) {
+    async fn twin_where_a_failover_is_not_noticed_an_open_door_is_opened(ageing) {
         assert_eq!(after_a_failover(ageing, false).await, [Event::Opened, Event::Rung, Event::Opened]);
     }
 
-    async fn a_command_that_leads_to_nothing_on_a_memory_that_is_ahead_of_its_stream_is_carried_out(ageing) {
+    async fn a_command_without_events_on_an_entity_ahead_of_its_stream_is_decided_again(ageing) {
         let (store, decide) = after_a_lost_closing(&ageing).await;
         let outcome = decide.carry_out(&send(&store, &Command::Close).await).await.unwrap();
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
@@ -340,7 +340,7 @@ on_both_ageing_stores! {
         assert_ne!(store.history(), before);
     }
 
-    async fn an_entity_whose_stream_is_shorter_than_what_is_remembered_is_read_anew(ageing) {
+    async fn an_entity_whose_stream_is_shorter_than_the_cached_entity_is_read_again(ageing) {
         let (store, decide) = after_a_lost_closing(&ageing).await;
         let ring = send(&store, &Command::Ring { visit: "v".into() }).await;
         assert!(matches!(decide.carry_out(&ring).await.unwrap(), Outcome::Handled { .. }));

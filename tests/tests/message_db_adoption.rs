@@ -323,7 +323,7 @@ async fn without_being_asked_nothing_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_new_database_is_well_once_it_is_migrated() {
+async fn a_new_database_is_complete_after_its_migration() {
     let database = TestDatabase::create_empty().await;
     let empty = check(database.url()).await.unwrap();
     assert!(!empty.is_well() && empty.installation == Installation::Nothing, "{empty}");

@@ -183,7 +183,7 @@ on_both_stores! {
         assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
     }
 
-    async fn a_cause_that_does_not_stand_before_its_effect_makes_no_command_late(store) {
+    async fn a_cause_that_comes_after_its_effect_makes_no_command_late(store) {
         let metadata = r#"{"causationMessageStreamName":"account:command-1","causationMessageGlobalPosition":900000000}"#;
         put(&store, "account-1", "Deposited", r#"{"amount":100}"#, metadata).await;
         let command = send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
@@ -226,7 +226,7 @@ on_both_stores! {
         }
     }
 
-    async fn a_number_of_somebody_else_in_the_place_of_our_stamp_does_not_hide_the_cause(store) {
+    async fn a_foreign_number_in_the_place_of_the_stamp_does_not_hide_the_cause(store) {
         for _ in 0..5 {
             put(&store, "elsewhere-1", "Something", "{}", "null").await;
         }

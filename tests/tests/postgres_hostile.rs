@@ -76,7 +76,7 @@ async fn stream_names_that_count_from_another_number_leave_no_gap() {
 
 /// Without the grant, only the owner can read all messages.
 #[tokio::test]
-async fn a_dropped_grant_on_the_sequence_is_noticed_and_put_right() {
+async fn a_dropped_grant_on_the_sequence_is_found_and_repaired() {
     let database = TestDatabase::create().await;
     database.execute("REVOKE SELECT ON SEQUENCE message_store.messages_global_position_seq FROM PUBLIC").await;
     let client = connect(database.url(), Some("message_store")).await;

@@ -29,7 +29,7 @@ async fn a_new_store_has_exactly_the_functions_that_are_looked_for() {
 }
 
 #[tokio::test]
-async fn each_change_is_found_by_its_name_and_put_right() {
+async fn each_change_is_found_by_name_and_repaired() {
     for (change, finding) in [
         ("DROP FUNCTION message_store.sweep", "function sweep(integer): it is missing"),
         (
@@ -132,7 +132,7 @@ async fn an_open_that_may_not_make_the_schema_says_so_and_names_the_way() {
 }
 
 #[tokio::test]
-async fn message_dbs_own_scripts_over_ours_are_put_right() {
+async fn functions_replaced_by_message_dbs_scripts_are_repaired() {
     let database = TestDatabase::create().await;
     let client = connect(database.url(), Some("message_store")).await;
     write_message(&client, "account-1", "{}").await.unwrap();
@@ -190,7 +190,7 @@ async fn a_sequence_that_is_behind_the_table_or_draws_in_advance_is_found() {
 
 /// If the schema is correct, opening the store takes no lock and changes nothing.
 #[tokio::test]
-async fn an_open_of_a_store_that_is_well_writes_nothing() {
+async fn an_open_of_a_complete_store_writes_nothing() {
     let database = TestDatabase::create().await;
     let client = connect(database.url(), None).await;
     let newest = async |client: &Client| -> i64 {

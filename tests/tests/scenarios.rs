@@ -154,7 +154,7 @@ on_both_stores! {
         assert_eq!((counts.of(OutcomeKind::AlreadyProcessed), counts.events()), (5, 0));
     }
 
-    async fn t9_an_entity_that_is_projected_anew_has_the_same_marks(store) {
+    async fn t9_an_entity_that_is_projected_again_has_the_same_marks(store) {
         let warm = member(&store, None);
         for category in ["account:command", "teller:command"] {
             for message in send_deposits(&store, category, "1", 4).await.iter().rev() {
@@ -202,7 +202,7 @@ on_both_stores! {
         }
     }
 
-    async fn t11_a_member_cannot_begin_above_what_nobody_has_handled(store) {
+    async fn t11_a_member_cannot_begin_above_unhandled_messages(store) {
         send_deposits(&store, "account:command", "1", 3).await;
         // A position belongs to a member of a group of one size. A member of a new size has no position, and begins at
         // the beginning.
@@ -246,7 +246,7 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 2);
     }
 
-    async fn an_event_stands_behind_the_command_it_is_stamped_with(store) {
+    async fn an_event_comes_after_the_command_in_its_stamp(store) {
         // R1, R2.
         let member = member(&store, None);
         for message in send_deposits(&store, "account:command", "1", 5).await.iter().rev() {

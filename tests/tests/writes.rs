@@ -186,7 +186,7 @@ on_both_stores! {
         assert_eq!(sent(&store).await, 1);
     }
 
-    async fn a_handler_writes_to_several_streams_in_one_step(store) {
+    async fn a_handler_writes_to_several_streams_in_one_append(store) {
         let cause = cause(&store).await;
         let appends = || vec![to_mail("Send"), Append::to(mail_stream(2)).expecting(ExpectedVersion::NoStream).message(mail("Send"))];
         store.append(Append::to(mail_stream(2)).message(mail("Other")).into()).await.unwrap();
@@ -247,7 +247,7 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 1_001);
     }
 
-    async fn what_stands_under_the_id_of_an_event_and_is_another_handlers_is_an_error(store) {
+    async fn another_handlers_message_under_the_id_of_an_event_is_an_error(store) {
         let message = cause(&store).await;
         // As a decider in another process with the same name and category would write.
         let outcome = member(&store, None).carry_out(&message).await.unwrap();

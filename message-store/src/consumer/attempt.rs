@@ -1,4 +1,4 @@
-//! One attempt to handle a message: a panic is an error like any other.
+//! One attempt to handle a message. A panic of the handler is returned as an error.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,5 +22,5 @@ pub(super) async fn attempt<H: Handler>(
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("without a text")).into()
+    format!("the handler panicked: {}", text.unwrap_or("without a message")).into()
 }

@@ -1,4 +1,4 @@
-//! A consumer that runs.
+//! The handle of a running consumer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,23 +9,23 @@ use crate::consumer::names::NameInUse;
 use crate::consumer::{OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
-/// A consumer that runs in the background. Dropping the handle aborts the consumer without saving its position, as a
-/// crash does.
+/// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
+/// position, as in a crash.
 #[derive(Debug)]
 pub struct ConsumerHandle {
     startup_report: StartupReport,
     stop: watch::Sender<bool>,
     handled_through: watch::Receiver<GlobalPosition>,
     counts: Arc<Mutex<OutcomeCounts>>,
-    /// `None` once it has ended, and has said why.
+    /// The task of the consumer's loop. `None` after its result was returned to a caller.
     task: Option<JoinHandle<Result<()>>>,
-    /// What delivers dead letters again.
-    companion: Option<Box<ConsumerHandle>>,
-    /// Its handler's name is taken for as long as this is there.
+    /// The consumer that delivers dead letters again.
+    letter_consumer: Option<Box<ConsumerHandle>>,
+    /// Keeps the name of the handler in use in this process until the consumer ends.
     name: Option<NameInUse>,
 }
 
-/// What the working task reads and reports to.
+/// The ends of the handle's channels that the consumer's loop uses.
 #[derive(Debug)]
 pub(super) struct Reports {
     pub(super) stop: watch::Receiver<bool>,
@@ -34,7 +34,7 @@ pub(super) struct Reports {
 }
 
 impl ConsumerHandle {
-    /// Works in the background. Until it has ended, no other handler has the name.
+    /// Spawns the loop of a consumer. The name of the handler stays in use until the loop has ended.
     pub(super) fn spawn<W>(
         startup_report: StartupReport,
         name: Option<NameInUse>,
@@ -55,77 +55,78 @@ impl ConsumerHandle {
             }
             ended
         });
-        Self { startup_report, stop, handled_through, counts, task: Some(task), companion: None, name }
+        Self { startup_report, stop, handled_through, counts, task: Some(task), letter_consumer: None, name }
     }
 
-    /// With another one that ends when this one does, and the other way round.
-    pub(super) fn beside(mut self, companion: Self) -> Self {
-        self.companion = Some(Box::new(companion));
+    /// Adds the consumer that delivers dead letters. If one of the two ends, both end.
+    pub(super) fn with_letter_consumer(mut self, letter_consumer: Self) -> Self {
+        self.letter_consumer = Some(Box::new(letter_consumer));
         self
     }
 
-    /// What it said when it started.
+    /// The settings with which the consumer started.
     pub fn startup_report(&self) -> &StartupReport {
         &self.startup_report
     }
 
-    /// Everything up to here is handled.
+    /// The global position up to which the consumer has handled all messages.
     pub fn handled_through(&self) -> GlobalPosition {
         *self.handled_through.borrow()
     }
 
-    /// What became of the messages so far.
+    /// The outcomes since the consumer started.
     pub fn counts(&self) -> OutcomeCounts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until everything up to this position is handled.
+    /// Waits until the consumer has handled all messages up to this position.
     ///
     /// # Errors
-    /// What stopped the consumer, when it stopped before. That is said once; afterwards, that it has ended.
+    /// The error that stopped the consumer. It is returned once. Later calls return an error that says that the
+    /// consumer has ended.
     pub async fn wait_for(&mut self, position: GlobalPosition) -> Result<()> {
-        let Self { handled_through, task, companion, .. } = self;
+        let Self { handled_through, task, letter_consumer, .. } = self;
         let ended = tokio::select! {
             biased;
             true = async { handled_through.wait_for(|handled| *handled >= position).await.is_ok() } => return Ok(()),
-            ended = end_of_either(task, companion) => ended,
+            ended = end_of_either(task, letter_consumer) => ended,
         };
         ended.and_then(|()| {
             Err(Error::backend(format!("waiting for position {position}"), false, "the consumer has ended"))
         })
     }
 
-    /// Finishes what is under way, saves the position, and ends.
+    /// Waits for the messages under way, saves the position, and ends the consumer.
     ///
     /// # Errors
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
     pub async fn stop(mut self) -> Result<OutcomeCounts> {
-        // What became of the companion is said when this one has stopped in good order as well.
-        let companion = match self.companion.take() {
-            Some(companion) => Box::pin(companion.stop()).await.map(drop),
+        // The error of the letter consumer is returned after this consumer has saved its position.
+        let letters_ended = match self.letter_consumer.take() {
+            Some(letter_consumer) => Box::pin(letter_consumer.stop()).await.map(drop),
             None => Ok(()),
         };
         self.stop.send_replace(true);
         self.ended().await?;
-        companion?;
+        letters_ended?;
         Ok(self.counts())
     }
 
-    /// Waits for the end.
+    /// Waits until the consumer, or its letter consumer, ends.
     pub(super) async fn ended(&mut self) -> Result<()> {
-        end_of_either(&mut self.task, &mut self.companion).await
+        end_of_either(&mut self.task, &mut self.letter_consumer).await
     }
 }
 
 type Task = Option<JoinHandle<Result<()>>>;
 
-async fn end_of_either(task: &mut Task, companion: &mut Option<Box<ConsumerHandle>>) -> Result<()> {
-    match companion {
+async fn end_of_either(task: &mut Task, letter_consumer: &mut Option<Box<ConsumerHandle>>) -> Result<()> {
+    match letter_consumer {
         None => end_of(task).await,
-        Some(companion) => tokio::select! {
+        Some(letter_consumer) => tokio::select! {
             ended = end_of(task) => ended,
-            ended = end_of(&mut companion.task) => ended,
+            ended = end_of(&mut letter_consumer.task) => ended,
         },
     }
 }

@@ -1,18 +1,20 @@
-//! What the loop of a consumer does with a message.
+//! The interface between the loop of a consumer and the delivery of one message.
 
 use crate::{Message, Outcome, Result};
 
-/// Delivers messages to a handler. What a handler writes with is made where it is called, not here.
+/// Delivers messages to a handler, and decides what happens after a failure. The implementation makes the handler's
+/// context.
 pub(super) trait Deliver: Send + Sync + 'static {
-    /// The handler's name.
+    /// The handler's name, for the start-up report.
     fn name(&self) -> &'static str;
 
-    /// The types that are delivered, for the start-up report.
+    /// The message types that the handler knows, for the start-up report.
     fn message_types(&self) -> Vec<&'static str>;
 
     /// Delivers a message, which may have been delivered before.
     ///
     /// # Errors
-    /// [`Error::Handler`](crate::Error::Handler) when the handler has failed, as often as it may; the store's errors.
+    /// [`Error::Handler`](crate::Error::Handler) when the handler has failed in each of its attempts, and the errors of
+    /// the store.
     fn deliver(&self, message: &Message) -> impl Future<Output = Result<Outcome>> + Send;
 }

@@ -1,4 +1,5 @@
-//! Consumers: read a category, hand each message to a handler, remember how far all is handled.
+//! Consumers. A consumer reads a category, delivers each message to a handler, and saves the position up to which it
+//! has handled all messages.
 
 mod attempt;
 mod consumer_handle;

@@ -1,9 +1,10 @@
 //! The names of the handlers that run in this process.
 //!
-//! Problem: the ids of what a handler writes are derived from its name, so two handlers of one category that have one
-//! name take each other's places, and one of them writes nothing. Fix: the second one is refused when it is started.
-//! Consumers that share an identifier are one: members of a group, or the next owner of a position. (Of another process
-//! this one knows nothing; there, what stands under an id of ours with another type is an error.)
+//! Problem: the ids of a handler's messages are derived from its name. If two handlers of one category have the same
+//! name, the second to handle a message finds the ids of the first, and writes nothing. Fix: the second handler is
+//! refused when it starts. Consumers with the same handler and identifier are allowed, because they are members of a
+//! group, or one takes over from the other. (A process does not know the names in other processes. There, a message of
+//! another type under the same id is an error.)
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ struct Owner {
 
 static NAMES: Mutex<Option<HashMap<Key, (Owner, usize)>>> = Mutex::new(None);
 
-/// A name is taken until it is released, or until the last clone of this is dropped.
+/// A name that is in use until it is released, or until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct NameInUse(Arc<Taken>);
 
@@ -50,8 +51,8 @@ impl NameInUse {
                     .as_ref()
                     .map_or("without an identifier".to_owned(), |it| format!("with the identifier {it}"));
                 let reason = format!(
-                    "a consumer {identifier} handles {} in this process with another handler named {name:?}: what both write for a message would \
-                     have one id. Give each handler of a category a name of its own",
+                    "a consumer {identifier} handles {} in this process with another handler named {name:?}: the messages \
+                     that both write for a message would have the same ids. Give each handler of a category its own name",
                     key.1
                 );
                 return Err(Error::invalid("handler", reason));
@@ -63,7 +64,7 @@ impl NameInUse {
         Ok(Self(Arc::new(Taken { key, is_released: AtomicBool::new(false) })))
     }
 
-    /// The consumer has ended.
+    /// Frees the name, because the consumer has ended. Further calls change nothing.
     pub(super) fn release(&self) {
         self.0.release();
     }
@@ -118,7 +119,7 @@ mod tests {
         other_member.release();
         let successor = take(Some("b")).unwrap();
         drop(other_member);
-        assert!(take(None).is_err(), "it was released once");
+        assert!(take(None).is_err(), "its second release must change nothing");
         drop(successor);
         assert!(take(None).is_ok());
     }

@@ -1,4 +1,4 @@
-//! How often each outcome came up.
+//! The number of outcomes of each kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,24 +20,23 @@ impl OutcomeCounts {
         }
     }
 
-    /// How often an outcome of this kind came up.
+    /// The number of outcomes of this kind.
     pub fn of(&self, kind: OutcomeKind) -> u64 {
         self.outcomes.get(&kind).copied().unwrap_or_default()
     }
 
-    /// All outcomes that came up, with their counts.
+    /// The kinds that occurred, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (OutcomeKind, u64)> + '_ {
         self.outcomes.iter().map(|(kind, count)| (*kind, *count))
     }
 
-    /// How many messages came, whatever became of them: also those that were not handed to the handler, because their
-    /// letters are open or discarded. (What is delivered again for a letter is not counted here: its letter says what
-    /// came of it.)
+    /// The number of messages, with any outcome. It includes messages that the handler did not receive, because their
+    /// letters are open or discarded. It excludes redeliveries of letters: each letter records their result.
     pub fn messages(&self) -> u64 {
         self.outcomes.values().sum()
     }
 
-    /// How many events were written.
+    /// The number of events that were written.
     pub fn events(&self) -> u64 {
         self.events
     }

@@ -1,4 +1,4 @@
-//! How much a consumer takes at a time, and how often it looks, saves and tries again.
+//! The limits and intervals of a consumer: batch size, concurrency, polls, saves and retries.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::DEFAULT_BATCH;
 use crate::consumer::PlantedBug;
 
-/// How much, how often.
+/// [`Consumer`](crate::consumer::Consumer) describes each setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) concurrency: usize,
@@ -31,7 +31,7 @@ impl Default for Pace {
     }
 }
 
-/// An interval that is longer than the clock can say never ends in practice.
+/// The end of an interval that begins now. If the clock cannot represent it, the interval is a year.
 pub(super) fn after(interval: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(interval).unwrap_or(now + Duration::from_hours(24 * 365))

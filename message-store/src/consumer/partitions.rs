@@ -1,47 +1,47 @@
-//! Which message may be handled now, and up to where all are handled.
+//! The order of messages: the messages that may be handled now, and the position up to which all are handled.
 //!
-//! Problem: messages of one entity must be handled in order, one at a time, while those of different entities should
-//! not wait for each other; and a position may be stored only when nothing below it is still to be done. Fix: a queue
-//! per entity, of which the front is being handled, and the set of all positions that are not done. Why it is right: a
-//! message is handed out only when its entity has none under way, and the stored position lies below the lowest
-//! position that is not done, however far others have come.
+//! Problem: the messages of one entity must be handled in order, one at a time, and those of different entities should
+//! not wait for each other. And a position may be saved only when all messages up to it are handled. Fix: each entity
+//! has a queue, and only its first message is handled. A set contains the positions of all messages that are not
+//! handled. Why it is right: a message is handed out only if no other message of its entity is under way, and the saved
+//! position is below the lowest position that is not handled.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::{GlobalPosition, Message};
 
-/// Messages that were read and are not done.
+/// The messages that were read and are not handled.
 #[derive(Debug)]
 pub(super) struct Partitions {
-    /// Per entity with a message handed out or ready: what waits behind it.
+    /// For each entity with a message that is ready or handed out: the messages that wait behind it.
     waiting: HashMap<String, VecDeque<Message>>,
     ready: VecDeque<Message>,
-    not_done: BTreeSet<GlobalPosition>,
+    unhandled: BTreeSet<GlobalPosition>,
     read_through: GlobalPosition,
     handed_out_through: GlobalPosition,
 }
 
-/// Messages without an entity id are kept in order by category: they share one partition.
+/// The messages of the category's stream, which has no entity id, are one partition.
 fn entity(message: &Message) -> &str {
     message.stream.cardinal_id().unwrap_or_default()
 }
 
 impl Partitions {
-    /// Nothing is under way, and all up to here is handled.
+    /// No message is under way, and all up to `handled_through` are handled.
     pub(super) fn new(handled_through: GlobalPosition) -> Self {
         Self {
             waiting: HashMap::new(),
             ready: VecDeque::new(),
-            not_done: BTreeSet::new(),
+            unhandled: BTreeSet::new(),
             read_through: handled_through,
             handed_out_through: handled_through,
         }
     }
 
-    /// Takes in what was read, in order, and how far was looked.
+    /// Adds the messages of a read, in order. `looked_through` is the position up to which the read looked.
     pub(super) fn add(&mut self, messages: Vec<Message>, looked_through: GlobalPosition) {
         for message in messages {
-            self.not_done.insert(message.global_position);
+            self.unhandled.insert(message.global_position);
             if let Some(waiting) = self.waiting.get_mut(entity(&message)) {
                 waiting.push_back(message);
             } else {
@@ -52,19 +52,19 @@ impl Partitions {
         self.read_through = self.read_through.max(looked_through);
     }
 
-    /// The next message that may be handled, if there is one.
+    /// Hands out the next ready message.
     pub(super) fn next(&mut self) -> Option<Message> {
         let next = self.ready.pop_front()?;
         self.handed_out_through = self.handed_out_through.max(next.global_position);
         Some(next)
     }
 
-    /// The lowest message that may be handled now: of all that are not done, when none is handed out.
+    /// The ready message with the lowest position. If no message is handed out, no unhandled message is below it.
     pub(super) fn lowest_ready(&self) -> Option<&Message> {
         self.ready.iter().min_by_key(|message| message.global_position)
     }
 
-    /// Takes that one.
+    /// Hands out the message that [`lowest_ready`](Self::lowest_ready) returns.
     pub(super) fn next_in_order(&mut self) -> Option<Message> {
         let lowest = self.lowest_ready()?.global_position;
         let number = self.ready.iter().position(|message| message.global_position == lowest)?;
@@ -73,14 +73,14 @@ impl Partitions {
         Some(next)
     }
 
-    /// Whether a message may be handed out.
+    /// Whether a message can be handed out now.
     pub(super) fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// A message that was handed out is done.
+    /// Removes a message that was handled. The next one of its entity becomes ready.
     pub(super) fn done(&mut self, message: &Message) {
-        self.not_done.remove(&message.global_position);
+        self.unhandled.remove(&message.global_position);
         let waiting = self.waiting.get_mut(entity(message));
         match waiting.and_then(VecDeque::pop_front) {
             Some(next) => self.ready.push_back(next),
@@ -90,24 +90,24 @@ impl Partitions {
         }
     }
 
-    /// How many messages are not done.
+    /// The number of messages that were read and are not handled.
     pub(super) fn len(&self) -> usize {
-        self.not_done.len()
+        self.unhandled.len()
     }
 
-    /// Everything up to here was read.
+    /// The position up to which the category was read.
     pub(super) fn read_through(&self) -> GlobalPosition {
         self.read_through
     }
 
-    /// No message above this was handed out.
+    /// The highest position that was handed out.
     pub(super) fn handed_out_through(&self) -> GlobalPosition {
         self.handed_out_through
     }
 
-    /// Everything up to here is done.
+    /// The position up to which all messages are handled.
     pub(super) fn handled_through(&self) -> GlobalPosition {
-        self.not_done.first().map_or(self.read_through, |lowest| lowest.previous())
+        self.unhandled.first().map_or(self.read_through, |lowest| lowest.previous())
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn in_order_the_lowest_comes_first_whatever_its_entity() {
+    fn next_in_order_returns_the_lowest_message_of_all_entities() {
         let mut partitions = Partitions::new(GlobalPosition::ZERO);
         partitions.add(vec![message("a", 1), message("a", 2), message("b", 3)], GlobalPosition::new(3));
         for expected in 1..=3 {
@@ -159,17 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn the_position_stays_below_what_is_not_done() {
+    fn the_position_stays_below_unhandled_messages() {
         let mut partitions = Partitions::new(GlobalPosition::ZERO);
         partitions.add(vec![message("a", 4), message("b", 6), message("c", 9)], GlobalPosition::new(12));
         assert_eq!(at(&partitions), 3);
         let (a, b, c) = (partitions.next().unwrap(), partitions.next().unwrap(), partitions.next().unwrap());
         partitions.done(&c);
         partitions.done(&b);
-        assert_eq!(at(&partitions), 3, "4 is not done");
+        assert_eq!(at(&partitions), 3, "4 is not handled");
         partitions.done(&a);
-        assert_eq!(at(&partitions), 12, "what the filter left out is passed as well");
+        assert_eq!(at(&partitions), 12, "filtered positions count as handled");
         assert_eq!(partitions.len(), 0);
-        assert!(partitions.waiting.is_empty(), "nothing is remembered of entities at rest");
+        assert!(partitions.waiting.is_empty(), "an entity without messages needs no queue");
     }
 }

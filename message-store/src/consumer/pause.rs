@@ -1,15 +1,15 @@
-//! Growing pauses between attempts.
+//! Growing pauses between the retries of one call.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// The first pause; each further one is twice as long.
+/// The first pause. Each further pause is twice as long.
 const FIRST: Duration = Duration::from_millis(50);
-/// The longest pause.
+/// The upper limit of a pause.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The pauses of one call that is tried again.
+/// The pauses of one call, which is retried a limited number of times.
 pub(super) struct Pause {
     next: Duration,
     left: u32,
@@ -20,7 +20,7 @@ impl Pause {
         Self { next: FIRST, left: retries }
     }
 
-    /// Waits, unless all attempts are used up. Whether to try again.
+    /// Waits for the next pause, if a retry is left. Returns whether to try again.
     pub(super) async fn again(&mut self, error: &impl std::fmt::Display) -> bool {
         if self.left == 0 {
             return false;

@@ -1,36 +1,36 @@
-//! Protections switched off, one at a time, so that a test can show that it would notice.
+//! Protections that a test can switch off, to show that the test notices.
 
-/// A protection of a [`Consumer`](crate::consumer::Consumer) to be switched off. For tests of tests.
+/// A protection of a [`Consumer`](crate::consumer::Consumer) that a test switches off (`Consumer::plant`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 pub enum PlantedBug {
-    /// Whatever else the consumer does, the wait for the next look begins anew.
+    /// Every event in the consumer's loop restarts the wait for the next read.
     WaitBegunAnew,
     /// A save of the position that is tried again has another message id.
     NewIdAtEachSave,
-    /// Letters are not looked at before their messages are delivered.
+    /// Letters are not read before their messages are delivered.
     LettersUnread,
-    /// What becomes of letters after the start is not learned.
+    /// Changes of letters after the start are not read.
     LettersReadAtTheStart,
-    /// Every time-out passes with the store, and none is the message's.
+    /// Every time-out counts as a fault of the store, and none as a fault of the message.
     EveryTimeOutPasses,
     /// After a crash, messages that may have caused it are handed out together.
     SuspectsTogether,
-    /// Whether the store ends before the position is not asked.
+    /// The consumer does not check whether the store ends before the position.
     PositionUnchecked,
-    /// Whether the store has another history than before is not asked.
+    /// The consumer does not check whether the store's history has changed.
     HistoryIgnored,
-    /// What another consumer of the process has under way does not count.
+    /// Messages that other consumers of the process have under way are ignored.
     OtherConsumersUncounted,
-    /// The letters of a group are read by the member that their names belong to.
+    /// A member of a group reads the letters whose stream names it owns, instead of the letters of its own messages.
     LettersByName,
-    /// Others begin before it is on record that a message which was alone is done.
+    /// Other messages begin before it is recorded that a message which was alone is handled.
     OthersBeginFirst,
-    /// Letters are read before the position among them is taken over.
+    /// Letters are read before the position of the letter consumer is taken over.
     LettersReadFirst,
-    /// A retry whose end could not be recorded counts as one that ended the process.
+    /// A retry whose result could not be recorded counts as one that ended the process.
     UnsaidIsCrash,
-    /// What became of letters in another process is learned by wake-ups, and at no other time.
+    /// The consumer reads the changes of letters only after wake-ups.
     WakeUpsAlone,
 }

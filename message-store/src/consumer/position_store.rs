@@ -1,13 +1,13 @@
-//! Where a consumer's position is kept: in the store itself, as Eventide does, in the stream
-//! `{category}+position[-identifier]`, whose last message says how far all is handled.
+//! The position of a consumer, saved in the store itself, as Eventide does. It is in the stream
+//! `{category}+position[-identifier]`. The last message names the position up to which all messages are handled.
 //!
-//! Each save expects the version of the one before. So a position has one owner: a consumer that starts later takes it
-//! over, and the earlier one learns of it at its next save, and stops.
+//! Each save expects the version of the save before it. So a position has one owner: a consumer that starts later takes
+//! the position over, and the earlier one learns that at its next save, and stops.
 //!
-//! Problem: a save whose answer was lost may be written, and a second save at the same version would conflict with it:
-//! the consumer would take itself for another. Fix: a save that was not answered is kept, with its message id, and is
-//! appended again before anything else is saved. Why it is right: the store knows the id, and answers with the first
-//! place, whatever version was expected.
+//! Problem: a save whose answer was lost may or may not be written. A second save at the same version would then
+//! conflict with the first, as if another consumer had taken over. Fix: the consumer keeps a save without an answer,
+//! with its message id, and appends it again before any other save. Why it is right: the store recognises the id, and
+//! returns the place of the first append, whatever the expected version is.
 
 use std::sync::Arc;
 
@@ -22,33 +22,34 @@ use crate::{
     StreamRead,
 };
 
-/// How often a position is taken over from a consumer that keeps saving it: it stops at its next save.
-const TAKE_OVERS: u32 = 10;
+/// The number of attempts to take a position over from a consumer that keeps saving it. That consumer stops at its next
+/// save.
+const MAX_TAKE_OVER_ATTEMPTS: u32 = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
 enum PositionMessage {
     Recorded(Progress),
 }
 
-/// How far a consumer has come.
+/// The progress of a consumer, as it is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Progress {
-    /// Everything up to here is handled.
+    /// The global position up to which all messages are handled.
     pub(super) position: GlobalPosition,
-    /// The highest position that was handed to the handler, where that is above `position`.
+    /// The highest position that was handed out, if it is above `position`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) handed_out_through: Option<GlobalPosition>,
-    /// The message that is about to be handled, and no other.
+    /// The suspect that is handed out. While it is present, no other suspect is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suspect: Option<Suspect>,
-    /// The consumer has stopped in good order.
+    /// The consumer has stopped normally, so no message was under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) stopped: bool,
 }
 
 impl Progress {
-    /// Up to here, and nothing beyond it.
+    /// All messages up to `position` are handled, and none above it was handed out.
     pub(super) fn at(position: GlobalPosition) -> Self {
         Self { position, handed_out_through: None, suspect: None, stopped: false }
     }
@@ -59,30 +60,31 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// A message that may end the process.
+/// A message that may have ended the process, and the number of times that it was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Suspect {
     pub(super) message_id: MessageId,
-    /// How often it was handed out with no other message under way; this time is counted, while none is.
+    /// The number of times that it was handed out and was alone in the process until the end. The present time is
+    /// included while the message is alone.
     pub(super) attempts: u32,
-    /// How often it was handed out beside others, or others began before it was done.
+    /// The number of times that it was handed out beside other messages, or that others began before it was handled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) given_up: u32,
 }
 
-/// The type of the messages that say how far a consumer has come.
+/// The message type of [`PositionMessage::Recorded`].
 const RECORDED: &str = "Recorded";
 
 #[derive(Debug)]
 pub(super) struct PositionStore {
     steps: StepStream<PositionMessage>,
-    /// As the position was read, or saved last.
+    /// The end of the stream, as it was last read or saved.
     end: End,
-    /// What the consumer before this one saved last.
-    found: Progress,
+    /// The progress that the previous consumer saved last.
+    previous: Progress,
     saved: Progress,
-    /// A save that has not been answered.
+    /// A save without an answer.
     pending: Option<Pending>,
     retries: u32,
     planted: Option<PlantedBug>,
@@ -94,14 +96,14 @@ struct Pending {
     progress: Progress,
 }
 
-/// What was recorded last in this store: another program may have written to the stream too, and a position that was
-/// copied from another store says nothing here.
+/// The progress that was recorded last in this store. Messages of other programs are ignored, and so is a position that
+/// was copied from another store, because it has no meaning here.
 async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Progress>> {
     let (store, stream) = (steps.store(), steps.stream());
     let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
     let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
     while is_copy(&last) {
-        tracing::warn!(%stream, "a position that was copied from another store is passed over: it says nothing here");
+        tracing::warn!(%stream, "ignoring a position that was copied from another store, because it has no meaning here");
         let before = store.read_stream(stream, StreamRead::backwards_from(last.position)).await?;
         let is_native = |message: &&Message| message.message_type == RECORDED && !is_copy(message);
         match (before.iter().find(is_native), before.last()) {
@@ -114,7 +116,7 @@ async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Pro
 }
 
 impl PositionStore {
-    /// The stream of a consumer's position.
+    /// The name of the stream with a consumer's position.
     pub(super) fn stream_name(category: &Category, identifier: Option<&str>) -> Result<StreamName> {
         let category = Category::new(format!("{category}+position"))?;
         match identifier {
@@ -123,14 +125,14 @@ impl PositionStore {
         }
     }
 
-    /// Reads the position, and takes it over: also from a consumer that is just saving it.
+    /// Reads the position, and takes it over, also from a running consumer.
     pub(super) async fn take_over(store: &Arc<dyn MessageStore>, stream: StreamName, pace: &Pace) -> Result<Self> {
         let mut attempt = 1;
         loop {
             let mut positions = Self::read(store, &stream, pace).await?;
-            let taken = Progress { stopped: false, ..positions.found };
-            match positions.record(taken).await {
-                Err(Error::PositionTaken { .. }) if attempt < TAKE_OVERS => attempt += 1,
+            let taken = Progress { stopped: false, ..positions.previous };
+            match positions.save_unconditionally(taken).await {
+                Err(Error::PositionTaken { .. }) if attempt < MAX_TAKE_OVER_ATTEMPTS => attempt += 1,
                 result => return result.map(|()| positions),
             }
         }
@@ -139,34 +141,34 @@ impl PositionStore {
     async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace) -> Result<Self> {
         let steps = StepStream::new(store, stream.clone());
         let end = steps.end().await?;
-        // A consumer that has never run was not broken off.
+        // If no position was saved, no earlier consumer can have crashed.
         let never_run = Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) };
-        let found = last_recorded(&steps).await?.unwrap_or(never_run);
+        let previous = last_recorded(&steps).await?.unwrap_or(never_run);
         let (retries, planted) = (pace.retries, pace.planted);
-        Ok(Self { steps, end, found, saved: found, pending: None, retries, planted })
+        Ok(Self { steps, end, previous, saved: previous, pending: None, retries, planted })
     }
 
-    /// What the consumer before this one saved last; it was broken off unless it says that it has stopped.
-    pub(super) fn found(&self) -> &Progress {
-        &self.found
+    /// The progress that the previous consumer saved last. That consumer crashed unless `stopped` is set.
+    pub(super) fn previous(&self) -> &Progress {
+        &self.previous
     }
 
-    /// The history of the store that the position belongs to.
+    /// The history of the store to which the position belongs.
     pub(super) fn history(&self) -> History {
         self.end.history
     }
 
-    /// Everything up to here was handled, when it was last saved.
+    /// The position that was last saved.
     pub(super) fn saved(&self) -> GlobalPosition {
         self.saved.position
     }
 
-    /// Whether there is nothing to save.
+    /// Whether this progress is saved, and no save is without an answer.
     pub(super) fn is_saved(&self, progress: Progress) -> bool {
         self.pending.is_none() && progress == self.saved
     }
 
-    /// Whether a message is noted as one that may end the process.
+    /// Whether the saved progress names a suspect.
     pub(super) fn has_suspect(&self) -> bool {
         self.saved.suspect.is_some()
     }
@@ -175,7 +177,7 @@ impl PositionStore {
         self.steps.stream()
     }
 
-    /// Saves how far the consumer has come, if that has changed. Tries again as often as the consumer does.
+    /// Saves the progress if it has changed. Transient errors are retried as often as the consumer's settings allow.
     pub(super) async fn save(&mut self, progress: Progress) -> Result<()> {
         let mut pause = Pause::new(self.retries);
         loop {
@@ -188,31 +190,32 @@ impl PositionStore {
     }
 
     async fn save_once(&mut self, progress: Progress) -> Result<()> {
-        self.settle().await?;
-        if progress == self.saved { Ok(()) } else { self.begin(progress).await }
+        self.repeat_pending().await?;
+        if progress == self.saved { Ok(()) } else { self.append_new(progress).await }
     }
 
-    /// Saves also what has not changed, and goes on until a lost answer is settled.
-    async fn record(&mut self, progress: Progress) -> Result<()> {
-        let mut recorded = self.begin(progress).await;
+    /// Saves the progress even if it has not changed. Repeats the save until its answer is known, or the retries are
+    /// used up.
+    async fn save_unconditionally(&mut self, progress: Progress) -> Result<()> {
+        let mut recorded = self.append_new(progress).await;
         let mut pause = Pause::new(self.retries);
         while self.pending.is_some()
             && let Err(error) = &recorded
             && error.is_transient()
             && pause.again(error).await
         {
-            recorded = self.settle().await;
+            recorded = self.repeat_pending().await;
         }
         recorded
     }
 
-    async fn begin(&mut self, progress: Progress) -> Result<()> {
+    async fn append_new(&mut self, progress: Progress) -> Result<()> {
         let message = NewMessage::from_variant(&PositionMessage::Recorded(progress))?;
         self.append(Pending { message, progress }, false).await
     }
 
-    /// Appends again what was not answered.
-    async fn settle(&mut self) -> Result<()> {
+    /// Appends a save without an answer again.
+    async fn repeat_pending(&mut self) -> Result<()> {
         match self.pending.take() {
             Some(mut pending) => {
                 if self.planted == Some(PlantedBug::NewIdAtEachSave) {
@@ -248,8 +251,8 @@ impl PositionStore {
         }
     }
 
-    /// What is handled was read from the store, which has given out its position: unless it has lost its latest
-    /// messages. What was deleted since was given out all the same.
+    /// Fails if the store has not given out the position `handled`. The consumer has read that position, so the store
+    /// has lost its latest messages. Positions of deleted messages count as given out.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
         if self.planted == Some(PlantedBug::PositionUnchecked) {
             return Ok(());

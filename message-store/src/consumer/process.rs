@@ -1,12 +1,11 @@
-//! What is under way in this process, of all its consumers.
+//! The deliveries that are under way in this process, of all its consumers.
 //!
-//! Problem: a crash ends everything that is under way in the process, so a message can be blamed for a crash only when
-//! no message of any consumer was beside it. But a message that waits until it is alone, or keeps all others waiting
-//! while it is, stops a handler that itself waits for another consumer. Fix: a message is alone for as long as no other
-//! wants to begin; when one does, it waits for a limited time, then the claim to be alone is given up, on record, and
-//! the other begins. Why it is right: while the record says "alone", nothing else has begun. Why nothing stands still:
-//! every wait has a limit. Why a message that ends the process late is found all the same: each time that a claim was
-//! given up, the next limit is twice as long.
+//! Problem: a crash ends all messages that are under way in the process, so a message can be blamed for it only if no
+//! message of any consumer was beside it. But if a message waits until it is alone, or makes all others wait, a handler
+//! that waits for another consumer never ends. Fix: a message is alone until another wants to begin. The other waits
+//! for a limited time. Then the record that the message is alone is removed, and the other begins. Why it is right:
+//! while the record says "alone", no other message has begun. Why no consumer waits for ever: every wait has a limit.
+//! Why a message that ends the process late is still found: the limit doubles each time that others had to begin.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -15,42 +14,43 @@ use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long others wait for a message that is alone, the first time.
+/// The time that other messages wait for a message that is alone, when it is alone for the first time.
 const FIRST_LIMIT: Duration = Duration::from_secs(1);
-/// The limit is doubled so often at most: to about an hour.
-const DOUBLED_AT_MOST: u32 = 12;
+/// The maximum number of times that the limit is doubled. It is then about an hour.
+const MAX_DOUBLINGS: u32 = 12;
 
 static THIS_PROCESS: LazyLock<Process> = LazyLock::new(Process::default);
 
-/// What is under way in a process. Clones are the same process.
+/// The deliveries that are under way in one operating-system process. All clones are the same process.
 #[derive(Clone, Debug, Default)]
 pub struct Process(Arc<Gate>);
 
 #[derive(Debug, Default)]
 struct Gate {
-    /// Shared by all messages; a message that may end the process has it alone.
+    /// A message that may end the process locks it for writing, and all others lock it for reading.
     lock: Arc<RwLock<()>>,
+    /// The number of messages that wait for one that is alone.
     waiting: AtomicUsize,
 }
 
-/// A message is under way for as long as this is there, beside others.
+/// A message is under way beside others until this is dropped.
 #[derive(Debug)]
 pub(super) struct Beside {
-    #[expect(dead_code, reason = "it counts for as long as it is there")]
+    #[expect(dead_code, reason = "it is counted until it is dropped")]
     guard: OwnedRwLockReadGuard<()>,
 }
 
-/// A message is under way for as long as this is there, and no other.
+/// A message is under way alone until this is dropped.
 #[derive(Debug)]
 pub(super) struct Alone {
-    #[expect(dead_code, reason = "it excludes others for as long as it is there")]
+    #[expect(dead_code, reason = "it excludes others until it is dropped")]
     guard: OwnedRwLockWriteGuard<()>,
     process: Process,
     limit: Duration,
     until: Instant,
 }
 
-/// Whether a message that may end the process is alone.
+/// The right of a suspect to begin, alone or beside other messages.
 #[derive(Debug)]
 pub(super) enum Turn {
     Alone(Alone),
@@ -64,12 +64,12 @@ impl Turn {
 }
 
 impl Process {
-    /// The one that this code runs in.
+    /// The process in which this code runs.
     pub(super) fn this() -> Self {
         THIS_PROCESS.clone()
     }
 
-    /// Waits for a message that is alone to end, or to give that up.
+    /// Waits until no message is alone.
     pub(super) async fn beside_others(&self) -> Beside {
         if let Ok(guard) = Arc::clone(&self.0.lock).try_read_owned() {
             return Beside { guard };
@@ -78,8 +78,8 @@ impl Process {
         Beside { guard: Arc::clone(&self.0.lock).read_owned().await }
     }
 
-    /// Waits until nothing is under way, but no longer than the limit, which is longer the more often a claim to be
-    /// alone was `given_up`. When others are under way all the time, the turn is one beside them.
+    /// Waits until no message is under way, up to a limit. The limit grows with `given_up`, the number of times that
+    /// others began before the message was handled. If messages are still under way then, the turn is one beside them.
     pub(super) async fn turn(self, given_up: u32) -> Turn {
         let limit = limit(given_up);
         match timeout(limit, Arc::clone(&self.0.lock).write_owned()).await {
@@ -90,7 +90,7 @@ impl Process {
 }
 
 impl Alone {
-    /// Waits until others have waited for as long as they have to: then the claim is to be given up.
+    /// Waits until other messages have waited for the limit. Then the caller must let them begin.
     pub(super) async fn is_in_the_way(&mut self) {
         loop {
             sleep_until(self.until).await;
@@ -103,10 +103,10 @@ impl Alone {
 }
 
 fn limit(given_up: u32) -> Duration {
-    FIRST_LIMIT * 2_u32.pow(given_up.min(DOUBLED_AT_MOST))
+    FIRST_LIMIT * 2_u32.pow(given_up.min(MAX_DOUBLINGS))
 }
 
-/// Counts one that waits, until it is dropped.
+/// Counts one waiting message until it is dropped.
 struct Waiting<'a>(&'a Gate);
 
 impl<'a> Waiting<'a> {
@@ -150,7 +150,7 @@ mod tests {
         let begun = Instant::now();
         drop(process.clone().turn(3).await);
         assert_eq!(begun.elapsed(), FIRST_LIMIT * 8);
-        // It keeps no other message waiting any more.
+        // Its wait has ended, so other messages begin at once.
         drop(timeout(Duration::ZERO, process.beside_others()).await.unwrap());
         drop(other);
         assert!(process.turn(0).await.is_alone());

@@ -1,4 +1,4 @@
-//! What a consumer is to do, and its start.
+//! The settings of a consumer, and its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,19 @@ use crate::consumer::names::NameInUse;
 use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
-use crate::consumer::work::{Source, Work};
+use crate::consumer::work::{ConsumerLoop, Subscription};
 use crate::consumer::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::handling::Handler;
 use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamName};
 
-/// Reads a category and hands each message to a handler: in order for each entity, at the same time for different ones.
+/// Reads a category and delivers each message to a handler: in order for each entity, and at the same time for
+/// different entities.
 ///
-/// A message is handed over at least once. What a [`CommandHandler`](crate::handling::CommandHandler) or a
-/// [`Context`](crate::handling::Context) writes for it is there exactly once.
+/// A message is delivered at least once. The messages that a [`CommandHandler`](crate::handling::CommandHandler) or a
+/// [`Context`](crate::handling::Context) writes for it are written exactly once.
 ///
-/// When a message cannot be handled, the consumer (unless [`OnFailure`] says otherwise) finishes what is under way,
-/// saves its position and stops with an error that names the message; nothing is skipped.
+/// If a message cannot be handled and [`OnFailure`] has its default, the consumer finishes the messages under way,
+/// saves its position and stops with an error that names the message. No message is skipped.
 #[derive(Clone, Debug)]
 #[must_use = "a consumer does nothing until it is started"]
 pub struct Consumer<H> {
@@ -36,7 +37,7 @@ pub struct Consumer<H> {
 }
 
 impl<H: Handler> Consumer<H> {
-    /// Of this category, with this handler: one message at a time, and defaults for the rest.
+    /// A consumer of this category with this handler. All other settings have their defaults.
     pub fn new(category: impl Into<String>, handler: H) -> Self {
         Self {
             category: category.into(),
@@ -51,54 +52,56 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Tells consumers of one category apart: each keeps a position of its own, and in one process each needs a handler
-    /// with a name of its own. Without one there can be one consumer.
+    /// The identifier distinguishes consumers of one category. Each identifier has its own position. In one process,
+    /// each consumer also needs a handler with its own name. Without an identifier, a category can have one consumer.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
         self.identifier = Some(identifier.into());
         self
     }
 
-    /// Takes this member's share of the entities. Messages of a stream without an id (`account:command`) are no
-    /// member's: the [`StartupReport`] names the stream, and the start warns of it. A group needs an identifier. Its
-    /// size may change: members of the new size start from the beginning, and what was handled is told apart.
+    /// Reads only this member's share of the entities. No member reads the messages of a stream without an id
+    /// (`account:command`): the start logs a warning, and the [`StartupReport`] names the stream. A group needs an
+    /// identifier. Its size may change: members of the new size start from the beginning, and messages that were
+    /// handled are recognised.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
         self
     }
 
-    /// Takes only messages correlated with a stream of this category.
+    /// Reads only messages that are correlated with a stream of this category.
     pub fn correlation(mut self, category: Category) -> Self {
         self.correlation = Some(category);
         self
     }
 
-    /// Handles up to this many messages at a time, of different entities (1).
+    /// The maximum number of messages that are handled at the same time, each of another entity (1).
     pub fn concurrency(mut self, messages: usize) -> Self {
         self.pace.concurrency = messages.max(1);
         self
     }
 
-    /// Reads this many messages at a time (1,000), and holds no more than about twice as many.
+    /// The number of messages in one read (1,000). The consumer keeps at most about twice as many in memory.
     pub fn batch(mut self, messages: usize) -> Self {
         self.pace.batch = messages.max(1);
         self
     }
 
-    /// Looks for messages at least this often when no wake-up comes (100 ms); more often when some have just come.
+    /// The longest time between two reads when no wake-up arrives (100 ms). After new messages, the consumer reads more
+    /// often for a while.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.pace.poll_interval = interval;
         self
     }
 
-    /// Saves the position after so many messages or so much time (1,000, 1 s), when nothing is left to do, and at the
-    /// end.
+    /// Saves the position after this number of messages or this time (1,000 messages, 1 s). The consumer also saves it
+    /// when no message is left, and when it stops.
     pub fn save_after(mut self, messages: u64, time: Duration) -> Self {
         self.pace.save_after = (messages.max(1), time);
         self
     }
 
-    /// The number of further attempts after a transient error, with growing pauses (5). They are counted for a delivery
-    /// as a whole, apart from the attempts that fail for other reasons ([`Consumer::deliveries`]).
+    /// The number of retries after transient errors, with growing pauses (5). They are counted for a delivery as a
+    /// whole, and separately from attempts that fail for other reasons ([`Consumer::deliveries`]).
     pub fn retries(mut self, retries: u32) -> Self {
         self.pace.retries = retries;
         self
@@ -111,33 +114,34 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Runs as if in another process: what is under way in this one does not count.
+    /// Runs as if in another process: messages that other consumers of this process have under way are ignored.
     #[cfg(feature = "testing")]
     pub fn in_process(mut self, process: &crate::consumer::Process) -> Self {
         self.process = process.clone();
         self
     }
 
-    /// What to do with a message that cannot be handled (stop).
+    /// The policy for a message that cannot be handled ([`OnFailure::Stop`]).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// The number of failed attempts after which a message is set aside (3). Attempts that ended the process count as
-    /// well, but for the first of them: after a crash, the messages that may have been under way are handed out one at
-    /// a time, and a message is blamed only for crashes in which no other message was under way, of any consumer of the
-    /// process. So other consumers wait, for a second or a few, when such a message is slow.
+    /// The number of failed attempts after which a message is set aside (3). An attempt that ended the process counts
+    /// too, except the first. After a crash, the messages that may have been under way are handed out one at a time. A
+    /// message is blamed for a crash only if no other message of any consumer of the process was under way. So if such
+    /// a message is slow, other consumers wait for one or a few seconds.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries.max(1);
         self
     }
 
-    /// Starts in the background: reads its position, takes it over, and logs its [`StartupReport`].
+    /// Starts the consumer in the background. It reads its position, takes it over, and logs its [`StartupReport`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category that is none, a group without an identifier, or when another handler of the
-    /// same name, or the same one under another identifier, handles the category in this process; the store's errors.
+    /// [`Error::Invalid`] for an invalid category, for a group without an identifier, and when another handler of the
+    /// same name, or the same handler under another identifier, handles the category in this process. Also the errors
+    /// of the store.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
@@ -155,32 +159,32 @@ impl<H: Handler> Consumer<H> {
         };
         let (handler, settings) = self.split();
         let handler = Arc::new(handler);
-        // Taken over before the letters are read: what is read is not changed by the one before any more, but told to
-        // this one again.
+        // The position of the letter consumer is taken over before the letters are read. So the previous consumer does
+        // not change the letters that were read here, and later changes are delivered to this consumer.
         let letter_settings = Consumer {
             category: letter_category,
             correlation: None,
             pace: Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() },
             ..settings.clone()
         };
-        let take_letters_over = async || match policy {
+        let take_over_letters = async || match policy {
             OnFailure::Stop => Ok(None),
             OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store).await.map(Some),
         };
         let is_late = pace.planted == Some(PlantedBug::LettersReadFirst);
-        let mut letter_positions = if is_late { None } else { take_letters_over().await? };
+        let mut letter_positions = if is_late { None } else { take_over_letters().await? };
         let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.deliveries));
         let set_aside = Arc::new(SetAside::new(letters, failures, member, pace, process, place).await?);
         if is_late {
-            letter_positions = take_letters_over().await?;
+            letter_positions = take_over_letters().await?;
         }
 
-        let companion = match letter_positions {
+        let letter_consumer = match letter_positions {
             None => None,
             Some(letter_positions) => {
                 let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
-                // Each member reads all letters, and takes those of its own messages: the name of a letter may be
-                // shortened.
+                // Each member of a group reads all letters, and takes those of its own messages. It cannot select them
+                // by stream, because the stream name of a letter may be shortened.
                 let member = letter_settings.member.filter(|_| pace.planted == Some(PlantedBug::LettersByName));
                 let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
                 Some(redelivery.launch(store, letter_positions, None, None).await?)
@@ -188,8 +192,8 @@ impl<H: Handler> Consumer<H> {
         };
         let delivery = settings.with(Parking { handler, set_aside: Arc::clone(&set_aside) });
         let running = delivery.launch(store, positions, Some(set_aside), Some(name)).await?;
-        Ok(match companion {
-            Some(companion) => running.beside(companion),
+        Ok(match letter_consumer {
+            Some(letter_consumer) => running.with_letter_consumer(letter_consumer),
             None => running,
         })
     }
@@ -201,7 +205,7 @@ impl<H: Handler> Consumer<H> {
         (handler, rest)
     }
 
-    /// Runs until it fails.
+    /// Starts the consumer, and runs until it fails.
     ///
     /// # Errors
     /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
@@ -209,7 +213,8 @@ impl<H: Handler> Consumer<H> {
         self.run_until(store, std::future::pending()).await
     }
 
-    /// Runs until `shutdown` completes (a signal, say), then finishes what is under way and saves its position.
+    /// Starts the consumer and runs until `shutdown` completes, for example after a signal. Then it finishes the
+    /// messages under way and saves its position.
     ///
     /// # Errors
     /// As [`Consumer::start`] and [`ConsumerHandle::stop`].
@@ -223,7 +228,8 @@ impl<H: Handler> Consumer<H> {
 }
 
 impl<H> Consumer<H> {
-    /// Members share the messages of a category by the cardinal id: without an id, a message is no member's.
+    /// The category's stream, if it has messages and this consumer is a member of a group. Members divide messages by
+    /// cardinal id, and messages of that stream have none.
     async fn unread_stream(&self, store: &Arc<dyn MessageStore>) -> Result<Option<StreamName>> {
         let stream = StreamName::new(&self.category)?;
         let has_messages = self.member.is_some() && store.version(&stream).await?.position().is_some();
@@ -243,7 +249,7 @@ impl<H> Consumer<H> {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
         if let Some(stream) = &unread_stream {
-            tracing::warn!(%stream, "no member of the group reads these messages: their stream has no id");
+            tracing::warn!(%stream, "no member of the group reads the messages of this stream, because its name has no id");
         }
         let startup_report = StartupReport {
             category: category.clone(),
@@ -261,15 +267,16 @@ impl<H> Consumer<H> {
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(ConsumerHandle::spawn(startup_report, name, |reports| {
-            let source = Source { store: Arc::clone(store), category, filter, wake_up };
-            Work::new(self.handler, self.pace, source, positions, set_aside, reports).run()
+            let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up };
+            ConsumerLoop::new(self.handler, self.pace, subscription, positions, set_aside, reports).run()
         }))
     }
 
     fn position_stream(&self) -> Result<StreamName> {
         let identifier = match (&self.identifier, self.member) {
             (None, Some(_)) => {
-                let reason = "its members need a common identifier: it names the group's positions";
+                let reason =
+                    "its members need a common identifier, because the names of the members' positions contain it";
                 return Err(Error::invalid("consumer group", reason));
             }
             (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
@@ -286,7 +293,7 @@ impl<H> Consumer<H> {
 }
 
 impl Consumer<()> {
-    /// The same, with a handler.
+    /// A consumer with the same settings, and this handler.
     fn with<H>(self, handler: H) -> Consumer<H> {
         let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries, process } =
             self;

@@ -1,33 +1,33 @@
-//! The start-up report: what a consumer reads, from where, and which handler handles it.
+//! The start-up report: the category that a consumer reads, its first position, and its handler.
 
 use std::fmt;
 
 use crate::{Category, GlobalPosition, GroupMember, StreamName};
 
-/// What a consumer does, said when it starts.
+/// The settings with which a consumer starts. The consumer logs them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StartupReport {
-    /// The category it reads.
+    #[allow(missing_docs)]
     pub category: Category,
-    /// The store it reads.
+    /// The store's description, without secrets.
     pub store: String,
-    /// Its handler.
+    /// The name of the handler.
     pub handler: &'static str,
     /// The message types that the handler knows.
     pub message_types: Vec<&'static str>,
-    /// Everything up to here is handled already.
+    /// The global position up to which all messages were handled before the start.
     pub handled_through: GlobalPosition,
-    /// Where its position is kept.
+    /// The stream in which the position is saved.
     pub position_stream: StreamName,
-    /// Only messages correlated with this category.
+    /// The consumer reads only messages that are correlated with this category.
     pub correlation: Option<Category>,
-    /// Only this share of the entities.
+    /// The consumer reads only this member's share of the entities.
     pub member: Option<GroupMember>,
-    /// The category's stream without an id, when it holds messages and a group reads the category: no member reads
-    /// them.
+    /// The category's stream without an id, if it has messages and a group reads the category. No member reads these
+    /// messages.
     pub unread_stream: Option<StreamName>,
-    /// How many messages are handled at a time.
+    /// The number of messages that are handled at the same time.
     pub concurrency: usize,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for StartupReport {
         writeln!(f, "Consumer of {}", self.category)?;
         writeln!(f, "  store        {}", self.store)?;
         writeln!(f, "  handler      {} ({})", self.handler, self.message_types.join(", "))?;
-        writeln!(f, "  starts after global position {} (kept in {})", self.handled_through, self.position_stream)?;
+        writeln!(f, "  starts after global position {} (saved in {})", self.handled_through, self.position_stream)?;
         if let Some(correlation) = &self.correlation {
             writeln!(f, "  correlation  {correlation}")?;
         }
@@ -44,7 +44,7 @@ impl fmt::Display for StartupReport {
             writeln!(f, "  group        member {} of {}", member.number(), member.size())?;
         }
         if let Some(stream) = &self.unread_stream {
-            writeln!(f, "  unread       the messages of {stream}: a stream without an id belongs to no member")?;
+            writeln!(f, "  unread       the messages of {stream}: no member of a group reads a stream without an id")?;
         }
         write!(f, "  concurrency  {} entities at a time, each in order", self.concurrency)
     }

@@ -5,7 +5,7 @@ mod projection;
 mod recent;
 mod sequences;
 
+pub(crate) use entity_store::{CacheEntry, Loaded};
 pub use entity_store::{DEFAULT_CACHED_ENTITIES, EntityStore};
-pub(crate) use entity_store::{Known, Recalled};
 pub use projection::{Entity, Projection};
 pub use sequences::{Mark, Sequences};

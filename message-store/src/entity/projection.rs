@@ -1,4 +1,4 @@
-//! Projections: from the events of a stream to the state of an entity.
+//! Projections: they apply the events of a stream to the state of an entity.
 
 use serde::de::DeserializeOwned;
 
@@ -7,7 +7,7 @@ use crate::entity::recent::Recent;
 use crate::sequence::stamp_of;
 use crate::{GlobalPosition, Message, MessageId, MessageRef, Place, Result, Sequence, StoreId, StreamName, Version};
 
-/// State that events are applied to.
+/// The state of an entity, to which events are applied.
 ///
 /// ```
 /// use message_store::entity::Projection;
@@ -29,32 +29,33 @@ use crate::{GlobalPosition, Message, MessageId, MessageRef, Place, Result, Seque
 /// }
 /// ```
 pub trait Projection: Default + Clone + Send + Sync + 'static {
-    /// The category of the streams that hold the events, such as `account`.
+    /// The category of the entities' streams, such as `account`.
     const CATEGORY: &'static str;
 
-    /// The events: an enum with a variant for each message type. A message of another type is ignored, and counted.
+    /// An enum with one variant for each message type. Messages of other types are ignored and counted.
     type Event: DeserializeOwned + Send + Sync;
 
-    /// Changes the state as the event says. It does not decide: what is in the stream has happened.
+    /// Changes the state as the event requires. It must not refuse an event: the event has happened.
     fn apply(&mut self, event: &Self::Event);
 }
 
-/// An entity: the state, and what the toolkit knows beside it.
+/// An entity: its state, its version and its marks.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Entity<P> {
-    /// The state.
+    #[allow(missing_docs)]
     pub state: P,
-    /// The version of the stream it was projected from.
+    /// The version of the stream up to which events were applied.
     pub version: Version,
-    /// The commands that its events were decided for.
+    /// The marks: the highest sequences of the commands for which its events were written.
     pub sequences: Sequences,
-    /// How many messages of its stream are of a type the projection does not know.
+    /// The number of messages in its stream whose type the projection does not know.
     pub ignored: u64,
-    /// How many messages of its stream have metadata of another shape than the toolkit knows: it was passed over.
+    /// The number of messages in its stream whose metadata could not be read: it has another shape than the library
+    /// knows, and was ignored.
     pub unread_metadata: u64,
     recent: Recent,
-    /// Where the last event stands in the store.
+    /// The global position of the last message of the stream that was applied.
     last: Option<GlobalPosition>,
 }
 
@@ -74,10 +75,10 @@ impl<P: Projection> Default for Entity<P> {
 }
 
 impl<P: Projection> Entity<P> {
-    /// Applies a message of the entity's stream, read in the store `here`.
+    /// Applies a message of the entity's stream. `here` is the store from which it was read.
     ///
     /// # Errors
-    /// [`Error::Undecodable`](crate::Error::Undecodable); the entity is then as it was.
+    /// [`Error::Undecodable`](crate::Error::Undecodable). The entity is then unchanged.
     pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
         let (stamp, is_unread) = stamp_of(message, here);
         let event = message.decode_variant::<P::Event>()?;
@@ -88,8 +89,9 @@ impl<P: Projection> Entity<P> {
         Ok(())
     }
 
-    /// Takes one more message of the entity's stream in: the event, or `None` when its type is unknown; and the command
-    /// that it was written for, with the handler that says so.
+    /// Applies the next message of the entity's stream. `event` is `None` when the projection does not know its type.
+    /// `command` is the sequence of the command for which the message was written, and the handler that its stamp
+    /// names.
     pub(crate) fn advance(
         &mut self,
         event: Option<&P::Event>,
@@ -109,15 +111,15 @@ impl<P: Projection> Entity<P> {
         self.last = Some(place.global_position);
     }
 
-    /// Whether this message is the last event that was applied.
+    /// Whether this message is the last one that was applied.
     pub(crate) fn ends_with(&self, message: &Message) -> bool {
         self.version == Version::at(message.position) && self.last == Some(message.global_position)
     }
 
-    /// The first event that a handler has written for a command, if that was one of the latest. Its own has this id;
-    /// one of another toolkit has any. (Another message may carry the command's sequence: its author has copied the
-    /// metadata.)
-    pub(crate) fn recall(
+    /// The first event that a handler has written for a command, if the command is one of the most recent. The
+    /// handler's own event must have the id `id`; an event of another toolkit may have any. (An event with another id
+    /// may name the command if its author has copied the metadata.)
+    pub(crate) fn recent_event(
         &self,
         handler: &str,
         command: &Sequence,

@@ -1,42 +1,44 @@
-//! The latest commands of an entity, and where their events stand: most repeats come soon, and need no look-up.
+//! The recent commands of an entity, and their first events. Most repeats arrive soon after the first delivery, and
+//! these need no look-up in the store.
 
 use std::collections::VecDeque;
 
 use crate::{GlobalPosition, MessageId, MessageRef, Place, StreamName};
 
-/// How many commands are remembered of an entity.
-const REMEMBERED: usize = 32;
+/// The number of commands that are remembered for an entity.
+const CAPACITY: usize = 32;
 
-/// Commands that an entity has events of. What is not in it may have been handled all the same.
+/// The most recent commands for which an entity has events. A command that is missing here may have been handled
+/// earlier.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Recent(VecDeque<Handled>);
+pub(crate) struct Recent(VecDeque<RecentCommand>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Handled {
-    /// The command: the number of its mark among the entity's, and its position in that origin.
+struct RecentCommand {
+    /// The command: the number of its mark among the entity's marks, and its position in that origin.
     mark: usize,
     cause: GlobalPosition,
-    /// Its first event.
+    /// The first event of the command.
     id: MessageId,
     place: Place,
 }
 
 impl Recent {
-    /// Remembers the first event of a command; further ones of the same command change nothing.
+    /// Remembers the first event of a command. Further events of the same command change nothing.
     pub(crate) fn record(&mut self, mark: usize, cause: GlobalPosition, id: MessageId, place: Place) {
-        if self.0.iter().any(|handled| handled.mark == mark && handled.cause == cause) {
+        if self.0.iter().any(|command| command.mark == mark && command.cause == cause) {
             return;
         }
-        if self.0.len() == REMEMBERED {
+        if self.0.len() == CAPACITY {
             self.0.pop_front();
         }
-        self.0.push_back(Handled { mark, cause, id, place });
+        self.0.push_back(RecentCommand { mark, cause, id, place });
     }
 
-    /// The first event of a command, in the entity's stream.
+    /// The first event of a command. `stream` is the entity's stream.
     pub(crate) fn find(&self, mark: usize, cause: GlobalPosition, stream: &StreamName) -> Option<MessageRef> {
-        let handled = self.0.iter().rev().find(|handled| handled.mark == mark && handled.cause == cause)?;
-        let Handled { id, place: Place { position, global_position }, .. } = *handled;
+        let command = self.0.iter().rev().find(|command| command.mark == mark && command.cause == cause)?;
+        let RecentCommand { id, place: Place { position, global_position }, .. } = *command;
         Some(MessageRef { id, stream: stream.clone(), position, global_position })
     }
 }
@@ -47,7 +49,7 @@ mod tests {
     use crate::Position;
 
     #[test]
-    fn the_latest_commands_are_found_by_their_first_event() {
+    fn recent_commands_are_found_with_their_first_event() {
         let mut recent = Recent::default();
         let stream = StreamName::new("account-1").unwrap();
         let place = |at: i64| Place { position: Position::new(at), global_position: GlobalPosition::new(100 + at) };
@@ -59,7 +61,7 @@ mod tests {
         let found = |mark, cause| recent.find(mark, GlobalPosition::new(cause), &stream);
         assert_eq!(found(0, 39).unwrap().position, Position::new(78));
         assert_eq!(found(0, 8).unwrap().position, Position::new(16));
-        assert!(found(0, 7).is_none(), "it is not remembered for ever");
+        assert!(found(0, 7).is_none(), "the oldest commands are forgotten");
         assert!(found(1, 39).is_none(), "another mark");
     }
 }

@@ -1,61 +1,63 @@
-//! What an entity has seen of sequences: its high-water marks, one for each origin and handler.
+//! The marks of an entity: the highest sequence for each origin and handler.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{GlobalPosition, Origin, Sequence};
 
-/// The highest sequence an entity has seen, per origin and handler: its high-water marks.
+/// The high-water marks of an entity: the highest sequence that it has seen, for each origin and handler.
 ///
-/// Merging is by maximum, so it does not matter in which order, or how often, events are applied. Handlers have marks
-/// of their own: what one has written for a command says nothing of what another has.
+/// A mark is a maximum, so the order and the number of times in which events are applied do not matter. Each handler
+/// has its own marks, because the events of one handler do not show what another has carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequences {
-    // One or two origins are the rule: a list beats a map.
+    // Most entities have one or two origins, and then a list is faster than a map.
     marks: Vec<Mark>,
 }
 
-/// The highest sequence of one origin that an entity has events of, by one handler.
+/// The highest sequence of one origin for which an entity has events of one handler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
-    /// The handler that wrote the events; `None` for events of other toolkits, and of versions that did not say.
+    /// The handler that wrote the events. `None` for events of other toolkits, and of versions of this library that did
+    /// not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
-    /// The highest sequence.
+    /// The origin, and the highest global position there.
     #[serde(flatten)]
     pub sequence: Sequence,
 }
 
 impl Mark {
-    /// Whether events of this mark tell a handler of this name what it has carried out.
-    fn tells(&self, handler: &str) -> bool {
+    /// Whether the events of this mark may be those of the handler named `handler`. An event without a handler counts
+    /// for all handlers.
+    fn counts_for(&self, handler: &str) -> bool {
         self.handler.as_deref().is_none_or(|writer| writer == handler)
     }
 }
 
 impl Sequences {
-    /// The highest global position of this origin that the handler of this name has written events for, as far as the
-    /// events tell.
+    /// The highest global position of this origin for which the handler may have written events. Events without a
+    /// handler count for all handlers.
     pub fn mark(&self, handler: &str, origin: &Origin) -> Option<GlobalPosition> {
-        let marks = self.marks.iter().filter(|mark| mark.sequence.origin == *origin && mark.tells(handler));
+        let marks = self.marks.iter().filter(|mark| mark.sequence.origin == *origin && mark.counts_for(handler));
         marks.map(|mark| mark.sequence.global_position).max()
     }
 
-    /// Whether a message of this sequence lies above the mark of its origin: then the handler cannot have carried it
-    /// out. At or below the mark it may have been, or it is late: the mark alone cannot tell.
+    /// Whether the sequence is above the mark of its origin. If so, the handler cannot have carried the message out. If
+    /// not, the message is a repeat or late: the mark alone does not show which.
     pub fn is_new(&self, handler: &str, sequence: &Sequence) -> bool {
         let Sequence { origin, global_position } = sequence;
         let reaches =
             |mark: &Mark| mark.sequence.global_position >= *global_position && mark.sequence.origin == *origin;
-        !self.marks.iter().any(|mark| reaches(mark) && mark.tells(handler))
+        !self.marks.iter().any(|mark| reaches(mark) && mark.counts_for(handler))
     }
 
-    /// Raises the mark of the handler and the sequence's origin to it, unless it is higher already. Returns the mark's
-    /// number.
+    /// Raises the mark of the handler and the sequence's origin to the sequence, unless it is higher already. Returns
+    /// the number of the mark, which is its index in [`marks`](Self::marks).
     pub(crate) fn record(&mut self, handler: Option<&str>, sequence: &Sequence) -> usize {
-        let is_it = |mark: &Mark| mark.sequence.origin == sequence.origin && mark.handler.as_deref() == handler;
-        if let Some(number) = self.marks.iter().position(is_it) {
+        let is_same = |mark: &Mark| mark.sequence.origin == sequence.origin && mark.handler.as_deref() == handler;
+        if let Some(number) = self.marks.iter().position(is_same) {
             let mark = &mut self.marks[number].sequence.global_position;
             *mark = (*mark).max(sequence.global_position);
             return number;
@@ -64,14 +66,16 @@ impl Sequences {
         self.marks.len() - 1
     }
 
-    /// The numbers of the marks that tell this handler of this origin.
+    /// The numbers of the marks of this origin that count for this handler.
     pub(crate) fn numbers_of<'a>(&'a self, handler: &'a str, origin: &'a Origin) -> impl Iterator<Item = usize> + 'a {
         let marks = self.marks.iter().enumerate();
-        marks.filter(move |(_, mark)| mark.sequence.origin == *origin && mark.tells(handler)).map(|(number, _)| number)
+        marks
+            .filter(move |(_, mark)| mark.sequence.origin == *origin && mark.counts_for(handler))
+            .map(|(number, _)| number)
     }
 
-    /// Whether some events do not say which handler wrote them: their ids are not derived as ours are, so a look-up by
-    /// id does not find them.
+    /// Whether some events do not name the handler that wrote them. Their ids are not derived as in this library, so a
+    /// look-up by id does not find them.
     pub fn has_foreign(&self) -> bool {
         self.marks.iter().any(|mark| mark.handler.is_none())
     }
@@ -94,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn each_origin_has_a_mark_of_its_own() {
+    fn each_origin_has_its_own_mark() {
         let mut sequences = Sequences::default();
         sequences.record(Some("h"), &sequence(1, "a", 100));
         assert!(!sequences.is_new("h", &sequence(1, "a", 100)));
@@ -104,12 +108,12 @@ mod tests {
         assert!(sequences.is_new("h", &sequence(2, "a", 7)), "another store");
         assert!(sequences.is_new("other", &sequence(1, "a", 7)), "another handler");
         sequences.record(None, &sequence(1, "b", 9));
-        assert!(!sequences.is_new("h", &sequence(1, "b", 8)), "another toolkit's events tell every handler");
+        assert!(!sequences.is_new("h", &sequence(1, "b", 8)), "another toolkit's events count for every handler");
     }
 
     proptest! {
         #[test]
-        fn the_order_and_the_number_of_recordings_do_not_matter(
+        fn the_order_and_the_number_of_records_do_not_matter(
             seen in prop::collection::vec((1_u128..3, "[ab]", 1_i64..50), 0..20),
             again in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {

@@ -1,24 +1,27 @@
-//! Fields that the runtime adds to the data of events, as Eventide's have them.
+//! Fields that the runtime adds to the data of events, as Eventide's events have them.
 
 use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// A field that the runtime adds to data: `"name":value`.
+/// The JSON text of one field: `"name":value`.
 pub(super) fn field(name: &str, value: &impl Serialize) -> Result<String> {
     let reject = |error: serde_json::Error| Error::invalid("event", error.to_string());
     let (name, value) = (serde_json::to_string(name).map_err(reject)?, serde_json::to_string(value).map_err(reject)?);
     Ok(format!("{name}:{value}"))
 }
 
-/// The data, a JSON text, with these fields more, in the last places: one or more of [`field`], with commas between
-/// them.
+/// Appends `fields` to the object in the JSON text `data`. `fields` is one or more results of [`field`], separated by
+/// commas.
 pub(super) fn with_fields(mut data: String, fields: &str) -> Result<String> {
     if data == "null" || data == "{}" {
         return Ok(format!("{{{fields}}}"));
     }
     if data.pop() != Some('}') {
-        return Err(Error::invalid("event", format!("its data must be an object to carry `{fields}`")));
+        return Err(Error::invalid(
+            "event",
+            format!("its data is not an object, so the fields `{fields}` cannot be added"),
+        ));
     }
     data.reserve(fields.len() + 2);
     data.push(',');
@@ -39,7 +42,7 @@ mod tests {
             ("null", r#"{"sequence":7,"time":"t"}"#),
             ("{}", r#"{"sequence":7,"time":"t"}"#),
             (r#"{"a":{}}"#, r#"{"a":{},"sequence":7,"time":"t"}"#),
-            // Of equal keys the last counts.
+            // The last of equal keys is kept.
             (r#"{"sequence":1}"#, r#"{"sequence":7,"time":"t"}"#),
         ] {
             let with = Json::parse(with_fields(data.to_owned(), &fields).unwrap()).unwrap();

@@ -1,85 +1,86 @@
 //! The runtime of deciders: load, check, decide, stamp, append.
 //!
-//! Problem: a command is delivered at least once, late, out of order, by several processes at a time, and its effect
-//! must be there exactly once. Fix, in the order of cost:
+//! Problem: a command is delivered at least once, perhaps late, out of order, and to several processes at the same
+//! time. Its effect must happen exactly once. Fix, the cheapest check first:
 //!
-//! 1. Above the mark of its origin a command is new. That needs no I/O, and is nearly every command.
-//! 2. At or below the mark it is a repeat or late. The entity's latest commands are remembered; of others, one look-up
-//!    tells: a repeat's first event has an id derived from it.
-//! 3. The append expects the version that was decided on, so a decision on an older state is made again, and
-//!    ids are unique, so that what escaped 1 and 2 is still refused.
-//! 4. Nothing checks a decision that writes nothing. So it counts only on an entity that was read for it.
+//! 1. A command above the mark of its origin is new. This check needs no I/O, and is enough for nearly every command.
+//! 2. A command at or below the mark is a repeat or late. The entity remembers its recent commands. For others, one
+//!    look-up decides: the first event of a repeat has an id that is derived from the command.
+//! 3. The append expects the version on which the command was decided, so a decision on an older state is made again.
+//!    Ids are unique, so the store refuses a repeat that the first two checks did not recognise.
+//! 4. The store cannot check a decision that writes nothing. So it counts only if the entity was read for it.
 //!
-//! Why nothing is lost: only a message that was *found* counts as processed, and only a current entity makes a command
-//! lead to nothing. Why nothing is doubled: the second of two appends for one command carries the ids of the first.
+//! Why no command is lost: a command is processed only if an event was *found*, and a decision to write nothing counts
+//! only for a current entity. Why no command has two effects: the second of two appends for one command has the ids of
+//! the first.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::command_status::{CommandStatus, Evidence, LookUp};
 use super::contention::{Contention, wait};
-use super::delivery::{Delivery, Effect};
-use super::effects::{assert_written_by, events_of, search};
-use super::standing::{Evidence, Look, Standing};
-use crate::entity::{Entity, EntityStore, Known, Recalled};
+use super::effects::{assert_written_by, events_of, find_by_stamps};
+use super::received_command::{NewEvent, ReceivedCommand};
+use crate::entity::{CacheEntry, Entity, EntityStore, Loaded};
 use crate::handling::{Context, Decider, Handler, Protections};
 use crate::intents::{Holder, Reservation};
 use crate::{Appended, Error, Message, MessageRef, MessageStore, Outcome, Result, Source, StreamName};
 
-/// Carries out the commands of an entity, each exactly once.
+/// The runtime of a decider. It carries out each command of an entity exactly once.
 pub struct CommandHandler<D: Decider> {
     entities: EntityStore<D>,
     pub(crate) protections: Protections<D>,
 }
 
-/// What the attempts so far have told of a command.
+/// The facts that earlier appends for the command have shown.
 #[derive(Default)]
-struct Learned {
-    /// Another command of the same intent came first.
+struct EarlierAppends {
+    /// The outcome if another command has reserved the intent.
     repeat: Option<Outcome>,
-    /// The answer to an append was lost: it may be written.
-    is_unanswered: bool,
-    /// The store has an id of this command, whatever the marks say.
-    is_known_by_id: bool,
+    /// The answer to an append was lost, so the events may or may not be written.
+    answer_was_lost: bool,
+    /// The store has a message with one of the command's derived ids, whatever the marks are.
+    id_exists: bool,
     contention: Contention,
 }
 
 impl<D: Decider> CommandHandler<D> {
-    /// Carries out commands on entities of this store.
+    /// Uses the entities of this store, with a cache of the default size.
     pub fn new(store: &Arc<dyn MessageStore>) -> Self {
         Self::with_entities(EntityStore::new(store))
     }
 
-    /// Carries out commands on these entities.
+    /// Uses these entities, for example with a cache of another size.
     pub fn with_entities(entities: EntityStore<D>) -> Self {
         Self { entities, protections: Protections::ALL }
     }
 
-    /// The entities: to look at the state.
+    /// The entities that the handler decides on, for reads of their state.
     pub fn entities(&self) -> &EntityStore<D> {
         &self.entities
     }
 
-    /// Carries out one command. When others write to its entity at the same time, it is decided again, with growing
-    /// pauses, for as long as the entity's stream makes progress.
+    /// Carries out one command. If other writers append to its entity at the same time, the command is decided again,
+    /// with growing pauses, while the entity's stream makes progress.
     ///
     /// # Errors
-    /// [`Error::Undecodable`] for data that does not fit, [`Error::Invalid`] for a command without an entity id or with
-    /// an invalid intent, [`Error::IdConflict`] when another handler has written under its ids, and the store's own
-    /// errors.
+    /// [`Error::Undecodable`] when the data does not have the command's type, [`Error::Invalid`] for a command without
+    /// an entity id or with an invalid intent, [`Error::IdConflict`] when another handler has written under its ids,
+    /// and the errors of the store.
     pub async fn carry_out(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
         let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
             let reason =
-                format!("{} of {} names no entity: its stream has no id", message.message_type, message.stream);
+                format!("{} of {} names no entity, because its stream has no id", message.message_type, message.stream);
             Error::invalid("command", reason)
         })?;
         let stream = self.entities.stream(entity_id)?;
         let intent = (self.protections.intent)(&command);
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
-        let delivery = Delivery::new(message, self.entities.store.store_id(), stream, reservation);
-        let outcome = self.decide(&command, delivery).await?;
+        let received = ReceivedCommand::new(message, self.entities.store.store_id(), stream, reservation);
+        let outcome = self.decide(&command, received).await?;
         match &outcome {
             Outcome::Handled { late: true, .. } => {
                 tracing::info!(message = %message.reference(), "a late command was handled");
@@ -87,155 +88,171 @@ impl<D: Decider> CommandHandler<D> {
             Outcome::AlreadyProcessed { original }
             | Outcome::Duplicate { original }
             | Outcome::Conflict { original } => {
-                tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was caught");
+                tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was recognised");
             }
             _ => {}
         }
         Ok(outcome)
     }
 
-    /// Decides, and appends, until something is written, or nothing is to be.
-    async fn decide(&self, command: &D::Command, mut delivery: Delivery<'_>) -> Result<Outcome> {
-        let mut recalled = self.entities.recall(&delivery.stream).await?;
-        let mut learned = Learned::default();
+    /// Decides and appends, again and again, until the events are written or a decision to write nothing counts.
+    async fn decide(&self, command: &D::Command, mut received: ReceivedCommand<'_>) -> Result<Outcome> {
+        let mut loaded = self.entities.load(&received.stream).await?;
+        let mut earlier = EarlierAppends::default();
         loop {
-            let Known { entity, history } = &recalled.known;
-            let standing = self.standing(entity, &delivery, learned.is_known_by_id).await?;
-            let events = match (&standing, &learned.repeat) {
-                (Standing::Processed(original), _) => return self.processed(original, &delivery, learned).await,
+            let CacheEntry { entity, history } = &loaded.entry;
+            let status = self.status(entity, &received, earlier.id_exists).await?;
+            let events = match (&status, &earlier.repeat) {
+                (CommandStatus::Processed(original), _) => {
+                    return self.outcome_of_processed(original, &received, earlier).await;
+                }
                 (_, Some(repeat)) => entity.state.decide_repeat(command, repeat),
-                (Standing::Late, None) => entity.state.decide_late(command),
-                (Standing::New, None) => entity.state.decide(command),
+                (CommandStatus::Late, None) => entity.state.decide_late(command),
+                (CommandStatus::New, None) => entity.state.decide(command),
             };
             if events.is_empty() {
-                match self.newer(&recalled, &delivery.stream).await? {
-                    Some(newer) => recalled = newer,
-                    None => return Ok(learned.repeat.unwrap_or(Outcome::Ignored)),
+                match self.newer_entity(&loaded, &received.stream).await? {
+                    Some(newer) => loaded = newer,
+                    None => return Ok(earlier.repeat.unwrap_or(Outcome::Ignored)),
                 }
                 continue;
             }
-            let handled = Outcome::Handled { events: events.len(), late: standing == Standing::Late };
-            let prepared = delivery.prepare(entity, events, self.protections.derive_id)?;
+            let handled = Outcome::Handled { events: events.len(), late: status == CommandStatus::Late };
+            let prepared = received.prepare(entity, events, self.protections.derive_id)?;
             match self.entities.store.append(prepared.request.in_history(*history)).await {
                 Ok(appended) if !appended.already_written => {
-                    self.remember(&recalled.known, prepared.effects, &appended, &delivery);
-                    return Ok(learned.repeat.unwrap_or(handled));
+                    self.remember(&loaded.entry, prepared.new_events, &appended, &received);
+                    return Ok(earlier.repeat.unwrap_or(handled));
                 }
-                // It stands under the ids of the command, and is not found under the first of them.
-                Ok(_) if learned.is_known_by_id => {
-                    return self.processed(&delivery.message.reference(), &delivery, learned).await;
+                // The store has the ids of the events, but not the first of them, so another look-up would not find the
+                // event.
+                Ok(_) if earlier.id_exists => {
+                    return self.outcome_of_processed(&received.message.reference(), &received, earlier).await;
                 }
-                Ok(_) => learned.is_known_by_id = true,
-                Err(failure) => self.learn(failure, entity, &mut delivery, &mut learned).await?,
+                Ok(_) => earlier.id_exists = true,
+                Err(failure) => self.examine_failure(failure, entity, &mut received, &mut earlier).await?,
             }
-            recalled = self.entities.refresh(&delivery.stream).await?;
+            loaded = self.entities.refresh(&received.stream).await?;
         }
     }
 
-    /// Where a command stands. Only what its standing depends on is looked for.
-    async fn standing(&self, entity: &Entity<D>, delivery: &Delivery<'_>, is_known_by_id: bool) -> Result<Standing> {
-        let Delivery { message, stream, sequence, copies, .. } = delivery;
+    /// Classifies the command, with as few look-ups as possible.
+    async fn status(
+        &self,
+        entity: &Entity<D>,
+        received: &ReceivedCommand<'_>,
+        id_exists: bool,
+    ) -> Result<CommandStatus> {
+        let ReceivedCommand { message, stream, sequence, copies, .. } = received;
         let (handler, marks) = (D::NAME, &entity.sequences);
-        let mut evidence = Evidence { handler, sequence, copies, marks, is_known_by_id, looked: None, event: None };
+        let mut evidence = Evidence { handler, sequence, copies, marks, id_exists, last_look_up: None, event: None };
         loop {
-            let look = match (self.protections.standing)(&evidence) {
-                Ok(standing) => return Ok(standing),
-                Err(look) => look,
+            let look_up = match (self.protections.classify)(&evidence) {
+                Ok(status) => return Ok(status),
+                Err(look_up) => look_up,
             };
-            evidence.looked = Some(look);
-            evidence.event = match look {
-                Look::Memory => entity.recall(D::NAME, sequence, stream, delivery.first_id::<D>()),
-                Look::Id => match self.entities.store.message(delivery.first_id::<D>()).await? {
+            evidence.last_look_up = Some(look_up);
+            evidence.event = match look_up {
+                LookUp::Memory => entity.recent_event(D::NAME, sequence, stream, received.first_id::<D>()),
+                LookUp::Id => match self.entities.store.message(received.first_id::<D>()).await? {
                     Some(first) => {
                         assert_written_by(D::NAME, None, &first)?;
                         Some(first.reference())
                     }
                     None => None,
                 },
-                Look::Stamps => search(&*self.entities.store, message, stream).await?,
+                LookUp::Stamps => find_by_stamps(&*self.entities.store, message, stream).await?,
             };
         }
     }
 
-    /// What comes of a command that is processed: after an append without an answer, it was that one.
-    async fn processed(&self, original: &MessageRef, delivery: &Delivery<'_>, learned: Learned) -> Result<Outcome> {
-        if !learned.is_unanswered {
+    /// The outcome of a command whose first event was found. If the answer to an append of this delivery was lost, that
+    /// append has written the event, so the outcome is not `AlreadyProcessed`.
+    async fn outcome_of_processed(
+        &self,
+        original: &MessageRef,
+        received: &ReceivedCommand<'_>,
+        earlier: EarlierAppends,
+    ) -> Result<Outcome> {
+        if !earlier.answer_was_lost {
             return Ok(Outcome::AlreadyProcessed { original: original.clone() });
         }
-        if let Some(repeat) = learned.repeat {
+        if let Some(repeat) = earlier.repeat {
             return Ok(repeat);
         }
-        let events = events_of(&*self.entities.store, D::NAME, &delivery.message, &delivery.stream).await?.len();
+        let events = events_of(&*self.entities.store, D::NAME, &received.message, &received.stream).await?.len();
         Ok(Outcome::Handled { events, late: false })
     }
 
-    /// The entity that a decision to write nothing is to be made on again; `None` when it counts, for it was made on
-    /// the current one.
-    async fn newer(&self, recalled: &Recalled<D>, stream: &StreamName) -> Result<Option<Recalled<D>>> {
-        if (self.protections.is_current)(recalled, self.entities.store.history()) {
+    /// The newer entity on which the command must be decided again, after a decision to write nothing. `None` when that
+    /// decision counts, because the entity was current.
+    async fn newer_entity(&self, loaded: &Loaded<D>, stream: &StreamName) -> Result<Option<Loaded<D>>> {
+        if (self.protections.is_current)(loaded, self.entities.store.history()) {
             return Ok(None);
         }
-        let (before, newer) = (&recalled.known, self.entities.refresh(stream).await?);
-        let is_same = Arc::ptr_eq(&newer.known.entity, &before.entity) && newer.known.history == before.history;
+        let (before, newer) = (&loaded.entry, self.entities.refresh(stream).await?);
+        let is_same = Arc::ptr_eq(&newer.entry.entity, &before.entity) && newer.entry.history == before.history;
         Ok((!is_same).then_some(newer))
     }
 
-    /// Remembers the entity as it is after what was appended: a copy, complete before anyone sees it. Nothing is
-    /// remembered of events that do not stand right behind it: they were written by an earlier try whose answer was
-    /// lost, and others may have written between.
+    /// Caches the entity with its new events. Other tasks see only the complete copy. If the events do not directly
+    /// follow the known version, nothing is cached: an earlier append whose answer was lost has written them, and other
+    /// writers may have appended before it.
     fn remember(
         &self,
-        before: &Known<D>,
-        effects: Vec<Option<Effect<D::Event>>>,
+        before: &CacheEntry<D>,
+        new_events: Vec<Option<NewEvent<D::Event>>>,
         appended: &Appended,
-        delivery: &Delivery<'_>,
+        received: &ReceivedCommand<'_>,
     ) {
         let mut entity = (*before.entity).clone();
-        for (effect, place) in effects.into_iter().zip(&appended.written) {
-            let Some(Effect { id, event }) = effect else { continue };
+        for (new_event, place) in new_events.into_iter().zip(&appended.written) {
+            let Some(NewEvent { id, event }) = new_event else { continue };
             if place.position != entity.version.next() {
                 return;
             }
-            entity.advance(event.as_ref(), Some((Some(D::NAME), &delivery.sequence)), id, *place);
+            entity.advance(event.as_ref(), Some((Some(D::NAME), &received.sequence)), id, *place);
         }
-        self.entities.remember(&delivery.stream, Known { entity: Arc::new(entity), history: before.history });
+        self.entities.remember(&received.stream, CacheEntry { entity: Arc::new(entity), history: before.history });
     }
 
-    /// What a failed append tells. The failure itself is the answer when there is no reason for another attempt.
-    async fn learn(
+    /// Records the facts that a failed append shows, and waits before the next attempt. Returns the failure if there
+    /// must be no further attempt.
+    async fn examine_failure(
         &self,
         failure: Error,
         entity: &Entity<D>,
-        delivery: &mut Delivery<'_>,
-        learned: &mut Learned,
+        received: &mut ReceivedCommand<'_>,
+        earlier: &mut EarlierAppends,
     ) -> Result<()> {
-        if let Some(reservation) = delivery.reservation.take_if(|reservation| is_held(&failure, reservation)) {
+        if let Some(reservation) = received.reservation.take_if(|reservation| is_reserved(&failure, reservation)) {
             match reservation.holder(&*self.entities.store).await? {
-                Holder::Another(outcome) => learned.repeat = Some(outcome),
-                Holder::Copy(copy) => (self.protections.replace)(delivery, *copy),
+                Holder::Another(outcome) => earlier.repeat = Some(outcome),
+                Holder::Copy(copy) => (self.protections.replace)(received, *copy),
                 Holder::Itself => {}
             }
             return Ok(());
         }
         match &failure {
-            Error::CommitUnknown { .. } => learned.is_unanswered = true,
-            // Found by its id, it is processed. Not found and refused again, another message has its id.
-            Error::IdConflict { .. } if !learned.is_known_by_id => learned.is_known_by_id = true,
+            Error::CommitUnknown { .. } => earlier.answer_was_lost = true,
+            // The next attempt looks the id up. If the look-up finds an event, the command is processed. If not, and
+            // the store refuses the id again, another message has that id.
+            Error::IdConflict { .. } if !earlier.id_exists => earlier.id_exists = true,
             Error::WrongExpectedVersion { actual, .. } => {
-                // The stream has lost what was remembered of it.
+                // The stream is shorter than the cached entity, so the store has lost events.
                 if *actual < entity.version {
-                    self.entities.forget(&delivery.stream);
+                    self.entities.forget(&received.stream);
                 }
             }
             Error::HistoryChanged { .. } => {}
             _ => return Err(failure),
         }
-        let pause = (self.protections.pause)(&mut learned.contention, entity.version);
+        let pause = (self.protections.pause)(&mut earlier.contention, entity.version);
         if wait(pause).await { Ok(()) } else { Err(failure) }
     }
 }
 
-fn is_held(failure: &Error, reservation: &Reservation<'_>) -> bool {
+fn is_reserved(failure: &Error, reservation: &Reservation<'_>) -> bool {
     matches!(
         failure,
         Error::WrongExpectedVersion { stream, .. } | Error::IdConflict { stream, .. } if stream == reservation.stream()

@@ -1,64 +1,68 @@
-//! Pauses of writers that write to one stream at once.
+//! Pauses between the attempts of writers that append to the same stream.
 //!
-//! Problem: of several writers that decide on one version of a stream, one writes; the others decide again, and meet
-//! again. Fix: each waits a random time, of a span that grows with every loss. Why it ends: each loss is another's
-//! write, so the stream makes progress, and the longer one has waited, the fewer others come at the same moment. Only a
-//! stream that stands still while it refuses ends the attempts.
+//! Problem: several writers decide on the same version of a stream, and one of them writes. The others decide again,
+//! and conflict again. Fix: each waits for a random time, and the limit of that time grows with every conflict. Why it
+//! ends: another writer has appended for each conflict, so the stream makes progress. And with longer pauses, fewer
+//! writers append at the same moment. The attempts end only when the store refuses them again and again while the
+//! stream's version stays the same.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use crate::Version;
 
-/// The span of the first pause; each further one is twice as long.
-const FIRST_SPAN: Duration = Duration::from_millis(1);
-/// The longest span.
-const LONGEST_SPAN: Duration = Duration::from_millis(500);
-/// Failures in a row without progress of the stream that end the attempts.
-const STANDSTILL: u32 = 10;
+/// The upper limit of the first random pause. The limit doubles with each further conflict.
+const FIRST_LIMIT: Duration = Duration::from_millis(1);
+/// The upper limit of every pause.
+const HIGHEST_LIMIT: Duration = Duration::from_millis(500);
+/// The number of failures in a row on one version of the stream that ends the attempts.
+const MAX_FAILURES_ON_VERSION: u32 = 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Contention {
-    /// The version that the last failed attempt was made on, and how many in a row were made on it.
-    stood_at: Option<Version>,
-    stood_still: u32,
+    /// The version on which the last failed attempt decided.
+    failed_version: Option<Version>,
+    /// The number of failures in a row on that version, after the first.
+    failures_on_version: u32,
+    /// The number of all failed attempts.
     pub(crate) losses: u32,
 }
 
 impl Contention {
-    /// What was attempted is not what was attempted before.
+    /// Starts the count of failures again, because the next attempt writes something else.
     pub(crate) fn progressed(&mut self) {
-        self.stood_at = None;
+        self.failed_version = None;
     }
 
-    /// An attempt on this version has failed: the pause before another one, if there is reason for one.
+    /// Returns the pause before the next attempt, after an attempt that decided on `version` has failed. `None` means
+    /// that there must be no further attempt.
     pub(crate) fn pause(&mut self, version: Version) -> Option<Duration> {
-        self.stood_still = if self.stood_at == Some(version) { self.stood_still + 1 } else { 0 };
-        self.stood_at = Some(version);
-        if self.stood_still >= STANDSTILL {
+        self.failures_on_version = if self.failed_version == Some(version) { self.failures_on_version + 1 } else { 0 };
+        self.failed_version = Some(version);
+        if self.failures_on_version >= MAX_FAILURES_ON_VERSION {
             return None;
         }
         self.losses += 1;
-        // The first loss is chance: most that meet once do not meet again.
+        // The first conflict is often chance, and most such writers do not conflict again.
         let Some(doublings) = self.losses.checked_sub(2) else { return Some(Duration::ZERO) };
-        Some(random_part(FIRST_SPAN.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_SPAN)))
+        Some(random_up_to(FIRST_LIMIT.saturating_mul(2_u32.saturating_pow(doublings)).min(HIGHEST_LIMIT)))
     }
 }
 
-/// Waits for the pause before another attempt. Whether there is to be one.
+/// Waits for the pause. Returns whether there is a next attempt.
 pub(crate) async fn wait(pause: Option<Duration>) -> bool {
     let Some(pause) = pause else { return false };
-    // (To sleep for no time takes a millisecond.)
+    // Tokio's sleep takes at least a millisecond, even for a duration of zero.
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
     true
 }
 
-/// Anything from nothing to the whole span.
-fn random_part(span: Duration) -> Duration {
+/// A random duration from zero to `limit`.
+fn random_up_to(limit: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) % 1_000;
-    span * u32::try_from(random).unwrap_or_default() / 1_000
+    limit * u32::try_from(random).unwrap_or_default() / 1_000
 }
 
 #[cfg(test)]
@@ -76,6 +80,6 @@ mod tests {
         while wait(contention.pause(Version::NO_STREAM)).await {
             attempts += 1;
         }
-        assert_eq!(attempts, STANDSTILL);
+        assert_eq!(attempts, MAX_FAILURES_ON_VERSION);
     }
 }

@@ -1,10 +1,10 @@
-//! What a handler is given beside the message: the only way to write for it.
+//! The context: the object with which a handler writes messages.
 //!
-//! Problem: a handler that writes several times has to find each of its writes again, when the message is delivered
-//! again, when an answer is lost, or when it gave up waiting; counting the writes tells them apart only as long as each
-//! of them succeeds. Fix: each write has a name, which its author gives, and the ids of its messages are derived from
-//! it. Why it is right: whatever became of the first try, a write of the same name has the same ids, so it finds what
-//! stands or writes it, and never writes it beside the first.
+//! Problem: a handler writes several times for one message. It must recognise each of its writes when the message is
+//! delivered again, when an answer was lost, and when the handler stopped waiting for it. A count of the writes
+//! distinguishes them only while each of them succeeds. Fix: the handler's author gives each write a name, and the ids
+//! of its messages are derived from the name. Why it is right: a repeated write with the same name has the same ids. So
+//! it finds the written messages, or writes them, and never writes them twice.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,58 +15,58 @@ use crate::{
     derived_id,
 };
 
-/// Writes for one message: follows it, stamps its sequence, derives the ids, so that a message delivered twice writes
-/// once.
+/// Writes messages for the message that is being handled. It fills in their metadata and derives their ids, so a
+/// message that is delivered twice is written for once.
 #[derive(Debug)]
 pub struct Context<'a> {
     store: &'a Arc<dyn MessageStore>,
     handler: &'a str,
     message: &'a Message,
-    /// How the writes stand, by their names.
-    writes: Mutex<BTreeMap<String, Stand>>,
+    /// The states of the writes, by their names.
+    writes: Mutex<BTreeMap<String, WriteState>>,
 }
 
-/// How a write stands.
+/// The state of one write in this handling. A write that has certainly written nothing has no state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stand {
+enum WriteState {
     UnderWay,
     Done,
-    /// Its answer was lost, or not waited for: it may have been written.
+    /// The answer was lost, or the handler did not wait for it. The messages may or may not be written.
     Unanswered,
 }
 
 impl<'a> Context<'a> {
-    /// For writing in answer to this message, by the handler of this name
+    /// A context for `message`. `handler` is the name of the handler
     /// ([`Handler::name`](crate::handling::Handler::name)).
     pub fn new(store: &'a Arc<dyn MessageStore>, handler: &'a str, message: &'a Message) -> Self {
         Self { store, handler, message, writes: Mutex::default() }
     }
 
-    /// The store, to read from.
+    /// The store that contains the message. A handler may read from it.
     pub fn store(&self) -> &Arc<dyn MessageStore> {
         self.store
     }
 
-    /// Writes messages to a stream, or to several in one step, once for the message being handled. The name tells this
-    /// write from the handler's others; it is part of the ids of its messages, as their streams are: give each write
-    /// the same name, and the same streams, at every delivery. The messages' metadata follows the message that is being
-    /// handled; what is given there is replaced.
+    /// Writes messages to a stream, or to several streams in one append, once for the message being handled. The name
+    /// distinguishes this write from the handler's other writes. It is part of the ids of the messages, and so are
+    /// their streams: use the same name and the same streams at every delivery. The context replaces the ids and the
+    /// metadata of the messages.
     ///
-    /// A write that failed, or whose answer was not waited for, is repeated under its name, in the same handling or at
-    /// the next delivery. [`Outcome::AlreadyProcessed`] says that an earlier handling has written it, at another
-    /// delivery or before a retry of this one: what was written first stands, also where it says something else, such
-    /// as a time; and the handler goes on to its next write.
+    /// If a write fails, or the handler does not wait for its answer, write again under the same name, in the same
+    /// handling or at the next delivery. [`Outcome::AlreadyProcessed`] means that an earlier delivery or attempt has
+    /// written it. What was written first is kept, even if the content differs, for example in a time. The handler then
+    /// goes on with its next write.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]. [`Error::Invalid`] when this handling has done a write of this name, or has one
-    /// under way. [`Error::IdConflict`] when fewer messages were written in its place before, messages of other types,
-    /// or another handler's.
+    /// As [`MessageStore::append`]. [`Error::Invalid`] when a write of this name is done or under way in this handling.
+    /// [`Error::IdConflict`] when an earlier write of this name had fewer messages or messages of other types, or when
+    /// another handler wrote under its ids.
     pub async fn write(&self, name: &str, request: impl Into<AppendRequest> + Send) -> Result<Outcome> {
         let mut write = self.begin(name)?;
-        let is_second_try = write.before == Some(Stand::Unanswered);
+        let is_repeated = write.before == Some(WriteState::Unanswered);
         let mut metadata = Metadata::written_for(self.message, self.store.store_id()).metadata;
         metadata.handler = Some(self.handler.to_owned());
-        // What follows the message was read from the store.
+        // The metadata is derived from that of a stored message, so it needs no check.
         let metadata = Json::encode_stored(&metadata)?;
         let mut request: AppendRequest = request.into();
         for Append { stream, messages, .. } in request.appends_mut() {
@@ -79,21 +79,23 @@ impl<'a> Context<'a> {
         let events = appends.iter().map(|append| append.messages.len()).sum();
         let result = match self.store.append_settled(request).await {
             Ok(appended) if !appended.already_written => Ok(Outcome::Handled { events, late: false }),
-            Ok(_) => self.written_before(&appends).await.and_then(|found| found.ok_or_else(|| vanished(&appends))),
-            // Written before with other content, such as a time: what was written first stands.
+            Ok(_) => {
+                self.find_written(&appends).await.and_then(|found| found.ok_or_else(|| written_but_missing(&appends)))
+            }
+            // The same write was written earlier with other content, such as a time. What was written first is kept.
             Err(error @ Error::IdConflict { .. }) => {
-                self.written_before(&appends).await.and_then(|found| found.ok_or(error))
+                self.find_written(&appends).await.and_then(|found| found.ok_or(error))
             }
             Err(error) => Err(error),
         };
         write.after = match &result {
-            Ok(_) => Some(Stand::Done),
-            Err(Error::CommitUnknown { .. }) => Some(Stand::Unanswered),
-            // Nothing was written now; what was known before still holds.
+            Ok(_) => Some(WriteState::Done),
+            Err(Error::CommitUnknown { .. }) => Some(WriteState::Unanswered),
+            // Nothing was written now, so the state is the one before this attempt.
             Err(_) => write.before,
         };
-        // What this handling may have written itself is no sign of an earlier one.
-        if is_second_try && result.is_ok() {
+        // This handling may have written the messages itself, so they do not show that an earlier handling wrote them.
+        if is_repeated && result.is_ok() {
             return Ok(Outcome::Handled { events, late: false });
         }
         result
@@ -102,19 +104,18 @@ impl<'a> Context<'a> {
     fn begin<'w>(&'w self, name: &'w str) -> Result<Write<'w>> {
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         let before = writes.get(name).copied();
-        if matches!(before, Some(Stand::UnderWay | Stand::Done)) {
-            let reason = format!(
-                "this handling has a write named {name:?} already; give each write of a handler a name of its own"
-            );
+        if matches!(before, Some(WriteState::UnderWay | WriteState::Done)) {
+            let reason =
+                format!("this handling already has a write named {name:?}. Give each write of a handler its own name");
             return Err(Error::invalid("write", reason));
         }
-        writes.insert(name.to_owned(), Stand::UnderWay);
-        // Until the answer is there, it is unknown.
-        Ok(Write { writes: &self.writes, name, before, after: Some(Stand::Unanswered) })
+        writes.insert(name.to_owned(), WriteState::UnderWay);
+        // The state if the handler drops the write before the answer arrives.
+        Ok(Write { writes: &self.writes, name, before, after: Some(WriteState::Unanswered) })
     }
 
-    /// Where the first of the messages stands, if all of them were written before, by this handler.
-    async fn written_before(&self, appends: &[Append]) -> Result<Option<Outcome>> {
+    /// [`Outcome::AlreadyProcessed`] with the first of the messages, if this handler has written all of them earlier.
+    async fn find_written(&self, appends: &[Append]) -> Result<Option<Outcome>> {
         let mut original = None;
         for message in appends.iter().flat_map(|append| &append.messages) {
             let Some(found) = self.store.message(message.id).await? else { return Ok(None) };
@@ -125,25 +126,29 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A write under way, until it is dropped.
+/// A write that is under way. When it is dropped, it records the state `after`.
 struct Write<'a> {
-    writes: &'a Mutex<BTreeMap<String, Stand>>,
+    writes: &'a Mutex<BTreeMap<String, WriteState>>,
     name: &'a str,
-    before: Option<Stand>,
-    after: Option<Stand>,
+    before: Option<WriteState>,
+    after: Option<WriteState>,
 }
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         match self.after {
-            Some(stand) => writes.insert(self.name.to_owned(), stand),
+            Some(state) => writes.insert(self.name.to_owned(), state),
             None => writes.remove(self.name),
         };
     }
 }
 
-fn vanished(appends: &[Append]) -> Error {
-    let stream = appends.first().map_or("nothing", |append| append.stream.as_str());
-    Error::backend(format!("finding what was written to {stream}"), false, "messages of this store were deleted")
+fn written_but_missing(appends: &[Append]) -> Error {
+    let stream = appends.first().map_or("no stream", |append| append.stream.as_str());
+    Error::backend(
+        format!("finding the messages that were written to {stream}"),
+        false,
+        "messages of this store were deleted",
+    )
 }

@@ -1,4 +1,4 @@
-//! Deciders: what a command means, given the state of its entity. Pure, and therefore quick to test.
+//! Deciders: pure functions from a state and a command to events. Tests of a decider need no store.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,11 +7,11 @@ use crate::Outcome;
 use crate::entity::Projection;
 use crate::intents::Intent;
 
-/// An entity that carries out commands.
+/// A projection that also decides commands.
 ///
-/// The runtime ([`CommandHandler`](crate::handling::CommandHandler)) loads the entity, tells repeats apart, calls
-/// `decide`, stamps the events and appends them. When another writer came in between, it loads and decides again: so
-/// `decide` must not do anything but decide.
+/// The runtime ([`CommandHandler`](crate::handling::CommandHandler)) loads the entity, recognises repeats, calls
+/// `decide`, stamps the events and appends them. When another writer appends first, the runtime loads the entity and
+/// decides again. So `decide` must have no side effects.
 ///
 /// ```
 /// use message_store::handling::Decider;
@@ -53,43 +53,46 @@ use crate::intents::Intent;
     note = "implement `Projection` for it (its events) and `Decider` (its commands)"
 )]
 pub trait Decider: Projection<Event: Serialize> {
-    /// The commands: an enum with a variant for each message type.
+    /// An enum with one variant for each message type.
     type Command: DeserializeOwned + Send + Sync;
 
-    /// The name that the ids of its events are derived from, and that its events carry: the name of its category,
-    /// unless another decider or handler of the same commands has that. It belongs to what is stored: with another
-    /// name, commands that were carried out are new.
+    /// The handler's name. The ids of the events are derived from it, and the events' metadata contains it. The default
+    /// is the category's name: set another one if another decider or handler of the same commands has that name. Do not
+    /// change it later: under another name, commands that were carried out are new.
     const NAME: &'static str = Self::CATEGORY;
 
-    /// A field to be added to the data of each event: what Eventide's events show as `sequence`, the global position of
-    /// the command, or of one that was carried out before, if that is higher. The toolkit's own stamp is in the
-    /// metadata, and does not depend on it.
+    /// A field that the runtime adds to the data of each event: Eventide's `sequence`. Its value is the global position
+    /// of the command, or of a command that was carried out before if that is higher. The library's own stamp is in the
+    /// metadata, and does not depend on this field.
     const SEQUENCE_FIELD: Option<&'static str> = None;
 
-    /// A field to be added to the data of each event, with the time it was decided at: Eventide's `processedTime`.
+    /// A field that the runtime adds to the data of each event: the time of the decision, as Eventide's
+    /// `processedTime`.
     const PROCESSED_TIME_FIELD: Option<&'static str> = None;
 
-    /// The events that the command leads to: none, one or several, written together or not at all.
+    /// The new events: none, one or several. They are written in one append.
     ///
-    /// A command that leads to none is decided again when it comes again. To make a refusal final, return an event.
+    /// If there are none and the command is delivered again, it is decided again. To make a refusal final, return an
+    /// event.
     fn decide(&self, command: &Self::Command) -> Vec<Self::Event>;
 
-    /// The events that a late command leads to: one that comes after commands of its origin that were sent after it.
-    /// The same as ever, unless the order of commands matters (`set to 100`, `set to 500`): then refuse it here, with
-    /// an event.
+    /// The new events for a late command, which arrives after commands of its origin that were sent later. The default
+    /// is [`decide`](Self::decide). If the order of commands matters (`set to 100`, `set to 500`), refuse the command
+    /// here, with an event.
     fn decide_late(&self, command: &Self::Command) -> Vec<Self::Event> {
         self.decide(command)
     }
 
-    /// The events that a repeat leads to: a command whose intent another command has reserved before. None, unless the
-    /// sender is to be told. `repeat` is [`Outcome::Duplicate`] or [`Outcome::Conflict`].
+    /// The new events for a command whose intent another command has reserved. The default is none. Return an event if
+    /// the sender must be told. `repeat` is [`Outcome::Duplicate`] or [`Outcome::Conflict`].
     fn decide_repeat(&self, _command: &Self::Command, _repeat: &Outcome) -> Vec<Self::Event> {
         Vec::new()
     }
 
-    /// What the command has in common with other messages that want the same thing done once, if there is such a thing.
-    /// An intent that cannot be one (an empty id, say) is an error of the message, which ends or parks: answer `None`
-    /// for it, and refuse it with an event.
+    /// The intent that the command shares with other messages that ask for the same thing. `None` means that each
+    /// command is carried out. If the intent is invalid, for example because an id is empty, handling the command
+    /// fails, and [`OnFailure`](crate::consumer::OnFailure) decides what happens next. To refuse such a command
+    /// instead, return `None` here and an event from `decide`.
     fn intent(_command: &Self::Command) -> Option<Intent> {
         None
     }

@@ -1,11 +1,11 @@
-//! The delay buffer: for effects that cannot be undone and are asked for several times in a row, such as mail.
+//! The delay buffer: for effects that cannot be undone and are often requested several times in a row, such as mail.
 //!
-//! Problem: a sender asks for one thing five times within a minute, and it should happen once. Fix: what is asked for
-//! waits, and what comes for the same key meanwhile is dropped, or takes its place. Why it happens once, also across a
-//! crash: what waits is written down; its release and the message that is released are one append, at the version of
-//! what waits, with a derived id.
+//! Problem: a sender requests one thing five times within a minute, and it should happen once. Fix: the first request
+//! waits for a delay. A later request for the same key is dropped, or replaces the waiting one. Why it happens once,
+//! even after a crash: a waiting request is a stored message. The buffer writes its release and the released message in
+//! one append, at the version of the waiting request and with a derived id.
 //!
-//! What waits stands in the stream `delay:{name}-{key}`: `Delayed`, perhaps again, then `Released`.
+//! The requests for a key are in the stream `delay:{name}-{key}`: `Delayed`, once or several times, then `Released`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,28 +22,28 @@ use crate::{
     Read, Result, StreamName, derived_id,
 };
 
-/// Which of several requests for one key is released.
+/// Selects the request that is released, of several for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// The first.
+    /// The first request.
     First,
-    /// The last that came before the delay ended.
+    /// The last request before the delay ended.
     Latest,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Delayed {
-    /// It is the first for its key, and waits.
+    /// The request is the first for its key, and waits.
     Waits,
-    /// It took the place of one that waited.
+    /// The request replaced a waiting one.
     Replaced,
-    /// One for its key waits already, and is kept.
+    /// Another request for the key is waiting, and this one was dropped.
     Dropped,
 }
 
-/// Holds messages back for a while, and releases one for each key.
+/// Delays messages, and releases one for each key.
 pub struct DelayBuffer {
     store: Arc<dyn MessageStore>,
     category: Category,
@@ -52,12 +52,12 @@ pub struct DelayBuffer {
     planted: Option<DelayBug>,
 }
 
-/// A protection of a [`DelayBuffer`] to be switched off. For tests of tests.
+/// A protection of a [`DelayBuffer`] that a test switches off ([`DelayBuffer::plant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 pub enum DelayBug {
-    /// Each request waits by itself, whatever its key.
+    /// Each request waits separately, also if its key is the same.
     KeysIgnored,
 }
 
@@ -69,7 +69,7 @@ enum Step {
 }
 
 impl DelayBuffer {
-    /// A buffer with this name. A delay counts from the first request for a key, by the database's clock.
+    /// A buffer with this name. The delay counts from the first request for a key, by the database's clock.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the name cannot be part of a category's name.
@@ -78,7 +78,7 @@ impl DelayBuffer {
         Ok(Self { store: Arc::clone(store), category, delay, keep, planted: None })
     }
 
-    /// The category that what waits is kept in: `delay:{name}`.
+    /// The category of the waiting requests: `delay:{name}`.
     pub fn category(&self) -> &Category {
         &self.category
     }
@@ -91,24 +91,24 @@ impl DelayBuffer {
         self
     }
 
-    /// Asks for a message to be written to a stream, once the delay for its key has ended. (Its id is given by the
-    /// release.)
+    /// Requests that a message is written to a stream when the delay for its key has ended. The release derives the id
+    /// of the written message: the id of `message` is not used.
     ///
     /// # Errors
-    /// The store's.
+    /// The errors of the store.
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
         let place = match self.planted {
             Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::new())?,
             None => key.stream(&self.category)?,
         };
         let steps = StepStream::new(&self.store, place);
-        // Again as long as another request comes first, or a release.
+        // Tries again each time another request or a release was appended first.
         loop {
             let (last, end) = steps.last().await?;
             let (due, delayed) = match last.map(|last| last.step) {
                 Some(Step::Delayed { due, .. }) if self.keep == Keep::Latest => (due, Delayed::Replaced),
                 Some(Step::Delayed { .. }) => return Ok(Delayed::Dropped),
-                Some(Step::Released { .. }) | None => (self.due().await?, Delayed::Waits),
+                Some(Step::Released { .. }) | None => (self.due_time().await?, Delayed::Waits),
             };
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
@@ -118,23 +118,25 @@ impl DelayBuffer {
         }
     }
 
-    /// Releases what is due; how many messages that were. Call it now and then; several processes may. It looks through
-    /// all that the buffer has ever held: give a busy one a new name now and then.
+    /// Releases the requests that are due, and returns their number. Call it regularly. Several processes may call it.
+    /// It reads all messages that the buffer has ever written, so give a busy buffer a new name from time to time.
     ///
     /// # Errors
-    /// The store's.
+    /// The errors of the store.
     pub async fn release(&self) -> Result<usize> {
         let now = self.store.now().await?;
         let mut released = 0;
-        for place in self.waiting(now).await? {
+        for place in self.due_streams(now).await? {
             released += usize::from(self.release_last(StepStream::new(&self.store, place), now).await?);
         }
         Ok(released)
     }
 
-    /// Releases the last request for a key; `false` when none is due any more.
+    /// Releases the last request for a key. Returns `false` when none is due any more, for example because another
+    /// process has released it.
     async fn release_last(&self, steps: StepStream<Step>, now: Timestamp) -> Result<bool> {
-        // Again as long as another request takes its place, or another process is quicker.
+        // Tries again each time another request was appended first. The next read shows whether another process has
+        // released the request.
         loop {
             let (Some(LastStep { step: Step::Delayed { due, stream, message_type, content }, message }), end) =
                 steps.last().await?
@@ -155,8 +157,8 @@ impl DelayBuffer {
         }
     }
 
-    /// The keys whose last request is due.
-    async fn waiting(&self, now: Timestamp) -> Result<Vec<StreamName>> {
+    /// The streams whose last request is due.
+    async fn due_streams(&self, now: Timestamp) -> Result<Vec<StreamName>> {
         let mut waiting = BTreeMap::new();
         let mut steps = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
         while let Some(step) = steps.try_next().await? {
@@ -168,7 +170,7 @@ impl DelayBuffer {
         Ok(waiting.into_iter().filter(|(_, due)| *due <= now).map(|(stream, _)| stream).collect())
     }
 
-    async fn due(&self) -> Result<Timestamp> {
+    async fn due_time(&self) -> Result<Timestamp> {
         let delay = SignedDuration::try_from(self.delay).unwrap_or(SignedDuration::MAX);
         Ok(self.store.now().await?.checked_add(delay).unwrap_or(Timestamp::MAX))
     }

@@ -1,11 +1,12 @@
-//! What was written for a message: found by its derived ids, or by what events of other toolkits say of their cause.
+//! The events that were written for a message: found by their derived ids, or by the causes that events of other
+//! toolkits name.
 
 use futures_util::TryStreamExt as _;
 
 use crate::sequence::{places_of, stamp_of};
 use crate::{Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, StreamName, derived_id};
 
-/// What the handler of this name has written to a stream for the message, by its derived ids.
+/// The events that the handler named `handler` has written to `stream` for the message, found by their derived ids.
 pub(crate) async fn events_of(
     store: &dyn MessageStore,
     handler: &str,
@@ -19,9 +20,9 @@ pub(crate) async fn events_of(
     Ok(events)
 }
 
-/// Looks for an event that says it was caused by the message, and not by which handler: the ids that other toolkits
-/// give are not derived.
-pub(crate) async fn search(
+/// Searches for an event of another toolkit that names the message as its cause. Such an event names no handler, and
+/// its id is not derived, so the search reads the whole stream.
+pub(crate) async fn find_by_stamps(
     store: &dyn MessageStore,
     message: &Message,
     stream: &StreamName,
@@ -38,7 +39,7 @@ pub(crate) async fn search(
     Ok(None)
 }
 
-/// Refuses a message that stands under an id of ours and was written by another handler, or with another type.
+/// Fails if `found`, which has an id that `handler` derives, was written by another handler or has another type.
 ///
 /// # Errors
 /// [`Error::IdConflict`].
@@ -47,11 +48,11 @@ pub(crate) fn assert_written_by(handler: &str, message_type: Option<&str>, found
     let conflict = |reason| Err(Error::IdConflict { id: found.id, stream: found.stream.clone(), reason });
     if writer.as_deref() != Some(handler) {
         let writer = writer.map_or_else(|| "a writer without a name".to_owned(), |name| format!("the handler {name}"));
-        return conflict(format!("it stands at {}, written by {writer}, not by {handler}", found.reference()));
+        return conflict(format!("{writer} has written the message at {}, not {handler}", found.reference()));
     }
     match message_type {
         Some(expected) if expected != found.message_type => {
-            conflict(format!("it stands at {} as a {}, not a {expected}", found.reference(), found.message_type))
+            conflict(format!("the message at {} is a {}, not a {expected}", found.reference(), found.message_type))
         }
         _ => Ok(()),
     }

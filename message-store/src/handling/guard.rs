@@ -1,14 +1,16 @@
-//! The guard: calls to systems that remember nothing of us.
+//! The guard: calls to external systems that do not recognise repeats.
 //!
-//! Problem: a call that was sent and not answered may have had its effect or not; calling again doubles it, not calling
-//! again loses it. No bookkeeping on this side can tell. Fix: say before the call that it is about to be made, and
-//! after it how it ended; when that was not said, ask the other side first, by the caller's own search. What the search
-//! cannot tell stays unknown, and is reported, not tried. Why it is right: every step is appended at the version that
-//! it follows, so of two that work on one call one goes on; a runner that was overtaken learns of it when it wants to
-//! say how its call ended. And no two call at once: see [`super::lease`].
+//! Problem: a call that was sent and not answered may or may not have had its effect. To call again may double the
+//! effect, and not to call again may lose it. No record on this side can show which. Fix: the guard records a claim
+//! before the call, and the result after it. If the result is missing, it first searches the external system with the
+//! caller's own search. If the search is inconclusive, the result is unknown: the guard reports it and does not call.
+//! Why it is right: every step is appended at the version of the step before it, so of two runners of one call only one
+//! goes on. A runner that was overtaken learns that when it records its result. No two runners call at the same time:
+//! see [`super::lease`].
 //!
-//! States, in the stream `guard:{scope}-{key}`: `Prepared` → call → `Confirmed` or `Failed`; or, after the lease, by
-//! the next runner: `Reconciling` → search → `Confirmed`, `Prepared` again, or `Unknown`.
+//! Steps, in the stream `guard:{scope}-{key}`: `Prepared`, then the call, then `Confirmed`, `Failed` or `Unknown`.
+//! After `Failed`, the next runner appends `Prepared` again. After `Unknown`, or if the lease ends before the result,
+//! the next runner appends `Reconciling`, searches, and appends `Confirmed`, `Prepared` or `Unknown`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,55 +27,56 @@ use crate::key::fingerprint;
 use crate::store::{End, LastStep, NewStep, StepStream};
 use crate::{Category, Error, Json, Key, MessageStore, Result, Source};
 
-/// An external system: how to call it, and how to search for the effect of an earlier call.
+/// An external system: the call, and the search for the effect of an earlier call.
 #[async_trait]
 pub trait External: Send + Sync {
-    /// What is asked.
+    /// The request. Its JSON form identifies it: another request with the same key is a conflict.
     type Request: Serialize + Send + Sync;
-    /// What is answered.
+    /// The answer. The guard stores it, and returns it to later runs.
     type Response: Serialize + DeserializeOwned + Send + Sync;
 
-    /// Calls. `key` is the same at every attempt: give it to the other side, if that takes one.
+    /// Makes the call. `key` is the same in every attempt: pass it to the external system if that accepts such a key.
     async fn call(&self, key: &Key, request: &Self::Request) -> Result<Self::Response, CallError>;
 
-    /// Searches for the effect of an earlier call. When in doubt (a page that ends, a lag), say so:
-    /// [`Found::CannotTell`].
+    /// Searches for the effect of an earlier call. If the search is not complete (for example only the first page was
+    /// read, or the system lags behind), return [`Found::CannotTell`].
     async fn find(&self, key: &Key, request: &Self::Request) -> Result<Found<Self::Response>, Source>;
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// It was refused, and had no effect for certain.
+    /// The call was refused, and definitely had no effect.
     #[error("refused: {0}")]
     Definite(Source),
-    /// It may have had its effect: no answer came, or none that tells.
+    /// The call may have had its effect: there was no answer, or the answer does not show it.
     #[error("no answer: {0}")]
     Ambiguous(Source),
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<R> {
-    /// The call had its effect; this would have been the answer.
+    /// The call had its effect. The value is the answer that the call would have returned.
     Effect(R),
-    /// It had none, for certain.
+    /// The call definitely had no effect.
     Nothing,
-    /// The search does not tell; why.
+    /// The search is inconclusive, for this reason.
     CannotTell(String),
 }
 
-/// Guards calls to one other side.
+/// Guards calls to one external system, so that each has its effect at most once.
 ///
-/// It cannot stop a process that is halted after its look at the database's clock and goes on after its lease has
-/// ended: that process still calls. Give [`External::call`]'s key to the other side if it takes one.
+/// There is one case that the guard cannot prevent. If a process is halted after it has checked its lease, and goes on
+/// after the lease has ended, it still calls. So pass the key of [`External::call`] to the external system if that
+/// accepts one.
 ///
 /// ```
 /// use async_trait::async_trait;
 /// use message_store::handling::{CallError, External, Found, Guard, Guarded};
 /// use message_store::{Key, Source, connect};
 ///
-/// /// The provider: how it is paid, and how one finds out whether it was.
+/// /// The payment provider.
 /// struct Payments;
 ///
 /// #[async_trait]
@@ -82,12 +85,13 @@ pub enum Found<R> {
 ///     type Response = String;
 ///
 ///     async fn call(&self, key: &Key, amount: &u64) -> Result<String, CallError> {
-///         // An answer that tells nothing, or none, is `Ambiguous`; a refusal that had no effect for certain is `Definite`.
+///         // Return `Ambiguous` if there is no answer, or the answer does not show the effect. Return `Definite` for a
+///         // refusal that definitely had no effect.
 ///         if *amount == 0 { Err(CallError::Definite("nothing to pay".into())) } else { Ok(format!("receipt of {key}")) }
 ///     }
 ///
 ///     async fn find(&self, _key: &Key, _amount: &u64) -> Result<Found<String>, Source> {
-///         Ok(Found::CannotTell("the list of payments ends after a thousand".to_owned()))
+///         Ok(Found::CannotTell("the list of payments has only the first thousand".to_owned()))
 ///     }
 /// }
 ///
@@ -96,10 +100,10 @@ pub enum Found<R> {
 /// let payments = Guard::new(&store, "payments", Payments)?;
 /// match payments.run(&Key::new("order-7")?, &100).await? {
 ///     Guarded::Confirmed { response, .. } => assert_eq!(response, "receipt of order-7"),
-///     // Run it again later: a refusal is tried again, what is unknown is searched for, what is in progress ends or loses its lease. In a
-///     // handler, an error says so: the message is delivered again, or set aside and retried by an operator.
+///     // Run the guard again later. In a handler, return an error: the message is delivered again, or set aside and
+///     // retried by an operator.
 ///     Guarded::Failed { reason } | Guarded::Unknown { reason } => panic!("not paid, or unknown: {reason}"),
-///     Guarded::InProgress => panic!("another runner is at it"),
+///     Guarded::InProgress => panic!("another runner is making the call"),
 ///     Guarded::Conflict => panic!("this order was paid for with another amount"),
 /// }
 /// # Ok::<(), message_store::Error>(())
@@ -114,24 +118,24 @@ pub struct Guard<X> {
     planted: Option<GuardBug>,
 }
 
-/// A protection of a [`Guard`] to be switched off. For tests of tests.
+/// A protection of a [`Guard`] that a test switches off ([`Guard::plant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 pub enum GuardBug {
-    /// After its append, a runner does not ask how much of its lease is left.
+    /// A runner does not check after its append how much of its lease is left.
     LeaseUnchecked,
-    /// A call whose end was not said is made again, without a search.
+    /// A call without a recorded result is made again, without a search.
     NoSearch,
 }
 
-/// How often a runner prepares its call when too little of its lease is left after the append.
+/// The number of times that a runner claims its call, while too little of the lease is left after each append.
 const PREPARATIONS: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 enum Step {
-    /// The lease counts from the time of this message.
+    /// The lease begins at the time of this message.
     Prepared {
         attempt: u32,
         request: String,
@@ -158,17 +162,17 @@ enum Step {
     },
 }
 
-/// One call, and what follows from it alone.
+/// One guarded call, with the values that depend on its key and request alone.
 struct Call<'a, X: External> {
     key: &'a Key,
     request: &'a X::Request,
     steps: StepStream<Step>,
-    /// The request's fingerprint.
-    asked: String,
+    /// The fingerprint of the request.
+    request_fingerprint: String,
 }
 
 impl<X: External> Guard<X> {
-    /// Guards calls of this scope (the name of the other side, and of what it is asked for) to `external`.
+    /// A guard of the calls of one scope to `external`. The scope names the external system and the kind of request.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the scope cannot be part of a category's name.
@@ -178,9 +182,9 @@ impl<X: External> Guard<X> {
         Ok(Self { store: Arc::clone(store), category, external, lease, planted: None })
     }
 
-    /// How long a runner has for its call (60 s; to the millisecond, 49 days at most), counted from the moment that its
-    /// claim stands, by the database's clock. A call is given half of it, and then counts as unanswered; only after all
-    /// of it does another runner search.
+    /// The time that a runner has for its call (60 s), in whole milliseconds and at most 49 days. It begins when the
+    /// claim is written, by the database's clock. A call that takes longer than half of it counts as unanswered.
+    /// Another runner searches only after all of it has passed.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Lease::new(lease);
@@ -195,34 +199,35 @@ impl<X: External> Guard<X> {
         self
     }
 
-    /// The category that its calls' states are kept in: `guard:{scope}`.
+    /// The category of the streams with the steps of the calls: `guard:{scope}`.
     pub fn category(&self) -> &Category {
         &self.category
     }
 
-    /// The other side.
+    /// The external system that was given to [`Guard::new`].
     pub fn external(&self) -> &X {
         &self.external
     }
 
-    /// Calls, unless the call was made before; finds out, when its end was not said.
+    /// Makes the call, unless it was made before. If the result of an earlier call was not recorded, the guard searches
+    /// for it first.
     ///
     /// # Errors
-    /// The store's; [`Error::WrongExpectedVersion`] when this runner was overtaken during its call: an operator has to
-    /// look whether both have called. [`Error::HistoryChanged`]; and [`Error::Backend`], passing, when the store takes
-    /// longer to append than the lease allows: nothing was called.
+    /// The errors of the store. [`Error::WrongExpectedVersion`] when another runner has taken over during the call: an
+    /// operator must check whether both have called. [`Error::HistoryChanged`] when the store's history has changed. A
+    /// transient [`Error::Backend`] when the store takes longer to append than the lease allows: then no call was made.
     pub async fn run(&self, key: &Key, request: &X::Request) -> Result<Guarded<X::Response>> {
         let steps = StepStream::new(&self.store, key.stream(&self.category)?);
-        let asked = fingerprint(&Json::encode(request)?)?;
+        let request_fingerprint = fingerprint(&Json::encode(request)?)?;
         let (last, end) = steps.last().await?;
-        let call = Call { key, request, steps, asked };
+        let call = Call { key, request, steps, request_fingerprint };
         let Some(LastStep { step, message }) = last else { return self.attempt(&call, end, 1).await };
-        if *step.request() != call.asked {
+        if *step.request() != call.request_fingerprint {
             return Ok(Guarded::Conflict);
         }
         match step {
             Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
-            // It had no effect: tried again under the next number.
+            // The earlier attempt had no effect, so the call is made again under the next number.
             Step::Failed { attempt, .. } => self.attempt(&call, end, attempt + 1).await,
             Step::Prepared { lease, .. } | Step::Reconciling { lease, .. }
                 if !lease.has_ended(message.time, self.store.now().await?) =>
@@ -237,34 +242,42 @@ impl<X: External> Guard<X> {
 
     async fn attempt(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
         let Some(claim) = self.prepare(call, end, attempt).await? else { return Ok(Guarded::InProgress) };
-        let called = tokio::time::timeout(self.lease.of_a_call(), self.external.call(call.key, call.request)).await;
+        let called = tokio::time::timeout(self.lease.call_time_out(), self.external.call(call.key, call.request)).await;
         match called {
             Ok(Ok(response)) => self.confirm(call, &claim, response).await,
             Ok(Err(CallError::Definite(reason))) => {
                 let reason = reason.to_string();
-                let failed = Step::Failed { attempt, request: call.asked.clone(), reason: reason.clone() };
+                let failed =
+                    Step::Failed { attempt, request: call.request_fingerprint.clone(), reason: reason.clone() };
                 call.steps.append_after(&claim, &failed).await??;
                 Ok(Guarded::Failed { reason })
             }
-            Ok(Err(CallError::Ambiguous(reason))) => self.give_up(call, &claim, attempt, reason.to_string()).await,
-            // The call may still be under way: its claim stands until its lease ends, and then it is searched for.
-            Err(_) => Ok(Guarded::Unknown { reason: "it took longer than half its lease".to_owned() }),
+            Ok(Err(CallError::Ambiguous(reason))) => {
+                self.record_unknown(call, &claim, attempt, reason.to_string()).await
+            }
+            // The call may still be under way, so no result is recorded. The claim lasts until its lease ends, and then
+            // the next runner searches.
+            Err(_) => Ok(Guarded::Unknown { reason: "the call took longer than half of its lease".to_owned() }),
         }
     }
 
-    /// Claims the call, with enough of the lease left to make it; `None` when another runner has it.
+    /// Claims the call, and makes sure that enough of the lease is left for it. `None` when another runner has the
+    /// claim.
     async fn prepare(&self, call: &Call<'_, X>, mut end: End, attempt: u32) -> Result<Option<NewStep>> {
-        let prepared = Step::Prepared { attempt, request: call.asked.clone(), lease: self.lease };
+        let prepared = Step::Prepared { attempt, request: call.request_fingerprint.clone(), lease: self.lease };
         for _ in 0..PREPARATIONS {
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             let Ok(claim) = call.steps.append(end, &prepared).await? else { return Ok(None) };
             if self.planted == Some(GuardBug::LeaseUnchecked) {
                 return Ok(Some(claim));
             }
             let (Some(last), _) = call.steps.still_last(&claim).await? else { return Ok(None) };
             let now = self.store.now().await?;
-            // The answer may have been long on its way: the lease is no older than the question for it.
-            if self.lease.is_enough(last.message.time, now) && asked.elapsed() <= self.lease.of_a_call() / 2 {
+            // The database's answer may have been delayed. The time since the request for it is an upper bound of that
+            // delay.
+            if self.lease.is_enough_for_call(last.message.time, now)
+                && requested_at.elapsed() <= self.lease.call_time_out() / 2
+            {
                 return Ok(Some(claim));
             }
             end = claim.end;
@@ -276,7 +289,7 @@ impl<X: External> Guard<X> {
     }
 
     async fn reconcile(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
-        let reconciling = Step::Reconciling { attempt, request: call.asked.clone(), lease: self.lease };
+        let reconciling = Step::Reconciling { attempt, request: call.request_fingerprint.clone(), lease: self.lease };
         let Ok(claim) = call.steps.append(end, &reconciling).await? else { return Ok(Guarded::InProgress) };
         if self.planted == Some(GuardBug::NoSearch) {
             return self.attempt(call, claim.end, attempt + 1).await;
@@ -284,8 +297,8 @@ impl<X: External> Guard<X> {
         match self.external.find(call.key, call.request).await {
             Ok(Found::Effect(response)) => self.confirm(call, &claim, response).await,
             Ok(Found::Nothing) => self.attempt(call, claim.end, attempt + 1).await,
-            Ok(Found::CannotTell(reason)) => self.give_up(call, &claim, attempt, reason).await,
-            Err(error) => self.give_up(call, &claim, attempt, error.to_string()).await,
+            Ok(Found::CannotTell(reason)) => self.record_unknown(call, &claim, attempt, reason).await,
+            Err(error) => self.record_unknown(call, &claim, attempt, error.to_string()).await,
         }
     }
 
@@ -295,20 +308,21 @@ impl<X: External> Guard<X> {
         claim: &NewStep,
         response: X::Response,
     ) -> Result<Guarded<X::Response>> {
-        let confirmed = Step::Confirmed { request: call.asked.clone(), response: Json::encode(&response)? };
+        let confirmed =
+            Step::Confirmed { request: call.request_fingerprint.clone(), response: Json::encode(&response)? };
         call.steps.append_after(claim, &confirmed).await??;
         Ok(Guarded::Confirmed { response, earlier: false })
     }
 
-    async fn give_up(
+    async fn record_unknown(
         &self,
         call: &Call<'_, X>,
         claim: &NewStep,
         attempt: u32,
         reason: String,
     ) -> Result<Guarded<X::Response>> {
-        tracing::warn!(stream = %call.steps.stream(), attempt, reason, "whether a call had its effect is unknown");
-        let unknown = Step::Unknown { attempt, request: call.asked.clone(), reason: reason.clone() };
+        tracing::warn!(stream = %call.steps.stream(), attempt, reason, "it is unknown whether a guarded call had its effect");
+        let unknown = Step::Unknown { attempt, request: call.request_fingerprint.clone(), reason: reason.clone() };
         call.steps.append_after(claim, &unknown).await??;
         Ok(Guarded::Unknown { reason })
     }

@@ -1,32 +1,33 @@
-//! How a guarded call stands, and what to do then.
+//! The state of a guarded call. Its text says what the caller can do next.
 
 use std::fmt;
 
-/// How a guarded call stands.
+/// The state of a guarded call.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Guarded<R> {
-    /// It had its effect: now, or at an earlier attempt that was found.
+    /// The call had its effect, now or in an earlier attempt.
     Confirmed {
-        /// The answer.
+        /// The answer of the external system.
         response: R,
-        /// An earlier run had confirmed it. Not so when this run has found the effect of an earlier call.
+        /// An earlier run has recorded the answer. `false` if this run has called, or has found the effect of an
+        /// earlier call.
         earlier: bool,
     },
-    /// It was refused; another run tries again.
+    /// The call was refused and had no effect. The next run tries it again.
     Failed {
-        /// What the other side said.
+        /// The error of the external system.
         reason: String,
     },
-    /// Whether it had its effect is unknown. It is not tried again; the next run searches, also when this one called
-    /// and got no answer.
+    /// The call may or may not have had its effect. It is not made again until a search shows that it had none. The
+    /// next run searches.
     Unknown {
-        /// Why the search does not tell.
+        /// The reason why the effect is unknown.
         reason: String,
     },
-    /// Another runner is at it, until its lease ends.
+    /// Another runner makes the call or searches. Its claim ends with its lease.
     InProgress,
-    /// The key was used for another request. Nothing was done.
+    /// The key was used for another request. The call was not made.
     Conflict,
 }
 
@@ -35,22 +36,25 @@ impl<R> fmt::Display for Guarded<R> {
         match self {
             Self::Confirmed { earlier: false, .. } => f.write_str("the call had its effect"),
             Self::Confirmed { earlier: true, .. } => {
-                f.write_str("the call had its effect, as an earlier run has confirmed")
+                f.write_str("the call had its effect, as an earlier run has recorded")
             }
             Self::Failed { reason } => {
-                write!(f, "the call was refused and had no effect ({reason}); run the guard again to try it again")
+                write!(
+                    f,
+                    "the call was refused and had no effect ({reason}). Run the guard again to make the call again"
+                )
             }
             Self::Unknown { reason } => write!(
                 f,
-                "it is unknown whether the call had its effect ({reason}); do not call by hand: run the guard again later, \
-                 which searches before it calls, and while the search does not tell, look at the other side yourself"
+                "it is unknown whether the call had its effect ({reason}). Do not make the call by hand: run the guard again later, \
+                 because it searches before it calls. If the search remains inconclusive, examine the external system"
             ),
             Self::InProgress => f.write_str(
-                "another runner is at the call; run the guard again when the lease of that runner has ended",
+                "another runner is making the call. Run the guard again when the lease of that runner has ended",
             ),
-            Self::Conflict => f.write_str(
-                "the key was used for another request, and nothing was done; give each request a key of its own",
-            ),
+            Self::Conflict => {
+                f.write_str("the key was used for another request, and nothing was done. Give each request its own key")
+            }
         }
     }
 }
@@ -60,16 +64,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_is_a_sentence_and_the_unknown_one_says_what_to_do() {
+    fn each_state_has_a_text_and_that_of_unknown_says_what_to_do() {
         let reason = || "a lag".to_owned();
-        let said = |guarded: Guarded<()>| guarded.to_string();
-        assert_eq!(said(Guarded::Confirmed { response: (), earlier: false }), "the call had its effect");
-        assert!(said(Guarded::Confirmed { response: (), earlier: true }).contains("earlier"));
-        assert!(said(Guarded::Failed { reason: reason() }).contains("no effect (a lag)"));
-        let unknown = said(Guarded::Unknown { reason: reason() });
+        let text = |guarded: Guarded<()>| guarded.to_string();
+        assert_eq!(text(Guarded::Confirmed { response: (), earlier: false }), "the call had its effect");
+        assert!(text(Guarded::Confirmed { response: (), earlier: true }).contains("earlier"));
+        assert!(text(Guarded::Failed { reason: reason() }).contains("no effect (a lag)"));
+        let unknown = text(Guarded::Unknown { reason: reason() });
         assert!(unknown.contains("unknown") && unknown.contains("(a lag)"), "{unknown}");
-        assert!(unknown.contains("do not call by hand: run the guard again"), "{unknown}");
-        assert!(said(Guarded::InProgress).contains("another runner"));
-        assert!(said(Guarded::Conflict).contains("nothing was done"));
+        assert!(unknown.contains("Do not make the call by hand: run the guard again"), "{unknown}");
+        assert!(text(Guarded::InProgress).contains("another runner"));
+        assert!(text(Guarded::Conflict).contains("nothing was done"));
     }
 }

@@ -1,12 +1,13 @@
-//! Handlers: anything that is done for a message.
+//! Handlers: functions of any kind that are called for each message.
 
 use async_trait::async_trait;
 
 use crate::handling::Context;
 use crate::{Message, Outcome, Source};
 
-/// Does something for each message: process managers, I/O. A [`CommandHandler`](crate::handling::CommandHandler) is a
-/// handler too, and the simpler choice where a decision needs nothing but the state of one entity.
+/// Handles the messages of a category, for example as a process manager or with I/O. A
+/// [`CommandHandler`](crate::handling::CommandHandler) is a handler too, and is simpler if a decision needs only the
+/// state of one entity.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -21,7 +22,7 @@ use crate::{Message, Outcome, Source};
 ///     fn message_types(&self) -> Vec<&'static str> { vec!["Opened"] }
 ///     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
 ///         let greeting = NewMessage::new("SendGreeting", Json::parse(r#"{"text":"Welcome"}"#)?);
-///         let id = message.stream.id().unwrap_or("nobody");
+///         let id = message.stream.id().unwrap_or("unknown");
 ///         let mail = StreamName::new(format!("mail:command-{id}"))?;
 ///         Ok(context.write("greeting", Append::to(mail).message(greeting)).await?)
 ///     }
@@ -29,22 +30,22 @@ use crate::{Message, Outcome, Source};
 /// ```
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Its name, which its author gives (a handler that wraps another one answers the other's name): the ids of what it
-    /// writes are derived from it, and its messages carry it. It belongs to what is stored: with another name, messages
-    /// that were handled are written for anew. Of two handlers of one category each needs a name of its own; a process
-    /// refuses to start the second one.
+    /// The handler's name, which its author chooses. The ids of the messages that it writes are derived from the name,
+    /// and their metadata contains it. Do not change it later: under another name, the handler writes again for
+    /// messages that were handled. A handler that wraps another one returns the name of the other. Each handler of a
+    /// category needs its own name: a process refuses to start a second handler of the same name.
     fn name(&self) -> &'static str;
 
-    /// The message types it handles, for the start-up report. It is given the others too, and answers
-    /// [`Outcome::Unhandled`].
+    /// The message types that the handler knows, for the start-up report. The consumer also delivers messages of other
+    /// types: the handler returns [`Outcome::Unhandled`] for them.
     fn message_types(&self) -> Vec<&'static str>;
 
-    /// Handles a message, which may be given to it more than once, and late. What it writes through the context is
-    /// written once; what it does elsewhere is its own concern.
+    /// Handles a message, which may arrive several times and late. Messages that the handler writes through `context`
+    /// are written once. Any other effect may happen again with each delivery.
     ///
     /// # Errors
-    /// Whatever keeps the message from being handled. A transient [`Error`](crate::Error) is tried again, and so is a
-    /// version conflict while the stream makes progress; for any other, [`OnFailure`](crate::consumer::OnFailure) says
-    /// what becomes of the message.
+    /// An error means that the message was not handled. After a transient [`Error`](crate::Error), or after a version
+    /// conflict while the stream makes progress, the consumer tries again. After any other error,
+    /// [`OnFailure`](crate::consumer::OnFailure) decides what happens to the message.
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
 }

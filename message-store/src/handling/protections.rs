@@ -1,41 +1,41 @@
-//! What keeps a command from being lost and from taking effect twice: functions, each of which a test can replace by a
-//! wrong one, to show that it would notice ([`crate::testing`] has the wrong ones).
+//! The protections: functions that keep a command from being lost and from having two effects. A test replaces one of
+//! them by a wrong one, to show that the test notices. [`crate::testing`] has the wrong ones.
 
 use std::time::Duration;
 
+use super::command_status::{CommandStatus, Evidence, LookUp, classify};
 use super::contention::Contention;
-use super::delivery::{Delivery, DeriveId};
-use super::standing::{Evidence, Look, Standing, standing};
+use super::received_command::{DeriveId, ReceivedCommand};
 use crate::derived_id;
-use crate::entity::Recalled;
+use crate::entity::Loaded;
 use crate::handling::Decider;
 use crate::intents::Intent;
 use crate::{History, Message, Version};
 
 /// The protections of a [`CommandHandler`](crate::handling::CommandHandler).
 pub(crate) struct Protections<D: Decider> {
-    /// What the command has in common with others that want the same: it is reserved.
+    /// The intent that the runtime reserves for a command.
     pub(crate) intent: fn(&D::Command) -> Option<Intent>,
-    /// New, late or processed.
-    pub(crate) standing: fn(&Evidence<'_>) -> Result<Standing, Look>,
-    /// The ids of events.
+    /// Classifies a command as new, late or processed, or asks for a look-up.
+    pub(crate) classify: fn(&Evidence<'_>) -> Result<CommandStatus, LookUp>,
+    /// Derives the id of an event.
     pub(crate) derive_id: DeriveId,
-    /// Whether a decision to write nothing counts on what was recalled, in the history that the store has now.
-    pub(crate) is_current: fn(&Recalled<D>, History) -> bool,
-    /// Puts a first hop's copy in the place of the command.
-    pub(crate) replace: fn(&mut Delivery<'_>, Message),
-    /// The pause before another attempt, after one on this version has failed.
+    /// Whether a decision to write nothing counts: whether the entity was current, in the given history of the store.
+    pub(crate) is_current: fn(&Loaded<D>, History) -> bool,
+    /// Replaces the command by the copy that a first hop has written.
+    pub(crate) replace: fn(&mut ReceivedCommand<'_>, Message),
+    /// The pause after an attempt on this version has failed. `None` ends the attempts.
     pub(crate) pause: fn(&mut Contention, Version) -> Option<Duration>,
 }
 
 impl<D: Decider> Protections<D> {
-    /// All of them.
+    /// All protections are on.
     pub(crate) const ALL: Self = Self {
         intent: D::intent,
-        standing,
+        classify,
         derive_id: derived_id,
-        is_current: Recalled::is_current_in,
-        replace: |delivery, copy| delivery.replace_by(copy),
+        is_current: Loaded::is_current_in,
+        replace: |received, copy| received.replace_by(copy),
         pause: Contention::pause,
     };
 }

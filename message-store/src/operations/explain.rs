@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::consumer::{DeadLetter, DeadLetters};
-use crate::handling::{CommandHandler, Decider, events_of, search};
+use crate::handling::{CommandHandler, Decider, events_of, find_by_stamps};
 use crate::intents::{Holder, Intent, Reservation, cause_of};
 use crate::{
     Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Position, Result, Sequence, StreamName, StreamRead,
@@ -101,7 +101,7 @@ impl<D: Decider> CommandHandler<D> {
             events = events_of(&*self.entities().store, D::NAME, &copy, &stream).await?;
         }
         let elsewhere =
-            if events.is_empty() { search(&*self.entities().store, &message, &stream).await? } else { None };
+            if events.is_empty() { find_by_stamps(&*self.entities().store, &message, &stream).await? } else { None };
         let is_open = events.is_empty() && elsewhere.is_none();
         let is_repeat =
             findings.iter().any(|finding| matches!(finding, Finding::DuplicateOf(_) | Finding::ConflictsWith(_)));

@@ -1,6 +1,6 @@
 //! Switches that replace one protection by a wrong one, so that a test can show that it would notice.
 
-use crate::handling::{CommandHandler, Decider, Evidence, Protections, Standing};
+use crate::handling::{CommandHandler, CommandStatus, Decider, Evidence, Protections};
 use crate::{MessageId, MessageRef, Position, StreamName};
 
 /// A protection of [`CommandHandler`] that a test switches off ([`CommandHandler::plant`]).
@@ -32,11 +32,13 @@ impl<D: Decider> CommandHandler<D> {
     pub fn plant(mut self, bug: PlantedBug) -> Self {
         let sound = Protections::ALL;
         self.protections = match bug {
-            PlantedBug::MarkAlone => Protections { standing: |found| Ok(by_mark_alone(found)), ..sound },
-            PlantedBug::OneMark => Protections { standing: |found| Ok(by_one_mark(found)), ..sound },
-            PlantedBug::NoSequences => {
-                Protections { standing: |_| Ok(Standing::New), derive_id: |_, _, _, _, _| MessageId::new(), ..sound }
-            }
+            PlantedBug::MarkAlone => Protections { classify: |found| Ok(by_mark_alone(found)), ..sound },
+            PlantedBug::OneMark => Protections { classify: |found| Ok(by_one_mark(found)), ..sound },
+            PlantedBug::NoSequences => Protections {
+                classify: |_| Ok(CommandStatus::New),
+                derive_id: |_, _, _, _, _| MessageId::new(),
+                ..sound
+            },
             PlantedBug::NoReservation => Protections { intent: |_| None, ..sound },
             PlantedBug::NoSecondDecision => Protections { pause: |_, _| None, ..sound },
             PlantedBug::RememberedNothing => Protections { is_current: |_, _| true, ..sound },
@@ -50,20 +52,20 @@ impl<D: Decider> CommandHandler<D> {
     }
 }
 
-fn by_mark_alone(found: &Evidence<'_>) -> Standing {
-    if found.marks.is_new(found.handler, found.sequence) { Standing::New } else { passed(found) }
+fn by_mark_alone(found: &Evidence<'_>) -> CommandStatus {
+    if found.marks.is_new(found.handler, found.sequence) { CommandStatus::New } else { passed(found) }
 }
 
-fn by_one_mark(found: &Evidence<'_>) -> Standing {
+fn by_one_mark(found: &Evidence<'_>) -> CommandStatus {
     let mark = found.marks.marks().iter().map(|mark| mark.sequence.global_position).max();
     let is_new = mark.is_none_or(|mark| found.sequence.global_position > mark);
-    if is_new { Standing::New } else { passed(found) }
+    if is_new { CommandStatus::New } else { passed(found) }
 }
 
 /// The answer of a mark alone, without a look-up of events: processed, with an invented first event.
-fn passed(found: &Evidence<'_>) -> Standing {
+fn passed(found: &Evidence<'_>) -> CommandStatus {
     let origin = &found.sequence.origin;
-    Standing::Processed(MessageRef {
+    CommandStatus::Processed(MessageRef {
         id: MessageId::new(),
         stream: StreamName::from_database(origin.category.as_str()),
         position: Position::FIRST,

@@ -1,20 +1,20 @@
-//! Handing messages out, as many at a time as the consumer may.
+//! Handing out: starts the delivery of ready messages, up to the consumer's concurrency.
 
 use std::sync::Arc;
 
-use super::Work;
+use super::ConsumerLoop;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::pause::Pause;
 use crate::{Error, Message, Outcome, Result};
 
-impl<D: Deliver> Work<D> {
-    pub(super) fn hand_out_what_is_ready(&mut self) {
+impl<D: Deliver> ConsumerLoop<D> {
+    pub(super) fn hand_out_ready(&mut self) {
         while self.suspects.is_none()
             && self.handling.len() < self.pace.concurrency
             && let Some(message) = self.partitions.next()
         {
             let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
-            // (The message of a letter is counted where it is delivered again.)
+            // `None` in the letter consumer: the redelivery takes a turn of its own.
             let set_aside = self.set_aside.clone();
             self.handling.spawn(async move {
                 let _beside = match &set_aside {
@@ -28,12 +28,12 @@ impl<D: Deliver> Work<D> {
     }
 }
 
-/// Delivers a message, again when a fault passes.
+/// Delivers a message, and retries after transient errors.
 pub(super) async fn deliver(delivery: &impl Deliver, message: &Message, retries: u32) -> Result<Outcome> {
     let mut pause = Pause::new(retries);
     loop {
         match delivery.deliver(message).await {
-            // What could be tried again was: it names the message.
+            // The delivery has made all retries, and its error names the message.
             Err(error @ Error::Handler { .. }) => return Err(error),
             Err(error) if error.is_transient() && pause.again(&error).await => {}
             result => return result.map_err(|error| Error::handler(message, error.into())),

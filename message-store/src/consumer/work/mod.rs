@@ -1,7 +1,7 @@
-//! The consumer's loop: read ahead, hand out, note what is done, save the position.
+//! The loop of a consumer: it reads ahead, hands messages out, records those that are handled, and saves the position.
 
 mod handing_out;
-mod new_beginning;
+mod history_change;
 mod one_at_a_time;
 mod reading;
 mod saving;
@@ -24,38 +24,40 @@ use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
 use crate::{Batch, Error, Message, Outcome, Result};
-pub(super) use reading::Source;
+pub(super) use reading::Subscription;
 
-/// After messages have come, the next look without a wake-up follows so much sooner; then each pause is twice as long.
-const SOONER: u32 = 16;
+/// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
+/// twice as long, up to the poll interval.
+const SOONER_BY: u32 = 16;
 
 type Done = (Message, Result<Outcome>);
 
-pub(super) struct Work<D> {
+/// One consumer, or the letter consumer that runs with it.
+pub(super) struct ConsumerLoop<D> {
     delivery: Arc<D>,
     pace: Pace,
-    source: Source,
+    subscription: Subscription,
     positions: PositionStore,
     reports: Reports,
     partitions: Partitions,
-    /// What is known of letters; `None` when the messages are those of letters themselves.
+    /// The letters of the consumer. `None` in the letter consumer itself.
     set_aside: Option<Arc<SetAside>>,
-    /// Until they are through, one message is handed out at a time.
+    /// While there are suspects, one message is handed out at a time.
     suspects: Option<Suspects>,
-    /// The suspect that is handed out is alone in the process.
+    /// While the suspect that is handed out is alone in the process.
     alone: Option<Alone>,
     handling: JoinSet<Done>,
-    /// How long to wait before looking again, without a wake-up.
-    next_look: Duration,
+    /// The time until the next poll, if no wake-up arrives.
+    next_poll: Duration,
     done_since_save: u64,
     last_save: Instant,
 }
 
-impl<D: Deliver> Work<D> {
+impl<D: Deliver> ConsumerLoop<D> {
     pub(super) fn new(
         delivery: D,
         pace: Pace,
-        source: Source,
+        subscription: Subscription,
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
         reports: Reports,
@@ -64,7 +66,7 @@ impl<D: Deliver> Work<D> {
         let mut work = Self {
             delivery: Arc::new(delivery),
             pace,
-            source,
+            subscription,
             positions,
             reports,
             partitions,
@@ -72,7 +74,7 @@ impl<D: Deliver> Work<D> {
             suspects: None,
             alone: None,
             handling: JoinSet::new(),
-            next_look: pace.poll_interval / SOONER,
+            next_poll: pace.poll_interval / SOONER_BY,
             done_since_save: 0,
             last_save: Instant::now(),
         };
@@ -80,26 +82,28 @@ impl<D: Deliver> Work<D> {
         work
     }
 
-    /// Works until it is asked to stop or fails; then finishes what is under way and saves the position.
+    /// Runs until the handle asks it to stop, or it fails. Then it finishes the messages under way and saves the
+    /// position.
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
-            let worked = self.work().await;
-            let mut first_error = worked.err();
+            let ended = self.run_until_stopped().await;
+            let mut first_error = ended.err();
             while let Some(done) = self.handling.join_next().await {
-                if let Err(error) = self.note(done) {
+                if let Err(error) = self.record_delivery(done) {
                     first_error.get_or_insert(error);
                 }
             }
-            self.report();
+            self.publish_progress();
             if self.has_another_history() {
                 if *self.reports.stop.borrow() {
-                    // What is saved is of the history that the store has.
+                    // The saved position belongs to the store's present history. The messages handled since then belong
+                    // to the earlier one, so they must not be saved.
                     return Ok(());
                 }
-                self.begin_anew().await?;
+                self.restart_in_new_history().await?;
                 continue;
             }
-            // Nothing is under way any more, whatever ended the work.
+            // No message is under way, even if the loop ended with an error, so the record says that it stopped.
             let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
             return match first_error {
                 Some(error) => Err(error),
@@ -108,22 +112,22 @@ impl<D: Deliver> Work<D> {
         }
     }
 
-    async fn work(&mut self) -> Result<()> {
+    async fn run_until_stopped(&mut self) -> Result<()> {
         let mut timer = interval(self.pace.save_after.1.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A task of its own: a read that is not polled while the position is saved could keep the connection that the
-        // save waits for.
+        // The read is a task, because the loop does not poll it while it saves the position. It could then keep the
+        // connection that the save waits for.
         let mut reading = JoinSet::new();
         let mut turns = JoinSet::new();
         let (mut at_end, mut is_woken) = (false, false);
         let mut stop = self.reports.stop.clone();
-        // A deadline, which nothing that happens meanwhile postpones.
-        let mut look_at = Instant::now();
+        // The time of the next poll. It is a fixed time, so other events in the loop do not delay it.
+        let mut poll_at = Instant::now();
         loop {
-            self.hand_out_what_is_ready();
+            self.hand_out_ready();
             if turns.is_empty()
                 && let Some(suspects) = &self.suspects
-                && let Some(turn) = self.turn_of_next(suspects)
+                && let Some(turn) = self.next_turn(suspects)
             {
                 turns.spawn(turn);
             }
@@ -131,56 +135,56 @@ impl<D: Deliver> Work<D> {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
             }
             if at_end && self.has(PlantedBug::WaitBegunAnew) {
-                look_at = after(self.next_look);
+                poll_at = after(self.next_poll);
             }
             let in_the_way = OptionFuture::from(self.alone.as_mut().map(Alone::is_in_the_way));
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
-                    self.note(done)?;
+                    self.record_delivery(done)?;
                     if self.alone.is_some() {
-                        self.end_being_alone().await?;
+                        self.let_others_begin_after_suspect().await?;
                     }
-                    self.hand_out_what_is_ready();
+                    self.hand_out_ready();
                     while let Some(done) = self.handling.try_join_next() {
-                        self.note(done)?;
-                        self.hand_out_what_is_ready();
+                        self.record_delivery(done)?;
+                        self.hand_out_ready();
                     }
-                    self.report();
+                    self.publish_progress();
                 }
                 Some(batch) = reading.join_next() => {
-                    let batch = batch.map_err(|error| Error::backend("a reading task", false, error))??;
+                    let batch = batch.map_err(|error| Error::backend("the task of a read", false, error))??;
                     if self.has_another_history() {
                         return Ok(());
                     }
-                    at_end = self.take_in(batch);
-                    look_at = after(self.next_look);
+                    at_end = self.add_batch(batch);
+                    poll_at = after(self.next_poll);
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
-                Some(()) = in_the_way => self.give_up_being_alone().await?,
-                () = self.source.wake_up.wait_until(look_at), if at_end => {
+                Some(()) = in_the_way => self.let_others_begin_beside_suspect().await?,
+                () = self.subscription.wake_up.wait_until(poll_at), if at_end => {
                     at_end = false;
-                    is_woken = Instant::now() < look_at;
+                    is_woken = Instant::now() < poll_at;
                 }
                 _ = timer.tick() => {}
-                // (Its handle is gone: the task is about to be broken off. That is no stop in good order.)
+                // If the handle was dropped, this task is about to be aborted. That is no normal stop.
                 () = async { if stop.wait_for(|stop| *stop).await.is_err() { pending().await } } => return Ok(()),
             }
             self.save_if_due(at_end).await?;
         }
     }
 
-    /// Takes in what was read. Whether there was nothing left to read.
-    fn take_in(&mut self, batch: Batch) -> bool {
+    /// Adds the messages of a read. Returns whether the read reached the end of the category.
+    fn add_batch(&mut self, batch: Batch) -> bool {
         let at_end = batch.looked_through <= self.partitions.read_through();
-        let longer = (self.next_look * 2).min(self.pace.poll_interval);
-        // Where something has just come, more may follow.
-        self.next_look = if at_end { longer } else { self.pace.poll_interval / SOONER };
+        let longer = (self.next_poll * 2).min(self.pace.poll_interval);
+        // After new messages, more may follow soon.
+        self.next_poll = if at_end { longer } else { self.pace.poll_interval / SOONER_BY };
         self.partitions.add(batch.messages, batch.looked_through);
         if at_end && self.partitions.len() == 0 {
-            // What comes from now on was not under way.
+            // All messages that may have been under way during the crash are handled.
             self.suspects = None;
         }
-        self.report();
+        self.publish_progress();
         at_end
     }
 
@@ -188,18 +192,19 @@ impl<D: Deliver> Work<D> {
         self.pace.planted == Some(bug)
     }
 
-    fn note(&mut self, done: Result<Done, JoinError>) -> Result<()> {
-        let (message, outcome) = done.map_err(|error| Error::backend("a handling task", false, error))?;
+    /// Records the outcome of a delivery, or returns its error.
+    fn record_delivery(&mut self, done: Result<Done, JoinError>) -> Result<()> {
+        let (message, outcome) = done.map_err(|error| Error::backend("the task of a delivery", false, error))?;
         let outcome = outcome?;
         self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
         self.partitions.done(&message);
-        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.done().then_some(suspects));
+        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.handled().then_some(suspects));
         self.done_since_save += 1;
         Ok(())
     }
 
-    /// Tells those that wait for it how far all is handled.
-    fn report(&self) {
+    /// Publishes the position up to which all messages are handled to the consumer's handle.
+    fn publish_progress(&self) {
         self.reports.handled_through.send_replace(self.partitions.handled_through());
     }
 }

@@ -1,11 +1,11 @@
-//! After a crash: messages that may have ended the process are handed out one at a time, alone in the process where
-//! that is possible. See [`crate::consumer::suspects`] for why.
+//! After a crash: the consumer hands out the messages that may have ended the process one at a time, and alone in the
+//! process if possible. See [`crate::consumer::suspects`] for the reasons.
 
 use std::sync::Arc;
 
 use tokio::task::JoinError;
 
-use super::Work;
+use super::ConsumerLoop;
 use super::handing_out::deliver;
 use crate::consumer::PlantedBug;
 use crate::consumer::dead_letters::SetAside;
@@ -14,16 +14,16 @@ use crate::consumer::process::Turn;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
 
-impl<D: Deliver> Work<D> {
+impl<D: Deliver> ConsumerLoop<D> {
     pub(super) fn find_suspects(&self) -> Option<Suspects> {
         self.set_aside.as_ref().filter(|set_aside| set_aside.is_on())?;
-        // Before a save follows, so many messages more may have been handed out.
-        let more = self.pace.save_after.0.saturating_add(self.pace.concurrency as u64);
-        Suspects::after(self.positions.found(), more)
+        // This many messages may have been handed out after the last save.
+        let unsaved = self.pace.save_after.0.saturating_add(self.pace.concurrency as u64);
+        Suspects::of_previous(self.positions.previous(), unsaved)
     }
 
-    /// The turn of the suspect that is next; `None` unless there is one, and the one before is done.
-    pub(super) fn turn_of_next(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
+    /// Waits for the turn of the next suspect. `None` if no message is ready, or the one before is not handled yet.
+    pub(super) fn next_turn(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
         let together = self.has(PlantedBug::SuspectsTogether);
         if !self.handling.is_empty() && !together {
             return None;
@@ -35,15 +35,16 @@ impl<D: Deliver> Work<D> {
         })
     }
 
-    /// Hands out the lowest message, and notes that before, or sets it aside when it has ended the process too often.
+    /// Records the lowest message as under way, and then hands it out. If it has ended the process too often, sets it
+    /// aside instead.
     pub(super) async fn hand_out_suspect(&mut self, turn: Result<Turn, JoinError>) -> Result<()> {
         let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
         let crashes = suspects.crashes(message.id);
         suspects.hand_out(&message, turn.is_alone() || self.pace.planted == Some(PlantedBug::SuspectsTogether));
-        let is_to_blame = crashes >= set_aside.deliveries();
-        if !is_to_blame {
+        let has_crashed_too_often = crashes >= set_aside.deliveries();
+        if !has_crashed_too_often {
             self.positions.save(self.progress()).await?;
         }
         let beside;
@@ -54,8 +55,8 @@ impl<D: Deliver> Work<D> {
         let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
         self.handling.spawn(async move {
             let _beside = beside;
-            let outcome = if is_to_blame {
-                blame(&set_aside, &message, crashes).await
+            let outcome = if has_crashed_too_often {
+                set_aside_suspect(&set_aside, &message, crashes).await
             } else {
                 deliver(&*delivery, &message, retries).await
             };
@@ -64,19 +65,20 @@ impl<D: Deliver> Work<D> {
         Ok(())
     }
 
-    /// Others have waited long enough: from now on the suspect is under way beside them, and that is noted before they
-    /// begin.
-    pub(super) async fn give_up_being_alone(&mut self) -> Result<()> {
+    /// Lets other messages begin beside the suspect, because they have waited long enough. The record that the suspect
+    /// is alone is changed first, so a later crash is not blamed on it.
+    pub(super) async fn let_others_begin_beside_suspect(&mut self) -> Result<()> {
         if let Some(suspects) = &mut self.suspects {
-            suspects.is_not_alone();
+            suspects.others_began();
         }
         self.positions.save(self.progress()).await?;
         self.alone = None;
         Ok(())
     }
 
-    /// What was alone is done. Others begin when that is on record: until then, a crash would be blamed on it.
-    pub(super) async fn end_being_alone(&mut self) -> Result<()> {
+    /// Lets other messages begin after the suspect was handled. The record of the suspect is removed first, so a later
+    /// crash is not blamed on it.
+    pub(super) async fn let_others_begin_after_suspect(&mut self) -> Result<()> {
         if !self.has(PlantedBug::OthersBeginFirst) {
             self.positions.save(self.progress()).await?;
         }
@@ -85,7 +87,7 @@ impl<D: Deliver> Work<D> {
     }
 }
 
-async fn blame(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
+async fn set_aside_suspect(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
     match set_aside.keep_back(message).await? {
         Some(outcome) => Ok(outcome),
         None => set_aside.set_aside(message, crashes, "the process ended during each attempt").await,

@@ -1,32 +1,35 @@
-//! Reading the next batch, ahead of the handlers.
+//! Reading: the next batch is read while handlers handle the one before.
 
 use std::sync::Arc;
 
-use super::Work;
+use super::ConsumerLoop;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::pause::Pause;
 use crate::{Batch, Category, Error, Filter, MessageStore, Read, Result, WakeUp};
 
-/// The category, the filter and the store that the consumer reads.
-pub(in crate::consumer) struct Source {
+/// The messages that a consumer reads: the store, the category, the filter, and the wake-up for new messages.
+pub(in crate::consumer) struct Subscription {
     pub(in crate::consumer) store: Arc<dyn MessageStore>,
     pub(in crate::consumer) category: Category,
     pub(in crate::consumer) filter: Filter,
     pub(in crate::consumer) wake_up: WakeUp,
 }
 
-impl<D: Deliver> Work<D> {
-    /// Reads the next batch, and what has become of letters. `is_woken`: messages have come, and are waited for.
+impl<D: Deliver> ConsumerLoop<D> {
+    /// Reads the next batch, and the changes of letters. `is_woken` means that a wake-up has ended the wait, so new
+    /// messages are likely.
     pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<D> {
-        let (store, category) = (Arc::clone(&self.source.store), self.source.category.clone());
-        let read =
-            Read::from(self.partitions.read_through().next()).limit(self.pace.batch).filter(self.source.filter.clone());
+        let (store, category) = (Arc::clone(&self.subscription.store), self.subscription.category.clone());
+        let read = Read::from(self.partitions.read_through().next())
+            .limit(self.pace.batch)
+            .filter(self.subscription.filter.clone());
         let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
         let handled_through = self.partitions.handled_through();
         let read = async move || {
             let Some(set_aside) = &set_aside else { return store.read_category(&category, read.clone()).await };
             if is_woken {
-                // Both at once: what becomes of a letter from here on is told by a wake-up of its own.
+                // Both reads run at the same time, to save a round trip. A later change of a letter has its own
+                // wake-up.
                 let (batch, refreshed) =
                     tokio::join!(store.read_category(&category, read.clone()), set_aside.refresh(handled_through));
                 refreshed?;

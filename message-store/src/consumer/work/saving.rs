@@ -1,21 +1,21 @@
-//! Saving how far all is handled.
+//! Saving: writes the consumer's progress when it is due.
 
 use tokio::time::Instant;
 
-use super::Work;
+use super::ConsumerLoop;
 use crate::Result;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::position_store::Progress;
 use crate::consumer::suspects::Suspects;
 
-impl<D: Deliver> Work<D> {
+impl<D: Deliver> ConsumerLoop<D> {
     pub(super) async fn save_if_due(&mut self, at_end: bool) -> Result<()> {
         let (messages, time) = self.pace.save_after;
         let since = self.last_save.elapsed();
         let idle = at_end && self.partitions.len() == 0 && since >= self.pace.poll_interval;
-        // What is noted of a message that is done would blame it for a crash that comes later.
-        let is_noted = self.suspects.as_ref().is_some_and(|suspects| suspects.noted().is_some());
-        let is_outdated = self.positions.has_suspect() && !is_noted && !self.partitions.is_ready();
+        // If a message is handled and its record stays, a later crash is blamed on it.
+        let is_recorded = self.suspects.as_ref().is_some_and(|suspects| suspects.recorded().is_some());
+        let is_outdated = self.positions.has_suspect() && !is_recorded && !self.partitions.is_ready();
         if !(idle || is_outdated || self.done_since_save >= messages || since >= time) {
             return Ok(());
         }
@@ -26,13 +26,14 @@ impl<D: Deliver> Work<D> {
         self.save().await
     }
 
-    /// A store that was restored to an earlier point would give out again what was read, unseen. Asked while nothing
-    /// else happens, as often as the position is saved otherwise; a save itself would find that its own stream is not
-    /// where it was.
+    /// Checks whether the store was restored to an earlier point. Such a store would give out the same positions again,
+    /// and the consumer would not read the new messages. The check runs when there is nothing to save, as often as a
+    /// save would. A save needs no such check, because it fails if the position stream is not where the consumer left
+    /// it.
     async fn assert_store_is_not_behind(&self) -> Result<()> {
         match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "whether the store is behind is not known");
+                tracing::warn!(%error, "could not check whether the store is behind");
                 Ok(())
             }
             result => result,
@@ -50,7 +51,7 @@ impl<D: Deliver> Work<D> {
         let suspects = self.suspects.as_ref().map_or(position, Suspects::through);
         let highest = self.partitions.handed_out_through().max(suspects);
         let handed_out_through = (highest > position).then_some(highest);
-        let suspect = self.suspects.as_ref().and_then(Suspects::noted);
+        let suspect = self.suspects.as_ref().and_then(Suspects::recorded);
         Progress { handed_out_through, suspect, ..Progress::at(position) }
     }
 }

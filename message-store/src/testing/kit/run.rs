@@ -93,12 +93,12 @@ impl Run {
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
         if delivery.is_late {
             // Adds a higher mark to the remembered entity.
-            let mut known = decide.entities().recall(&stream).await.unwrap().known;
-            let mut entity = (*known.entity).clone();
+            let mut entry = decide.entities().load(&stream).await.unwrap().entry;
+            let mut entity = (*entry.entity).clone();
             let above = GlobalPosition::new(command.global_position.get() + 1_000);
             entity.sequences.record(Some(D::NAME), &Sequence::new(store.store_id(), commands, above));
-            known.entity = Arc::new(entity);
-            decide.entities().remember(&stream, known);
+            entry.entity = Arc::new(entity);
+            decide.entities().remember(&stream, entry);
         }
         for time in 1..=delivery.times {
             let outcome = decide.carry_out(&command).await.unwrap();

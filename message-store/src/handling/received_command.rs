@@ -1,4 +1,4 @@
-//! One command, and what follows from it alone.
+//! A command that a handler has received, and the append that is prepared for it.
 
 use std::borrow::Cow;
 
@@ -15,40 +15,42 @@ use crate::{
     StoreId, StreamName, derived_id,
 };
 
-pub(crate) struct Delivery<'a> {
+/// A command, with the values that depend on its message and the store alone.
+pub(crate) struct ReceivedCommand<'a> {
     pub(super) message: Cow<'a, Message>,
-    /// The entity's.
+    /// The entity's stream.
     pub(super) stream: StreamName,
     pub(super) sequence: Sequence,
-    /// Where else it has stood, if it is a copy.
+    /// The other places of the command, if it is a copy.
     pub(super) copies: Vec<Sequence>,
-    /// Of what is written for it.
+    /// The metadata of the messages that are written for the command. It lacks the handler's name.
     metadata: Metadata,
-    /// What is written with its events, so that its intent is reserved.
+    /// The first message of the intent's stream, which is appended together with the events. `None` if the command has
+    /// no intent, or its intent is reserved already.
     pub(super) reservation: Option<Reservation<'a>>,
-    /// The store that it was read from.
+    /// The store from which the command was read.
     here: StoreId,
 }
 
-/// Derives the id of an event, as [`derived_id`] does.
+/// A function with the parameters of [`derived_id`].
 pub(super) type DeriveId = fn(MessageId, &str, &str, &StreamName, usize) -> MessageId;
 
-/// What is appended for a command.
+/// An append that is ready to be sent.
 pub(super) struct Prepared<E> {
     pub(super) request: AppendRequest,
-    /// What each message of it is to the entity, in their order: a reservation is nothing.
-    pub(super) effects: Vec<Option<Effect<E>>>,
+    /// One entry for each message of the request, in order. A reservation changes no entity, so its entry is `None`.
+    pub(super) new_events: Vec<Option<NewEvent<E>>>,
 }
 
-/// An event of the entity.
-pub(super) struct Effect<E> {
+/// A new event of the entity.
+pub(super) struct NewEvent<E> {
     pub(super) id: MessageId,
-    /// As it will be read; `None` where the entity knows no such type.
+    /// The event as it will be decoded. `None` when the projection does not know its type.
     pub(super) event: Option<E>,
 }
 
-impl<'a> Delivery<'a> {
-    /// Of a command to the entity of this stream, read in the store `here`.
+impl<'a> ReceivedCommand<'a> {
+    /// `stream` is that of the command's entity, and `here` is the store from which the command was read.
     pub(super) fn new(
         message: &'a Message,
         here: StoreId,
@@ -59,7 +61,7 @@ impl<'a> Delivery<'a> {
         Self { message: Cow::Borrowed(message), stream, sequence, copies, metadata, reservation, here }
     }
 
-    /// Puts the copy of the command that a first hop has written in the place of the command.
+    /// Replaces the command by the copy that a first hop has written.
     pub(super) fn replace_by(&mut self, copy: Message) {
         Followed { metadata: self.metadata, sequence: self.sequence, copies: self.copies } =
             Metadata::written_for(&copy, self.here);
@@ -67,63 +69,64 @@ impl<'a> Delivery<'a> {
         self.reservation = None;
     }
 
-    /// The id of the first event that is written for the command.
+    /// The id of the first event for the command, whatever the events are.
     pub(super) fn first_id<D: Decider>(&self) -> MessageId {
         derived_id(self.message.id, D::NAME, "", &self.stream, 0)
     }
 
-    /// What is appended for the command when it leads to these events of the entity: reservation and events, in one
-    /// step.
+    /// Prepares the append of these events, and of the reservation, in one request. The request expects the version of
+    /// `entity`.
     pub(super) fn prepare<D: Decider>(
         &self,
         entity: &Entity<D>,
         events: Vec<D::Event>,
         derive_id: DeriveId,
     ) -> Result<Prepared<D::Event>> {
-        let (mut appends, mut effects) = (Vec::with_capacity(2), Vec::with_capacity(1 + events.len()));
+        let (mut appends, mut new_events) = (Vec::with_capacity(2), Vec::with_capacity(1 + events.len()));
         if let Some(reservation) = &self.reservation {
             appends.push(reservation.append_with(self.metadata.clone())?);
-            effects.push(None);
+            new_events.push(None);
         }
-        // What follows the command was read from the store.
+        // The metadata is derived from that of a stored message, so it needs no check.
         let mut metadata = self.metadata.clone();
         metadata.handler = Some(D::NAME.to_owned());
         let metadata = Json::encode_stored(&metadata)?;
         let added = self.added_fields(entity)?;
         let mut messages = Vec::with_capacity(events.len());
-        let unreadable = |error| Error::invalid("event", format!("it cannot be read back: {error}"));
+        let undecodable = |error| Error::invalid("event", format!("a projection cannot decode it: {error}"));
         for (index, event) in events.into_iter().enumerate() {
             let (message_type, mut data) = encode_unchecked(&event)?;
             if !added.is_empty() {
                 data = with_fields(data, &added)?;
             }
             let data = Json::known_to_be_json(data)?;
-            let event = if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(unreadable)? };
+            let event =
+                if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(undecodable)? };
             let id = derive_id(self.message.id, D::NAME, "", &self.stream, index);
-            effects.push(Some(Effect { id, event }));
+            new_events.push(Some(NewEvent { id, event }));
             let (message_type, metadata) = (message_type.to_owned(), metadata.clone());
             messages.push(NewMessage { id, message_type, data, metadata });
         }
         appends.push(Append { stream: self.stream.clone(), expected: entity.version.into(), messages });
-        Ok(Prepared { request: AppendRequest::from(appends), effects })
+        Ok(Prepared { request: AppendRequest::from(appends), new_events })
     }
 
-    /// The fields that the decider adds to the data of each event, with commas between them.
+    /// The fields that the decider adds to the data of each event, separated by commas.
     fn added_fields<D: Decider>(&self, entity: &Entity<D>) -> Result<String> {
         let mut added = Vec::new();
         if let Some(name) = D::SEQUENCE_FIELD {
             added.push(field(name, &self.shown_sequence(entity))?);
         }
         if let Some(name) = D::PROCESSED_TIME_FIELD {
-            // To the millisecond, as Eventide writes times.
+            // Eventide writes times with milliseconds.
             let now = Timestamp::now();
             added.push(field(name, &Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now))?);
         }
         Ok(added.join(","))
     }
 
-    /// The sequence that the data of events shows to Eventide, whose entities keep the one they have seen last: so it
-    /// never goes back behind one that was carried out in this store.
+    /// The sequence that the data of the events shows to Eventide. An Eventide entity keeps the last sequence that it
+    /// has seen, so the value is never below that of a command that was carried out in this store.
     fn shown_sequence<D: Decider>(&self, entity: &Entity<D>) -> GlobalPosition {
         let marks = entity.sequences.marks().iter().map(|mark| &mark.sequence);
         let highest = marks.filter(|mark| mark.origin.store_id == self.here).map(|mark| mark.global_position).max();

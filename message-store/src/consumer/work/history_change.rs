@@ -1,0 +1,50 @@
+//! A restart of the loop after the store's history has changed.
+
+use super::{ConsumerLoop, SOONER_BY};
+use crate::Result;
+use crate::consumer::PlantedBug;
+use crate::consumer::deliver::Deliver;
+use crate::consumer::partitions::Partitions;
+use crate::consumer::pause::Pause;
+use crate::consumer::position_store::PositionStore;
+
+impl<D: Deliver> ConsumerLoop<D> {
+    /// Whether the store's history differs from the one to which the position belongs.
+    pub(super) fn has_another_history(&self) -> bool {
+        !self.has(PlantedBug::HistoryIgnored) && self.subscription.store.history() != self.positions.history()
+    }
+
+    /// Drops all messages that were read, and continues from the position that is saved in the store. The dropped
+    /// messages belong to a history that the store no longer has, and other messages may have their positions now. The
+    /// saved position belongs to the present history.
+    pub(super) async fn restart_in_new_history(&mut self) -> Result<()> {
+        tracing::warn!(
+            consumer = %self.positions.stream(),
+            handled_through = %self.partitions.handled_through(),
+            "the store has another history than before: the consumer restarts from the position that is saved there"
+        );
+        let mut pause = Pause::new(self.pace.retries);
+        loop {
+            match self.reload_position().await {
+                Err(error) if error.is_transient() && pause.again(&error).await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn reload_position(&mut self) -> Result<()> {
+        let (store, stream) = (&self.subscription.store, self.positions.stream().clone());
+        self.positions = PositionStore::take_over(store, stream, &self.pace).await?;
+        self.partitions = Partitions::new(self.positions.saved());
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.begin_anew(self.positions.saved()).await?;
+        }
+        // No crash happened: a message that the saved progress names as under way was this consumer's own, and has
+        // ended.
+        (self.suspects, self.alone) = (None, None);
+        self.done_since_save = 0;
+        self.next_poll = self.pace.poll_interval / SOONER_BY;
+        self.publish_progress();
+        Ok(())
+    }
+}
