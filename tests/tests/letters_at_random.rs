@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use message_store::consumer::{ConsumerHandle, DeadLetter, DeadLetters, LetterState, OnFailure};
-use message_store::{Message, MessageId, MessageStore};
+use message_store::operations::Transfer;
+use message_store::{Category, Message, MessageId, MessageStore};
 use message_store_tests::accounts::{balance, messages_of, postgres, send_deposits, sqlite};
 use message_store_tests::marked::Marked;
-use message_store_tests::moving::copy;
 use message_store_tests::random::{Random, setting};
 
 type Store = Arc<dyn MessageStore>;
@@ -62,6 +62,17 @@ async fn until_all_is_handled(store: &Store, group: &mut [ConsumerHandle]) {
 async fn stop(group: Vec<ConsumerHandle>) {
     for consumer in group {
         let _ = consumer.stop().await.unwrap();
+    }
+}
+
+/// Copies categories. Where the target has messages of its own between the copies, the transfer may report that they are
+/// out of order: they are there all the same.
+async fn copy(from: &Store, to: &Store, categories: &[&str]) {
+    for category in categories {
+        match Transfer::new(from, to).copy(&Category::new(*category).unwrap(), |_| ()).await {
+            Err(error) if !error.to_string().contains("out of order") => panic!("copying {category}: {error}"),
+            _ => {}
+        }
     }
 }
 
