@@ -111,13 +111,11 @@ impl Standings {
                 self.by_stream.insert(step.stream.clone(), standing);
             }
             Some(Step::Discarded { .. }) => {
-                self.arrived.remove(&step.stream);
                 if let Some(standing) = self.by_stream.get_mut(&step.stream) {
                     standing.is_discarded = true;
                 }
             }
             Some(Step::Resolved { .. }) => {
-                self.arrived.remove(&step.stream);
                 // A discard is final. After a move, a delivery in the other store may stand behind it.
                 if self.by_stream.get(&step.stream).is_some_and(|standing| !standing.is_discarded) {
                     self.by_stream.remove(&step.stream);
