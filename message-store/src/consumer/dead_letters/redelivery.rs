@@ -132,7 +132,7 @@ impl<H: Handler> Redelivery<H> {
             let is_passed_over = |letter: &DeadLetter| letter.waits_for_operator() && !(holds && letter.holds);
             let next = open.into_iter().find(|letter| is_of_entity(letter) && !is_passed_over(letter));
             known.release(entity);
-            // Those that are still to come are the last. They are delivered when they come, and hold nothing back before.
+            // Messages that are still to come are the last. They are delivered when they come, and hold nothing back.
             let Some(next) = next.filter(|next| next.is_here) else { return Ok(()) };
             if holds {
                 known.hold(entity, next.message.global_position);
