@@ -117,16 +117,21 @@ impl SetAside {
         // Under `Stop`, letters are not delivered.
         if self.is_on() && !known.standings.arrived().is_empty() {
             let open = self.letters.open().await?;
-            for stream in known.standings.arrived() {
-                let is_of_its_entity = |other: &&DeadLetter| other.letter.stream.cardinal_id() == stream.cardinal_id();
-                let is_first = || open.iter().find(is_of_its_entity).is_some_and(|it| it.letter.stream == *stream);
-                // One that only waits behind another is due when it is the first of its queue.
-                let is_due = |letter: &DeadLetter| match letter.state {
+            for letter in open.iter().filter(|letter| known.standings.arrived().contains(&letter.letter.stream)) {
+                let stream = &letter.letter.stream;
+                // (Its message is here, so those that are still to come do not stand before it.)
+                let is_in_its_queue = |other: &&DeadLetter| {
+                    let is_of_its_entity = other.letter.stream.cardinal_id() == stream.cardinal_id();
+                    other.letter.stream == *stream || (is_of_its_entity && other.holds)
+                };
+                let is_first = || open.iter().find(is_in_its_queue).is_some_and(|first| first.letter.stream == *stream);
+                let is_due = match letter.state {
                     LetterState::Retrying => true,
+                    // One that only waits behind another is due when it is the first of its queue.
                     LetterState::Parked => letter.attempts == 0 && is_first(),
                     LetterState::Resolved(_) | LetterState::Discarded(_) => false,
                 };
-                if open.iter().any(|letter| letter.letter.stream == *stream && is_due(letter)) {
+                if is_due {
                     self.ask_for_delivery(stream).await?;
                 }
             }
@@ -135,10 +140,10 @@ impl SetAside {
         Ok(())
     }
 
-    /// Asks for a delivery, unless one has begun.
+    /// Asks for a delivery, unless one has begun in this store.
     async fn ask_for_delivery(&self, stream: &StreamName) -> Result<()> {
         let found = self.letters.read(stream).await?;
-        if let Some(letter) = found.letter.filter(|letter| letter.is_open() && found.begun == 0) {
+        if let Some(letter) = found.letter.filter(|letter| letter.is_open() && !found.is_begun_here) {
             // Overtaken, it has been asked for already.
             let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
         }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::step::{MessagePlace, Step, is_copy};
+use super::step::Step;
 use crate::key::shortened;
 use crate::store::{End, StepStream};
 use crate::{
-    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _,
-    Position, Read, Result, StreamName,
+    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, Read,
+    Result, StreamName,
 };
 
 /// How a letter stands.
@@ -32,7 +32,7 @@ pub enum LetterState {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The message.
+    /// The message. After a move it may still be to come: then this is its place in the store that it comes from.
     pub message: MessageRef,
     /// Its type.
     pub message_type: String,
@@ -46,8 +46,11 @@ pub struct DeadLetter {
     pub parked_at: Timestamp,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
-    /// The letter was copied here from another store: its message may still be to come.
-    pub(super) is_copy: bool,
+    /// The message is in this store, or was when it was set aside here.
+    pub(super) is_here: bool,
+    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds
+    /// them.
+    pub(super) holds: bool,
     pub(super) end: End,
 }
 
@@ -56,6 +59,15 @@ impl DeadLetter {
     pub fn is_open(&self) -> bool {
         matches!(self.state, LetterState::Parked | LetterState::Retrying)
     }
+
+    pub(super) fn is_discarded(&self) -> bool {
+        matches!(self.state, LetterState::Discarded(_))
+    }
+
+    /// What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
+    pub(super) fn waits_for_operator(&self) -> bool {
+        self.state == LetterState::Parked && self.attempts > 0
+    }
 }
 
 impl fmt::Display for DeadLetter {
@@ -63,19 +75,6 @@ impl fmt::Display for DeadLetter {
         let Self { message, message_type, attempts, error, state, .. } = self;
         write!(f, "{message_type} {} at {message}, {attempts} attempts, {state:?}: {error}", message.id)
     }
-}
-
-/// What stands in the stream of a letter.
-pub(super) struct Found {
-    pub(super) letter: Option<DeadLetter>,
-    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds
-    /// them.
-    pub(super) holds: bool,
-    /// How often a delivery was begun since it was last asked for.
-    pub(super) begun: u32,
-    /// How many of them were alone in the process, from their beginning to their end or that of the process.
-    pub(super) alone: u32,
-    pub(super) end: End,
 }
 
 /// The dead letters of a consumer.
@@ -106,7 +105,8 @@ impl DeadLetters {
         Ok(Self { store: Arc::clone(store), category, consumer_category, identifier: identifier.map(str::to_owned) })
     }
 
-    /// The open letters, in the order of their messages.
+    /// The open letters, in the order of their messages. Last come letters that were copied here and whose messages are
+    /// still to come.
     ///
     /// # Errors
     /// As a read; [`Error::Invalid`] when the consumer has never run in this store.
@@ -118,7 +118,7 @@ impl DeadLetters {
         Ok(open)
     }
 
-    /// The open letters, in the order of their messages; none of a consumer that has never run.
+    /// As [`DeadLetters::list`]; none of a consumer that has never run.
     pub(super) async fn open(&self) -> Result<Vec<DeadLetter>> {
         let mut streams: Vec<StreamName> = Vec::new();
         let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
@@ -131,7 +131,8 @@ impl DeadLetters {
         for stream in streams {
             letters.extend(self.read(&stream).await?.letter.filter(DeadLetter::is_open));
         }
-        letters.sort_by_key(|letter| letter.message.global_position);
+        // A place in another store says nothing about the order here.
+        letters.sort_by_key(|letter| (!letter.is_here, letter.message.global_position));
         Ok(letters)
     }
 
@@ -204,63 +205,5 @@ impl DeadLetters {
         // Two separators, and the message's id.
         let length = self.category.as_str().len() + entity.len() + 38;
         if length > MAX_STREAM_NAME_BYTES { shortened(entity).into() } else { entity.into() }
-    }
-
-    /// What stands in the stream of a letter.
-    pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
-        let (mut letter, mut end) = (None::<DeadLetter>, self.steps(stream).start());
-        let (mut holds, mut begun, mut alone) = (false, 0, 0);
-        let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
-        while let Some(step) = steps.try_next().await? {
-            match (step.decode_variant::<Step>()?, &mut letter) {
-                (Some(Step::Attempted { alone: is_alone }), letter) => {
-                    begun += 1;
-                    alone += u32::from(is_alone);
-                    // One that only waited is under way now: it is too late to discard it.
-                    if let Some(letter) = letter.as_mut().filter(|letter| letter.state == LetterState::Parked) {
-                        letter.state = LetterState::Retrying;
-                    }
-                }
-                (Some(Step::NotAlone {}), _) => alone = alone.saturating_sub(1),
-                (Some(Step::Parked { message, message_type, attempts, error, holds: held }), _) => {
-                    holds |= held;
-                    let is_copy = is_copy(&step);
-                    let message = self.place_of(is_copy, &message).await?.unwrap_or_else(|| message.into());
-                    letter = Some(DeadLetter {
-                        message,
-                        message_type,
-                        attempts,
-                        error,
-                        state: LetterState::Parked,
-                        parked_at: step.time,
-                        letter: step.reference(),
-                        is_copy,
-                        end,
-                    });
-                    (begun, alone) = (0, 0);
-                }
-                (Some(Step::RetryRequested {}), Some(letter)) => {
-                    letter.state = LetterState::Retrying;
-                    (begun, alone) = (0, 0);
-                }
-                (Some(Step::Resolved { outcome }), Some(letter)) => letter.state = LetterState::Resolved(outcome),
-                (Some(Step::Discarded { why }), Some(letter)) => letter.state = LetterState::Discarded(why),
-                (_, _) => {}
-            }
-            end = end.after(step.position);
-            if let Some(letter) = &mut letter {
-                letter.end = end;
-            }
-        }
-        Ok(Found { letter, holds, begun, alone, end })
-    }
-
-    /// Where the message of a letter stands in this store: a letter that was copied here says where it stood in another
-    /// one. `None` when the message was not copied.
-    pub(super) async fn place_of(&self, is_copy: bool, said: &MessagePlace) -> Result<Option<MessageRef>> {
-        if !is_copy {
-            return Ok(Some(said.clone().into()));
-        }
-        Ok(self.store.message(said.message_id).await?.map(|message| message.reference()))
     }
 }

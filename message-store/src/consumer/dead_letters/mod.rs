@@ -12,6 +12,7 @@
 
 mod attempts;
 mod consumer_has_run;
+mod found;
 mod known;
 mod learning;
 mod letter;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attempts::{Cause, Failure};
-use super::letter::{DeadLetter, Found};
-
+use super::found::Found;
+use super::letter::DeadLetter;
 use super::step::Step;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
@@ -45,7 +45,7 @@ impl<H: Handler> Redelivery<H> {
         let id = letter.message.id;
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
-            if letter.is_copy {
+            if !letter.is_here {
                 tracing::warn!(%letter, "the message of a copied letter is not in this store yet; it is delivered when it comes");
                 return Ok(Redelivered::NotHere);
             }
@@ -129,17 +129,17 @@ impl<H: Handler> Redelivery<H> {
             }
             let open = self.set_aside.letters.open().await?;
             let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
-            // What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
-            let waits_for_operator = |letter: &DeadLetter| letter.state == LetterState::Parked && letter.attempts > 0;
-            let next = open.into_iter().find(|letter| is_of_entity(letter) && (holds || !waits_for_operator(letter)));
+            let is_passed_over = |letter: &DeadLetter| letter.waits_for_operator() && !(holds && letter.holds);
+            let next = open.into_iter().find(|letter| is_of_entity(letter) && !is_passed_over(letter));
             known.release(entity);
-            let Some(next) = next else { return Ok(()) };
+            // Messages that are still to come are the last. They are delivered when they come, and hold nothing back.
+            let Some(next) = next.filter(|next| next.is_here) else { return Ok(()) };
             if holds {
                 known.hold(entity, next.message.global_position);
             }
             drop(known);
             // The first of a queue.
-            if waits_for_operator(&next) {
+            if next.waits_for_operator() {
                 return Ok(());
             }
             let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
@@ -160,18 +160,17 @@ impl<H: Handler> Deliver for Redelivery<H> {
     }
 
     async fn deliver(&self, step: &Message) -> Result<Outcome> {
-        if !["RetryRequested", "Discarded"].contains(&step.message_type.as_str()) {
+        let Some(Step::RetryRequested {} | Step::Discarded { .. }) = Step::of(step) else {
             return Ok(Outcome::Unhandled);
-        }
+        };
         let mut found = self.set_aside.letters.read(&step.stream).await?;
-        if !found.letter.as_ref().is_some_and(|letter| self.set_aside.is_own(&letter.message.stream)) {
+        let Some(letter) = found.letter.as_ref().filter(|letter| self.set_aside.is_own(&letter.message.stream)) else {
             return Ok(Outcome::Unhandled);
-        }
-        if step.message_type == "Discarded" {
-            // Messages that were read before it was said may be delivered after it.
-            self.set_aside.refresh_now().await?;
-        }
-        let (holds, mut outcome) = (found.holds, None);
+        };
+        let (holds, mut outcome) = (letter.holds, None);
+        // Messages that were read before a discard may be delivered after it. And what the letter holds back has to be
+        // known before it follows: a copied letter may come with the retry that was asked for.
+        self.set_aside.refresh_now().await?;
         while let Found { letter: Some(letter), begun, alone, .. } = found
             && letter.state == LetterState::Retrying
         {

@@ -7,13 +7,13 @@
 //! is known before a message of it is delivered. Why it is little: there are few letters, and those of messages that
 //! the consumer has passed are forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 
 use super::letter::DeadLetters;
 use super::step::{MessagePlace, Step, is_copy};
-use crate::{GlobalPosition, GroupMember, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
+use crate::{GlobalPosition, GroupMember, Message, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
 /// The letter of a message that is not to be delivered.
 #[derive(Clone, Debug)]
@@ -36,8 +36,9 @@ pub(super) struct Standings {
     read_through: GlobalPosition,
     /// Letters with something new, until that is told.
     changed: Vec<StreamName>,
-    /// Copied letters whose messages are here, and were not when the letters were last looked at.
-    arrived: Vec<StreamName>,
+    /// Copied letters that are open and whose messages are here, also those that the consumer has passed: under
+    /// [`OnFailure::Stop`](super::OnFailure::Stop) it passes them and asks for nothing.
+    arrived: HashSet<StreamName>,
     member: Option<GroupMember>,
 }
 
@@ -48,7 +49,7 @@ impl Standings {
             by_stream: HashMap::new(),
             read_through: GlobalPosition::ZERO,
             changed: Vec::new(),
-            arrived: Vec::new(),
+            arrived: HashSet::new(),
             member,
         }
     }
@@ -64,27 +65,7 @@ impl Standings {
         let read = Read::from(self.read_through.next());
         let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
         while let Some(step) = steps.try_next().await? {
-            match step.decode_variant()? {
-                // By the message: the name of its letter may be shortened, and then belongs to another member.
-                Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
-                Some(Step::Parked { message, holds, .. }) => {
-                    let is_copy = is_copy(&step);
-                    let place = letters.place_of(is_copy, &message).await?.map(|place| place.global_position);
-                    if place.is_some() && is_copy {
-                        self.arrived.push(step.stream.clone());
-                    }
-                    let (letter, said) = (step.reference(), message);
-                    let standing = Standing { message: place, said, letter, is_discarded: false, holds };
-                    self.by_stream.insert(step.stream.clone(), standing);
-                }
-                Some(Step::Discarded { .. }) => {
-                    if let Some(standing) = self.by_stream.get_mut(&step.stream) {
-                        standing.is_discarded = true;
-                    }
-                }
-                Some(Step::Resolved { .. }) => drop(self.by_stream.remove(&step.stream)),
-                Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
-            }
+            self.take(letters, &step).await?;
             // Only now: what could not be learned is read again.
             self.read_through = step.global_position;
             self.changed.push(step.stream);
@@ -92,8 +73,8 @@ impl Standings {
         for (stream, standing) in self.by_stream.iter_mut().filter(|(_, standing)| standing.message.is_none()) {
             let message = letters.store.message(standing.said.message_id).await?;
             standing.message = message.map(|message| message.global_position);
-            if standing.message.is_some() {
-                self.arrived.push(stream.clone());
+            if standing.message.is_some() && !standing.is_discarded {
+                self.arrived.insert(stream.clone());
             }
             self.changed.push(stream.clone());
         }
@@ -105,9 +86,44 @@ impl Standings {
         });
         let holding = holding.collect();
         self.by_stream.retain(|_, standing| standing.message.is_none_or(|message| message > handled_through));
-        // Before the consumer passes a message, its letter has been seen here: of those behind it, nothing is due any more.
-        self.arrived.retain(|stream| self.by_stream.get(stream).is_some_and(|standing| !standing.is_discarded));
         Ok(holding)
+    }
+
+    /// Takes in a step.
+    async fn take(&mut self, letters: &DeadLetters, step: &Message) -> Result<()> {
+        match Step::of(step) {
+            // By the message: the name of its letter may be shortened, and then belongs to another member.
+            Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
+            Some(Step::Parked { message, holds, .. }) => {
+                let place = Some(message.global_position);
+                let mut standing =
+                    Standing { message: place, said: message, letter: step.reference(), is_discarded: false, holds };
+                // A copied letter may have been discarded here before, and says where its message was in another store.
+                if is_copy(step)
+                    && let Some(letter) = letters.read(&step.stream).await?.letter
+                {
+                    standing.message = letter.is_here.then_some(letter.message.global_position);
+                    standing.is_discarded = letter.is_discarded();
+                    if letter.is_here && letter.is_open() {
+                        self.arrived.insert(step.stream.clone());
+                    }
+                }
+                self.by_stream.insert(step.stream.clone(), standing);
+            }
+            Some(Step::Discarded { .. }) => {
+                if let Some(standing) = self.by_stream.get_mut(&step.stream) {
+                    standing.is_discarded = true;
+                }
+            }
+            Some(Step::Resolved { .. }) => {
+                // A discard is final. After a move, a delivery in the other store may stand behind it.
+                if self.by_stream.get(&step.stream).is_some_and(|standing| !standing.is_discarded) {
+                    self.by_stream.remove(&step.stream);
+                }
+            }
+            Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
+        }
+        Ok(())
     }
 
     /// Whether messages of letters are still to be copied here.
@@ -115,8 +131,8 @@ impl Standings {
         self.by_stream.values().any(|standing| standing.message.is_none())
     }
 
-    /// The letters whose messages have come after them.
-    pub(super) fn arrived(&self) -> &[StreamName] {
+    /// The copied letters that are open and whose messages are here, until that is done which is due of them.
+    pub(super) fn arrived(&self) -> &HashSet<StreamName> {
         &self.arrived
     }
 

@@ -34,6 +34,17 @@ pub(super) enum Step {
     Discarded { why: String },
 }
 
+impl Step {
+    /// The step that a message is; `None` for a message of another kind. Any program can write to the category of the
+    /// letters: a step that cannot be read must not stop a consumer.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        message.decode_variant().unwrap_or_else(|error| {
+            tracing::warn!(%error, "a broken step of a dead letter is passed over");
+            None
+        })
+    }
+}
+
 /// The message of a letter, and where it stands in the store in which it was set aside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
