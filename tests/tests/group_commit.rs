@@ -189,7 +189,7 @@ fn end_runtimes_amid_appends(open: impl AsyncFn() -> Arc<dyn MessageStore> + Sen
         }
         ended.send(()).unwrap();
     });
-    is_ended.recv_timeout(Duration::from_secs(120)).expect("the runtimes end");
+    is_ended.recv_timeout(Duration::from_mins(2)).expect("the runtimes end");
 }
 
 #[test]
