@@ -117,9 +117,14 @@ impl NewMessage {
         Message { id, stream, message_type, position, global_position, data, metadata, time }
     }
 
-    /// The size in bytes: type, data and metadata together.
+    /// The size in bytes as it is written: type, data and metadata together.
     pub fn size(&self) -> usize {
         self.message_type.len() + self.data.len() + self.metadata.len()
+    }
+
+    /// The size in bytes as PostgreSQL returns it, the same on every store. [`Limits`](crate::Limits) compares it.
+    pub fn stored_size(&self) -> usize {
+        self.message_type.len() + self.data.stored_size() + self.metadata.stored_size()
     }
 
     /// Replaces the id.

@@ -59,10 +59,11 @@ struct RawFields<'a> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct OwnFields {
     sequence: Option<Stamped>,
     origin: Option<Sequence>,
+    cause_origin: Option<Sequence>,
     handler: Option<String>,
 }
 
@@ -97,9 +98,9 @@ fn provenance_of(message: &Message) -> Provenance {
     decode_all(message.metadata.text()).unwrap_or_else(|| {
         let metadata = message.decode_metadata();
         let is_unread = !metadata.unread().is_empty();
-        let Metadata { sequence, origin, handler, .. } = metadata;
+        let Metadata { sequence, origin, cause_origin, handler, .. } = metadata;
         let causation = metadata.causation_message_stream_name.zip(metadata.causation_message_global_position);
-        Provenance { own: OwnFields { sequence, origin, handler }, causation, is_unread }
+        Provenance { own: OwnFields { sequence, origin, cause_origin, handler }, causation, is_unread }
     })
 }
 
@@ -120,8 +121,8 @@ pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
 }
 
 /// The stamp of an event, and whether some of its metadata could not be decoded. Without a stamp of this toolkit,
-/// Eventide's causation fields count as one, in the store where the event was first written. `None` when the event
-/// names no cause, or a cause that is not before it.
+/// Eventide's causation fields count as one, in the store where the event was first written, or the origin of the cause
+/// that a transfer has found for them. `None` when the event names no cause, or a cause that is not before it.
 pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
     let Provenance { own, causation, is_unread } = provenance_of(event);
     let first_place = own.origin.as_ref().map(|origin| (origin.origin.store_id, origin.global_position));
@@ -142,8 +143,9 @@ pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) 
     // A value under the stamp's key that is not a valid stamp counts as unread. The causation is a stamp all the same:
     // of this toolkit's handler, if its command named an impossible origin, or of another toolkit.
     let handler = own.handler.filter(|_| is_whole);
-    let implied = causation.map(|(category, position)| Sequence::new(home, category, position));
-    match implied {
+    let named = causation.map(|(category, position)| Sequence::new(home, category, position));
+    // If the cause was a copy, other copies of it know its origin, but not the place that the causation names.
+    match own.cause_origin.filter(is_earlier).or(named) {
         Some(sequence) if is_earlier(&sequence) => (Some(Stamp { sequence, handler }), is_unread || is_stamped),
         Some(_) => (None, true),
         None => (None, is_unread || is_stamped),

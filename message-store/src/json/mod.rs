@@ -1,6 +1,7 @@
 //! JSON texts. Data and metadata remain text until a caller decodes them.
 
 mod check;
+mod stored_size;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use crate::canonical::{self, canonical};
 use crate::finite::assert_finite;
 use crate::{Error, Result};
 use check::check;
+use stored_size::{may_have_exponent, stored_size};
 
 /// How deeply arrays and objects may be nested. A deeper text could be stored but not decoded again.
 pub const MAX_JSON_DEPTH: usize = 127;
@@ -96,6 +98,16 @@ impl Json {
     /// The number of bytes, 0 if there is no JSON.
     pub fn len(&self) -> usize {
         self.0.as_deref().map_or(0, str::len)
+    }
+
+    /// The number of bytes of the text as PostgreSQL returns it, the same on every store. 0 if there is no JSON.
+    pub(crate) fn stored_size(&self) -> usize {
+        self.0.as_deref().map_or(0, stored_size)
+    }
+
+    /// Whether a number may make [`Json::stored_size`] more than twice as large as the text.
+    pub(crate) fn may_have_exponent(&self) -> bool {
+        self.0.as_deref().is_some_and(may_have_exponent)
     }
 
     /// Whether there is no JSON. An empty object or list is not empty in this sense.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::storable::storable;
 use super::{DISPLACED_KEY, Metadata, OWN_KEY};
 use crate::{Json, Sequence, Stamped};
 
-type Fields = BTreeMap<String, Box<RawValue>>;
+pub(super) type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Removes fields one by one. A field of an unexpected type remains, and its name is noted.
 struct Reader<'a> {
@@ -36,7 +37,7 @@ impl Reader<'_> {
 /// Moves values that other programs wrote under the toolkit's names into one object, so that the toolkit can write its
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
-    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via"].contains(&key);
+    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
         return rest;
@@ -50,19 +51,8 @@ fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     rest
 }
 
-/// The form in which a value is kept two levels below the top: unchanged, or as a string when it is not JSON or would
-/// be nested too deeply there.
-fn storable(text: &str) -> Json {
-    let nested = format!("[[{text}]]");
-    let is_storable = serde_json::from_str::<&RawValue>(text).is_ok() && Json::parse(nested).is_ok();
-    if is_storable {
-        return Json::from_database(Some(text.to_owned()));
-    }
-    Json::encode(text).unwrap_or_default()
-}
-
 /// The database has checked the whole text, so its parts are JSON.
-fn json(raw: &RawValue) -> Json {
+pub(super) fn json(raw: &RawValue) -> Json {
     Json::from_database(Some(raw.get().to_owned()))
 }
 
@@ -95,6 +85,7 @@ impl Metadata {
                 metadata.reserves = own.take("reserves");
                 metadata.origin = own.take("origin");
                 metadata.via = own.take("via").unwrap_or_default();
+                metadata.cause_origin = own.take("causeOrigin");
                 metadata.own_other = displace(own.rest());
             } else {
                 reader.unread.push(OWN_KEY.to_owned());

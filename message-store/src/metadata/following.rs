@@ -52,14 +52,34 @@ impl Metadata {
     }
 
     /// The sequence of the message that caused this one, from the stamp or else from Eventide's causation fields. Those
-    /// fields name a place in the store where this message was first written: `here`, unless the message is a copy.
+    /// fields name a place in the store where this message was first written: `here`, unless the message is a copy. A
+    /// copy can name the original of its cause instead ([`Metadata::cause_origin`]).
     pub fn cause(&self, here: StoreId) -> Option<Sequence> {
-        let home = self.origin.as_ref().map_or(here, |original| original.origin.store_id);
-        let stream = self.causation_message_stream_name.as_deref();
-        let category = stream.map(|stream| StreamName::from_database(stream).category());
-        let causation = category.zip(self.causation_message_global_position);
-        let stamped = self.sequence.clone().and_then(|stamped| stamped.resolve(home, causation.as_ref()));
-        stamped.or_else(|| causation.map(|(category, position)| Sequence::new(home, category, position)))
+        self.stamped_cause(here).or_else(|| self.cause_origin.clone()).or_else(|| self.cause_place(here))
+    }
+
+    fn stamped_cause(&self, here: StoreId) -> Option<Sequence> {
+        let place = self.cause_place(here);
+        let causation = place.map(|place| (place.origin.category, place.global_position));
+        self.sequence.clone().and_then(|stamped| stamped.resolve(self.home(here), causation.as_ref()))
+    }
+
+    /// The place that Eventide's causation fields name.
+    fn cause_place(&self, here: StoreId) -> Option<Sequence> {
+        let stream = self.causation_message_stream_name.as_deref()?;
+        let category = StreamName::from_database(stream).category();
+        Some(Sequence::new(self.home(here), category, self.causation_message_global_position?))
+    }
+
+    /// The store where the message was first written.
+    fn home(&self, here: StoreId) -> StoreId {
+        self.origin.as_ref().map_or(here, |original| original.origin.store_id)
+    }
+
+    /// Whether only Eventide's causation fields name the cause, and name a place in the store `here`.
+    pub(crate) fn names_only_a_place_in(&self, here: StoreId) -> bool {
+        let is_known = self.stamped_cause(here).is_some() || self.cause_origin.is_some();
+        !is_known && self.cause_place(here).is_some_and(|place| place.origin.store_id == here)
     }
 
     /// Whether `preceding` caused a message with this metadata. Both were read from the store `here`. Positions of two

@@ -11,6 +11,7 @@ mod builder;
 mod decoding;
 mod encoding;
 mod following;
+mod storable;
 
 use std::collections::BTreeMap;
 
@@ -57,6 +58,9 @@ pub struct Metadata {
     pub origin: Option<Sequence>,
     /// The places of the earlier copies, if this message is a copy of a copy.
     pub via: Vec<Sequence>,
+    /// The sequence of the original of the cause. A transfer writes it into a copy without a stamp, if the cause was a
+    /// copy itself: the causation names only the place of that copy.
+    pub cause_origin: Option<Sequence>,
     /// All fields that the toolkit does not know.
     pub other: BTreeMap<String, Json>,
     /// The other fields of the toolkit's object.

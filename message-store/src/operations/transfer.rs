@@ -11,19 +11,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future};
 
+use crate::intents::cause_of;
 use crate::sequence::place_of;
 use crate::{
-    Append, Category, Error, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, Result,
-    StreamName,
+    Append, Category, Error, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage,
+    Read, Result, Sequence, StreamName,
 };
 
 /// The number of messages that are copied in one append.
 const PART: usize = 500;
+/// The number of copies that are looked up at the same time.
+const LOOK_UPS: usize = 16;
 
 /// Copies categories from one store to another, in order and with their ids. A transfer can be interrupted and run
 /// again. It skips messages that the target store already has.
+///
+/// The messages that transfers between the same two stores have written to the target are in the order in which they
+/// are in the source, per category. A message that the target had by another way stays where it is: one that was first
+/// written there, or that was copied from a third store.
 ///
 /// To move a component, first copy the messages that record finished work, and then the commands:
 ///
@@ -76,7 +83,7 @@ pub struct Copied {
     pub messages: u64,
     /// The number of them that this run wrote to the new store. The others were there before.
     pub written: u64,
-    /// The number of them that were found unchanged in the new store afterwards, in the same order.
+    /// The number of them that were found unchanged in the new store afterwards.
     pub verified: u64,
     /// The global position up to which the old store was read.
     pub through: GlobalPosition,
@@ -98,9 +105,9 @@ impl Transfer {
     /// Copies a category and verifies the copy. Calls `progress` after each part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category with positions of consumers, when both stores are one, or when a copy differs
-    /// from its original; [`Error::IdConflict`] when the new store has another message with an id of the category; the
-    /// stores' errors. The messages copied so far stay; run it again.
+    /// [`Error::Invalid`] for a category with positions of consumers, when both stores are one, or when a copy is
+    /// missing, differs from its original or is out of order; [`Error::IdConflict`] when the new store has another
+    /// message with an id of the category; the stores' errors. The messages copied so far stay; run it again.
     pub async fn copy(&mut self, category: &Category, mut progress: impl FnMut(&Copied)) -> Result<Copied> {
         if category.as_str().ends_with("+position") {
             let reason = format!(
@@ -136,12 +143,16 @@ impl Transfer {
 
     /// Writes messages in one append. Returns the number of those that were not there before.
     async fn write(&self, messages: &[Message]) -> Result<u64> {
-        match self.append(messages).await {
+        let mut metadata = Vec::new();
+        for message in messages {
+            metadata.push(self.metadata_of(message).await?);
+        }
+        match self.append(messages, &metadata).await {
             // An earlier run wrote some of these in other parts, so each is appended separately.
             Err(Error::IdConflict { .. }) if messages.len() > 1 => {
                 let mut written = 0;
-                for message in messages {
-                    written += self.append(std::slice::from_ref(message)).await?;
+                for (message, metadata) in messages.chunks(1).zip(metadata.chunks(1)) {
+                    written += self.append(message, metadata).await?;
                 }
                 Ok(written)
             }
@@ -149,10 +160,11 @@ impl Transfer {
         }
     }
 
-    async fn append(&self, messages: &[Message]) -> Result<u64> {
+    async fn append(&self, messages: &[Message], metadata: &[Json]) -> Result<u64> {
         let mut appends: Vec<Append> = Vec::new();
-        for message in messages {
-            let copy = self.copy_of(message)?;
+        for (message, metadata) in messages.iter().zip(metadata) {
+            let (message_type, data) = (message.message_type.clone(), message.data.clone());
+            let copy = NewMessage { id: message.id, message_type, data, metadata: metadata.clone() };
             match appends.last_mut() {
                 Some(append) if append.stream == message.stream => append.messages.push(copy),
                 _ => appends.push(Append::to(message.stream.clone()).message(copy)),
@@ -162,45 +174,62 @@ impl Transfer {
         Ok(if appended.already_written { 0 } else { messages.len() as u64 })
     }
 
-    /// The copy of a message, with the sequence of its original. All other metadata is kept.
-    fn copy_of(&self, message: &Message) -> Result<NewMessage> {
+    /// The metadata of a copy: that of its original, with the place of its original.
+    async fn metadata_of(&self, message: &Message) -> Result<Json> {
         let (mut metadata, here) = (message.decode_metadata(), self.from.store_id());
-        match metadata.origin {
-            None => metadata.origin = Some(place_of(message, here)),
-            // The message is a copy already. Events that were written for it in this store name its place here.
-            Some(_) => metadata.via.push(place_of(message, here)),
+        // Another toolkit names a cause by its place. If the cause is a copy, other copies of it do not know that place.
+        if metadata.names_only_a_place_in(here) {
+            let cause = cause_of(&*self.from, &metadata).await?;
+            metadata.cause_origin = cause.and_then(|cause| cause.decode_metadata().origin);
         }
-        let (message_type, data) = (message.message_type.clone(), message.data.clone());
-        Ok(NewMessage { id: message.id, message_type, data, metadata: metadata.to_json()? })
+        copied_from(&mut metadata, place_of(message, here));
+        metadata.to_storable_json()
     }
 
-    /// Reads both categories in parallel. Every original must have its copy, in order. Other messages between the
-    /// copies are skipped.
+    /// Looks up the copy of every message. The copies that a transfer between the same two stores wrote must be in the
+    /// order of their originals. The other copies came by another way, and were placed by the order of that way.
     async fn verify(&self, category: &Category, through: GlobalPosition) -> Result<u64> {
-        let mut copies = std::pin::pin!(self.to.category_messages(category, Read::default()));
-        let mut originals = std::pin::pin!(self.from.category_messages(category, Read::default()));
-        let mut passed_over = BTreeSet::new();
-        let mut verified = 0;
-        while let Some(original) = originals.try_next().await? {
-            if original.global_position > through {
-                break;
-            }
-            loop {
-                let copy = copies.try_next().await?.ok_or_else(|| {
-                    let state = if passed_over.contains(&original.id) { "out of order" } else { "missing" };
-                    let reason =
-                        format!("{} ({}) is {state} in {}", original.reference(), original.id, self.to.describe());
-                    Error::invalid("transfer", reason)
-                })?;
-                if copy.id == original.id {
-                    assert_same(&original, &copy)?;
-                    break;
+        let originals = self.from.category_messages(category, Read::default());
+        let originals = originals.try_take_while(|original| future::ready(Ok(original.global_position <= through)));
+        let pairs = originals.map_ok(|original| async {
+            let copy = self.to.message(original.id).await?;
+            Ok((original, copy))
+        });
+        let mut pairs = std::pin::pin!(pairs.try_buffered(LOOK_UPS));
+        let (mut verified, mut last) = (0, GlobalPosition::ZERO);
+        while let Some((original, copy)) = pairs.try_next().await? {
+            let copy = copy.ok_or_else(|| self.invalid(&original, "missing"))?;
+            assert_same(&original, &copy)?;
+            if self.is_from(&original, &copy) {
+                if copy.global_position <= last {
+                    return Err(self.invalid(&original, "out of order"));
                 }
-                passed_over.insert(copy.id);
+                last = copy.global_position;
             }
             verified += 1;
         }
         Ok(verified)
+    }
+
+    /// Whether a transfer between these two stores wrote the copy.
+    fn is_from(&self, original: &Message, copy: &Message) -> bool {
+        let (mut expected, found) = (original.decode_metadata(), copy.decode_metadata());
+        copied_from(&mut expected, place_of(original, self.from.store_id()));
+        (expected.origin, expected.via) == (found.origin, found.via)
+    }
+
+    fn invalid(&self, original: &Message, state: &str) -> Error {
+        let reason = format!("{} ({}) is {state} in {}", original.reference(), original.id, self.to.describe());
+        Error::invalid("transfer", reason)
+    }
+}
+
+/// Notes the place from which a message is copied.
+fn copied_from(metadata: &mut Metadata, place: Sequence) {
+    match metadata.origin {
+        None => metadata.origin = Some(place),
+        // The message is a copy already. Events that were written for it in this store name its place here.
+        Some(_) => metadata.via.push(place),
     }
 }
 

@@ -174,7 +174,7 @@ impl Deduplication for PostgresStore {
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
-        let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
+        let appends = self.accept_with_key(request)?;
         let record =
             self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
         if record.is_none() {

@@ -148,7 +148,7 @@ impl Deduplication for SqliteStore {
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
-        let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
+        let appends = self.accept_with_key(request)?;
         self.writer.append_once(claim.clone(), appends, result).await
     }
 

@@ -98,7 +98,7 @@ impl AppendRequest {
         self.appends.is_empty()
     }
 
-    /// The appends, after a check against the limits. The caller has checked the history.
+    /// The appends, after a check against the limits. The caller has checked the history, and whether there may be none.
     ///
     /// # Errors
     /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for appends that no store accepts.
@@ -106,9 +106,6 @@ impl AppendRequest {
         let mut streams = BTreeSet::new();
         let mut ids = BTreeSet::new();
         let mut count = 0;
-        if self.appends.is_empty() {
-            return Err(Error::invalid("append", "it names no stream"));
-        }
         for append in &self.appends {
             let stream = &append.stream;
             if append.messages.is_empty() {

@@ -20,6 +20,19 @@ pub trait MessageStoreExt: MessageStore {
     /// accept, by its [limits](MessageStore::limits). [`HistoryChanged`](crate::Error::HistoryChanged) when the request
     /// is tied to another history than the store's.
     fn accept(&self, request: AppendRequest) -> Result<Vec<Append>> {
+        let appends = self.accept_with_key(request)?;
+        if appends.is_empty() {
+            return Err(Error::invalid("append", "it names no stream"));
+        }
+        Ok(appends)
+    }
+
+    /// For backends: as [`accept`](Self::accept), for a request that comes with a key. Such a request may be empty. It
+    /// is checked all the same, because it can be tied to a history.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    fn accept_with_key(&self, request: AppendRequest) -> Result<Vec<Append>> {
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
         }

@@ -39,7 +39,7 @@ impl Deduplication for MemoryStore {
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
-        let appends = if request.is_empty() { Vec::new() } else { self.accept(request)? };
+        let appends = self.accept_with_key(request)?;
         let streams: Vec<_> = appends.iter().map(|append| append.stream.clone()).collect();
         {
             let (mut contents, now) = (self.contents(), Timestamp::now());

@@ -111,9 +111,18 @@ wrong_stores! {
         an_append_whose_id_is_taken_leaves_the_key_free
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, _request: AppendRequest, result: Json) -> Seen {
             keys(store).append_once(claim, nothing(), result).await
+        }
+    }
+    AnEmptyRequestIsTakenInAnyHistory breaks [
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+    ] {
+        async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
+            let request = if request.is_empty() { nothing() } else { request };
+            keys(store).append_once(claim, request, result).await
         }
     }
     MessagesAreWrittenWithoutTheKey breaks [
@@ -153,6 +162,7 @@ wrong_stores! {
         an_append_whose_id_is_taken_leaves_the_key_free
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
             let seen = keys(store).append_once(claim, request, result.clone()).await;

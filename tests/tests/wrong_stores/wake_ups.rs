@@ -85,6 +85,7 @@ wrong_stores! {
         an_identity_after_rotation_stays_when_the_store_is_opened_again
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         fn store_id(&self, _store: Store<'_>) -> StoreId {
             *self.0.get_or_init(StoreId::new)
@@ -98,6 +99,7 @@ wrong_stores! {
         rotation_gives_the_store_another_identity
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         async fn rotate_store_id(&self, store: Store<'_>) -> Result<StoreId> {
             Ok(store.store_id())
@@ -108,6 +110,7 @@ wrong_stores! {
         an_identity_after_rotation_stays_when_the_store_is_opened_again
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         fn store_id(&self, store: Store<'_>) -> StoreId {
             *self.0.get().unwrap_or(&store.store_id())
@@ -120,6 +123,7 @@ wrong_stores! {
         an_append_that_was_decided_in_an_earlier_history_is_refused
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
     ] {
         fn history(&self, _store: Store<'_>) -> History {
             History::default()

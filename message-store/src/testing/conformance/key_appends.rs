@@ -15,6 +15,18 @@ async fn leaves_the_key_free(store: &dyn MessageStore, refused: Append) {
     assert!(take(keys, &claim("k")).await);
 }
 
+/// Asserts that a request of an earlier history is refused, and that the key is free afterwards.
+async fn leaves_the_key_free_in_another_history(store: &dyn MessageStore, request: AppendRequest) {
+    let Some(keys) = keys_of(store) else { return };
+    let earlier = store.history();
+    if let Err(error @ Error::Unsupported { .. }) = store.rotate_store_id().await {
+        return println!("not checked: a key in an earlier history: {error}");
+    }
+    let refused = keys.append_once(&claim("k"), request.in_history(earlier), answer("first")).await;
+    assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+    assert!(take(keys, &claim("k")).await);
+}
+
 contract! {$ key_appends key_appends_tests {
     async fn an_append_with_a_free_key_writes_its_messages(subject) {
         let store = subject.store();
@@ -76,15 +88,12 @@ contract! {$ key_appends key_appends_tests {
 
     async fn an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free(subject) {
         let store = subject.store();
-        let Some(keys) = keys_of(&*store) else { return };
-        let earlier = store.history();
-        if let Err(error @ Error::Unsupported { .. }) = store.rotate_store_id().await {
-            return println!("not checked: a key in an earlier history: {error}");
-        }
-        let request = AppendRequest::from(to("account-1", &["A"])).in_history(earlier);
-        let refused = keys.append_once(&claim("k"), request, answer("first")).await;
-        assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+        leaves_the_key_free_in_another_history(&*store, to("account-1", &["A"]).into()).await;
         assert!(is_empty(&*store, "account-1").await);
-        assert!(take(keys, &claim("k")).await);
+    }
+
+    /// The answer was decided in the earlier history.
+    async fn an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free(subject) {
+        leaves_the_key_free_in_another_history(&*subject.store(), Vec::new().into()).await;
     }
 }}
