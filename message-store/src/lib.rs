@@ -15,6 +15,7 @@ mod limits;
 mod message;
 mod metadata;
 mod outcome;
+mod planted;
 mod position;
 mod sequence;
 mod stamped;

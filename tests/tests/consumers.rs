@@ -170,7 +170,7 @@ async fn a_poll_interval_that_is_longer_than_the_save_interval_is_kept() {
 
 #[tokio::test]
 async fn twin_when_the_save_timer_restarts_the_wait_the_consumer_never_polls() {
-    assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitBegunAnew)).await);
+    assert!(!keeps_its_poll_interval(Some(PlantedBug::WaitRestarted)).await);
 }
 
 /// Makes two tests of each function, on stores whose messages a test can delete.

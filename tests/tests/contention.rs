@@ -19,7 +19,7 @@ const RIVALS: usize = 25;
 async fn after_rivals(store: &Store, bug: Option<PlantedBug>) -> Result<Outcome> {
     let deposit = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let faulty = FaultyStore::new(store);
-    faulty.come_second((0..RIVALS).map(|_| {
+    faulty.append_before((0..RIVALS).map(|_| {
         let other = NewMessage::from_variant(&Event::Deposited { amount: 10 }).unwrap();
         Append::to(StreamName::new("account-1").unwrap()).message(other)
     }));

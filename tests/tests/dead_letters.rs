@@ -149,9 +149,9 @@ async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<Co
     handler.begun.notified().await;
     let _beside = Consumer::new("other:command", other.clone()).in_process(&other.process).start(store).await.unwrap();
     // The test controls when the next save ends.
-    faulty.hold_answers(1);
+    faulty.delay_answers(1);
     permits.add_permits(1);
-    faulty.answer_is_held().await;
+    faulty.answer_is_delayed().await;
     if bug.is_some() {
         other.dying.notified().await;
         return true;
@@ -507,14 +507,14 @@ on_both_stores! {
         let heavy = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         handler.begun.notified().await;
         faulty.time_out_appends_to(&["account-1"]);
-        faulty.set_away(true);
+        faulty.set_unavailable(true);
         permits.add_permits(999);
         // More failures than the attempts of a message.
         while faulty.timed_out() < 5 {
             tokio::task::yield_now().await;
         }
         faulty.time_out_appends_to(&[]);
-        faulty.set_away(false);
+        faulty.set_unavailable(false);
         consumer.wait_for(heavy.global_position).await.unwrap();
         assert_eq!(balance(&store, "1").await, 2);
         assert!(letters(&store).list().await.unwrap().is_empty());
@@ -531,7 +531,7 @@ on_both_stores! {
         }
         // Both begin at the same time.
         let gates = ["1", "2"].map(|account| handler.wait_in(account));
-        let mut consumer = handler.start_with(&shared, OnFailure::Park, |consumer| consumer.retries(1_000).deliveries(20)).await;
+        let mut consumer = handler.start_with(&shared, OnFailure::Park, |consumer| consumer.retries(1_000).max_attempts(20)).await;
         for _ in &gates {
             handler.begun.notified().await;
         }

@@ -31,7 +31,7 @@ async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Optio
     }
     let key = Key::new("welcome ann").unwrap();
     for number in 0..5 {
-        let expected = if number == 0 || bug.is_some() { Delayed::Waits } else { Delayed::Dropped };
+        let expected = if number == 0 || bug.is_some() { Delayed::Waiting } else { Delayed::Dropped };
         assert_eq!(buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap(), expected);
         clock.pass(seconds(5));
     }
@@ -39,7 +39,7 @@ async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Optio
     clock.pass(seconds(60));
     assert!(buffer.release().await.unwrap() >= 1);
     assert_eq!(buffer.release().await.unwrap(), 0);
-    assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waits);
+    assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waiting);
     clock.pass(seconds(60));
     assert_eq!(buffer.release().await.unwrap(), 1);
     let mut sent = sent(store).await;
@@ -73,7 +73,7 @@ on_both_stores! {
         for apart in [0, 60 * 60] {
             let ((clock, buffer), key) = (buffered(&store, Keep::First), Key::new(apart.to_string()).unwrap());
             clock.pass(seconds(apart));
-            assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Waits);
+            assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Waiting);
             assert_eq!(buffer.release().await.unwrap(), 0, "{apart} s apart: nothing of its minute has passed");
             clock.pass(seconds(60));
             assert_eq!(buffer.release().await.unwrap(), 1, "{apart} s apart");
@@ -82,10 +82,10 @@ on_both_stores! {
 
     async fn the_latest_can_take_the_place_of_the_first_and_does_not_wait_longer(store) {
         let ((clock, buffer), key) = (buffered(&store, Keep::Latest), Key::new("status").unwrap());
-        assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Waits);
+        assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Waiting);
         clock.pass(seconds(50));
         assert_eq!(buffer.put(&key, &stream(), &mail("new")).await.unwrap(), Delayed::Replaced);
-        assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Waits);
+        assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Waiting);
         clock.pass(seconds(10));
         assert_eq!(buffer.release().await.unwrap(), 1);
         assert_eq!(sent(&store).await, ["new"]);
@@ -112,7 +112,7 @@ on_both_stores! {
         }).collect();
         let mut waits = 0;
         for request in requests {
-            waits += usize::from(request.await.unwrap() == Delayed::Waits);
+            waits += usize::from(request.await.unwrap() == Delayed::Waiting);
         }
         assert_eq!(waits, 1);
     }

@@ -36,7 +36,7 @@ impl External for Payments {
     async fn call(&self, _key: &Key, request: &Payout) -> Result<String, CallError> {
         match http(self.0, "POST", &request.to).await {
             Ok((201, receipt)) => Ok(receipt),
-            Ok((402, reason)) => Err(CallError::Definite(reason.into())),
+            Ok((402, reason)) => Err(CallError::NoEffect(reason.into())),
             // This answer does not tell whether the provider has paid.
             Ok((status, _)) => Err(CallError::Ambiguous(format!("status {status}").into())),
             Err(error) => Err(CallError::Ambiguous(error.into())),
@@ -47,7 +47,7 @@ impl External for Payments {
         Ok(match http(self.0, "GET", &request.to).await? {
             (200, receipt) => Found::Effect(receipt),
             (404, _) => Found::Nothing,
-            (_, reason) => Found::CannotTell(reason),
+            (_, reason) => Found::Inconclusive(reason),
         })
     }
 }
@@ -143,9 +143,9 @@ async fn an_append_that_is_answered_after_its_lease(store: &Arc<dyn MessageStore
         let guard = guard();
         tokio::spawn(async move { guard.run(&Key::new("k").unwrap(), &payout("ann")).await })
     };
-    clock.hold_answers(1);
+    clock.delay_answers(1);
     let first = run();
-    clock.answer_is_held().await;
+    clock.answer_is_delayed().await;
     clock.pass(LEASE);
     let second = run();
     slow.begun.notified().await;
@@ -284,9 +284,9 @@ on_both_stores! {
 
     async fn a_runner_with_too_little_left_of_its_lease_prepares_its_call_again(store) {
         let world = World::new(&store).await;
-        world.clock.hold_answers(1);
+        world.clock.delay_answers(1);
         let running = { let guard = world.guard(); tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await }) };
-        world.clock.answer_is_held().await;
+        world.clock.answer_is_delayed().await;
         world.clock.pass(LEASE / 2);
         world.clock.release_answer();
         assert!(matches!(running.await.unwrap().unwrap(), Guarded::Confirmed { earlier: false, .. }));
@@ -298,10 +298,10 @@ on_both_stores! {
 
     async fn while_every_append_takes_longer_than_its_lease_allows_nothing_is_called(store) {
         let world = World::new(&store).await;
-        world.clock.hold_answers(5);
+        world.clock.delay_answers(5);
         let running = { let guard = world.guard(); tokio::spawn(async move { guard.run(&Key::new("ann").unwrap(), &payout("ann")).await }) };
         for _ in 0..5 {
-            world.clock.answer_is_held().await;
+            world.clock.answer_is_delayed().await;
             world.clock.pass(LEASE);
             world.clock.release_answer();
         }
@@ -324,7 +324,7 @@ on_both_stores! {
             async fn call(&self, _: &Key, _: &u32) -> Result<String, CallError> { std::future::pending().await }
             async fn find(&self, _: &Key, _: &u32) -> Result<Found<String>, Source> {
                 self.0.fetch_add(1, Ordering::SeqCst);
-                Ok(Found::CannotTell("a lag".into()))
+                Ok(Found::Inconclusive("a lag".into()))
             }
         }
 

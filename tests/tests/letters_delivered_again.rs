@@ -305,10 +305,10 @@ async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -
     first.wait_for(bad.global_position).await.unwrap();
     handler.mend();
 
-    faulty.hold_a_last_read_of("account:command+deadLetter+g");
+    faulty.delay_last_read_of("account:command+deadLetter+g");
     let successor = Marked { decide: Arc::new(member(&shared, None)), ..handler.clone() };
     let starting = tokio::spawn(async move { successor.start_group(&shared, OnFailure::Hold, 1, bug).await.remove(0) });
-    faulty.answer_is_held().await;
+    faulty.answer_is_delayed().await;
     let letters = group_letters(store);
     let letter = letters.show(bad.id).await.unwrap().unwrap();
     assert!(letters.retry(&letter).await.unwrap());

@@ -140,7 +140,7 @@ on_both_stores! {
     }
 
     async fn twin_an_end_that_cannot_be_recorded_and_counts_as_a_crash_is_blamed_on_the_message(store) {
-        let state = retried_beside_faults(&store, Some(PlantedBug::UnsaidIsCrash)).await;
+        let state = retried_beside_faults(&store, Some(PlantedBug::UnrecordedIsCrash)).await;
         assert!(matches!(state, LetterState::Parked), "{state:?}");
     }
 
@@ -290,5 +290,5 @@ async fn a_discard_in_another_process_is_known_a_poll_interval_later_without_a_w
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_wake_ups_alone_tell_of_letters_a_discarded_message_is_carried_out() {
-    assert_eq!(handled_after_a_discard(OnFailure::Stop, Some(PlantedBug::WakeUpsAlone)).await, 1);
+    assert_eq!(handled_after_a_discard(OnFailure::Stop, Some(PlantedBug::OnlyWakeUps)).await, 1);
 }

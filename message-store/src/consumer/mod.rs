@@ -3,6 +3,7 @@
 
 mod attempt;
 mod consumer_handle;
+mod consumer_loop;
 mod dead_letters;
 mod deliver;
 mod names;
@@ -18,7 +19,6 @@ mod process;
 mod settings;
 mod startup_report;
 mod suspects;
-mod work;
 
 pub use consumer_handle::ConsumerHandle;
 pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure, Retried};

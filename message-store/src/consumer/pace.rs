@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::DEFAULT_BATCH;
 use crate::consumer::PlantedBug;
+use crate::planted::Planted;
 
 /// [`Consumer`](crate::consumer::Consumer) describes each setting.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,7 @@ pub(super) struct Pace {
     pub(super) poll_interval: Duration,
     pub(super) save_after: (u64, Duration),
     pub(super) retries: u32,
-    pub(super) planted: Option<PlantedBug>,
+    pub(super) planted: Planted<PlantedBug>,
 }
 
 impl Default for Pace {
@@ -26,7 +27,7 @@ impl Default for Pace {
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
             retries: 5,
-            planted: None,
+            planted: Planted::NONE,
         }
     }
 }

@@ -6,7 +6,7 @@
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 pub enum PlantedBug {
     /// Every event in the consumer's loop restarts the wait for the next read.
-    WaitBegunAnew,
+    WaitRestarted,
     /// A save of the position that is tried again has another message id.
     NewIdAtEachSave,
     /// Letters are not read before their messages are delivered.
@@ -30,7 +30,7 @@ pub enum PlantedBug {
     /// Letters are read before the position of the letter consumer is taken over.
     LettersReadFirst,
     /// A retry whose result could not be recorded counts as one that ended the process.
-    UnsaidIsCrash,
+    UnrecordedIsCrash,
     /// The consumer reads the changes of letters only after wake-ups.
-    WakeUpsAlone,
+    OnlyWakeUps,
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::consumer::PlantedBug;
 use crate::consumer::pace::Pace;
 use crate::consumer::pause::Pause;
+use crate::planted::Planted;
 use crate::store::{End, Overtaken, StepStream};
 use crate::{
     Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage, Result, StreamName,
@@ -87,7 +88,7 @@ pub(super) struct PositionStore {
     /// A save without an answer.
     pending: Option<Pending>,
     retries: u32,
-    planted: Option<PlantedBug>,
+    planted: Planted<PlantedBug>,
 }
 
 #[derive(Debug)]
@@ -218,7 +219,7 @@ impl PositionStore {
     async fn repeat_pending(&mut self) -> Result<()> {
         match self.pending.take() {
             Some(mut pending) => {
-                if self.planted == Some(PlantedBug::NewIdAtEachSave) {
+                if self.planted.is(PlantedBug::NewIdAtEachSave) {
                     pending.message.id = MessageId::new();
                 }
                 self.append(pending, true).await
@@ -229,7 +230,7 @@ impl PositionStore {
 
     async fn append(&mut self, pending: Pending, was_sent: bool) -> Result<()> {
         let mut end = self.end;
-        if self.planted == Some(PlantedBug::HistoryIgnored) {
+        if self.planted.is(PlantedBug::HistoryIgnored) {
             end.history = self.steps.store().history();
         }
         match self.steps.append_beside(end, pending.message.clone(), Vec::new()).await {
@@ -254,7 +255,7 @@ impl PositionStore {
     /// Fails if the store has not given out the position `handled`. The consumer has read that position, so the store
     /// has lost its latest messages. Positions of deleted messages count as given out.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
-        if self.planted == Some(PlantedBug::PositionUnchecked) {
+        if self.planted.is(PlantedBug::PositionUnchecked) {
             return Ok(());
         }
         let store = self.steps.store();

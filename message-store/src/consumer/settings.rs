@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::consumer::consumer_loop::{ConsumerLoop, Subscription};
 use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::names::NameInUse;
 use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
-use crate::consumer::work::{ConsumerLoop, Subscription};
 use crate::consumer::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::handling::Handler;
 use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamName};
@@ -32,7 +32,7 @@ pub struct Consumer<H> {
     correlation: Option<Category>,
     pace: Pace,
     on_failure: OnFailure,
-    deliveries: u32,
+    max_attempts: u32,
     process: Process,
 }
 
@@ -47,7 +47,7 @@ impl<H: Handler> Consumer<H> {
             correlation: None,
             pace: Pace::default(),
             on_failure: OnFailure::Stop,
-            deliveries: 3,
+            max_attempts: 3,
             process: Process::this(),
         }
     }
@@ -101,7 +101,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// The number of retries after transient errors, with growing pauses (5). They are counted for a delivery as a
-    /// whole, and separately from attempts that fail for other reasons ([`Consumer::deliveries`]).
+    /// whole, and separately from attempts that fail for other reasons ([`Consumer::max_attempts`]).
     pub fn retries(mut self, retries: u32) -> Self {
         self.pace.retries = retries;
         self
@@ -110,7 +110,7 @@ impl<H: Handler> Consumer<H> {
     /// Switches a protection off.
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
-        self.pace.planted = Some(bug);
+        self.pace.planted = crate::planted::Planted::one(bug);
         self
     }
 
@@ -131,8 +131,8 @@ impl<H: Handler> Consumer<H> {
     /// too, except the first. After a crash, the messages that may have been under way are handed out one at a time. A
     /// message is blamed for a crash only if no other message of any consumer of the process was under way. So if such
     /// a message is slow, other consumers wait for one or a few seconds.
-    pub fn deliveries(mut self, deliveries: u32) -> Self {
-        self.deliveries = deliveries.max(1);
+    pub fn max_attempts(mut self, max_attempts: u32) -> Self {
+        self.max_attempts = max_attempts.max(1);
         self
     }
 
@@ -153,10 +153,8 @@ impl<H: Handler> Consumer<H> {
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
         let (policy, member, pace) = (self.on_failure, self.member, self.pace);
-        let process = match pace.planted {
-            Some(PlantedBug::OtherConsumersUncounted) => Process::default(),
-            _ => self.process.clone(),
-        };
+        let is_alone = pace.planted.is(PlantedBug::OtherConsumersUncounted);
+        let process = if is_alone { Process::default() } else { self.process.clone() };
         let (handler, settings) = self.split();
         let handler = Arc::new(handler);
         // The position of the letter consumer is taken over before the letters are read. So the previous consumer does
@@ -171,9 +169,9 @@ impl<H: Handler> Consumer<H> {
             OnFailure::Stop => Ok(None),
             OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store).await.map(Some),
         };
-        let is_late = pace.planted == Some(PlantedBug::LettersReadFirst);
+        let is_late = pace.planted.is(PlantedBug::LettersReadFirst);
         let mut letter_positions = if is_late { None } else { take_over_letters().await? };
-        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.deliveries));
+        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
         let set_aside = Arc::new(SetAside::new(letters, failures, member, pace, process, place).await?);
         if is_late {
             letter_positions = take_over_letters().await?;
@@ -185,7 +183,7 @@ impl<H: Handler> Consumer<H> {
                 let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
                 // Each member of a group reads all letters, and takes those of its own messages. It cannot select them
                 // by stream, because the stream name of a letter may be shortened.
-                let member = letter_settings.member.filter(|_| pace.planted == Some(PlantedBug::LettersByName));
+                let member = letter_settings.member.filter(|_| pace.planted.is(PlantedBug::LettersByName));
                 let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
                 Some(redelivery.launch(store, letter_positions, None, None).await?)
             }
@@ -199,9 +197,18 @@ impl<H: Handler> Consumer<H> {
     }
 
     fn split(self) -> (H, Consumer<()>) {
-        let Self { category, handler, identifier, member, correlation, pace, on_failure, deliveries, process } = self;
-        let rest =
-            Consumer { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries, process };
+        let Self { category, handler, identifier, member, correlation, pace, on_failure, max_attempts, process } = self;
+        let rest = Consumer {
+            category,
+            handler: (),
+            identifier,
+            member,
+            correlation,
+            pace,
+            on_failure,
+            max_attempts,
+            process,
+        };
         (handler, rest)
     }
 
@@ -295,8 +302,8 @@ impl<H> Consumer<H> {
 impl Consumer<()> {
     /// A consumer with the same settings, and this handler.
     fn with<H>(self, handler: H) -> Consumer<H> {
-        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, deliveries, process } =
+        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, max_attempts, process } =
             self;
-        Consumer { category, handler, identifier, member, correlation, pace, on_failure, deliveries, process }
+        Consumer { category, handler, identifier, member, correlation, pace, on_failure, max_attempts, process }
     }
 }

@@ -25,7 +25,7 @@ use super::effects::{assert_written_by, events_of, find_by_stamps};
 use super::received_command::{NewEvent, ReceivedCommand};
 use crate::entity::{CacheEntry, Entity, EntityStore, Loaded};
 use crate::handling::{Context, Decider, Handler, Protections};
-use crate::intents::{Holder, Reservation};
+use crate::intents::{Reservation, ReservedBy};
 use crate::{Appended, Error, Message, MessageRef, MessageStore, Outcome, Result, Source, StreamName};
 
 /// The runtime of a decider. It carries out each command of an entity exactly once.
@@ -226,10 +226,10 @@ impl<D: Decider> CommandHandler<D> {
         earlier: &mut EarlierAppends,
     ) -> Result<()> {
         if let Some(reservation) = received.reservation.take_if(|reservation| is_reserved(&failure, reservation)) {
-            match reservation.holder(&*self.entities.store).await? {
-                Holder::Another(outcome) => earlier.repeat = Some(outcome),
-                Holder::Copy(copy) => (self.protections.replace)(received, *copy),
-                Holder::Itself => {}
+            match reservation.reserved_by(&*self.entities.store).await? {
+                ReservedBy::Another(outcome) => earlier.repeat = Some(outcome),
+                ReservedBy::Copy(copy) => (self.protections.replace)(received, *copy),
+                ReservedBy::Itself => {}
             }
             return Ok(());
         }

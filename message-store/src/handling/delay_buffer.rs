@@ -16,6 +16,7 @@ use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::planted::Planted;
 use crate::store::{LastStep, StepStream};
 use crate::{
     Append, Category, Error, GlobalPosition, Json, Key, MessageId, MessageStore, MessageStoreExt as _, NewMessage,
@@ -36,7 +37,7 @@ pub enum Keep {
 #[must_use]
 pub enum Delayed {
     /// The request is the first for its key, and waits.
-    Waits,
+    Waiting,
     /// The request replaced a waiting one.
     Replaced,
     /// Another request for the key is waiting, and this one was dropped.
@@ -49,7 +50,7 @@ pub struct DelayBuffer {
     category: Category,
     delay: Duration,
     keep: Keep,
-    planted: Option<DelayBug>,
+    planted: Planted<DelayBug>,
 }
 
 /// A protection of a [`DelayBuffer`] that a test switches off ([`DelayBuffer::plant`]).
@@ -75,7 +76,7 @@ impl DelayBuffer {
     /// [`Error::Invalid`] when the name cannot be part of a category's name.
     pub fn new(store: &Arc<dyn MessageStore>, name: &str, delay: Duration, keep: Keep) -> Result<Self> {
         let category = Category::new(format!("delay:{name}"))?;
-        Ok(Self { store: Arc::clone(store), category, delay, keep, planted: None })
+        Ok(Self { store: Arc::clone(store), category, delay, keep, planted: Planted::NONE })
     }
 
     /// The category of the waiting requests: `delay:{name}`.
@@ -87,7 +88,7 @@ impl DelayBuffer {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn plant(mut self, bug: DelayBug) -> Self {
-        self.planted = Some(bug);
+        self.planted = Planted::one(bug);
         self
     }
 
@@ -97,10 +98,8 @@ impl DelayBuffer {
     /// # Errors
     /// The errors of the store.
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
-        let place = match self.planted {
-            Some(DelayBug::KeysIgnored) => self.category.stream(MessageId::new())?,
-            None => key.stream(&self.category)?,
-        };
+        let is_ignored = self.planted.is(DelayBug::KeysIgnored);
+        let place = if is_ignored { self.category.stream(MessageId::new())? } else { key.stream(&self.category)? };
         let steps = StepStream::new(&self.store, place);
         // Tries again each time another request or a release was appended first.
         loop {
@@ -108,7 +107,7 @@ impl DelayBuffer {
             let (due, delayed) = match last.map(|last| last.step) {
                 Some(Step::Delayed { due, .. }) if self.keep == Keep::Latest => (due, Delayed::Replaced),
                 Some(Step::Delayed { .. }) => return Ok(Delayed::Dropped),
-                Some(Step::Released { .. }) | None => (self.due_time().await?, Delayed::Waits),
+                Some(Step::Released { .. }) | None => (self.due_time().await?, Delayed::Waiting),
             };
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
             let step = Step::Delayed { due, stream: stream.clone(), message_type, content };

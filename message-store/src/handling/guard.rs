@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::handling::Guarded;
 use crate::handling::lease::Lease;
 use crate::key::fingerprint;
+use crate::planted::Planted;
 use crate::store::{End, LastStep, NewStep, StepStream};
 use crate::{Category, Error, Json, Key, MessageStore, Result, Source};
 
@@ -39,7 +40,7 @@ pub trait External: Send + Sync {
     async fn call(&self, key: &Key, request: &Self::Request) -> Result<Self::Response, CallError>;
 
     /// Searches for the effect of an earlier call. If the search is not complete (for example only the first page was
-    /// read, or the system lags behind), return [`Found::CannotTell`].
+    /// read, or the system lags behind), return [`Found::Inconclusive`].
     async fn find(&self, key: &Key, request: &Self::Request) -> Result<Found<Self::Response>, Source>;
 }
 
@@ -48,7 +49,7 @@ pub trait External: Send + Sync {
 pub enum CallError {
     /// The call was refused, and definitely had no effect.
     #[error("refused: {0}")]
-    Definite(Source),
+    NoEffect(Source),
     /// The call may have had its effect: there was no answer, or the answer does not show it.
     #[error("no answer: {0}")]
     Ambiguous(Source),
@@ -62,7 +63,7 @@ pub enum Found<R> {
     /// The call definitely had no effect.
     Nothing,
     /// The search is inconclusive, for this reason.
-    CannotTell(String),
+    Inconclusive(String),
 }
 
 /// Guards calls to one external system, so that each has its effect at most once.
@@ -85,13 +86,13 @@ pub enum Found<R> {
 ///     type Response = String;
 ///
 ///     async fn call(&self, key: &Key, amount: &u64) -> Result<String, CallError> {
-///         // Return `Ambiguous` if there is no answer, or the answer does not show the effect. Return `Definite` for a
+///         // Return `Ambiguous` if there is no answer, or the answer does not show the effect. Return `NoEffect` for a
 ///         // refusal that definitely had no effect.
-///         if *amount == 0 { Err(CallError::Definite("nothing to pay".into())) } else { Ok(format!("receipt of {key}")) }
+///         if *amount == 0 { Err(CallError::NoEffect("nothing to pay".into())) } else { Ok(format!("receipt of {key}")) }
 ///     }
 ///
 ///     async fn find(&self, _key: &Key, _amount: &u64) -> Result<Found<String>, Source> {
-///         Ok(Found::CannotTell("the list of payments has only the first thousand".to_owned()))
+///         Ok(Found::Inconclusive("the list of payments has only the first thousand".to_owned()))
 ///     }
 /// }
 ///
@@ -115,7 +116,7 @@ pub struct Guard<X> {
     category: Category,
     external: X,
     lease: Lease,
-    planted: Option<GuardBug>,
+    planted: Planted<GuardBug>,
 }
 
 /// A protection of a [`Guard`] that a test switches off ([`Guard::plant`]).
@@ -179,7 +180,7 @@ impl<X: External> Guard<X> {
     pub fn new(store: &Arc<dyn MessageStore>, scope: &str, external: X) -> Result<Self> {
         let category = Category::new(format!("guard:{scope}"))?;
         let lease = Lease::new(Duration::from_mins(1));
-        Ok(Self { store: Arc::clone(store), category, external, lease, planted: None })
+        Ok(Self { store: Arc::clone(store), category, external, lease, planted: Planted::NONE })
     }
 
     /// The time that a runner has for its call (60 s), in whole milliseconds and at most 49 days. It begins when the
@@ -195,7 +196,7 @@ impl<X: External> Guard<X> {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn plant(mut self, bug: GuardBug) -> Self {
-        self.planted = Some(bug);
+        self.planted = Planted::one(bug);
         self
     }
 
@@ -245,7 +246,7 @@ impl<X: External> Guard<X> {
         let called = tokio::time::timeout(self.lease.call_time_out(), self.external.call(call.key, call.request)).await;
         match called {
             Ok(Ok(response)) => self.confirm(call, &claim, response).await,
-            Ok(Err(CallError::Definite(reason))) => {
+            Ok(Err(CallError::NoEffect(reason))) => {
                 let reason = reason.to_string();
                 let failed =
                     Step::Failed { attempt, request: call.request_fingerprint.clone(), reason: reason.clone() };
@@ -268,7 +269,7 @@ impl<X: External> Guard<X> {
         for _ in 0..PREPARATIONS {
             let requested_at = Instant::now();
             let Ok(claim) = call.steps.append(end, &prepared).await? else { return Ok(None) };
-            if self.planted == Some(GuardBug::LeaseUnchecked) {
+            if self.planted.is(GuardBug::LeaseUnchecked) {
                 return Ok(Some(claim));
             }
             let (Some(last), _) = call.steps.still_last(&claim).await? else { return Ok(None) };
@@ -291,13 +292,13 @@ impl<X: External> Guard<X> {
     async fn reconcile(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
         let reconciling = Step::Reconciling { attempt, request: call.request_fingerprint.clone(), lease: self.lease };
         let Ok(claim) = call.steps.append(end, &reconciling).await? else { return Ok(Guarded::InProgress) };
-        if self.planted == Some(GuardBug::NoSearch) {
+        if self.planted.is(GuardBug::NoSearch) {
             return self.attempt(call, claim.end, attempt + 1).await;
         }
         match self.external.find(call.key, call.request).await {
             Ok(Found::Effect(response)) => self.confirm(call, &claim, response).await,
             Ok(Found::Nothing) => self.attempt(call, claim.end, attempt + 1).await,
-            Ok(Found::CannotTell(reason)) => self.record_unknown(call, &claim, attempt, reason).await,
+            Ok(Found::Inconclusive(reason)) => self.record_unknown(call, &claim, attempt, reason).await,
             Err(error) => self.record_unknown(call, &claim, attempt, error.to_string()).await,
         }
     }

@@ -14,5 +14,5 @@ pub use intent::Intent;
 #[cfg(feature = "testing")]
 pub(crate) use keys::keys;
 pub use once::{Answer, DEFAULT_SWEEP, Once};
-pub(crate) use reservation::{Holder, cause_of};
 pub use reservation::{RESERVED, Reservation, reserve};
+pub(crate) use reservation::{ReservedBy, cause_of};

@@ -37,7 +37,7 @@ pub struct Reservation<'a> {
 }
 
 /// The message that has an intent's reservation.
-pub(crate) enum Holder {
+pub(crate) enum ReservedBy {
     /// The message itself, reserved in one append with its events.
     Itself,
     /// The message itself, as a copy that a first hop has written. A second hop carries out the copy.
@@ -94,15 +94,15 @@ impl<'a> Reservation<'a> {
     ///
     /// # Errors
     /// The errors of a read.
-    pub async fn held(&self, store: &Arc<dyn MessageStore>) -> Result<Outcome> {
-        Ok(match self.holder(&**store).await? {
-            Holder::Itself | Holder::Copy(_) => Outcome::Redelivered { original: self.message.reference() },
-            Holder::Another(outcome) => outcome,
+    pub async fn outcome(&self, store: &Arc<dyn MessageStore>) -> Result<Outcome> {
+        Ok(match self.reserved_by(&**store).await? {
+            ReservedBy::Itself | ReservedBy::Copy(_) => Outcome::Redelivered { original: self.message.reference() },
+            ReservedBy::Another(outcome) => outcome,
         })
     }
 
-    /// As [`Reservation::held`], with the copy of the first hop.
-    pub(crate) async fn holder(&self, store: &dyn MessageStore) -> Result<Holder> {
+    /// As [`Reservation::outcome`], with the copy of the first hop.
+    pub(crate) async fn reserved_by(&self, store: &dyn MessageStore) -> Result<ReservedBy> {
         let first = store.read_stream(&self.stream, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
         let holder = first.into_iter().next().ok_or_else(|| {
             Error::backend(format!("reading the reservation {}", self.stream), true, "the stream is empty")
@@ -114,13 +114,13 @@ impl<'a> Reservation<'a> {
         let is_ours = metadata.sequence.is_some() || metadata.reserves.is_some();
         let is_for_it = || !is_ours && metadata.follows(self.message, store.store_id());
         if holder.id == self.id || holder.id == self.message.id || is_for_it() {
-            return Ok(if is_copy { Holder::Copy(Box::new(holder)) } else { Holder::Itself });
+            return Ok(if is_copy { ReservedBy::Copy(Box::new(holder)) } else { ReservedBy::Itself });
         }
         let ours = (self.message.message_type.as_str(), &self.message.data);
         let theirs = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
         let same = self.intent.same(ours, (theirs, &holder.data));
         let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
-        Ok(Holder::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
+        Ok(ReservedBy::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
     }
 }
 
@@ -159,7 +159,7 @@ pub async fn reserve(
             };
             Ok(Outcome::Reserved { reservation })
         }
-        Err(Error::WrongExpectedVersion { .. } | Error::IdConflict { .. }) => reservation.held(store).await,
+        Err(Error::WrongExpectedVersion { .. } | Error::IdConflict { .. }) => reservation.outcome(store).await,
         Err(error) => Err(error),
     }
 }

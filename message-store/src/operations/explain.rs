@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::consumer::{DeadLetter, DeadLetters};
 use crate::handling::{CommandHandler, Decider, events_of, find_by_stamps};
-use crate::intents::{Holder, Intent, Reservation, cause_of};
+use crate::intents::{Intent, Reservation, ReservedBy, cause_of};
 use crate::{
     Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Position, Result, Sequence, StreamName, StreamRead,
 };
@@ -149,11 +149,11 @@ impl<D: Decider> CommandHandler<D> {
         if self.entities().store.version(&stream).await?.position().is_none() {
             return Ok((None, None));
         }
-        Ok(match reservation.holder(&*self.entities().store).await? {
-            Holder::Itself => (Some(Finding::Reserved { stream }), None),
-            Holder::Copy(copy) => (Some(Finding::Reserved { stream }), Some(copy)),
-            Holder::Another(Outcome::Conflict { original }) => (Some(Finding::ConflictsWith(original)), None),
-            Holder::Another(outcome) => (outcome.original().cloned().map(Finding::DuplicateOf), None),
+        Ok(match reservation.reserved_by(&*self.entities().store).await? {
+            ReservedBy::Itself => (Some(Finding::Reserved { stream }), None),
+            ReservedBy::Copy(copy) => (Some(Finding::Reserved { stream }), Some(copy)),
+            ReservedBy::Another(Outcome::Conflict { original }) => (Some(Finding::ConflictsWith(original)), None),
+            ReservedBy::Another(outcome) => (outcome.original().cloned().map(Finding::DuplicateOf), None),
         })
     }
 }

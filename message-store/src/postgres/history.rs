@@ -15,6 +15,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::PlantedBug;
 use super::failure::backend;
+use crate::planted::Planted;
 use crate::{Error, GlobalPosition, History, Result, StoreId};
 
 const SERVER: &str = include_str!("sql/history_of_server.sql");
@@ -26,7 +27,7 @@ const MESSAGE_DB: &str = include_str!("sql/history_of_message_db.sql");
 pub(super) struct Histories {
     place: String,
     is_message_db: bool,
-    bug: Option<PlantedBug>,
+    planted: Planted<PlantedBug>,
     last: Mutex<Last>,
     current: AtomicU64,
     /// The highest global position in any answer under the current history.
@@ -47,13 +48,13 @@ struct Server {
 }
 
 impl Histories {
-    pub(super) fn new(place: String, store_id: StoreId, is_message_db: bool, bug: Option<PlantedBug>) -> Self {
+    pub(super) fn new(place: String, store_id: StoreId, is_message_db: bool, planted: Planted<PlantedBug>) -> Self {
         let last = Mutex::new(Last { store_id, server: Server::default() });
-        Self { place, is_message_db, bug, last, current: AtomicU64::new(0), seen: AtomicI64::new(0) }
+        Self { place, is_message_db, planted, last, current: AtomicU64::new(0), seen: AtomicI64::new(0) }
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {
-        self.bug == Some(bug)
+        self.planted.is(bug)
     }
 
     pub(super) fn current(&self) -> History {

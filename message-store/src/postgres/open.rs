@@ -49,7 +49,7 @@ impl PostgresOptions {
         let store_id =
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;
-        let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.bug));
+        let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.planted));
         histories.verify(&client).await?;
         drop(client);
         if is_message_db {

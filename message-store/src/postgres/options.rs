@@ -6,6 +6,7 @@ use tokio_postgres::config::{Config, Host};
 use tokio_postgres::{Client, NoTls};
 
 use super::{PlantedBug, failure};
+use crate::planted::Planted;
 use crate::{Error, Limits, Result};
 
 /// The default number of connections.
@@ -19,7 +20,7 @@ pub struct PostgresOptions {
     pub(super) pool_size: usize,
     pub(super) limits: Limits,
     pub(super) notifies: bool,
-    pub(super) bug: Option<PlantedBug>,
+    pub(super) planted: Planted<PlantedBug>,
 }
 
 impl PostgresOptions {
@@ -44,7 +45,8 @@ impl PostgresOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        let mut options = Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true, bug: None };
+        let mut options =
+            Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true, planted: Planted::NONE };
         // A version check must see all committed messages, and therefore needs a new snapshot for each statement.
         options.set("default_transaction_isolation", "read committed");
         // The start of a parallel worker costs more than the read of a batch.
@@ -73,7 +75,7 @@ impl PostgresOptions {
     /// Switches off a protection.
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
-        self.bug = Some(bug);
+        self.planted = Planted::one(bug);
         self
     }
 

@@ -74,7 +74,7 @@ impl SetAside {
             contention: Contention::default(),
             contended: None,
             pause: Pause::new(self.pace.retries),
-            time_outs: Pause::new(self.deliveries),
+            time_outs: Pause::new(self.max_attempts),
         };
         loop {
             match self.judge(&mut failures, &error, message).await {
@@ -122,7 +122,7 @@ impl SetAside {
         }
         failures.count += 1;
         // A time-out alone proves nothing of the message, also where other failures would stop the consumer at once.
-        if failures.count >= self.deliveries || (!self.is_on() && !timed_out) {
+        if failures.count >= self.max_attempts || (!self.is_on() && !timed_out) {
             return Verdict::OfTheMessage;
         }
         if timed_out {

@@ -24,7 +24,7 @@ pub(super) struct News {
 impl News {
     /// Whether nothing has come, and letters were read not long ago.
     fn are_none(&self, pace: &Pace) -> bool {
-        let is_old = || self.read_at.elapsed() >= pace.poll_interval && pace.planted != Some(PlantedBug::WakeUpsAlone);
+        let is_old = || self.read_at.elapsed() >= pace.poll_interval && !pace.planted.is(PlantedBug::OnlyWakeUps);
         !self.wake_up.has_woken() && !is_old()
     }
 }
@@ -181,9 +181,9 @@ mod tests {
         let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
         let letter = theirs.letters.show(id).await.unwrap().unwrap();
         assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
-        faulty.set_away(true);
+        faulty.set_unavailable(true);
         assert!(ours.keep_back(&message).await.unwrap_err().is_transient());
-        faulty.set_away(false);
+        faulty.set_unavailable(false);
         let kept_back = ours.keep_back(&message).await.unwrap();
         assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
     }

@@ -59,7 +59,7 @@ impl<H: Handler> Redelivery<H> {
         // What this process has ended, and could not say, was no crash.
         let ended = self.ended().get(stream).copied().unwrap_or_default();
         let alone = alone.saturating_sub(ended);
-        if alone >= set_aside.deliveries() {
+        if alone >= set_aside.max_attempts() {
             let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
             return Ok(Redelivered::Failed);
@@ -75,7 +75,7 @@ impl<H: Handler> Redelivery<H> {
         }
         // Held until it is on record what came of it: a crash before that is one of this delivery.
         let (delivered, turn) = self.deliver_in(turn, stream, &message).await?;
-        if turn.as_ref().is_some_and(Turn::is_alone) && !set_aside.has(PlantedBug::UnsaidIsCrash) {
+        if turn.as_ref().is_some_and(Turn::is_alone) && !set_aside.has(PlantedBug::UnrecordedIsCrash) {
             *self.ended().entry(stream.clone()).or_default() += 1;
         }
         let redelivered = match delivered {

@@ -21,7 +21,7 @@ pub(in crate::consumer) struct SetAside {
     pub(super) letters: DeadLetters,
     policy: OnFailure,
     /// How often a message is delivered.
-    pub(super) deliveries: u32,
+    pub(super) max_attempts: u32,
     pub(super) pace: Pace,
     /// Locked while a message is put behind another, so that none is put there after the last was taken away.
     pub(super) known: Mutex<Known>,
@@ -38,7 +38,7 @@ impl SetAside {
     /// Of a consumer that has handled everything up to a position, which it keeps in the stream `positions`.
     pub(in crate::consumer) async fn new(
         letters: DeadLetters,
-        (policy, deliveries): (OnFailure, u32),
+        (policy, max_attempts): (OnFailure, u32),
         member: Option<GroupMember>,
         pace: Pace,
         process: Process,
@@ -50,13 +50,13 @@ impl SetAside {
         // Listens before it reads.
         let wake_up = letters.store.wake_up(Some(&letters.category)).await?;
         let news = std::sync::Mutex::new(News { wake_up, read_at: Instant::now() });
-        let new = Self { letters, policy, deliveries, pace, known, is_clear, news, process, member, time_outs };
+        let new = Self { letters, policy, max_attempts, pace, known, is_clear, news, process, member, time_outs };
         new.learn(&mut *new.known.lock().await, handled_through).await?;
         Ok(new)
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {
-        self.pace.planted == Some(bug)
+        self.pace.planted.is(bug)
     }
 
     /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy,
@@ -76,8 +76,8 @@ impl SetAside {
     }
 
     /// How often a message is delivered.
-    pub(in crate::consumer) fn deliveries(&self) -> u32 {
-        self.deliveries
+    pub(in crate::consumer) fn max_attempts(&self) -> u32 {
+        self.max_attempts
     }
 
     /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it

@@ -52,7 +52,7 @@ impl MessageStore for FaultyStore {
             lock(&self.clock).written.entry(written.global_position).or_insert(ahead);
         }
         if take(&self.hold) {
-            self.is_held.notify_one();
+            self.is_delayed.notify_one();
             self.answers.notified().await;
         }
         if take(&self.lose) {
@@ -80,7 +80,7 @@ impl MessageStore for FaultyStore {
         self.assert_here()?;
         let Batch { messages, looked_through } = self.inner.read_category(category, read).await?;
         if messages.is_empty() && lock(&self.hold_read).take_if(|held| held == category).is_some() {
-            self.is_held.notify_one();
+            self.is_delayed.notify_one();
             self.answers.notified().await;
         }
         Ok(Batch { messages: self.all_dated(messages), looked_through })

@@ -29,7 +29,7 @@ pub struct FaultyStore {
     timed_out: AtomicU32,
     hold: AtomicU32,
     hold_read: Mutex<Option<Category>>,
-    is_held: Notify,
+    is_delayed: Notify,
     answers: Notify,
     clock: Mutex<Clock>,
 }
@@ -59,7 +59,7 @@ impl FaultyStore {
             timed_out: AtomicU32::new(0),
             hold: AtomicU32::new(0),
             hold_read: Mutex::default(),
-            is_held: Notify::new(),
+            is_delayed: Notify::new(),
             answers: Notify::new(),
             clock: Mutex::default(),
         })
@@ -86,7 +86,7 @@ impl FaultyStore {
     }
 
     /// Writes one of these appends just before each of the next appends, as another writer would.
-    pub fn come_second(&self, rivals: impl IntoIterator<Item = Append>) {
+    pub fn append_before(&self, rivals: impl IntoIterator<Item = Append>) {
         lock(&self.rivals).extend(rivals);
     }
 
@@ -112,7 +112,7 @@ impl FaultyStore {
 
     /// Sets whether appends and reads fail with a transient error. Appends to a stream of
     /// [`FaultyStore::time_out_appends_to`] still time out.
-    pub fn set_away(&self, is_away: bool) {
+    pub fn set_unavailable(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
@@ -128,19 +128,19 @@ impl FaultyStore {
 
     /// Makes the next `appends` appends write their messages, and wait for [`FaultyStore::release_answer`] before they
     /// return.
-    pub fn hold_answers(&self, appends: u32) {
+    pub fn delay_answers(&self, appends: u32) {
         self.hold.store(appends, Ordering::SeqCst);
     }
 
     /// Makes the next read of this category that finds no message wait for [`FaultyStore::release_answer`] before it
     /// returns.
-    pub fn hold_a_last_read_of(&self, category: &str) {
+    pub fn delay_last_read_of(&self, category: &str) {
         *lock(&self.hold_read) = Some(Category::new(category).unwrap());
     }
 
     /// Waits until an append or a read waits for [`FaultyStore::release_answer`].
-    pub async fn answer_is_held(&self) {
-        self.is_held.notified().await;
+    pub async fn answer_is_delayed(&self) {
+        self.is_delayed.notified().await;
     }
 
     /// Lets the waiting append or read return.

@@ -42,8 +42,8 @@ impl<D: Deliver> ConsumerLoop<D> {
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
         let crashes = suspects.crashes(message.id);
-        suspects.hand_out(&message, turn.is_alone() || self.pace.planted == Some(PlantedBug::SuspectsTogether));
-        let has_crashed_too_often = crashes >= set_aside.deliveries();
+        suspects.hand_out(&message, turn.is_alone() || self.pace.planted.is(PlantedBug::SuspectsTogether));
+        let has_crashed_too_often = crashes >= set_aside.max_attempts();
         if !has_crashed_too_often {
             self.positions.save(self.progress()).await?;
         }

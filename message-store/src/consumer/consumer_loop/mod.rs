@@ -134,7 +134,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
             }
-            if at_end && self.has(PlantedBug::WaitBegunAnew) {
+            if at_end && self.has(PlantedBug::WaitRestarted) {
                 poll_at = after(self.next_poll);
             }
             let in_the_way = OptionFuture::from(self.alone.as_mut().map(Alone::is_in_the_way));
@@ -189,7 +189,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     fn has(&self, bug: PlantedBug) -> bool {
-        self.pace.planted == Some(bug)
+        self.pace.planted.is(bug)
     }
 
     /// Records the outcome of a delivery, or returns its error.
