@@ -1,13 +1,13 @@
 //! The size of a JSON text as PostgreSQL returns it.
 //!
-//! Problem: `jsonb` writes `, ` and `: `, and writes every number without an exponent. So a text that was written within
-//! a limit could be above the limit when it is read, reserved or copied. Fix: the limits compare this size, which is
-//! the same for the text that is written and for the text that is read, on every store.
+//! Problem: `jsonb` writes `, ` and `: `, and writes every number without an exponent. So a text that was written
+//! within a limit could be above the limit when it is read, reserved or copied. Fix: the limits compare this size,
+//! which is the same for the text that is written and for the text that is read, on every store.
 
 use crate::canonical;
 
-/// The number of bytes of the text as `jsonb` returns it. White space outside strings does not count. Escapes in strings
-/// count as they are written, because `jsonb` never makes a string longer.
+/// The number of bytes of the text as `jsonb` returns it. White space outside strings does not count. Escapes in
+/// strings count as they are written, because `jsonb` never makes a string longer.
 pub(super) fn stored_size(text: &str) -> usize {
     let bytes = text.as_bytes();
     let (mut at, mut size, mut is_in_string) = (0, 0, false);
@@ -37,10 +37,13 @@ pub(super) fn stored_size(text: &str) -> usize {
     size
 }
 
-/// Whether the text may contain a number with an exponent: a digit, then `e`, then a digit or a sign. Strings are looked
-/// at too, so this can be wrong in one direction.
+/// Whether the text may contain a number with an exponent: a digit, then `e`, then a digit or a sign. Strings are
+/// looked at too, so this can be wrong in one direction.
 pub(super) fn may_have_exponent(text: &str) -> bool {
-    let is_exponent = |three: &[u8]| matches!(three, [before, b'e' | b'E', after] if before.is_ascii_digit() && matches!(after, b'+' | b'-' | b'0'..=b'9'));
+    let is_exponent = |three: &[u8]| {
+        let [before, b'e' | b'E', after] = three else { return false };
+        before.is_ascii_digit() && matches!(after, b'+' | b'-' | b'0'..=b'9')
+    };
     text.as_bytes().windows(3).any(is_exponent)
 }
 

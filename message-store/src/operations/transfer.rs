@@ -177,7 +177,7 @@ impl Transfer {
     /// The metadata of a copy: that of its original, with the place of its original.
     async fn metadata_of(&self, message: &Message) -> Result<Json> {
         let (mut metadata, here) = (message.decode_metadata(), self.from.store_id());
-        // Another toolkit names a cause by its place. If the cause is a copy, other copies of it do not know that place.
+        // Another toolkit names a cause by its place. If the cause is a copy, its other copies do not know that place.
         if metadata.names_only_a_place_in(here) {
             let cause = cause_of(&*self.from, &metadata).await?;
             metadata.cause_origin = cause.and_then(|cause| cause.decode_metadata().origin);

@@ -98,7 +98,8 @@ impl AppendRequest {
         self.appends.is_empty()
     }
 
-    /// The appends, after a check against the limits. The caller has checked the history, and whether there may be none.
+    /// The appends, after a check against the limits. The caller has checked the history, and whether there may be
+    /// none.
     ///
     /// # Errors
     /// [`Invalid`](crate::Error::Invalid) and [`TooLarge`](crate::Error::TooLarge) for appends that no store accepts.
