@@ -23,7 +23,7 @@ use crate::{
 /// The number of messages that are copied in one append.
 const PART: usize = 500;
 /// The number of copies that are looked up at the same time.
-const LOOK_UPS: usize = 16;
+const LOOK_UPS: usize = 128;
 
 /// Copies categories from one store to another, in order and with their ids. A transfer can be interrupted and run
 /// again. It skips messages that the target store already has.
