@@ -10,7 +10,6 @@ use super::letter::DeadLetter;
 use super::step::Step;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
-use crate::consumer::pace::Pace;
 use crate::{GlobalPosition, Result, StreamName, WakeUp};
 
 /// When there is something to learn.
@@ -19,14 +18,6 @@ pub(super) struct News {
     pub(super) wake_up: WakeUp,
     /// When letters were last read.
     pub(super) read_at: Instant,
-}
-
-impl News {
-    /// Whether nothing has come, and letters were read not long ago.
-    fn are_none(&self, pace: &Pace) -> bool {
-        let is_old = || self.read_at.elapsed() >= pace.poll_interval && !pace.planted.is(PlantedBug::OnlyWakeUps);
-        !self.wake_up.has_woken() && !is_old()
-    }
 }
 
 impl SetAside {
@@ -62,34 +53,34 @@ impl SetAside {
         self.learn(&mut known, handled_through).await
     }
 
-    /// Learns what has become of letters, when something has. What cannot be learned now is still to be learned: the
-    /// wake-up is acknowledged once everything that it told of is known.
-    ///
-    /// A wake-up only hurries: without one, letters are read again before a message that is delivered a poll interval
-    /// after they were read last, unless the store is away.
+    /// Whether something may have become of letters. A wake-up only hurries: without one, letters are read again before
+    /// a message that is delivered a poll interval after they were read last.
+    pub(super) fn has_news(&self) -> bool {
+        let news = self.news();
+        let is_old = || news.read_at.elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::OnlyWakeUps);
+        (news.wake_up.has_woken() || is_old()) && !self.has(PlantedBug::LettersReadAtTheStart)
+    }
+
+    /// Learns what has become of letters. If it fails after a wake-up, the wake-up stays: its news are still to be
+    /// learned. Without a wake-up, letters are not read while the store is away.
     pub(super) async fn learn_news(&self) -> Result<()> {
-        if self.news().are_none(&self.pace) || self.has(PlantedBug::LettersReadAtTheStart) {
+        let mut known = self.known.lock().await;
+        // Another task may have learned it while this one waited.
+        if !self.has_news() {
             return Ok(());
         }
-        let mut known = self.known.lock().await;
         let handled_through = known.handled_through;
-        // Another task may have learned it while this one waited.
-        let heard = {
-            let news = self.news();
-            if news.are_none(&self.pace) {
-                return Ok(());
-            }
-            news.wake_up.has_woken().then(|| news.wake_up.clone())
-        };
-        let learned = self.learn(&mut known, handled_through).await;
-        match heard {
-            Some(mut heard) => {
-                learned?;
-                heard.acknowledge();
+        let mut heard = self.news().wake_up.clone();
+        let is_woken = heard.has_woken();
+        // Acknowledged before the letters are read: what comes meanwhile is news again.
+        heard.acknowledge();
+        match self.learn(&mut known, handled_through).await {
+            Err(error) if error.is_transient() && !is_woken => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
                 self.news().wake_up = heard;
                 Ok(())
             }
-            None => learned.or_else(|error| if error.is_transient() { Ok(()) } else { Err(error) }),
         }
     }
 
@@ -154,37 +145,68 @@ impl SetAside {
 #[cfg(all(test, feature = "testing", feature = "sqlite"))]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::consumer::pace::Pace;
     use crate::consumer::process::Process;
     use crate::consumer::{DeadLetters, OnFailure};
     use crate::testing::FaultyStore;
-    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
+    use crate::{ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
+
+    /// Sends a command to an entity, and returns it as it was read.
+    async fn send(store: &Arc<dyn MessageStore>, entity: &str) -> Message {
+        let (command, stream) = (NewMessage::new("Deposit", Json::NULL), StreamName::new(entity).unwrap());
+        let id = command.id;
+        store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
+        store.message(id).await.unwrap().unwrap()
+    }
+
+    /// What a consumer knows that reads letters at wake-ups alone.
+    async fn set_aside_in(store: &Arc<dyn MessageStore>) -> SetAside {
+        let position = StreamName::new("c+position").unwrap();
+        let letters = DeadLetters::of(store, "c", None).unwrap();
+        let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
+        let pace = Pace { poll_interval: Duration::from_hours(1), ..Pace::default() };
+        SetAside::new(letters, failures, None, pace, Process::default(), place).await.unwrap()
+    }
 
     #[tokio::test]
     async fn what_could_not_be_learned_of_a_letter_is_learned_before_its_message_is_delivered() {
         let store = connect("sqlite::memory:").await.unwrap();
-        let (command, position) = (NewMessage::new("Deposit", Json::NULL), StreamName::new("c+position").unwrap());
-        let id = command.id;
-        store.append_to(&StreamName::new("c-1").unwrap(), ExpectedVersion::Any, vec![command]).await.unwrap();
-        let message = store.message(id).await.unwrap().unwrap();
-        let of = async |store: &Arc<dyn MessageStore>| {
-            let letters = DeadLetters::of(store, "c", None).unwrap();
-            let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
-            SetAside::new(letters, failures, None, Pace::default(), Process::default(), place).await.unwrap()
-        };
+        let message = send(&store, "c-1").await;
         let faulty = FaultyStore::new(&store);
         let shared: Arc<dyn MessageStore> = faulty.clone();
-        let (ours, theirs) = (of(&shared).await, of(&store).await);
+        let (ours, theirs) = (set_aside_in(&shared).await, set_aside_in(&store).await);
         assert_eq!(ours.keep_back(&message).await.unwrap(), None);
 
         let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
-        let letter = theirs.letters.show(id).await.unwrap().unwrap();
+        let letter = theirs.letters.show(message.id).await.unwrap().unwrap();
         assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
         faulty.set_unavailable(true);
         assert!(ours.keep_back(&message).await.unwrap_err().is_transient());
         faulty.set_unavailable(false);
         let kept_back = ours.keep_back(&message).await.unwrap();
         assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_comes_while_others_are_read_is_learned_before_its_message_is_delivered() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let (first, second) = (send(&store, "c-1").await, send(&store, "c-2").await);
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let (ours, theirs) = (set_aside_in(&shared).await, set_aside_in(&store).await);
+
+        let _ = theirs.set_aside(&first, 3, "it fails").await.unwrap();
+        faulty.delay_last_read_of("c+deadLetter");
+        let (kept_back, ()) = tokio::join!(ours.keep_back(&first), async {
+            faulty.answer_is_delayed().await;
+            let _ = theirs.set_aside(&second, 3, "it fails").await.unwrap();
+            faulty.release_answer();
+        });
+        assert!(matches!(kept_back.unwrap(), Some(Outcome::Parked { .. })));
+        let kept_back = ours.keep_back(&second).await.unwrap();
+        assert!(matches!(kept_back, Some(Outcome::Parked { .. })), "{kept_back:?}");
     }
 }

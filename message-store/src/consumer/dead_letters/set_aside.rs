@@ -83,7 +83,9 @@ impl SetAside {
     /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it
     /// up, or because it has to wait behind another. `None` for all others.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
-        self.learn_news().await?;
+        if self.has_news() {
+            self.learn_news().await?;
+        }
         if self.is_clear.load(Ordering::SeqCst) {
             return Ok(None);
         }
