@@ -1,7 +1,7 @@
 //! The largest sizes that a store writes and reads.
 
 use crate::metadata::OWN_KEY;
-use crate::{Error, Message, NewMessage, Result, StreamName};
+use crate::{Error, Json, Message, NewMessage, Result, StreamName};
 
 /// The largest sizes that a store writes, and the largest batch that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,26 +51,22 @@ impl Limits {
             let (actual, limit) = (message_type.len(), MAX_MESSAGE_TYPE_BYTES);
             return Err(Error::TooLarge { what: format!("the type of message {}", message.id), actual, limit });
         }
-        if !self.may_be_exceeded_by(message) {
+        // An ordinary message needs no count: the stored form of a text is at most twice as long, unless it contains a
+        // number with an exponent.
+        let (written, texts) = (message.size(), [&message.data, &message.metadata]);
+        if written <= self.message_bytes / 2 && !texts.into_iter().any(Json::may_have_exponent) {
             return Ok(());
         }
         let actual = message.stored_size();
         let is_stamped = || message.metadata.text().contains(OWN_KEY);
         if actual > self.message_bytes && !(is_stamped() && actual <= self.message_bytes + STAMP_BYTES) {
-            let (id, written) = (message.id, message.size());
+            let id = message.id;
             let what = format!(
                 "the size of {message_type} {id} for {stream}, in bytes as PostgreSQL returns it ({written} as written),"
             );
             return Err(Error::TooLarge { what, actual, limit: self.message_bytes });
         }
         Ok(())
-    }
-
-    /// A cheap look, so that an ordinary message needs no count. The stored form of a text is at most twice as long,
-    /// unless it contains a number with an exponent.
-    fn may_be_exceeded_by(&self, message: &NewMessage) -> bool {
-        let NewMessage { data, metadata, .. } = message;
-        message.size() > self.message_bytes / 2 || data.may_have_exponent() || metadata.may_have_exponent()
     }
 
     /// For backends: keeps the first messages, as many as one batch may have. It keeps at least one message, if there

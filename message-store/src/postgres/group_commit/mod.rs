@@ -145,8 +145,8 @@ impl Lanes {
     /// Queues a job in the lane of its categories if that exists or `to_own` is true, and in a shared lane otherwise.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
         let own = Route::Own(categories(&job.work.appends));
-        // A lane can end between the look-up and the send. Then the job goes to a new one. If new lanes end at once, the
-        // runtime is ending.
+        // A lane can end between the look-up and the send. Then the job goes to a new one. If new lanes end at once,
+        // the runtime is ending.
         for _ in 0..LANES_TRIED {
             match self.lane(&own, to_own).send(job).await {
                 Ok(()) => return,
