@@ -336,6 +336,62 @@ on_both_stores! {
         until_balance(&new, 2).await;
         stop(running).await;
     }
+
+    async fn what_waits_follows_when_its_letter_was_delivered_in_the_other_store(new) {
+        let old = sqlite().await;
+        let sent = set_aside(&old, OnFailure::Hold, 1).await;
+        copy(&old, &new, &["account", LETTERS, COMMANDS]).await;
+        let handler = failing_at(&new, &sent[0]).await;
+        let mut running = handler.start_group(&new, OnFailure::Hold, 1, None).await.remove(0);
+        let waiting = send_deposits(&new, COMMANDS, "1", 1).await.remove(0);
+        running.wait_for(waiting.global_position).await.unwrap();
+        fail_again(&old, &new, &sent[0]).await;
+        let at_old = start(&old, OnFailure::Hold).await;
+        until_balance(&old, 1).await;
+        stop(at_old).await;
+        handler.mend();
+        copy(&old, &new, &["account", LETTERS]).await;
+        until_balance(&new, 2).await;
+        stop(running).await;
+    }
+
+    async fn a_letter_that_failed_again_can_be_decided_after_the_other_store_began_a_delivery(new) {
+        let old = sqlite().await;
+        let sent = set_aside(&old, OnFailure::Park, 1).await;
+        copy(&old, &new, &["account", LETTERS, COMMANDS]).await;
+        let handler = failing_at(&new, &sent[0]).await;
+        let mut running = handler.start_group(&new, OnFailure::Park, 1, None).await.remove(0);
+        until_handled(&mut running, &new, &sent[0]).await;
+        fail_again(&old, &new, &sent[0]).await;
+        die(&old, OnFailure::Park, &sent[0]).await;
+        copy(&old, &new, &[LETTERS]).await;
+        handler.mend();
+        retry(&new, &sent[0]).await;
+        until_balance(&new, 1).await;
+        stop(running).await;
+    }
+}
+
+/// A handler that fails at a message that was copied to the store.
+async fn failing_at(store: &Store, message: &Message) -> Marked {
+    let handler = Marked::new(store, None);
+    handler.fail(&store.message(message.id).await.unwrap().unwrap());
+    handler
+}
+
+/// Asks for a retry in the old store. It is copied, and the delivery in the new store fails again.
+async fn fail_again(old: &Store, new: &Store, message: &Message) {
+    let before = letter_of(new, message).await.attempts;
+    retry(old, message).await;
+    copy(old, new, &[LETTERS]).await;
+    for _ in 0..3_000 {
+        let letter = letter_of(new, message).await;
+        if letter.state == LetterState::Parked && letter.attempts > before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the delivery did not end");
 }
 
 /// Sends another deposit of account 1, which waits behind the one that was set aside.

@@ -168,4 +168,35 @@ on_both_stores! {
         let error = try_copy(&a, &b, "account:command").await.unwrap_err();
         assert!(matches!(error, Error::IdConflict { .. }), "{error}");
     }
+
+    async fn an_event_that_names_a_place_behind_it_is_no_sign_of_the_message_that_is_copied_there_later(b) {
+        let (a, c) = (sqlite().await, sqlite().await);
+        let deposit = send_deposits(&a, "account:command", "1", 1).await.remove(0);
+        let before = put(&b, "other-1", "Other", "{}", "null").await.global_position.get();
+        put(&b, "account-1", "Deposited", r#"{"amount":100}"#, &causation(Some(0), before + 2)).await;
+        copy(&a, &b, &["account:command"]).await;
+        assert_eq!(same_in(&b, &deposit).await.global_position.get(), before + 2);
+        copy(&b, &c, &["account", "account:command"]).await;
+        let outcome = member(&c, None).carry_out(&same_in(&c, &deposit).await).await.unwrap();
+        assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
+    }
+
+    async fn a_cause_that_is_named_by_its_global_position_alone_is_known_after_the_way_back(a) {
+        let b = sqlite().await;
+        let deposit = send_deposits(&a, "account:command", "1", 1).await.remove(0);
+        send_deposits(&b, "elsewhere", "1", 3).await;
+        copy(&a, &b, &["account:command"]).await;
+        let there = same_in(&b, &deposit).await.global_position.get();
+        put(&b, "account-1", "Deposited", r#"{"amount":1}"#, &causation(None, there)).await;
+        copy(&b, &a, &["account", "account:command"]).await;
+        assert_known(&a, &deposit).await;
+    }
+}
+
+/// Metadata that names a command of account 1 as its cause.
+fn causation(position: Option<i64>, global_position: i64) -> String {
+    let position = position.map(|position| format!(r#""causationMessagePosition":{position},"#)).unwrap_or_default();
+    format!(
+        r#"{{"causationMessageStreamName":"account:command-1",{position}"causationMessageGlobalPosition":{global_position}}}"#
+    )
 }

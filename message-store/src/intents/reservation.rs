@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::intents::Intent;
 use crate::{
     Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Outcome,
-    Position, Result, StreamName, StreamRead, derived_id,
+    Position, Read, Result, StreamName, StreamRead, derived_id,
 };
 
 /// The type of a message that reserves an intent in one append with the events. Its data is the command's data, and its
@@ -127,11 +127,23 @@ impl<'a> Reservation<'a> {
 /// The message that caused the one with this metadata, if it is in this store. If the metadata was copied from another
 /// store, another message may be at that place here.
 pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> Result<Option<Message>> {
-    let cause = (metadata.causation_message_stream_name.as_deref(), metadata.causation_message_position);
-    let (Some(stream), Some(position)) = cause else { return Ok(None) };
+    let Some(stream) = metadata.causation_message_stream_name.as_deref() else { return Ok(None) };
     let stream = StreamName::from_database(stream);
-    let found = store.read_stream(&stream, StreamRead::forwards_from(position).limit(1)).await?.into_iter().next();
-    Ok(found.filter(|message| message.position == position && metadata.follows(message, store.store_id())))
+    let places = (metadata.causation_message_position, metadata.causation_message_global_position);
+    let found = match places {
+        (Some(position), _) => {
+            let found = store.read_stream(&stream, StreamRead::forwards_from(position).limit(1)).await?;
+            found.into_iter().next().filter(|message| message.position == position)
+        }
+        // A toolkit may name the global position alone.
+        (None, Some(position)) => {
+            let found = store.read_category(&stream.category(), Read::from(position).limit(1)).await?;
+            let is_named = |message: &Message| message.global_position == position && message.stream == stream;
+            found.messages.into_iter().next().filter(is_named)
+        }
+        (None, None) => None,
+    };
+    Ok(found.filter(|message| metadata.follows(message, store.store_id())))
 }
 
 /// Reserves an intent of an entity for a message, without its events (the first of two hops). A consumer of the

@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub(super) alone: u32,
     /// One of them was begun in this store. What was begun in another one does not go on here.
     pub(super) is_begun_here: bool,
+    /// It was set aside in this store last. What another store began before does not go on here.
+    is_parked_here: bool,
     pub(super) end: End,
 }
 
@@ -25,7 +27,7 @@ impl DeadLetters {
     /// What stands in the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<Found> {
         let end = self.steps(stream).start();
-        let mut found = Found { letter: None, begun: 0, alone: 0, is_begun_here: false, end };
+        let mut found = Found { letter: None, begun: 0, alone: 0, is_begun_here: false, is_parked_here: false, end };
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(message) = steps.try_next().await? {
             match Step::of(&message) {
@@ -46,6 +48,7 @@ impl DeadLetters {
                         letter: message.reference(),
                         end: found.end,
                     });
+                    found.is_parked_here = !is_copy(&message);
                     found.nothing_has_begun();
                 }
                 Some(step) => found.take(step, is_copy(&message)),
@@ -77,6 +80,8 @@ impl Found {
     /// Takes in a step that does not set the message aside.
     fn take(&mut self, step: Step, is_copy: bool) {
         match (step, &mut self.letter) {
+            // A copy of what another store began before: the operator still has to decide here.
+            (Step::Attempted { .. }, _) if is_copy && self.is_parked_here => {}
             (Step::Attempted { alone }, letter) => {
                 self.begun += 1;
                 self.alone += u32::from(alone);

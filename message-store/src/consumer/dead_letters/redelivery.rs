@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::attempts::{Cause, Failure};
 use super::found::Found;
 use super::letter::DeadLetter;
-use super::step::Step;
+use super::step::{Step, is_copy};
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
@@ -156,13 +156,17 @@ impl<H: Handler> Deliver for Redelivery<H> {
     }
 
     fn message_types(&self) -> Vec<&'static str> {
-        vec!["RetryRequested", "Discarded"]
+        vec!["RetryRequested", "Discarded", "Resolved"]
     }
 
     async fn deliver(&self, step: &Message) -> Result<Outcome> {
-        let Some(Step::RetryRequested {} | Step::Discarded { .. }) = Step::of(step) else {
-            return Ok(Outcome::Unhandled);
-        };
+        match Step::of(step) {
+            Some(Step::RetryRequested {} | Step::Discarded { .. }) => {}
+            // What was delivered in another store is closed here too. After a delivery in this store, what waits has
+            // followed already.
+            Some(Step::Resolved { .. }) if is_copy(step) => {}
+            _ => return Ok(Outcome::Unhandled),
+        }
         let mut found = self.set_aside.letters.read(&step.stream).await?;
         let Some(letter) = found.letter.as_ref().filter(|letter| self.set_aside.is_own(&letter.message.stream)) else {
             return Ok(Outcome::Unhandled);
