@@ -337,6 +337,27 @@ on_both_stores! {
         stop(running).await;
     }
 
+    async fn a_discard_outlasts_a_delivery_that_was_copied_before_it(third) {
+        let (old, new) = (sqlite().await, sqlite().await);
+        let sent = set_aside(&old, OnFailure::Park, 1).await;
+        copy(&old, &new, &[LETTERS, COMMANDS]).await;
+        discard(&new, &sent[0]).await;
+        retry(&old, &sent[0]).await;
+        let at_old = start(&old, OnFailure::Park).await;
+        until_balance(&old, 1).await;
+        stop(at_old).await;
+        let mut running = start(&third, OnFailure::Park).await;
+        copy(&old, &third, &[LETTERS]).await;
+        until_letters_are_read(&mut running, &third).await;
+        copy(&new, &third, &[LETTERS]).await;
+        until_letters_are_read(&mut running, &third).await;
+        copy(&new, &third, &[COMMANDS]).await;
+        until_handled(&mut running, &third, &sent[0]).await;
+        stop(running).await;
+        assert_discarded(&third, &sent[0]).await;
+        assert_eq!(balance(&third, "1").await, 0);
+    }
+
     async fn what_waits_follows_when_its_letter_was_delivered_in_the_other_store(new) {
         let old = sqlite().await;
         let sent = set_aside(&old, OnFailure::Hold, 1).await;

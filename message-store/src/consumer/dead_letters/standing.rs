@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 
-use super::letter::DeadLetters;
+use super::letter::{DeadLetter, DeadLetters};
 use super::step::{MessagePlace, Step, is_copy};
 use crate::{GlobalPosition, GroupMember, Message, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
 
@@ -26,6 +26,14 @@ pub(super) struct Standing {
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
     pub(super) holds: bool,
+}
+
+impl Standing {
+    fn discarded(letter: DeadLetter) -> Self {
+        let DeadLetter { message, letter, is_here, holds, .. } = letter;
+        let place = is_here.then_some(message.global_position);
+        Self { message: place, said: message.into(), letter, is_discarded: true, holds }
+    }
 }
 
 /// Letters that are open, or discarded.
@@ -110,11 +118,17 @@ impl Standings {
                 }
                 self.by_stream.insert(step.stream.clone(), standing);
             }
-            Some(Step::Discarded { .. }) => {
-                if let Some(standing) = self.by_stream.get_mut(&step.stream) {
-                    standing.is_discarded = true;
+            Some(Step::Discarded { .. }) => match self.by_stream.get_mut(&step.stream) {
+                Some(standing) => standing.is_discarded = true,
+                // A copied delivery may have closed the letter before. The discard is final all the same.
+                None if is_copy(step) => {
+                    let letter = letters.read(&step.stream).await?.letter;
+                    if let Some(letter) = letter.filter(|letter| is_own(self.member, &letter.message.stream)) {
+                        self.by_stream.insert(step.stream.clone(), Standing::discarded(letter));
+                    }
                 }
-            }
+                None => {}
+            },
             Some(Step::Resolved { .. }) => {
                 // A discard is final. After a move, a delivery in the other store may stand behind it.
                 if self.by_stream.get(&step.stream).is_some_and(|standing| !standing.is_discarded) {

@@ -69,7 +69,13 @@ fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName
 
 impl From<&Message> for MessagePlace {
     fn from(message: &Message) -> Self {
-        let MessageRef { id: message_id, stream, position, global_position } = message.reference();
+        message.reference().into()
+    }
+}
+
+impl From<MessageRef> for MessagePlace {
+    fn from(message: MessageRef) -> Self {
+        let MessageRef { id: message_id, stream, position, global_position } = message;
         Self { message_id, stream, position, global_position }
     }
 }
