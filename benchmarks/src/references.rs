@@ -23,15 +23,20 @@ pub async fn write_message(url: &str, workers: usize, categories: usize, time: D
     write_message_to(url, workers, categories, time).await
 }
 
-/// The same as [`write_message`], without emptying the table first.
-pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
+/// Connections on which `write_message` is prepared.
+async fn prepared(url: &str, count: usize) -> Result<Vec<(Arc<Client>, Statement)>> {
     let mut prepared = Vec::new();
-    for client in connections(url, workers).await? {
+    for client in connections(url, count).await? {
         client.batch_execute(PATH).await?;
         let statement = client.prepare(WRITE).await?;
         prepared.push((client, statement));
     }
-    let prepared = Arc::new(prepared);
+    Ok(prepared)
+}
+
+/// The same as [`write_message`], without emptying the table first.
+pub async fn write_message_to(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {
+    let prepared = Arc::new(prepared(url, workers).await?);
     closed_loop(workers, time, move |worker, number| {
         let prepared = Arc::clone(&prepared);
         async move {
@@ -47,16 +52,15 @@ pub async fn write_message_to(url: &str, workers: usize, categories: usize, time
 /// Calls `write_message` of two stores in turns, one call at a time, over one connection each. The median time of a call
 /// of one does not depend on what else the machine did during the calls of the other.
 pub async fn write_message_in_turns(urls: [&str; 2], calls: usize) -> Result<[Sample; 2]> {
-    let mut sides: Vec<(Statement, Arc<Client>, Histogram<u64>)> = Vec::new();
+    let mut sides: Vec<(Arc<Client>, Statement, Histogram<u64>)> = Vec::new();
     for url in urls {
         clear(url).await?;
-        let client = connections(url, 1).await?.remove(0);
-        client.batch_execute(PATH).await?;
-        sides.push((client.prepare(WRITE).await?, client, histogram()?));
+        let (client, statement) = prepared(url, 1).await?.remove(0);
+        sides.push((client, statement, histogram()?));
     }
     for number in 0..calls {
         for turn in 0..2 {
-            let (statement, client, times) = &mut sides[(number + turn) % 2];
+            let (client, statement, times) = &mut sides[(number + turn) % 2];
             let (id, stream) = (Uuid::new_v4().to_string(), stream(0, 1));
             let begun = Instant::now();
             client.query(statement, &[&id, &stream, &TYPE, &data(number), &metadata(number)]).await?;

@@ -52,13 +52,16 @@ impl SetAside {
         message: &Message,
         cause: Cause,
     ) -> Result<Result<Outcome, Failure>> {
-        match attempt(handler, &self.letters.store, message).await {
-            Ok(outcome) => {
-                self.time_outs.end();
-                Ok(Ok(outcome))
-            }
+        match self.try_once(handler, message).await {
+            Ok(outcome) => Ok(Ok(outcome)),
             Err(error) => self.deliver_again(handler, message, cause, error).await,
         }
+    }
+
+    async fn try_once<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
+        let outcome = attempt(handler, &self.letters.store, message).await?;
+        self.time_outs.end();
+        Ok(outcome)
     }
 
     /// Goes on after a first attempt that has failed.
@@ -93,11 +96,8 @@ impl SetAside {
                     return Ok(Ok(outcome));
                 }
             }
-            error = match attempt(handler, &self.letters.store, message).await {
-                Ok(outcome) => {
-                    self.time_outs.end();
-                    return Ok(Ok(outcome));
-                }
+            error = match self.try_once(handler, message).await {
+                Ok(outcome) => return Ok(Ok(outcome)),
                 Err(error) => error,
             };
         }

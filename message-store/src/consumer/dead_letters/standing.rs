@@ -12,16 +12,17 @@ use std::collections::{HashMap, HashSet};
 use futures_util::TryStreamExt as _;
 
 use super::letter::{DeadLetter, DeadLetters};
-use super::step::{MessagePlace, Step, is_copy};
-use crate::{GlobalPosition, GroupMember, Message, MessageRef, MessageStoreExt as _, Read, Result, StreamName};
+use super::step::{Step, is_copy};
+use crate::{
+    GlobalPosition, GroupMember, Message, MessageId, MessageRef, MessageStoreExt as _, Read, Result, StreamName,
+};
 
 /// The letter of a message that is not to be delivered.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
     /// Where its message stands; `None` as long as it is not here: it is still to be copied.
     pub(super) message: Option<GlobalPosition>,
-    /// What its letter says of it.
-    said: MessagePlace,
+    id: MessageId,
     /// Where it was last set aside.
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
@@ -29,10 +30,12 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    fn discarded(letter: DeadLetter) -> Self {
+    /// What a whole letter says.
+    fn of(letter: DeadLetter) -> Self {
+        let is_discarded = letter.is_discarded();
         let DeadLetter { message, letter, is_here, holds, .. } = letter;
         let place = is_here.then_some(message.global_position);
-        Self { message: place, said: message.into(), letter, is_discarded: true, holds }
+        Self { message: place, id: message.id, letter, is_discarded, holds }
     }
 }
 
@@ -79,7 +82,7 @@ impl Standings {
             self.changed.push(step.stream);
         }
         for (stream, standing) in self.by_stream.iter_mut().filter(|(_, standing)| standing.message.is_none()) {
-            let message = letters.store.message(standing.said.message_id).await?;
+            let message = letters.store.message(standing.id).await?;
             standing.message = message.map(|message| message.global_position);
             if standing.message.is_some() && !standing.is_discarded {
                 self.arrived.insert(stream.clone());
@@ -103,18 +106,16 @@ impl Standings {
             // By the message: the name of its letter may be shortened, and then belongs to another member.
             Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
             Some(Step::Parked { message, holds, .. }) => {
-                let place = Some(message.global_position);
-                let mut standing =
-                    Standing { message: place, said: message, letter: step.reference(), is_discarded: false, holds };
+                let (place, id, letter) = (Some(message.global_position), message.message_id, step.reference());
+                let mut standing = Standing { message: place, id, letter, is_discarded: false, holds };
                 // A copied letter may have been discarded here before, and says where its message was in another store.
                 if is_copy(step)
-                    && let Some(letter) = letters.read(&step.stream).await?.letter
+                    && let Some(whole) = letters.read(&step.stream).await?.letter
                 {
-                    standing.message = letter.is_here.then_some(letter.message.global_position);
-                    standing.is_discarded = letter.is_discarded();
-                    if letter.is_here && letter.is_open() {
+                    if whole.is_here && whole.is_open() {
                         self.arrived.insert(step.stream.clone());
                     }
+                    standing = Standing { letter: standing.letter, holds, ..Standing::of(whole) };
                 }
                 self.by_stream.insert(step.stream.clone(), standing);
             }
@@ -124,7 +125,7 @@ impl Standings {
                 None if is_copy(step) => {
                     let letter = letters.read(&step.stream).await?.letter;
                     if let Some(letter) = letter.filter(|letter| is_own(self.member, &letter.message.stream)) {
-                        self.by_stream.insert(step.stream.clone(), Standing::discarded(letter));
+                        self.by_stream.insert(step.stream.clone(), Standing::of(letter));
                     }
                 }
                 None => {}

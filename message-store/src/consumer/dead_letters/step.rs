@@ -69,13 +69,7 @@ fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName
 
 impl From<&Message> for MessagePlace {
     fn from(message: &Message) -> Self {
-        message.reference().into()
-    }
-}
-
-impl From<MessageRef> for MessagePlace {
-    fn from(message: MessageRef) -> Self {
-        let MessageRef { id: message_id, stream, position, global_position } = message;
+        let MessageRef { id: message_id, stream, position, global_position } = message.reference();
         Self { message_id, stream, position, global_position }
     }
 }
