@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::consumer_loop::{ConsumerLoop, Subscription};
-use crate::consumer::dead_letters::{DeadLetters, OnFailure, Parking, Redelivery, SetAside};
+use crate::consumer::dead_letters::{DeadLetters, Delivery, OnFailure, Redelivery, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::names::NameInUse;
 use crate::consumer::pace::Pace;
@@ -188,7 +188,7 @@ impl<H: Handler> Consumer<H> {
                 Some(redelivery.launch(store, letter_positions, None, None).await?)
             }
         };
-        let delivery = settings.with(Parking { handler, set_aside: Arc::clone(&set_aside) });
+        let delivery = settings.with(Delivery { handler, set_aside: Arc::clone(&set_aside) });
         let running = delivery.launch(store, positions, Some(set_aside), Some(name)).await?;
         Ok(match letter_consumer {
             Some(letter_consumer) => running.with_letter_consumer(letter_consumer),

@@ -1,4 +1,4 @@
-//! Delivering a message as often as allowed.
+//! The attempts of one delivery.
 
 use super::SetAside;
 use super::time_outs::store_error;
@@ -8,44 +8,44 @@ use crate::consumer::pause::Pause;
 use crate::handling::{Contention, Handler, wait};
 use crate::{Error, Message, Outcome, Result, Source, StreamName, chain};
 
-/// How often a message was delivered in vain, and what its handler said last.
+/// The number of failed attempts, and the error of the last one.
 pub(super) type Failure = (u32, Source);
 
-/// Why a message is delivered.
+/// The reason for a delivery.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cause {
-    /// The consumer has come to its position.
+    /// The consumer has reached the position of the message.
     Position,
-    /// Its letter asks for it. A letter under way cannot be discarded.
+    /// The message's letter requests it. The letter cannot be discarded while the delivery is under way.
     Letter,
 }
 
 /// The failed attempts of one delivery.
 struct Failures {
-    /// Those that count against the message.
+    /// The attempts that count towards the consumer's `max_attempts`.
     count: u32,
     contention: Contention,
-    /// The stream to which another writer was quicker.
+    /// The stream of the last contention.
     contended: Option<StreamName>,
     pause: Pause,
     time_outs: Pause,
 }
 
-/// What follows from a failed attempt.
+/// The decision after a failed attempt.
 enum Verdict {
-    Again,
-    /// The fault is the store's, and does not pass.
-    OfTheStore,
-    /// The fault is the message's.
-    OfTheMessage,
+    TryAgain,
+    /// The store is at fault, and no retry is left.
+    StoreFault,
+    /// The message is at fault, and no attempt is left.
+    MessageFault,
 }
 
 impl SetAside {
-    /// Delivers a message as often as allowed; what the last attempt said. What passes with the store is not the
-    /// message's fault.
+    /// Delivers a message, and tries again after a failed attempt if the settings allow it. Returns the outcome, or the
+    /// failure if the message is at fault.
     ///
     /// # Errors
-    /// [`Error::Handler`] when the store's fault does not pass.
+    /// [`Error::Handler`] when the store is at fault and no retry is left; the errors of reading and writing letters.
     pub(super) async fn deliver<H: Handler>(
         &self,
         handler: &H,
@@ -64,7 +64,7 @@ impl SetAside {
         Ok(outcome)
     }
 
-    /// Goes on after a first attempt that has failed.
+    /// Tries again after the first attempt has failed.
     async fn deliver_again<H: Handler>(
         &self,
         handler: &H,
@@ -81,15 +81,15 @@ impl SetAside {
         };
         loop {
             match self.judge(&mut failures, &error, message).await {
-                Verdict::Again => {}
-                Verdict::OfTheStore => return Err(Error::handler(message, error)),
-                Verdict::OfTheMessage => {
-                    // It says nothing of the next message.
+                Verdict::TryAgain => {}
+                Verdict::StoreFault => return Err(Error::handler(message, error)),
+                Verdict::MessageFault => {
+                    // These time-outs were the fault of this message, so they must not count against the store.
                     self.time_outs.end();
                     return Ok(Err((failures.count, error)));
                 }
             }
-            // Between two attempts it may have been set aside and given up, by way of another process.
+            // Another process may have set the message aside meanwhile, and an operator may have discarded it.
             if cause == Cause::Position {
                 self.refresh_now().await?;
                 if let Some(outcome) = self.keep_back(message).await? {
@@ -103,44 +103,44 @@ impl SetAside {
         }
     }
 
-    /// Whether to try again, after a pause where one is due.
+    /// Decides whether to try again. If so, it pauses first when a pause is due.
     async fn judge(&self, failures: &mut Failures, error: &Source, message: &Message) -> Verdict {
         let store_error = store_error(&**error);
-        // Another writer was quicker: as long as the stream makes progress, that is no fault of the message.
+        // Contention: as long as the stream makes progress, the message is not at fault.
         if let Some(Error::WrongExpectedVersion { stream, actual, .. }) = store_error {
             if failures.contended.replace(stream.clone()).is_some_and(|before| before != *stream) {
-                // It has gone on to another stream.
+                // The handler now fails at another stream, so it has got past the one before.
                 failures.contention.progressed();
             }
             if wait(failures.contention.pause(*actual)).await {
-                return Verdict::Again;
+                return Verdict::TryAgain;
             }
         }
         let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
-        if self.passes(store_error, message).await {
-            return if failures.pause.again(error).await { Verdict::Again } else { Verdict::OfTheStore };
+        if self.is_store_fault(store_error, message).await {
+            return if failures.pause.again(error).await { Verdict::TryAgain } else { Verdict::StoreFault };
         }
         failures.count += 1;
-        // A time-out alone proves nothing of the message, also where other failures would stop the consumer at once.
+        // A message that timed out is tried again even under `Stop`, because one time-out does not show the cause.
         if failures.count >= self.max_attempts || (!self.is_on() && !timed_out) {
-            return Verdict::OfTheMessage;
+            return Verdict::MessageFault;
         }
         if timed_out {
-            // Others have time to show whether it is this message or the store.
+            // During the pause, time-outs of other messages can show that the store is at fault.
             failures.time_outs.again(error).await;
         } else {
             let (message, attempts) = (message.reference(), failures.count);
-            tracing::warn!(%message, attempts, error = chain(&**error), "delivering it again");
+            tracing::warn!(%message, attempts, error = chain(&**error), "delivering the message again");
         }
-        Verdict::Again
+        Verdict::TryAgain
     }
 
-    /// Whether what a message failed of passes with the store.
-    async fn passes(&self, error: Option<&Error>, message: &Message) -> bool {
+    /// Whether the store, and not the message, is at fault for this error.
+    async fn is_store_fault(&self, error: Option<&Error>, message: &Message) -> bool {
         match error {
             Some(Error::TimedOut { .. }) => {
                 self.has(PlantedBug::EveryTimeOutPasses)
-                    || self.time_outs.are_the_stores(&*self.letters.store, message).await
+                    || self.time_outs.is_store_fault(&*self.letters.store, message).await
             }
             error => error.is_some_and(Error::is_transient),
         }

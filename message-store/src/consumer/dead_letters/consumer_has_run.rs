@@ -1,8 +1,8 @@
-//! Whether the consumer that letters are asked of has ever run in the store.
+//! Whether a consumer has ever run in the store.
 //!
-//! Problem: a consumer whose name is misspelt has no letters, and an operator takes that for good news. Fix: where no
-//! letter is found, the store is asked for a trace of the consumer. Why it is right: a consumer records its position
-//! when it starts, before it reads anything.
+//! Problem: if an operator misspells the name of a consumer, there are no letters, and the operator believes that all
+//! is well. Fix: if there are no letters, the store must have a position of the consumer. Otherwise the call fails. Why
+//! it is right: a consumer saves its position when it starts, before it reads messages.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{Error, MessageStoreExt as _, Read, Result, StreamName};
 
 impl DeadLetters {
     /// # Errors
-    /// [`Error::Invalid`] when the store has neither a position nor a letter of the consumer.
+    /// [`Error::Invalid`] if the store has neither a position nor a letter of the consumer.
     pub(super) async fn assert_consumer_has_run(&self) -> Result<()> {
         let identifier = self.identifier.as_deref();
         let position = PositionStore::stream_name(&self.consumer_category, identifier)?;
@@ -22,7 +22,7 @@ impl DeadLetters {
         if self.store.version(&position).await?.position().is_some() || !has_letters().await?.messages.is_empty() {
             return Ok(());
         }
-        // A member of a group has a position of its own, under a name that holds the size of the group.
+        // Each member of a group has its own position, and the name contains the size of the group.
         let mut others = BTreeSet::new();
         let positions = position.category();
         let mut saves = std::pin::pin!(self.store.category_messages(&positions, Read::default()));
@@ -61,7 +61,7 @@ impl DeadLetters {
     }
 }
 
-/// The identifier of the consumer that keeps its position in this stream: of the whole group, for a member of one.
+/// The identifier of the consumer that saves its position in this stream. The members of a group share it.
 fn identifier_in(positions: &StreamName) -> Option<&str> {
     let id = positions.id()?;
     let mut parts = id.rsplitn(3, '+');

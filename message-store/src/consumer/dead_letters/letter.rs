@@ -15,47 +15,47 @@ use crate::{
     Result, StreamName,
 };
 
-/// How a letter stands.
+/// The state of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LetterState {
-    /// It waits for an operator to decide.
+    /// The message was set aside. It waits for an operator, or behind an earlier message of its entity.
     Parked,
-    /// Another delivery was asked for.
+    /// Another delivery was requested, and has not ended.
     Retrying,
-    /// It was delivered, with this outcome.
+    /// The message was handled, with this outcome.
     Resolved(String),
-    /// It was given up, for this reason.
+    /// The message was discarded, for this reason.
     Discarded(String),
 }
 
-/// A message that could not be handled.
+/// The record of a message that could not be handled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The message. After a move it may still be to come: then this is its place in the store that it comes from.
+    /// The message. If the letter was copied here and the message was not, this is its place in the other store.
     pub message: MessageRef,
-    /// Its type.
+    /// The type of the message.
     pub message_type: String,
-    /// How often it was delivered.
+    /// The number of failed attempts. It is 0 if the message only waited behind another.
     pub attempts: u32,
-    /// What the handler said last.
+    /// The error of the last attempt.
     pub error: String,
-    /// How it stands.
+    #[allow(missing_docs)]
     pub state: LetterState,
-    /// When it was last set aside, by the database's clock.
+    /// The time when the message was last set aside, by the database's clock.
     pub parked_at: Timestamp,
-    /// Where it was last set aside.
+    /// The step that set the message aside last.
     pub(super) letter: MessageRef,
-    /// The message is in this store, or was when it was set aside here.
+    /// The message is in this store, or was there when it was set aside.
     pub(super) is_here: bool,
-    /// Later messages of its entity may wait behind it: it was set aside, once at least, under a policy that holds
-    /// them.
+    /// Later messages of its entity may wait behind it, because it was set aside at least once under
+    /// [`OnFailure::Hold`](super::OnFailure::Hold).
     pub(super) holds: bool,
     pub(super) end: End,
 }
 
 impl DeadLetter {
-    /// Whether an operator has still to decide, or a delivery is still to come.
+    /// Whether the message still waits, for an operator, another message or a delivery.
     pub fn is_open(&self) -> bool {
         matches!(self.state, LetterState::Parked | LetterState::Retrying)
     }
@@ -64,7 +64,7 @@ impl DeadLetter {
         matches!(self.state, LetterState::Discarded(_))
     }
 
-    /// What was tried, and failed, waits for an operator; what only waited behind another has never been tried.
+    /// Whether the message failed and waits for an operator. A message that only waited behind another has no attempts.
     pub(super) fn waits_for_operator(&self) -> bool {
         self.state == LetterState::Parked && self.attempts > 0
     }
@@ -82,17 +82,18 @@ impl fmt::Display for DeadLetter {
 pub struct DeadLetters {
     pub(super) store: Arc<dyn MessageStore>,
     pub(super) category: Category,
-    /// What the consumer reads.
+    /// The category that the consumer reads.
     pub(super) consumer_category: Category,
     pub(super) identifier: Option<String>,
 }
 
 impl DeadLetters {
-    /// Of the consumer of this category with this identifier, which the members of a group share. Whether that consumer
-    /// has ever run is not asked here: [`DeadLetters::list`] and [`DeadLetters::show`] ask it when they find nothing.
+    /// The letters of the consumer with this category and identifier. The members of a group share them. This does not
+    /// check whether the consumer has ever run: [`DeadLetters::list`] and [`DeadLetters::show`] do, if they find no
+    /// letter.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a category that is none.
+    /// [`Error::Invalid`] for an invalid category.
     pub fn of(store: &Arc<dyn MessageStore>, category: &str, identifier: Option<&str>) -> Result<Self> {
         let consumer_category = Category::new(category)?;
         let category = match identifier {
@@ -105,8 +106,7 @@ impl DeadLetters {
         Ok(Self { store: Arc::clone(store), category, consumer_category, identifier: identifier.map(str::to_owned) })
     }
 
-    /// The open letters, in the order of their messages. Last come letters that were copied here and whose messages are
-    /// still to come.
+    /// The open letters, in the order of their messages. Letters that were copied here without their messages are last.
     ///
     /// # Errors
     /// As a read; [`Error::Invalid`] when the consumer has never run in this store.
@@ -118,7 +118,7 @@ impl DeadLetters {
         Ok(open)
     }
 
-    /// As [`DeadLetters::list`]; none of a consumer that has never run.
+    /// As [`DeadLetters::list`], but empty if the consumer has never run.
     pub(super) async fn open(&self) -> Result<Vec<DeadLetter>> {
         let mut streams: Vec<StreamName> = Vec::new();
         let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
@@ -131,12 +131,12 @@ impl DeadLetters {
         for stream in streams {
             letters.extend(self.read(&stream).await?.letter.filter(DeadLetter::is_open));
         }
-        // A place in another store says nothing about the order here.
+        // A position in another store does not show the order here.
         letters.sort_by_key(|letter| (!letter.is_here, letter.message.global_position));
         Ok(letters)
     }
 
-    /// The letter of a message, however it stands.
+    /// The letter of a message, in any state.
     ///
     /// # Errors
     /// As a read; [`Error::Invalid`] when the message is not in the store, or the consumer has never run in it.
@@ -148,26 +148,28 @@ impl DeadLetters {
         Ok(letter)
     }
 
-    /// As [`DeadLetters::show`]; none of a consumer that has never run.
+    /// As [`DeadLetters::show`], but `None` if the consumer has never run.
     pub(crate) async fn find(&self, id: MessageId) -> Result<Option<DeadLetter>> {
         let message = self.store.message(id).await?;
         let message = message.ok_or_else(|| Error::invalid("message id", format!("no message has the id {id}")))?;
         Ok(self.read(&self.stream_of(&message)?).await?.letter)
     }
 
-    /// Asks the consumer to deliver a message again; [`DeadLetters::wait_for_retry`] waits for what becomes of that.
-    /// `false` when another decision was made since the letter was read: then nothing is asked.
+    /// Requests another delivery of the message. A running consumer makes it, and [`DeadLetters::wait_for_retry`] waits
+    /// for its result. Returns `false`, and requests nothing, if the letter has changed since it was read, or is not
+    /// parked.
     ///
     /// # Errors
-    /// The store's.
+    /// The errors of the store.
     pub async fn retry(&self, letter: &DeadLetter) -> Result<bool> {
         self.decide(letter, &Step::RetryRequested {}).await
     }
 
-    /// Gives a message up. `false` as for [`DeadLetters::retry`].
+    /// Discards the message: the consumer will not handle it. Returns `false`, and discards nothing, if the letter has
+    /// changed since it was read, or is not parked.
     ///
     /// # Errors
-    /// The store's.
+    /// The errors of the store.
     pub async fn discard(&self, letter: &DeadLetter, why: &str) -> Result<bool> {
         self.decide(letter, &Step::Discarded { why: why.to_owned() }).await
     }
@@ -179,7 +181,7 @@ impl DeadLetters {
         self.append(letter, step).await
     }
 
-    /// Appends a step to a letter as it was read; `false` when it is not that any more.
+    /// Appends a step, if the letter has not changed since it was read. Returns whether it did.
     pub(super) async fn append(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
         Ok(self.steps(&letter.letter.stream).append(letter.end, step).await?.is_ok())
     }
@@ -199,7 +201,7 @@ impl DeadLetters {
         self.category.stream(format_args!("{}+{}", self.entity_of(message), message.id))
     }
 
-    /// What the names of letters say for the entity of a message: its id, unless that makes them too long.
+    /// The entity of a message, as the names of letters contain it. If it makes a name too long, it is shortened.
     pub(super) fn entity_of<'m>(&self, message: &'m Message) -> Cow<'m, str> {
         let entity = message.stream.cardinal_id().unwrap_or_default();
         // Two separators, and the message's id.

@@ -1,32 +1,34 @@
-//! Dead letters: messages that could not be handled, set aside so that others can go on.
+//! Dead letters: records of messages that could not be handled. The consumer sets such a message aside and goes on.
 //!
-//! Problem: a message that is set aside and tried again later lies below the marks of its entity by then, and a toolkit
-//! that goes by marks alone drops it. Here a late command is handled (see [`crate::handling::CommandHandler`]), so
-//! trying the original again is sound. What is set aside is written to
-//! `{category}+deadLetter[+identifier]-{entity}+{message id}`: one stream a message, the cardinal id is the entity. Its
-//! last message says how it stands; each step is appended at the version that it follows, so that what two operators
-//! ask for at once is done once.
+//! Problem: when a message that was set aside is retried, it is below the marks of its entity, and a toolkit that
+//! relies on marks drops it. Fix: a late command is handled (see [`crate::handling::CommandHandler`]), so a retry
+//! delivers the original message.
 //!
-//! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a
-//! discarded one stays discarded, and only what was resolved is handled again, which changes nothing.
+//! Each letter has its own stream, `{category}+deadLetter[+identifier]-{entity}+{message id}`. Its cardinal id is the
+//! entity, and its messages are the steps of the letter. An operator's decision is appended at the version that the
+//! operator has read, so if two operators decide at the same time, one decision is recorded.
+//!
+//! A letter stays when the consumer's position is reset. If its message is then delivered again, an open letter still
+//! waits for the operator, and a discarded message is not handled. A resolved message is handled again, which writes
+//! nothing new.
 
 mod attempts;
 mod consumer_has_run;
-mod found;
-mod known;
-mod learning;
+mod delivery;
 mod letter;
+mod letter_cache;
+mod letter_progress;
 mod park;
-mod parking;
 mod redelivery;
+mod refresh;
 mod retry;
 mod set_aside;
-mod standing;
 mod step;
 mod time_outs;
+mod unresolved_letters;
 
+pub(super) use delivery::Delivery;
 pub use letter::{DeadLetter, DeadLetters, LetterState};
-pub(super) use parking::Parking;
 pub(super) use redelivery::Redelivery;
 pub use retry::Retried;
 pub(super) use set_aside::SetAside;
@@ -34,12 +36,12 @@ pub(super) use set_aside::SetAside;
 /// What a consumer does with a message that it cannot handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It stops, before the message, with an error that names it.
+    /// The consumer stops before the message, with an error that names it.
     #[default]
     Stop,
-    /// It sets the message aside and goes on, also with later messages of its entity.
+    /// The consumer sets the message aside and goes on, also with later messages of its entity.
     Park,
-    /// It sets the message aside, and every later message of its entity behind it, in order, and goes on with the
-    /// others.
+    /// The consumer sets the message aside, and all later messages of its entity too, in order. It goes on with the
+    /// other entities.
     Hold,
 }

@@ -1,11 +1,11 @@
-//! Delivering again what an operator asked for.
+//! Redelivery: delivers the messages of letters again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attempts::{Cause, Failure};
-use super::found::Found;
 use super::letter::DeadLetter;
+use super::letter_progress::LetterProgress;
 use super::step::{Step, is_copy};
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
@@ -14,39 +14,39 @@ use crate::consumer::process::Turn;
 use crate::handling::Handler;
 use crate::{Message, Outcome, Result, StreamName, chain};
 
-/// Handles the steps of letters: when a delivery is asked for, it is made; when a letter is closed, what waited behind
-/// it follows.
+/// Handles the steps of letters. After a request for a retry, it delivers the message of the letter. After a letter is
+/// closed, it delivers the messages that wait behind it.
 pub(in crate::consumer) struct Redelivery<H> {
     pub(in crate::consumer) handler: Arc<H>,
     pub(in crate::consumer) set_aside: Arc<SetAside>,
-    /// Deliveries that were alone and have ended, and of which the letter does not know yet.
-    ended: Mutex<HashMap<StreamName, u32>>,
+    /// For each letter, the number of redeliveries that were alone and have ended, without a recorded result.
+    unrecorded_ends: Mutex<HashMap<StreamName, u32>>,
 }
 
-/// What came of a delivery.
+/// The result of a redelivery.
 enum Redelivered {
     Handled(Outcome),
     Failed,
-    /// The letter is not as it was read: another process, or an operator, was quicker.
+    /// The letter has changed since it was read, because another process or an operator was quicker.
     Overtaken,
-    /// The message is not in the store.
+    /// The message has not been copied to this store yet.
     NotHere,
 }
 
 impl<H: Handler> Redelivery<H> {
     pub(in crate::consumer) fn new(handler: Arc<H>, set_aside: Arc<SetAside>) -> Self {
-        Self { handler, set_aside, ended: Mutex::default() }
+        Self { handler, set_aside, unrecorded_ends: Mutex::default() }
     }
 
-    /// Delivers the message of a letter, which was begun `begun` times since it was asked for, `alone` of them with
-    /// nothing else under way.
+    /// Delivers the message of a letter. Since the request, its redelivery was begun `begun` times, and was alone in
+    /// the process `alone` times.
     async fn deliver_letter(&self, letter: &DeadLetter, begun: u32, alone: u32) -> Result<Redelivered> {
         let (set_aside, letters) = (&self.set_aside, &self.set_aside.letters);
         let id = letter.message.id;
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
             if !letter.is_here {
-                tracing::warn!(%letter, "the message of a copied letter is not in this store yet; it is delivered when it comes");
+                tracing::warn!(%letter, "the message of a copied letter is not in this store yet; it is delivered when it is copied");
                 return Ok(Redelivered::NotHere);
             }
             tracing::warn!(%letter, "the message of a letter is no longer in the store");
@@ -54,29 +54,30 @@ impl<H: Handler> Redelivery<H> {
             return letters.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
         if begun == 0 {
-            self.ended().remove(stream);
+            self.unrecorded_ends().remove(stream);
         }
-        // What this process has ended, and could not say, was no crash.
-        let ended = self.ended().get(stream).copied().unwrap_or_default();
+        // A redelivery that ended in this process was no crash, even if its result could not be recorded.
+        let ended = self.unrecorded_ends().get(stream).copied().unwrap_or_default();
         let alone = alone.saturating_sub(ended);
         if alone >= set_aside.max_attempts() {
-            let error = format!("it was begun {begun} times, {alone} of them alone, and the process ended each time");
+            let error =
+                format!("the delivery was begun {begun} times, {alone} of them alone, and the process ended each time");
             set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
             return Ok(Redelivered::Failed);
         }
-        // The first time, nothing tells that the message may end the process.
+        // The first redelivery need not be alone, because no crash has shown that the message may end the process.
         let turn = match begun {
             0 => Turn::Beside(set_aside.process.beside_others().await),
             _ => set_aside.process.clone().turn(begun - alone - 1).await,
         };
-        // At the version that was read: what was discarded since is not delivered.
+        // Appended at the version that was read, so that a letter that was discarded since is not delivered.
         if !letters.append(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
             return Ok(Redelivered::Overtaken);
         }
-        // Held until it is on record what came of it: a crash before that is one of this delivery.
-        let (delivered, turn) = self.deliver_in(turn, stream, &message).await?;
+        // The turn is kept until the result is recorded, because a crash before that counts against this redelivery.
+        let (delivered, turn) = self.deliver_in_turn(turn, stream, &message).await?;
         if turn.as_ref().is_some_and(Turn::is_alone) && !set_aside.has(PlantedBug::UnrecordedIsCrash) {
-            *self.ended().entry(stream.clone()).or_default() += 1;
+            *self.unrecorded_ends().entry(stream.clone()).or_default() += 1;
         }
         let redelivered = match delivered {
             Ok(outcome) => {
@@ -89,18 +90,18 @@ impl<H: Handler> Redelivery<H> {
                 Redelivered::Failed
             }
         };
-        self.ended().remove(stream);
+        self.unrecorded_ends().remove(stream);
         drop(turn);
         Ok(redelivered)
     }
 
-    fn ended(&self) -> MutexGuard<'_, HashMap<StreamName, u32>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unrecorded_ends(&self) -> MutexGuard<'_, HashMap<StreamName, u32>> {
+        self.unrecorded_ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers a message in its turn. When others have waited long enough for one that is alone, that is said, and
-    /// they begin.
-    async fn deliver_in(
+    /// Delivers a message in its turn. If it is alone and others have waited for the limit, records that it is no longer
+    /// alone, and lets them begin. Returns the result, and the turn if it has not ended.
+    async fn deliver_in_turn(
         &self,
         turn: Turn,
         stream: &StreamName,
@@ -117,32 +118,33 @@ impl<H: Handler> Redelivery<H> {
         Ok((delivery.await?, None))
     }
 
-    /// Delivers what waits behind a closed letter, in order, until something fails again; then, or when nothing is
-    /// left, the entity is released. Where nothing holds entities any more, what waited under another policy follows
-    /// all the same.
-    async fn follow(&self, entity: &str) -> Result<()> {
+    /// Delivers the messages that wait behind a closed letter, in order, until one fails. If none is left, the entity is
+    /// released. Messages that waited under [`OnFailure::Hold`](super::OnFailure::Hold) are delivered under another
+    /// policy too.
+    async fn deliver_waiting(&self, entity: &str) -> Result<()> {
+        // Reads the open letters again before each message, because others may have been set aside meanwhile.
         loop {
-            let mut known = self.set_aside.known().await;
+            let mut cache = self.set_aside.cache.lock().await;
             let holds = self.set_aside.holds();
-            if holds && !known.is_held(entity) {
+            if holds && !cache.is_held(entity) {
                 return Ok(());
             }
             let open = self.set_aside.letters.open().await?;
             let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
             let is_passed_over = |letter: &DeadLetter| letter.waits_for_operator() && !(holds && letter.holds);
             let next = open.into_iter().find(|letter| is_of_entity(letter) && !is_passed_over(letter));
-            known.release(entity);
-            // Messages that are still to come are the last. They are delivered when they come, and hold nothing back.
+            cache.release(entity);
+            // Letters without a message here come last. They hold no entity, and are delivered when the message comes.
             let Some(next) = next.filter(|next| next.is_here) else { return Ok(()) };
             if holds {
-                known.hold(entity, next.message.global_position);
+                cache.hold(entity, next.message.global_position);
             }
-            drop(known);
-            // The first of a queue.
+            drop(cache);
+            // It failed under `Hold`, so later messages wait behind it.
             if next.waits_for_operator() {
                 return Ok(());
             }
-            let Found { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
+            let LetterProgress { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
             if matches!(self.deliver_letter(&next, begun, alone).await?, Redelivered::Failed | Redelivered::NotHere) {
                 return Ok(());
             }
@@ -162,34 +164,35 @@ impl<H: Handler> Deliver for Redelivery<H> {
     async fn deliver(&self, step: &Message) -> Result<Outcome> {
         match Step::of(step) {
             Some(Step::RetryRequested {} | Step::Discarded { .. }) => {}
-            // What was delivered in another store is closed here too. After a delivery in this store, what waits has
-            // followed already.
+            // The message was delivered in another store, so the messages that wait behind it here are delivered now.
+            // After a delivery in this store, that has been done already.
             Some(Step::Resolved { .. }) if is_copy(step) => {}
             _ => return Ok(Outcome::Unhandled),
         }
-        let mut found = self.set_aside.letters.read(&step.stream).await?;
-        let Some(letter) = found.letter.as_ref().filter(|letter| self.set_aside.is_own(&letter.message.stream)) else {
+        let mut progress = self.set_aside.letters.read(&step.stream).await?;
+        let Some(letter) = progress.letter.as_ref().filter(|letter| self.set_aside.is_own(&letter.message.stream))
+        else {
             return Ok(Outcome::Unhandled);
         };
         let (holds, mut outcome) = (letter.holds, None);
-        // Messages that were read before a discard may be delivered after it. And what the letter holds back has to be
-        // known before it follows: a copied letter may come with the retry that was asked for.
+        // The cache must contain this step before the consumer delivers messages that it has read already. It must also
+        // contain a letter that was copied here together with its request, or the entity would not be released.
         self.set_aside.refresh_now().await?;
-        while let Found { letter: Some(letter), begun, alone, .. } = found
+        while let LetterProgress { letter: Some(letter), begun, alone, .. } = progress
             && letter.state == LetterState::Retrying
         {
             match self.deliver_letter(&letter, begun, alone).await? {
                 Redelivered::Handled(handled) => outcome = Some(handled),
                 Redelivered::Failed | Redelivered::NotHere => {}
                 Redelivered::Overtaken => {
-                    found = self.set_aside.letters.read(&step.stream).await?;
+                    progress = self.set_aside.letters.read(&step.stream).await?;
                     continue;
                 }
             }
             break;
         }
         if holds {
-            self.follow(step.stream.cardinal_id().unwrap_or_default()).await?;
+            self.deliver_waiting(step.stream.cardinal_id().unwrap_or_default()).await?;
         }
         Ok(outcome.unwrap_or(Outcome::Ignored))
     }

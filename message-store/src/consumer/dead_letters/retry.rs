@@ -1,4 +1,4 @@
-//! Waiting for what becomes of a retry.
+//! Waits for the result of a retry.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,31 +9,31 @@ use super::letter::{DeadLetter, DeadLetters, LetterState};
 use crate::Result;
 use crate::consumer::pace::after;
 
-/// How soon a letter is looked at again when no wake-up comes.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The time after which the letter is read again if no wake-up arrives.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What has become of a retry.
+/// The result of a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Retried {
-    /// The message was delivered, with this outcome.
+    /// The message was handled.
     Resolved {
-        /// In words.
+        /// The kind of the outcome, as text.
         outcome: String,
     },
-    /// It failed, and waits for an operator again.
+    /// The message failed again, and waits for an operator.
     FailedAgain {
-        /// How often the message was delivered, over all.
+        /// The number of failed attempts, over all deliveries.
         attempts: u32,
-        /// What the handler said last.
+        /// The error of the last attempt.
         error: String,
     },
-    /// The message was given up.
+    /// The message was discarded.
     Discarded {
-        /// What for.
+        /// The reason.
         why: String,
     },
-    /// No delivery has ended in the time that was given.
+    /// No delivery ended within the time limit.
     NotYet,
 }
 
@@ -44,9 +44,9 @@ impl fmt::Display for Retried {
             Self::FailedAgain { attempts, error } => {
                 write!(f, "the message failed again, after {attempts} attempts in all: {error}")
             }
-            Self::Discarded { why } => write!(f, "the message was given up: {why}"),
+            Self::Discarded { why } => write!(f, "the message was discarded: {why}"),
             Self::NotYet => f.write_str(
-                "no delivery has ended yet; check that the retry was asked for, and that the consumer runs, with \
+                "no delivery has ended yet; check that the retry was requested, and that the consumer runs with \
                  `OnFailure::Park` or `OnFailure::Hold`",
             ),
         }
@@ -54,32 +54,31 @@ impl fmt::Display for Retried {
 }
 
 impl DeadLetters {
-    /// Waits for what becomes of a retry: its delivery, or another operator's decision. Give the letter as it was
-    /// before [`DeadLetters::retry`], or as it is now. A running consumer carries the retry out, here or in another
-    /// process.
+    /// Waits for the result of a retry: a delivery, or an operator's discard. `letter` may be read before or after
+    /// [`DeadLetters::retry`]. A consumer must run, in this or another process, to deliver the message.
     ///
     /// # Errors
     /// As a read.
     pub async fn wait_for_retry(&self, letter: &DeadLetter, at_most: Duration) -> Result<Retried> {
         let deadline = after(at_most);
-        // Listens before it reads.
+        // Listens before the first read, so that no later change is missed.
         let mut wake_up = self.store.wake_up(Some(&self.category)).await?;
-        // At each wake-up, which any letter of the consumer causes.
+        // Reads the letter after each wake-up, which any letter of the consumer causes.
         loop {
             let now = self.read(&letter.letter.stream).await?.letter;
-            if let Some(retried) = now.and_then(|now| what_became_of(letter, now)) {
+            if let Some(retried) = now.and_then(|now| retry_result(letter, now)) {
                 return Ok(retried);
             }
             if Instant::now() >= deadline {
                 return Ok(Retried::NotYet);
             }
-            wake_up.wait_until(deadline.min(after(LOOK_AGAIN))).await;
+            wake_up.wait_until(deadline.min(after(POLL_INTERVAL))).await;
         }
     }
 }
 
-/// `None` while a delivery is to come, and while nothing was asked for since the letter was read.
-fn what_became_of(letter: &DeadLetter, now: DeadLetter) -> Option<Retried> {
+/// The result of a retry that was requested after `letter` was read. `None` if there is no result yet.
+fn retry_result(letter: &DeadLetter, now: DeadLetter) -> Option<Retried> {
     let is_parked_again = now.letter.id != letter.letter.id;
     let DeadLetter { state, attempts, error, .. } = now;
     match state {

@@ -1,41 +1,42 @@
-//! Setting messages aside: what the delivery and the redelivery of a consumer's messages share.
+//! Setting messages aside: the state that the delivery and the redelivery of a consumer share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::OnFailure;
-use super::known::Known;
-use super::learning::News;
 use super::letter::DeadLetters;
-use super::standing::is_own;
+use super::letter_cache::LetterCache;
+use super::refresh::RefreshTrigger;
 use super::time_outs::TimeOuts;
+use super::unresolved_letters::is_own;
 use crate::consumer::PlantedBug;
 use crate::consumer::pace::Pace;
 use crate::consumer::process::Process;
 use crate::{GlobalPosition, GroupMember, Message, Outcome, Result, StreamName};
 
-/// What a consumer knows of its letters, and does with a message that fails.
+/// The letters of a consumer, and its policy for messages that fail.
 pub(in crate::consumer) struct SetAside {
     pub(super) letters: DeadLetters,
     policy: OnFailure,
-    /// How often a message is delivered.
+    /// The number of failed attempts after which a message is set aside.
     pub(super) max_attempts: u32,
     pub(super) pace: Pace,
-    /// Locked while a message is put behind another, so that none is put there after the last was taken away.
-    pub(super) known: Mutex<Known>,
-    /// No letter stands, and nothing waits: kept beside the lock, for it is asked before each message.
-    pub(super) is_clear: AtomicBool,
-    pub(super) news: std::sync::Mutex<News>,
-    /// What is under way beside a message.
+    /// Locked while a message is set aside behind another. Otherwise it could be set aside after the entity was
+    /// released, and would not be delivered.
+    pub(super) cache: Mutex<LetterCache>,
+    /// Whether the cache is empty. Each delivery checks this first, without the lock.
+    pub(super) is_cache_empty: AtomicBool,
+    pub(super) refresh_trigger: std::sync::Mutex<RefreshTrigger>,
+    /// The deliveries that are under way in this process.
     pub(in crate::consumer) process: Process,
     pub(super) member: Option<GroupMember>,
     pub(super) time_outs: TimeOuts,
 }
 
 impl SetAside {
-    /// Of a consumer that has handled everything up to a position, which it keeps in the stream `positions`.
+    /// Reads all letters of a consumer. `positions` is its position stream, and the position that was saved there last.
     pub(in crate::consumer) async fn new(
         letters: DeadLetters,
         (policy, max_attempts): (OnFailure, u32),
@@ -45,13 +46,24 @@ impl SetAside {
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
         let (stream, handled_through) = positions;
-        let (known, time_outs) = (Mutex::new(Known::nothing(member)), TimeOuts::new(stream.clone()));
-        let is_clear = AtomicBool::new(false);
-        // Listens before it reads.
+        let (cache, time_outs) = (Mutex::new(LetterCache::empty(member)), TimeOuts::new(stream.clone()));
+        let is_cache_empty = AtomicBool::new(false);
+        // Listens before the first read, so that no later change is missed.
         let wake_up = letters.store.wake_up(Some(&letters.category)).await?;
-        let news = std::sync::Mutex::new(News { wake_up, read_at: Instant::now() });
-        let new = Self { letters, policy, max_attempts, pace, known, is_clear, news, process, member, time_outs };
-        new.learn(&mut *new.known.lock().await, handled_through).await?;
+        let refresh_trigger = std::sync::Mutex::new(RefreshTrigger { wake_up, last_read: Instant::now() });
+        let new = Self {
+            letters,
+            policy,
+            max_attempts,
+            pace,
+            cache,
+            is_cache_empty,
+            refresh_trigger,
+            process,
+            member,
+            time_outs,
+        };
+        new.read_changes(&mut *new.cache.lock().await, handled_through).await?;
         Ok(new)
     }
 
@@ -59,55 +71,48 @@ impl SetAside {
         self.pace.planted.is(bug)
     }
 
-    /// Whether anything is set aside: under [`OnFailure::Stop`] nothing is, but what was before, under another policy,
-    /// still is.
+    /// Whether the consumer sets messages aside. Under [`OnFailure::Stop`] it does not, but letters that it wrote under
+    /// another policy still count.
     pub(in crate::consumer) fn is_on(&self) -> bool {
         self.policy != OnFailure::Stop
     }
 
-    /// Whether later messages of an entity wait behind one that is set aside.
+    /// Whether later messages of an entity wait behind one that was set aside.
     pub(super) fn holds(&self) -> bool {
         self.policy == OnFailure::Hold
     }
 
-    /// Whether this member of its group has the messages of a stream.
+    /// Whether this member of its group handles the messages of a stream.
     pub(super) fn is_own(&self, stream: &StreamName) -> bool {
         self.has(PlantedBug::LettersByName) || is_own(self.member, stream)
     }
 
-    /// How often a message is delivered.
+    /// The number of failed attempts after which a message is set aside.
     pub(in crate::consumer) fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
 
-    /// What becomes of a message that is not to be delivered: because an operator has still to decide, or has given it
-    /// up, or because it has to wait behind another. `None` for all others.
+    /// The outcome of a message that must not be delivered: its letter is open or discarded, or it waits behind an
+    /// earlier message of its entity. `None` for all other messages.
     pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
-        if self.has_news() {
-            self.learn_news().await?;
+        if self.is_refresh_due() {
+            self.refresh_if_due().await?;
         }
-        if self.is_clear.load(Ordering::SeqCst) {
+        if self.is_cache_empty.load(Ordering::SeqCst) {
             return Ok(None);
         }
-        let known = self.known.lock().await;
-        if !known.standings.is_empty()
+        let cache = self.cache.lock().await;
+        if !cache.unresolved.is_empty()
             && !self.has(PlantedBug::LettersUnread)
-            && let Some(standing) = known.standings.get(&self.letters.stream_of(message)?)
+            && let Some(letter) = cache.unresolved.get(&self.letters.stream_of(message)?)
         {
-            let letter = standing.letter.clone();
-            let outcome =
-                if standing.is_discarded { Outcome::Discarded { letter } } else { Outcome::Parked { letter } };
-            return Ok(Some(outcome));
+            return Ok(Some(letter.outcome()));
         }
-        match known.held.get(&*self.letters.entity_of(message)) {
+        match cache.held.get(&*self.letters.entity_of(message)) {
             Some(first) if *first < message.global_position => {
                 self.park(message, 0, "it waits behind an earlier message of its entity", false).await.map(Some)
             }
             _ => Ok(None),
         }
-    }
-
-    pub(super) async fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().await
     }
 }

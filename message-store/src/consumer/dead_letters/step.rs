@@ -1,69 +1,69 @@
-//! The steps of a letter, as they stand in its stream.
+//! The steps of a letter, as they are stored in its stream.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, StreamName};
 
-/// What happens to a message that could not be handled.
+/// A change of a letter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub(super) enum Step {
-    /// It is about to be delivered again, as was asked for.
+    /// A redelivery is about to begin.
     Attempted {
-        /// With nothing else under way in the process.
+        /// No other message is under way in the process.
         #[serde(default)]
         alone: bool,
     },
-    /// Others have begun before the delivery that was alone had ended.
+    /// The redelivery is no longer alone: other messages begin before it has ended.
     NotAlone {},
-    /// It is set aside.
+    /// The message was set aside.
     Parked {
         #[serde(flatten)]
         message: MessagePlace,
         message_type: String,
         attempts: u32,
         error: String,
-        /// Later messages of its entity wait behind it.
+        /// The policy was to hold later messages of the entity.
         holds: bool,
     },
-    /// An operator asked for another delivery.
+    /// Another delivery was requested.
     RetryRequested {},
-    /// It was delivered, with this outcome.
+    /// The message was handled, with this outcome.
     Resolved { outcome: String },
-    /// An operator gave it up.
+    /// The message was discarded.
     Discarded { why: String },
 }
 
 impl Step {
-    /// The step that a message is; `None` for a message of another kind. Any program can write to the category of the
-    /// letters: a step that cannot be read must not stop a consumer.
+    /// Decodes a step. `None` if the message is not a step, or cannot be decoded. Any program can write to the category
+    /// of the letters, so such a message must not stop the consumer.
     pub(super) fn of(message: &Message) -> Option<Self> {
         message.decode_variant().unwrap_or_else(|error| {
-            tracing::warn!(%error, "a broken step of a dead letter is passed over");
+            tracing::warn!(%error, "ignoring a step of a dead letter that cannot be decoded");
             None
         })
     }
 }
 
-/// The message of a letter, and where it stands in the store in which it was set aside.
+/// The message of a letter, and its place in the store in which it was set aside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessagePlace {
     pub(super) message_id: MessageId,
-    #[serde(deserialize_with = "as_it_stands")]
+    #[serde(deserialize_with = "unchecked_name")]
     pub(super) stream: StreamName,
     pub(super) position: Position,
     pub(super) global_position: GlobalPosition,
 }
 
-/// Whether a step was copied here from another store. (A copy may have been born here, and its message moved away and
-/// back.)
+/// Whether a step was copied here from another store. (Its origin may be this store, if it was copied to another store
+/// and back.)
 pub(super) fn is_copy(step: &Message) -> bool {
     step.decode_metadata().origin.is_some()
 }
 
-/// Another program may have written a name that is longer than ours may be.
-fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName, D::Error> {
+/// Decodes a name without checking it: another program may have written a longer name than this library writes.
+fn unchecked_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamName, D::Error> {
     Ok(StreamName::from_database(&String::deserialize(deserializer)?))
 }
 

@@ -1,9 +1,10 @@
-//! Whose fault a time-out is.
+//! Time-outs: whether the store or the message is at fault.
 //!
-//! Problem: the database ends a statement that takes too long, and does not say whether it is in trouble, and the
-//! message should wait, or whether this one message is too much for it, and will be each time. Fix: a time-out is the
-//! store's while a probe fails as well, or while messages of other entities time out too and none gets through (a lock
-//! that is held elsewhere fails no read); else it is the message's.
+//! Problem: the database cancels a statement that takes too long, and the error does not show the reason. If the
+//! database is overloaded, the message must wait. If the message needs too much work, each attempt will time out. Fix:
+//! the store is at fault if a probe fails too, or if messages of several entities time out and none is handled in
+//! between. (If another transaction holds a lock, writes time out but the probe succeeds.) Otherwise the message is at
+//! fault.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +12,15 @@ use std::time::Duration;
 
 use crate::{Error, Message, MessageStore, StreamName};
 
-/// How long the store has to answer a probe.
-const PROBE: Duration = Duration::from_secs(1);
+/// The time in which the store must answer a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What has timed out since a message was last handled.
+/// The time-outs since a message was last handled.
 #[derive(Debug)]
 pub(super) struct TimeOuts {
+    /// The entities whose messages timed out.
     entities: Mutex<BTreeSet<String>>,
-    /// Any stream of the store, to see whether it answers.
+    /// The stream that a probe reads. Any stream will do.
     probe: StreamName,
 }
 
@@ -27,23 +29,23 @@ impl TimeOuts {
         Self { entities: Mutex::default(), probe }
     }
 
-    /// A message was handled: the store is well.
+    /// Forgets the time-outs: a message was handled, so the store works, or the message itself was at fault.
     pub(super) fn end(&self) {
         self.entities.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether the time-out of this message is the store's fault.
-    pub(super) async fn are_the_stores(&self, store: &dyn MessageStore, message: &Message) -> bool {
+    /// Records the time-out of a message. Returns whether the store is at fault for it.
+    pub(super) async fn is_store_fault(&self, store: &dyn MessageStore, message: &Message) -> bool {
         let entities = {
             let mut entities = self.entities.lock().unwrap_or_else(PoisonError::into_inner);
             entities.insert(message.stream.cardinal_id().unwrap_or_default().to_owned());
             entities.len()
         };
-        entities > 1 || !matches!(tokio::time::timeout(PROBE, store.version(&self.probe)).await, Ok(Ok(_)))
+        entities > 1 || !matches!(tokio::time::timeout(PROBE_TIMEOUT, store.version(&self.probe)).await, Ok(Ok(_)))
     }
 }
 
-/// The library's error among the causes of what a handler said.
+/// The first error of this library among a handler's error and its causes.
 pub(super) fn store_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     causes.find_map(|cause| cause.downcast_ref())

@@ -1,4 +1,4 @@
-//! The delivery of messages, with what becomes of those that fail.
+//! The delivery of messages by their position.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::consumer::deliver::Deliver;
 use crate::handling::Handler;
 use crate::{Error, Message, Outcome, Result, chain};
 
-/// Delivers messages, and sets aside those that cannot be handled.
-pub(in crate::consumer) struct Parking<H> {
+/// Delivers messages to the handler, and applies the consumer's policy to those that fail.
+pub(in crate::consumer) struct Delivery<H> {
     pub(in crate::consumer) handler: Arc<H>,
     pub(in crate::consumer) set_aside: Arc<SetAside>,
 }
 
-impl<H: Handler> Deliver for Parking<H> {
+impl<H: Handler> Deliver for Delivery<H> {
     fn name(&self) -> &'static str {
         self.handler.name()
     }

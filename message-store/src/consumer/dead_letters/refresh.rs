@@ -1,141 +1,142 @@
-//! Learning what has become of letters, here and in other processes.
+//! The refresh of the letter cache: it reads what operators and other processes have written to letters.
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::known::Known;
 use super::letter::DeadLetter;
+use super::letter_cache::LetterCache;
 use super::step::Step;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::{GlobalPosition, Result, StreamName, WakeUp};
 
-/// When there is something to learn.
-pub(super) struct News {
-    /// Says when something becomes of letters.
+/// The events that make a refresh due.
+pub(super) struct RefreshTrigger {
+    /// A step was appended to a letter of the consumer.
     pub(super) wake_up: WakeUp,
-    /// When letters were last read.
-    pub(super) read_at: Instant,
+    /// The start of the last refresh. The next one is due a poll interval later.
+    pub(super) last_read: Instant,
 }
 
 impl SetAside {
-    /// Forgets what was read of letters, and reads them again.
+    /// Empties the cache, and reads all letters again.
     pub(in crate::consumer) async fn begin_anew(&self, handled_through: GlobalPosition) -> Result<()> {
-        let mut known = self.known.lock().await;
-        self.is_clear.store(false, Ordering::SeqCst);
-        *known = Known::nothing(self.member);
-        self.learn(&mut known, handled_through).await
+        let mut cache = self.cache.lock().await;
+        self.is_cache_empty.store(false, Ordering::SeqCst);
+        *cache = LetterCache::empty(self.member);
+        self.read_changes(&mut cache, handled_through).await
     }
 
-    /// Learns what has become of letters, here and in other processes.
+    /// Reads the changes of letters. Messages up to `handled_through` have been handled.
     pub(in crate::consumer) async fn refresh(&self, handled_through: GlobalPosition) -> Result<()> {
         if self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
-        // Under the lock: an entity that is released meanwhile is not held again.
-        self.learn(&mut *self.known.lock().await, handled_through).await
+        // The lock is kept during the read, so that an entity that is released meanwhile is not held again.
+        self.read_changes(&mut *self.cache.lock().await, handled_through).await
     }
 
-    /// Whether letters are known whose messages were not in the store when that was last asked.
+    /// Whether a letter's message was not in the store at the last refresh.
     pub(in crate::consumer) async fn waits_for_messages(&self) -> bool {
-        !self.is_clear.load(Ordering::SeqCst) && self.known.lock().await.standings.wait_for_messages()
+        !self.is_cache_empty.load(Ordering::SeqCst) && self.cache.lock().await.unresolved.has_missing_message()
     }
 
-    /// As [`SetAside::refresh`], for messages that were read before.
+    /// As [`SetAside::refresh`], with the position of the last refresh.
     pub(super) async fn refresh_now(&self) -> Result<()> {
         if self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
-        let mut known = self.known.lock().await;
-        let handled_through = known.handled_through;
-        self.learn(&mut known, handled_through).await
+        let mut cache = self.cache.lock().await;
+        let handled_through = cache.handled_through;
+        self.read_changes(&mut cache, handled_through).await
     }
 
-    /// Whether something may have become of letters. A wake-up only hurries: without one, letters are read again before
-    /// a message that is delivered a poll interval after they were read last.
-    pub(super) fn has_news(&self) -> bool {
-        let news = self.news();
-        let is_old = || news.read_at.elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::OnlyWakeUps);
-        (news.wake_up.has_woken() || is_old()) && !self.has(PlantedBug::LettersReadAtTheStart)
+    /// Whether letters must be read before the next delivery: after a wake-up, or a poll interval after the last
+    /// refresh. So if a wake-up is lost, the change is read one poll interval late.
+    pub(super) fn is_refresh_due(&self) -> bool {
+        let trigger = self.refresh_trigger();
+        let is_old = || trigger.last_read.elapsed() >= self.pace.poll_interval && !self.has(PlantedBug::OnlyWakeUps);
+        (trigger.wake_up.has_woken() || is_old()) && !self.has(PlantedBug::LettersReadAtTheStart)
     }
 
-    /// Learns what has become of letters. If it fails after a wake-up, the wake-up stays: its news are still to be
-    /// learned. Without a wake-up, letters are not read while the store is away.
-    pub(super) async fn learn_news(&self) -> Result<()> {
-        let mut known = self.known.lock().await;
-        // Another task may have learned it while this one waited.
-        if !self.has_news() {
+    /// Reads the changes of letters if a refresh is due. If it fails after a wake-up, the wake-up stays, so the refresh
+    /// is due again. Without a wake-up, a transient error is ignored, so an outage does not stop deliveries.
+    pub(super) async fn refresh_if_due(&self) -> Result<()> {
+        let mut cache = self.cache.lock().await;
+        // Another task may have refreshed the cache while this one waited for the lock.
+        if !self.is_refresh_due() {
             return Ok(());
         }
-        let handled_through = known.handled_through;
-        let mut heard = self.news().wake_up.clone();
-        let is_woken = heard.has_woken();
-        // Acknowledged before the letters are read: what comes meanwhile is news again.
-        heard.acknowledge();
-        match self.learn(&mut known, handled_through).await {
+        let handled_through = cache.handled_through;
+        let mut wake_up = self.refresh_trigger().wake_up.clone();
+        let is_woken = wake_up.has_woken();
+        // Acknowledged before the read, so that a change during the read makes another refresh due.
+        wake_up.acknowledge();
+        match self.read_changes(&mut cache, handled_through).await {
             Err(error) if error.is_transient() && !is_woken => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
-                self.news().wake_up = heard;
+                self.refresh_trigger().wake_up = wake_up;
                 Ok(())
             }
         }
     }
 
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refresh_trigger(&self) -> MutexGuard<'_, RefreshTrigger> {
+        self.refresh_trigger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn learn(&self, known: &mut Known, handled_through: GlobalPosition) -> Result<()> {
+    /// Reads the changes of letters into the cache, which the caller has locked.
+    pub(super) async fn read_changes(&self, cache: &mut LetterCache, handled_through: GlobalPosition) -> Result<()> {
         let began = Instant::now();
-        known.handled_through = handled_through;
-        for (entity, message) in known.standings.refresh(&self.letters, handled_through).await? {
+        cache.handled_through = handled_through;
+        for (entity, message) in cache.unresolved.refresh(&self.letters, handled_through).await? {
             if self.holds() {
-                known.hold(&entity, message);
+                cache.hold(&entity, message);
             }
         }
-        self.is_clear.store(known.is_clear(), Ordering::SeqCst);
-        self.ask_for_deliveries(known).await?;
-        self.news().read_at = began;
+        self.is_cache_empty.store(cache.is_empty(), Ordering::SeqCst);
+        self.request_due_retries(cache).await?;
+        self.refresh_trigger().last_read = began;
         Ok(())
     }
 
-    /// Letters that were copied here may have said before their messages came that these are to be delivered: now they
-    /// can be.
-    async fn ask_for_deliveries(&self, known: &mut Known) -> Result<()> {
-        // Under `Stop`, letters are not delivered.
-        if self.is_on() && !known.standings.arrived().is_empty() {
+    /// Requests a retry for each copied letter whose message is now here and must be delivered. The consumer could not
+    /// deliver it when it handled the steps of the letter, because the message was not here yet.
+    async fn request_due_retries(&self, cache: &mut LetterCache) -> Result<()> {
+        // Under `Stop`, the consumer delivers no letters.
+        if self.is_on() && !cache.unresolved.arrived().is_empty() {
             let open = self.letters.open().await?;
-            for letter in open.iter().filter(|letter| known.standings.arrived().contains(&letter.letter.stream)) {
+            for letter in open.iter().filter(|letter| cache.unresolved.arrived().contains(&letter.letter.stream)) {
                 let stream = &letter.letter.stream;
-                // (Its message is here, so those that are still to come do not stand before it.)
-                let is_in_its_queue = |other: &&DeadLetter| {
+                // `open` has the letters without a message here last, so they are not first in the queue.
+                let is_in_queue = |other: &&DeadLetter| {
                     let is_of_its_entity = other.letter.stream.cardinal_id() == stream.cardinal_id();
                     other.letter.stream == *stream || (is_of_its_entity && other.holds)
                 };
-                let is_first = || open.iter().find(is_in_its_queue).is_some_and(|first| first.letter.stream == *stream);
+                let is_first = || open.iter().find(is_in_queue).is_some_and(|first| first.letter.stream == *stream);
                 let is_due = match letter.state {
                     LetterState::Retrying => true,
-                    // One that only waits behind another is due when it is the first of its queue.
+                    // A message that only waited behind another is delivered when it is the first of the queue.
                     LetterState::Parked => letter.attempts == 0 && is_first(),
                     LetterState::Resolved(_) | LetterState::Discarded(_) => false,
                 };
                 if is_due {
-                    self.ask_for_delivery(stream).await?;
+                    self.request_retry(stream).await?;
                 }
             }
         }
-        known.standings.arrived_are_done();
+        cache.unresolved.clear_arrived();
         Ok(())
     }
 
-    /// Asks for a delivery, unless one has begun in this store.
-    async fn ask_for_delivery(&self, stream: &StreamName) -> Result<()> {
-        let found = self.letters.read(stream).await?;
-        if let Some(letter) = found.letter.filter(|letter| letter.is_open() && !found.is_begun_here) {
-            // Overtaken, it has been asked for already.
+    /// Requests a retry, unless a delivery has begun in this store.
+    async fn request_retry(&self, stream: &StreamName) -> Result<()> {
+        let progress = self.letters.read(stream).await?;
+        if let Some(letter) = progress.letter.filter(|letter| letter.is_open() && !progress.is_begun_here) {
+            // If another writer has appended a step first, that step counts.
             let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
         }
         Ok(())
@@ -162,7 +163,7 @@ mod tests {
         store.message(id).await.unwrap().unwrap()
     }
 
-    /// What a consumer knows that reads letters at wake-ups alone.
+    /// The letters of a consumer that reads their changes only after wake-ups.
     async fn set_aside_in(store: &Arc<dyn MessageStore>) -> SetAside {
         let position = StreamName::new("c+position").unwrap();
         let letters = DeadLetters::of(store, "c", None).unwrap();
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_could_not_be_learned_of_a_letter_is_learned_before_its_message_is_delivered() {
+    async fn a_change_of_a_letter_that_could_not_be_read_is_read_before_the_next_delivery() {
         let store = connect("sqlite::memory:").await.unwrap();
         let message = send(&store, "c-1").await;
         let faulty = FaultyStore::new(&store);
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_letter_that_comes_while_others_are_read_is_learned_before_its_message_is_delivered() {
+    async fn a_letter_that_is_written_during_a_refresh_is_read_before_the_next_delivery() {
         let store = connect("sqlite::memory:").await.unwrap();
         let (first, second) = (send(&store, "c-1").await, send(&store, "c-2").await);
         let faulty = FaultyStore::new(&store);

@@ -1,0 +1,38 @@
+//! The letter cache: the letters and held entities that a consumer checks before each delivery.
+
+use std::collections::HashMap;
+
+use super::unresolved_letters::UnresolvedLetters;
+use crate::{GlobalPosition, GroupMember};
+
+pub(super) struct LetterCache {
+    pub(super) unresolved: UnresolvedLetters,
+    /// The held entities. Their messages after this position wait.
+    pub(super) held: HashMap<String, GlobalPosition>,
+    /// The consumer's position at the last refresh.
+    pub(super) handled_through: GlobalPosition,
+}
+
+impl LetterCache {
+    pub(super) fn empty(member: Option<GroupMember>) -> Self {
+        Self { unresolved: UnresolvedLetters::new(member), held: HashMap::new(), handled_through: GlobalPosition::ZERO }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unresolved.is_empty() && self.held.is_empty()
+    }
+
+    /// Holds an entity: its messages after this position wait.
+    pub(super) fn hold(&mut self, entity: &str, from: GlobalPosition) {
+        let first = self.held.entry(entity.to_owned()).or_insert(from);
+        *first = (*first).min(from);
+    }
+
+    pub(super) fn is_held(&self, entity: &str) -> bool {
+        self.held.contains_key(entity)
+    }
+
+    pub(super) fn release(&mut self, entity: &str) {
+        self.held.remove(entity);
+    }
+}

@@ -1,0 +1,179 @@
+//! Unresolved letters: the letters that are open or discarded. The consumer does not deliver their messages when it
+//! reaches their positions.
+//!
+//! Problem: a consumer reaches a position again after a reset, or when the size of its group has changed. Another
+//! process may reach it too. The message may have been set aside and discarded before. A look-up for each message would
+//! show that, but would cost as much as the message. Fix: the consumer reads all letters when it starts. After it has
+//! read a batch of messages, it reads the changes of letters. Why it is right: if an operator decided before the batch
+//! was read, the consumer knows the decision before it delivers a message of the batch. Why it costs little: there are
+//! few letters, and the consumer drops those of messages that it has passed.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::TryStreamExt as _;
+
+use super::letter::{DeadLetter, DeadLetters};
+use super::step::{Step, is_copy};
+use crate::{
+    GlobalPosition, GroupMember, Message, MessageId, MessageRef, MessageStoreExt as _, Outcome, Read, Result,
+    StreamName,
+};
+
+/// A letter that is open or discarded.
+#[derive(Clone, Debug)]
+pub(super) struct UnresolvedLetter {
+    /// The position of the message in this store. `None` if the message has not been copied here yet.
+    pub(super) position: Option<GlobalPosition>,
+    message_id: MessageId,
+    /// The step that set the message aside last.
+    pub(super) letter: MessageRef,
+    pub(super) is_discarded: bool,
+    pub(super) holds: bool,
+}
+
+impl UnresolvedLetter {
+    /// The part of a letter that the consumer keeps.
+    fn of(letter: DeadLetter) -> Self {
+        let is_discarded = letter.is_discarded();
+        let DeadLetter { message, letter, is_here, holds, .. } = letter;
+        let position = is_here.then_some(message.global_position);
+        Self { position, message_id: message.id, letter, is_discarded, holds }
+    }
+
+    /// The outcome of the message, which is not delivered.
+    pub(super) fn outcome(&self) -> Outcome {
+        let letter = self.letter.clone();
+        if self.is_discarded { Outcome::Discarded { letter } } else { Outcome::Parked { letter } }
+    }
+}
+
+/// All letters that are open or discarded, of messages that the consumer has not passed.
+#[derive(Debug)]
+pub(super) struct UnresolvedLetters {
+    by_stream: HashMap<StreamName, UnresolvedLetter>,
+    /// The steps up to this position are applied, even if a read of later ones failed.
+    read_through: GlobalPosition,
+    /// The letters that have changed since [`UnresolvedLetters::refresh`] last returned.
+    changed: Vec<StreamName>,
+    /// The open letters that were copied here and whose messages have arrived. The consumer may have passed such a
+    /// message without a request for a retry: under [`OnFailure::Stop`](super::OnFailure::Stop) it makes none.
+    arrived: HashSet<StreamName>,
+    member: Option<GroupMember>,
+}
+
+impl UnresolvedLetters {
+    pub(super) fn new(member: Option<GroupMember>) -> Self {
+        Self {
+            by_stream: HashMap::new(),
+            read_through: GlobalPosition::ZERO,
+            changed: Vec::new(),
+            arrived: HashSet::new(),
+            member,
+        }
+    }
+
+    /// Reads the changes, and drops the letters of messages up to `handled_through`. Returns the entity and the position
+    /// of the message for each letter that has changed, is open, and holds later messages.
+    pub(super) async fn refresh(
+        &mut self,
+        letters: &DeadLetters,
+        handled_through: GlobalPosition,
+    ) -> Result<Vec<(String, GlobalPosition)>> {
+        let read = Read::from(self.read_through.next());
+        let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
+        while let Some(step) = steps.try_next().await? {
+            self.apply(letters, &step).await?;
+            // Only after the step was applied, so that a step that failed is read again.
+            self.read_through = step.global_position;
+            self.changed.push(step.stream);
+        }
+        // A message that was missing may have been copied here since the last refresh.
+        for (stream, letter) in self.by_stream.iter_mut().filter(|(_, letter)| letter.position.is_none()) {
+            let message = letters.store.message(letter.message_id).await?;
+            letter.position = message.map(|message| message.global_position);
+            if letter.position.is_some() && !letter.is_discarded {
+                self.arrived.insert(stream.clone());
+            }
+            self.changed.push(stream.clone());
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let holding = changed.iter().filter_map(|stream| {
+            let letter = self.by_stream.get(stream).filter(|letter| letter.holds && !letter.is_discarded)?;
+            // A message that is not here holds no message that is: later messages of its entity are copied after it.
+            Some((stream.cardinal_id().unwrap_or_default().to_owned(), letter.position?))
+        });
+        let holding = holding.collect();
+        self.by_stream.retain(|_, letter| letter.position.is_none_or(|position| position > handled_through));
+        Ok(holding)
+    }
+
+    /// Applies a step.
+    async fn apply(&mut self, letters: &DeadLetters, step: &Message) -> Result<()> {
+        match Step::of(step) {
+            // The stream of the message decides: the name of the letter may be shortened, and belong to another member.
+            Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
+            Some(Step::Parked { message, holds, .. }) => {
+                let (message_id, position) = (message.message_id, Some(message.global_position));
+                let mut letter =
+                    UnresolvedLetter { position, message_id, letter: step.reference(), is_discarded: false, holds };
+                // A copied step has a position in another store, and its letter may have been discarded here before.
+                if is_copy(step)
+                    && let Some(whole) = letters.read(&step.stream).await?.letter
+                {
+                    if whole.is_here && whole.is_open() {
+                        self.arrived.insert(step.stream.clone());
+                    }
+                    letter = UnresolvedLetter { letter: letter.letter, holds, ..UnresolvedLetter::of(whole) };
+                }
+                self.by_stream.insert(step.stream.clone(), letter);
+            }
+            Some(Step::Discarded { .. }) => match self.by_stream.get_mut(&step.stream) {
+                Some(letter) => letter.is_discarded = true,
+                // A copied `Resolved` may have removed the letter before. The discard is final, so it is added again.
+                None if is_copy(step) => {
+                    let letter = letters.read(&step.stream).await?.letter;
+                    if let Some(letter) = letter.filter(|letter| is_own(self.member, &letter.message.stream)) {
+                        self.by_stream.insert(step.stream.clone(), UnresolvedLetter::of(letter));
+                    }
+                }
+                None => {}
+            },
+            Some(Step::Resolved { .. }) => {
+                // A discard is final, even if a delivery in another store is copied here after it.
+                if self.by_stream.get(&step.stream).is_some_and(|letter| !letter.is_discarded) {
+                    self.by_stream.remove(&step.stream);
+                }
+            }
+            Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the message of a letter has not been copied here yet.
+    pub(super) fn has_missing_message(&self) -> bool {
+        self.by_stream.values().any(|letter| letter.position.is_none())
+    }
+
+    /// The open letters that were copied here and whose messages have arrived. The caller requests the retries that are
+    /// due, and then calls [`UnresolvedLetters::clear_arrived`].
+    pub(super) fn arrived(&self) -> &HashSet<StreamName> {
+        &self.arrived
+    }
+
+    pub(super) fn clear_arrived(&mut self) {
+        self.arrived.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_stream.is_empty()
+    }
+
+    pub(super) fn get(&self, stream: &StreamName) -> Option<&UnresolvedLetter> {
+        self.by_stream.get(stream)
+    }
+}
+
+/// Whether a member of a group handles the messages of a stream. `None` is a consumer without a group.
+pub(super) fn is_own(member: Option<GroupMember>, stream: &StreamName) -> bool {
+    member.is_none_or(|member| stream.cardinal_hash().is_some_and(|hash| member.takes(hash)))
+}
