@@ -10,8 +10,8 @@ use crate::{Message, Outcome, Result};
 const MAX_ERROR_BYTES: usize = 16 << 10;
 
 impl SetAside {
-    /// Sets aside a message that could not be handled. Under [`OnFailure::Hold`](super::OnFailure::Hold), later messages
-    /// of its entity wait.
+    /// Sets aside a message that could not be handled. Under [`OnFailure::Hold`](super::OnFailure::Hold), later
+    /// messages of its entity wait.
     pub(in crate::consumer) async fn set_aside(
         &self,
         message: &Message,

@@ -46,7 +46,7 @@ impl<H: Handler> Redelivery<H> {
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
             if !letter.is_here {
-                tracing::warn!(%letter, "the message of a copied letter is not in this store yet; it is delivered when it is copied");
+                tracing::warn!(%letter, "a letter was copied here without its message, which is delivered when it is copied");
                 return Ok(Redelivered::NotHere);
             }
             tracing::warn!(%letter, "the message of a letter is no longer in the store");
@@ -99,8 +99,8 @@ impl<H: Handler> Redelivery<H> {
         self.unrecorded_ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers a message in its turn. If it is alone and others have waited for the limit, records that it is no longer
-    /// alone, and lets them begin. Returns the result, and the turn if it has not ended.
+    /// Delivers a message in its turn. If it is alone and others have waited for the limit, records that it is no
+    /// longer alone, and lets them begin. Returns the result, and the turn if it has not ended.
     async fn deliver_in_turn(
         &self,
         turn: Turn,
@@ -118,8 +118,8 @@ impl<H: Handler> Redelivery<H> {
         Ok((delivery.await?, None))
     }
 
-    /// Delivers the messages that wait behind a closed letter, in order, until one fails. If none is left, the entity is
-    /// released. Messages that waited under [`OnFailure::Hold`](super::OnFailure::Hold) are delivered under another
+    /// Delivers the messages that wait behind a closed letter, in order, until one fails. If none is left, the entity
+    /// is released. Messages that waited under [`OnFailure::Hold`](super::OnFailure::Hold) are delivered under another
     /// policy too.
     async fn deliver_waiting(&self, entity: &str) -> Result<()> {
         // Reads the open letters again before each message, because others may have been set aside meanwhile.

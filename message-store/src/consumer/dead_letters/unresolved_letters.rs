@@ -72,8 +72,8 @@ impl UnresolvedLetters {
         }
     }
 
-    /// Reads the changes, and drops the letters of messages up to `handled_through`. Returns the entity and the position
-    /// of the message for each letter that has changed, is open, and holds later messages.
+    /// Reads the changes, and drops the letters of messages up to `handled_through`. Returns the entity and the
+    /// position of the message for each letter that has changed, is open, and holds later messages.
     pub(super) async fn refresh(
         &mut self,
         letters: &DeadLetters,
