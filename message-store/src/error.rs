@@ -177,8 +177,8 @@ pub enum Error {
     },
 
     /// The database ended a statement because it took too long: it reached a limit on statements or on the wait for a
-    /// lock. Nothing was written. The database may be in trouble, or this one statement may be too much for it. A
-    /// probe, which is a small read, tells the two apart.
+    /// lock. Nothing was written. Either the database is overloaded, or this statement needs too much time. A probe,
+    /// which is a small read, shows which.
     #[error("{context} took too long: {}", chain(&**cause))]
     TimedOut {
         /// The task of the statement, such as `reading messages`.

@@ -1,10 +1,10 @@
-//! A protection that a test has switched off, so that the test can show that it would notice.
+//! A protection that a test has switched off, to show that the test fails without it.
 
 #[cfg(not(feature = "testing"))]
 use std::marker::PhantomData;
 
 /// The protection that is switched off, if there is one. Without the feature `testing` there is none, and the compiler
-/// removes every question for it.
+/// removes every check for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planted<B> {
     #[cfg(feature = "testing")]

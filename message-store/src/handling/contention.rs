@@ -71,7 +71,7 @@ mod tests {
     use crate::Position;
 
     #[tokio::test(start_paused = true)]
-    async fn losses_go_on_as_long_as_the_stream_makes_progress_and_end_when_it_stands_still() {
+    async fn attempts_go_on_while_the_stream_makes_progress_and_end_when_it_makes_none() {
         let mut contention = Contention::default();
         for position in 0..1_000 {
             assert!(wait(contention.pause(Version::at(Position::new(position)))).await);

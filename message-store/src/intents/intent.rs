@@ -74,7 +74,7 @@ impl Intent {
         StreamName::of(&category, format_args!("{entity}+{key}"))
     }
 
-    /// Whether two messages ask for the same: the type, and the data without the ignored fields, are equal.
+    /// Whether two messages ask for the same thing: the type, and the data without the ignored fields, are equal.
     pub(crate) fn same(&self, ours: (&str, &Json), theirs: (&str, &Json)) -> bool {
         ours.0 == theirs.0 && self.compared(ours.1).same_as(&self.compared(theirs.1))
     }

@@ -35,7 +35,7 @@ pub struct Metadata {
     pub causation_message_global_position: Option<GlobalPosition>,
     /// The stream on whose behalf the message was written. Messages that follow from it inherit this field.
     pub correlation_stream_name: Option<String>,
-    /// The stream to which an answer is to be written. Messages that follow from it inherit this field.
+    /// The stream for an answer. Messages that follow from it inherit this field.
     pub reply_stream_name: Option<String>,
     /// The version of the schema of the message's data.
     pub schema_version: Option<String>,

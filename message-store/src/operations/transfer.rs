@@ -180,7 +180,7 @@ impl Transfer {
         // Another toolkit names a cause by its place. If the cause is a copy, its other copies do not know that place.
         if metadata.names_only_a_place_in(here) {
             let cause = cause_of(&*self.from, &metadata).await?;
-            // A cause stands before its event. What stands behind it came to the named place later.
+            // A cause is always before its event. A message after the event took the named place later.
             let cause = cause.filter(|cause| cause.global_position < message.global_position);
             metadata.cause_origin = cause.and_then(|cause| cause.decode_metadata().origin);
         }
@@ -226,7 +226,7 @@ impl Transfer {
     }
 }
 
-/// Notes the place from which a message is copied.
+/// Records the place from which a message is copied.
 fn copied_from(metadata: &mut Metadata, place: Sequence) {
     match metadata.origin {
         None => metadata.origin = Some(place),

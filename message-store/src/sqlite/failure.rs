@@ -4,7 +4,8 @@ use rusqlite::ErrorCode;
 
 use crate::Error;
 
-/// Converts the error of a statement. An error of the machine (no space, no memory, a read-only file system) may pass.
+/// Converts the error of a statement. Errors of the machine (no space, no memory, a read-only file system) are
+/// transient.
 pub(super) fn failed(context: impl Into<String>, error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy) => Error::TimedOut { context: context.into(), cause: error.into() },

@@ -1,4 +1,4 @@
-//! Switches that replace one protection by a wrong one, so that a test can show that it would notice.
+//! Switches that replace one protection by a wrong one, to show that a test fails without the protection.
 
 use crate::handling::{CommandHandler, CommandStatus, Decider, Evidence, Protections};
 use crate::{MessageId, MessageRef, Position, StreamName};
