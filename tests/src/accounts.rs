@@ -152,7 +152,7 @@ macro_rules! on_both_stores {
 /// Writes a message as another program would, with metadata of any shape.
 ///
 /// # Panics
-/// When the store refuses it.
+/// Panics if the store refuses it.
 pub async fn put(
     store: &Arc<dyn MessageStore>,
     stream: &str,

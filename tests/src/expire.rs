@@ -87,27 +87,27 @@ impl AgeingStore {
         }
     }
 
-    /// The leases of keys end now.
+    /// Ends all leases of keys now.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn end_leases(&self) {
         let postgres = "UPDATE message_store.key_leases SET ends_at = clock_timestamp()";
         self.execute(postgres, "UPDATE key_leases SET ends_at = 0").await;
     }
 
-    /// How many leases of keys have ended.
+    /// The number of leases of keys that have ended.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn ended_leases(&self) -> i64 {
         self.count("message_store.key_leases WHERE ends_at <= clock_timestamp()", "key_leases WHERE ends_at = 0").await
     }
 
-    /// How many leases of keys there are, ended or not.
+    /// The number of leases of keys, including those that have ended.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn leases(&self) -> i64 {
         self.count("message_store.key_leases", "key_leases").await
     }
@@ -115,7 +115,7 @@ impl AgeingStore {
     /// The first row of a query: two numbers.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// Panics if the database cannot be reached.
     pub async fn row(&self, sql: &str) -> Option<(i64, i64)> {
         match self {
             Self::Postgres(database) => {
@@ -129,7 +129,7 @@ impl AgeingStore {
         }
     }
 
-    /// How many keys are remembered, expired or not.
+    /// The number of remembered keys, including expired ones.
     ///
     /// # Panics
     /// Panics if the database cannot be reached.
@@ -137,7 +137,7 @@ impl AgeingStore {
         self.count("message_store.deduplication", "deduplication").await
     }
 
-    /// How many rows a table has, by its names in the two backends.
+    /// The number of rows of a table, by its names in the two backends.
     async fn count(&self, postgres: &str, sqlite: &str) -> i64 {
         let sql = |table: &str| format!("SELECT count(*) FROM {table}");
         match self {

@@ -8,7 +8,7 @@ use message_store::{Category, MessageStore};
 /// Copies these categories, in this order.
 ///
 /// # Panics
-/// If a category cannot be copied.
+/// Panics if a category cannot be copied.
 pub async fn copy(from: &Arc<dyn MessageStore>, to: &Arc<dyn MessageStore>, categories: &[&str]) {
     for name in categories {
         Transfer::new(from, to).copy(&Category::new(*name).unwrap(), |_| ()).await.unwrap();

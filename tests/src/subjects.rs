@@ -44,7 +44,7 @@ impl Postgres {
     }
 }
 
-/// A URL with a password. A server that asks for none does not mind one.
+/// A URL with a password. A server that needs no password ignores it.
 fn with_password(url: &str) -> String {
     match password_in(url) {
         Some(_) => url.to_owned(),

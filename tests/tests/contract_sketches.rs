@@ -1,18 +1,19 @@
-//! The contract's hard users, sketched: they show that the contract has room for them. This file is compiled; nothing
-//! in it is run against an engine, but for the last two tests.
+//! Sketches of backends and extensions that are difficult for the contract. They show that the contract allows them.
+//! This file is compiled. The last two tests run parts of it, without a database server.
 //!
-//! What each sketch asks of the contract, and where it has it:
+//! The needs of each sketch, and the part of the contract that meets them:
 //!
-//! - NATS `JetStream` has no transactions with tables, and remembers ids for a window: keys are an optional part that
-//!   it leaves out, and an append over two logs is refused with `Error::Unsupported`, before anything is written.
-//! - Several stores behind one have no order over all: `read_all` is refused by the same error, and `given_out` is
-//!   asked for a category. Their identity is the router's own: a category has one home, so the router's identity and a
-//!   position tell its messages apart.
-//! - A group's member reads some slots of a category, each from a position of its own: one read from the lowest of
-//!   them, in which `Batch::messages` are compared with the slots' positions. `Filter` can grow by the slots; a backend
-//!   that does not know them passes them through `Filter::passes`.
-//! - A fence and a condition are parts of a request. `AppendRequest` can grow by both; a backend of today refuses what
-//!   it does not know in `accept`.
+//! - NATS `JetStream` has no transactions over several logs, and remembers ids for a window only. Keys are an optional
+//!   part of a store, and this one has none. An append to two logs is refused with `Error::Unsupported`, before
+//!   anything is written.
+//! - Several stores behind a router have no common order. So `read_all` is refused with the same error, and `given_out`
+//!   needs a category. The router has its own identity: a category has one home, so the router's identity and a
+//!   position identify a message.
+//! - A member of a group reads some slots of a category, each from its own position. It makes one read from the lowest
+//!   of these positions, and compares `Batch::messages` with the positions. `Filter` can get a field for slots. A
+//!   backend that does not know that field applies it with `Filter::passes`.
+//! - A fence and a condition are parts of a request. `AppendRequest` can get fields for both. A backend that does not
+//!   know them refuses such a request in `accept`.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ impl MessageStore for JetStream {
     }
 }
 
-/// Each category has a home, the last of those whose name is not above its own.
+/// Each category has one home: the one with the highest name that is not above the name of the category.
 #[derive(Debug)]
 struct Routed {
     id: StoreId,
@@ -98,7 +99,7 @@ impl MessageStore for Routed {
         self.id
     }
 
-    /// It changes when the history of any home does.
+    /// Changes when the history of any home changes.
     fn history(&self) -> History {
         History(self.homes.values().map(|home| home.history().0).sum())
     }
@@ -146,7 +147,7 @@ impl MessageStore for Routed {
     }
 }
 
-/// A slot of a group, which its member owns under this epoch, and which is handled up to this position.
+/// A slot of a group: the epoch under which the member owns it, and the position up to which it is handled.
 #[derive(Clone, Copy)]
 struct Slot {
     number: u16,
@@ -160,7 +161,7 @@ fn slot_of(stream: &StreamName) -> u16 {
         .map_or(0, |id| id.bytes().fold(0, |sum: u16, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 64)
 }
 
-/// What of a batch a member of a group handles.
+/// The messages of a batch that belong to these slots.
 async fn read_slots(store: &dyn MessageStore, category: &Category, slots: &[Slot]) -> Result<Vec<Message>> {
     let lowest = slots.iter().map(|slot| slot.handled).min().unwrap_or(GlobalPosition::new(0));
     let read = Read::from(lowest.next()).filter(Filter::default());
@@ -171,22 +172,22 @@ async fn read_slots(store: &dyn MessageStore, category: &Category, slots: &[Slot
     Ok(store.read_category(category, read).await?.messages.into_iter().filter(is_ours).collect())
 }
 
-/// What a store with leases would add. Everything that an owner writes names its epoch: a request, and with it
-/// positions and letters, which are messages; and a read model.
+/// The methods of a store with leases. Each write of an owner names its epoch. Positions and letters are messages, so
+/// they are covered too.
 #[async_trait]
 trait Leases: Send + Sync {
     async fn claim(&self, group: &str, member: &str, slots: u16) -> Result<Vec<Slot>>;
     async fn append_fenced(&self, request: AppendRequest, group: &str, slot: Slot) -> Result<Appended>;
 }
 
-/// "Unless a message that matches this stands after this position".
+/// The append is refused if a message after this position matches.
 struct Condition {
     filter: Filter,
     categories: Vec<Category>,
     after: GlobalPosition,
 }
 
-/// What a store that can check a condition under its locks would add.
+/// The methods of a store that checks a condition under its locks.
 #[async_trait]
 trait Conditions: Send + Sync {
     async fn append_unless(&self, request: AppendRequest, condition: &Condition) -> Result<Appended>;

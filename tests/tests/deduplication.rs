@@ -298,12 +298,12 @@ on_ageing_stores! {
         ageing.pass("webhook", 8 * 24 * HOUR_MS).await;
         let (one, other) = tokio::join!(Once::sweep(&store, 5), Once::sweep(&store, 5));
         assert!(one.unwrap() + other.unwrap() <= 60);
-        // What one of them passed over because the other had it.
+        // Removes the keys that one sweep skipped because the other had locked them.
         Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
         assert_eq!(ageing.keys().await, 0);
     }
 
-    async fn a_producer_that_wants_its_ids_forgotten_says_for_how_long_they_are_remembered(ageing, store) {
+    async fn a_producer_sets_how_long_its_ids_are_remembered(ageing, store) {
         let (producer, calls) = (Once::new(&store, "producer").unwrap().window(Window::PRODUCERS), AtomicUsize::new(0));
         for (passed, is_new) in [(0, true), (119_000, false), (1_000, true)] {
             ageing.pass("producer", passed).await;
@@ -410,7 +410,7 @@ on_ageing_stores! {
         let failing = async || Err::<(Vec<Append>, usize), _>(Error::backend("the provider", true, "is down"));
         once.run(&key("failed"), &request(7), failing).await.unwrap_err();
         assert_eq!(ageing.leases().await, 0);
-        // What a killed process left.
+        // The lease of a process that was killed.
         let left = Claim::new("webhook", key("left"), "", Window::default());
         assert!(store.deduplication().unwrap().lease(&left, Uuid::new_v4(), AN_HOUR).await.unwrap());
         Once::sweep(&store, DEFAULT_SWEEP).await.unwrap();
@@ -434,7 +434,7 @@ on_ageing_stores! {
             working.run(&key("k"), &request(7), work).await.unwrap()
         });
         started.notified().await;
-        // It has ended, and is renewed while the work goes on.
+        // The lease has ended. It is renewed, because the work goes on.
         ageing.end_leases().await;
         let elsewhere = Once::new(&store, "webhook").unwrap().answer_in_progress();
         while ageing.ended_leases().await > 0 {

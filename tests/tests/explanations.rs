@@ -48,7 +48,7 @@ on_both_stores! {
         assert!(matches!(decide.explain(MessageId::new(), None).await, Err(Error::Invalid { .. })));
     }
 
-    async fn one_that_cannot_be_decoded_says_so_and_shows_its_letter(store) {
+    async fn the_explanation_of_an_undecodable_command_says_so_and_shows_its_letter(store) {
         let bad = NewMessage::new("Deposit", Json::parse(r#"{"amount":"many"}"#).unwrap());
         let id = bad.id;
         store.append_to(&StreamName::new("account:command-1").unwrap(), ExpectedVersion::Any, vec![bad]).await.unwrap();
@@ -62,7 +62,7 @@ on_both_stores! {
         assert!(explanation.contains("set aside"), "{explanation}");
     }
 
-    async fn a_parked_command_and_a_moved_one_say_so(store) {
+    async fn the_explanation_says_that_a_command_was_parked_or_moved(store) {
         // Without an entity id, the intent cannot be reserved.
         let bad = deposit(&store, "", 7, "noon").await;
         let mut consumer =

@@ -17,7 +17,7 @@ fn append(stream: &str) -> Vec<Append> {
     vec![Append::to(StreamName::new(stream).unwrap()).message(NewMessage::new("Deposited", Json::NULL))]
 }
 
-fn assert_said_once(error: &Error, reason: &str) {
+fn assert_reported_once(error: &Error, reason: &str) {
     assert_eq!(error.to_string().matches(reason).count(), 1, "{error}");
 }
 
@@ -28,18 +28,18 @@ async fn connect(database: &TestDatabase) -> Client {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_said_once() {
+async fn a_refused_connection_is_reported_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = PostgresStore::open(&format!("postgres://me@127.0.0.1:{port}/store")).await.unwrap_err();
-    assert_said_once(&error, "Connection refused");
+    assert_reported_once(&error, "Connection refused");
     assert!(error.is_transient());
 }
 
 /// The test servers need no password, so this test uses a server that refuses every password.
 #[tokio::test]
-async fn a_wrong_password_is_said_once() {
+async fn a_wrong_password_is_reported_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -52,22 +52,22 @@ async fn a_wrong_password_is_said_once() {
         }
     });
     let error = PostgresStore::open(&format!("postgres://me:wrong@127.0.0.1:{port}/store")).await.unwrap_err();
-    assert_said_once(&error, "password authentication failed");
+    assert_reported_once(&error, "password authentication failed");
     assert!(!error.is_transient());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_missing_database_is_said_once() {
+async fn a_missing_database_is_reported_once() {
     let database = TestDatabase::create_empty().await;
     let (server, _) = database.url().rsplit_once('/').unwrap();
     let error = PostgresStore::open(&format!("{server}/no_such_database")).await.unwrap_err();
-    assert_said_once(&error, r#"database "no_such_database" does not exist"#);
+    assert_reported_once(&error, r#"database "no_such_database" does not exist"#);
     assert!(!error.is_transient());
 }
 
 /// A read waits for a lock, and an administrator closes its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_connection_that_the_server_ended_is_said_once() {
+async fn a_connection_that_the_server_ended_is_reported_once() {
     let database = TestDatabase::create().await;
     let store = Arc::new(PostgresStore::open(database.url()).await.unwrap());
     let foreign = connect(&database).await;
@@ -83,7 +83,7 @@ async fn a_connection_that_the_server_ended_is_said_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let error = reading.await.unwrap().unwrap_err();
-    assert_said_once(&error, "terminating connection due to administrator command");
+    assert_reported_once(&error, "terminating connection due to administrator command");
     assert!(error.is_transient());
 }
 
@@ -98,7 +98,7 @@ async fn appends_that_find_no_server_say_why_once() {
     for error in join_all((0..40).map(|number| store.append(append(&format!("account-{number}")).into()))).await {
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Backend { transient: true, .. }), "{error:?}");
-        assert_said_once(&error, "connecting to postgres://");
+        assert_reported_once(&error, "connecting to postgres://");
         // The error depends on the moment at which the proxy closes the connection.
         let text = error.to_string();
         let said =
@@ -114,8 +114,8 @@ async fn look_ups_that_share_a_query_say_why_once() {
     database.execute("ALTER TABLE message_store.messages RENAME TO elsewhere").await;
     for error in join_all((0..20).map(|_| store.message(message_store::MessageId::new()))).await {
         let error = error.unwrap_err();
-        assert_said_once(&error, r#"relation "message_store.messages" does not exist"#);
-        assert_said_once(&error, "looking up messages");
+        assert_reported_once(&error, r#"relation "message_store.messages" does not exist"#);
+        assert_reported_once(&error, "looking up messages");
         assert!(!error.is_transient());
     }
 }
@@ -128,7 +128,7 @@ async fn a_server_that_may_only_be_read_is_a_passing_fault() {
         .unwrap();
     let error = store.append(append("account-1").into()).await.unwrap_err();
     assert!(matches!(error, Error::Backend { transient: true, .. }), "{error:?}");
-    assert_said_once(&error, "in a read-only transaction");
+    assert_reported_once(&error, "in a read-only transaction");
 }
 
 async fn error_with(setting: &str, sql: &str) -> Error {
@@ -140,17 +140,17 @@ async fn error_with(setting: &str, sql: &str) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_statement_time_out_is_told_apart() {
+async fn a_statement_time_out_has_its_own_error() {
     let error = error_with("statement_timeout", "SELECT message_store.acquire_lock('account-1')").await;
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
-    assert_said_once(&error, "canceling statement due to statement timeout");
+    assert_reported_once(&error, "canceling statement due to statement timeout");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_lock_time_out_is_told_apart() {
+async fn a_lock_time_out_has_its_own_error() {
     let error = error_with("lock_timeout", "SELECT message_store.acquire_lock('account-1')").await;
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
-    assert_said_once(&error, "canceling statement due to lock timeout");
+    assert_reported_once(&error, "canceling statement due to lock timeout");
 }
 
 const APPENDS: i64 = 32;

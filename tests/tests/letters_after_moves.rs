@@ -42,7 +42,7 @@ async fn start(store: &Store, policy: OnFailure) -> ConsumerHandle {
     Marked::new(store, None).start_group(store, policy, 1, None).await.remove(0)
 }
 
-/// Waits until a consumer has come to a message, which was sent to this store or copied here.
+/// Waits until a consumer has handled a message, which was sent to this store or copied here.
 async fn until_handled(consumer: &mut ConsumerHandle, store: &Store, message: &Message) {
     let here = store.message(message.id).await.unwrap().unwrap();
     consumer.wait_for(here.global_position).await.unwrap();
@@ -97,7 +97,7 @@ async fn until_letters_are_read(consumer: &mut ConsumerHandle, store: &Store) {
     while !is_read().await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Before the consumer delivers a message, it learns what has become of letters.
+    // The consumer reads the changes of letters before it delivers a message.
     let other = send_deposits(store, COMMANDS, "2", 1).await.remove(0);
     until_handled(consumer, store, &other).await;
 }
@@ -241,7 +241,7 @@ on_both_stores! {
         assert_eq!(balance(&store, "1").await, 0);
     }
 
-    async fn letters_whose_messages_are_still_to_come_are_listed_last(new) {
+    async fn letters_without_their_messages_are_listed_last(new) {
         let old = sqlite().await;
         let first = set_aside(&old, OnFailure::Hold, 1).await.remove(0);
         let slice = sqlite().await;
@@ -254,7 +254,7 @@ on_both_stores! {
         assert_eq!(listed, [first.id, second.id]);
     }
 
-    async fn nothing_waits_for_a_message_that_is_still_to_come(new) {
+    async fn nothing_waits_for_a_message_that_is_not_copied_yet(new) {
         let old = sqlite().await;
         let first = set_aside(&old, OnFailure::Hold, 1).await.remove(0);
         let slice = sqlite().await;
@@ -290,7 +290,7 @@ on_both_stores! {
             if !is_retried_at_the_source {
                 retry(&new, &sent[0]).await;
             }
-            // At once: no message has to come before.
+            // No later message is needed to release the entity.
             until_no_letter_is_open(&new).await;
             send_deposits(&new, COMMANDS, "1", 1).await;
             until_balance(&new, 3).await;
@@ -400,7 +400,7 @@ async fn failing_at(store: &Store, message: &Message) -> Marked {
     handler
 }
 
-/// Asks for a retry in the old store. It is copied, and the delivery in the new store fails again.
+/// Requests a retry in the old store, and copies the request. The delivery in the new store fails again.
 async fn fail_again(old: &Store, new: &Store, message: &Message) {
     let before = letter_of(new, message).await.attempts;
     retry(old, message).await;

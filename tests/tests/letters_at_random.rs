@@ -1,5 +1,5 @@
 //! Random moves of commands and their letters between three stores, with consumers that fail, crash and change their
-//! policies. At last nothing is lost, nothing is doubled, and what was discarded stays so.
+//! policies. In the end, no command is lost, none has two effects, and no discarded command is carried out.
 //!
 //! `LETTERS_SEED` is the first seed, and `LETTERS_RUNS` the number of runs of each test.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -26,8 +26,8 @@ struct Run {
     random: Random,
     stores: [Store; 3],
     active: usize,
-    /// Commands may be copied before their letters while a consumer runs at the target, and the target is written to
-    /// meanwhile. Then operators discard nothing.
+    /// Commands may be copied before their letters while a consumer runs on the target, and other commands are sent to
+    /// the target meanwhile. Operators discard nothing then.
     wild: bool,
     bad: Vec<Message>,
     sent: HashMap<MessageId, &'static str>,
@@ -39,7 +39,7 @@ fn letters(store: &Store) -> DeadLetters {
     DeadLetters::of(store, COMMANDS, Some("g")).unwrap()
 }
 
-/// The open letters; none where no consumer has run.
+/// The open letters; none if no consumer has run.
 async fn open(store: &Store) -> Vec<DeadLetter> {
     letters(store).list().await.unwrap_or_default()
 }
@@ -138,7 +138,7 @@ impl Run {
             self.log.push(format!("{id} is discarded at {}", self.active));
             let message = store.message(id).await.unwrap().unwrap();
             let events = messages_of(&store, "account").await;
-            // What was carried out before stays so.
+            // A command that was carried out before the discard has its effect.
             if !events.iter().any(|event| event.decode_metadata().follows(&message, store.store_id())) {
                 self.discarded.insert(id);
             }
@@ -182,9 +182,9 @@ impl Run {
         }
     }
 
-    /// All commands come together in one store. Operators retry what was tried, and nothing else: what waits has to
-    /// follow by itself. (Where a target was written to before the letters came, what waits may come to stand behind
-    /// nothing that an operator decides on.)
+    /// Copies all commands to one store, and retries the commands that failed. Commands that waited behind them must
+    /// follow without a retry. (If the target was written to before the letters were copied, a command may wait behind
+    /// no letter. So later rounds retry these too.)
     async fn end(&mut self) {
         let store = self.store();
         for from in (0..3).filter(|from| *from != self.active) {
@@ -215,7 +215,7 @@ impl Run {
 }
 
 /// # Panics
-/// With what has happened, when something is lost, doubled or stuck.
+/// If a command is lost, has two effects or is never handled. Prints the steps of the run.
 async fn run(seed: u64, stores: [Store; 3], wild: bool) {
     let mut run = Run::new(seed, stores, wild);
     let all = async {

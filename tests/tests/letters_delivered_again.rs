@@ -410,7 +410,7 @@ on_both_stores! {
         assert_eq!((outcomes.get(&OutcomeKind::Parked), balance), (Some(&3), 0), "{outcomes:?}");
     }
 
-    async fn a_letter_whose_retry_was_asked_for_takes_effect_once_also_when_its_position_is_delivered_again(store) {
+    async fn a_letter_whose_retry_was_requested_takes_effect_once_also_when_its_position_is_delivered_again(store) {
         let (outcomes, balance) = delivered_again(&store, OnFailure::Park, Decision::Retry, None).await;
         assert_eq!(balance, 3, "{outcomes:?}");
     }
@@ -444,7 +444,7 @@ on_both_stores! {
         assert_eq!(given_up_by_way_of_another_process(&store, OnFailure::Stop, bug).await, 1);
     }
 
-    async fn what_was_discarded_stays_so_under_another_policy(store) {
+    async fn a_discarded_message_stays_discarded_under_another_policy(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let handler = Marked::new(&store, None);
         handler.fail(&deposits[0]);
@@ -508,7 +508,7 @@ on_both_stores! {
         assert!(is_released_in_the_successor(&store, None).await);
     }
 
-    async fn twin_when_letters_are_read_before_their_position_is_taken_over_it_is_held_for_ever(store) {
+    async fn twin_when_letters_are_read_before_their_position_is_taken_over_the_entity_is_held_for_ever(store) {
         assert!(!is_released_in_the_successor(&store, Some(ConsumerBug::LettersReadFirst)).await);
     }
 
@@ -516,7 +516,7 @@ on_both_stores! {
         assert_eq!(carried_out_of_entities_with_long_ids(&store, None).await, 12);
     }
 
-    async fn twin_when_letters_go_by_their_own_names_some_are_held_for_ever(store) {
+    async fn twin_when_members_select_letters_by_their_stream_names_some_are_held_for_ever(store) {
         let carried_out = carried_out_of_entities_with_long_ids(&store, Some(ConsumerBug::LettersByName)).await;
         assert!(carried_out < 12, "{carried_out}");
     }

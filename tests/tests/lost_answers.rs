@@ -127,7 +127,7 @@ async fn when_the_second_attempt_of_a_settled_append_cannot_be_sent_the_first_st
     let append = marked();
     let answer = scene.store.append_settled(append.clone()).await;
     assert!(matches!(answer, Err(Error::CommitUnknown { .. })), "{answer:?}");
-    // The error of the second call. It says nothing about the first.
+    // The error of the second call. It does not show whether the first call wrote the messages.
     let unsent = scene.store.append(append.clone().into()).await;
     assert!(matches!(unsent, Err(Error::Backend { transient: true, .. })), "{unsent:?}");
     let direct = PostgresStore::open(scene.database.url()).await.unwrap();
@@ -136,7 +136,7 @@ async fn when_the_second_attempt_of_a_settled_append_cannot_be_sent_the_first_st
 
 /// The driver cannot encode a parameter, for example because the schema is older or newer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_append_that_cannot_be_encoded_was_not_written_and_that_is_said() {
+async fn an_append_that_cannot_be_encoded_was_not_written_and_the_error_says_so() {
     let database = TestDatabase::create().await;
     let store: Arc<dyn MessageStore> = message_store::connect(database.url()).await.unwrap();
     database

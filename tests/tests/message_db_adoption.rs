@@ -23,7 +23,7 @@ async fn dump(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_of_message_db_is_used_as_it_is_and_what_it_lacks_is_said() {
+async fn a_database_of_message_db_is_used_unchanged_and_missing_features_are_reported() {
     let database = message_db().await;
     let client = message_db::connect(database.url(), Some("message_store")).await;
     assert_eq!(write_message(&client, "account-1", r#"{"amount": 1}"#).await.unwrap(), 0);
@@ -315,7 +315,7 @@ async fn an_adoption_that_fails_half_way_leaves_everything_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_being_asked_nothing_is_adopted() {
+async fn nothing_is_adopted_without_a_request() {
     let database = message_db().await;
     assert_eq!(migrate(database.url()).await.unwrap(), Installation::MessageDb);
     drop(PostgresStore::open(database.url()).await.unwrap());

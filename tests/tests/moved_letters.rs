@@ -1,5 +1,5 @@
-//! Dead letters that meet what their authors did not have in mind: messages that are copied after their letters, stores
-//! that fail for a moment, texts and names of other programs.
+//! Dead letters in unusual situations: messages that are copied after their letters, stores that fail for a moment, and
+//! texts and names from other programs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ async fn state(store: &Store, message: &Message) -> LetterState {
     letters(store).show(message.id).await.unwrap().unwrap().state
 }
 
-/// Deposits of account 1, the first of which was set aside; the others wait behind it under `Hold`.
+/// Sends deposits of account 1. The first fails and is set aside. Under `Hold`, the others wait behind it.
 async fn set_aside(store: &Store, policy: OnFailure, count: usize) -> Vec<Message> {
     let sent = send_deposits(store, "account:command", "1", count).await;
     let handler = Marked::new(store, None);
@@ -46,7 +46,7 @@ async fn start(store: &Store, policy: OnFailure) -> ConsumerHandle {
     Marked::new(store, None).start_group(store, policy, 1, None).await.remove(0)
 }
 
-/// Waits until this many deposits of account 1 stand; the consumer goes on meanwhile.
+/// Waits until account 1 has this balance. The consumer runs meanwhile.
 async fn until_balance(store: &Store, expected: u64) {
     for _ in 0..3000 {
         if balance(store, "1").await == expected {
@@ -57,13 +57,12 @@ async fn until_balance(store: &Store, expected: u64) {
     panic!("the balance is {}, and not {expected}", balance(store, "1").await);
 }
 
-/// Letters are copied before commands. A consumer runs on the new store meanwhile, and has read every letter when the
-/// commands come, or it is stopped, and starts when they are there.
+/// Copies letters, and then commands. A consumer runs on the new store and reads the letters before the commands are
+/// copied. With `is_stopped_between`, it is stopped before the commands are copied, and started again after.
 async fn moved(old: &Store, new: &Store, policy: OnFailure, is_stopped_between: bool) -> ConsumerHandle {
     let running = start(new, policy).await;
     copy(old, new, &["account", LETTERS]).await;
-    // The consumer comes to the end of the letters before their messages come. (If it does not, nothing is tested, and
-    // nothing fails.)
+    // The time for the consumer to read the letters. (If it does not, the test passes without testing this case.)
     tokio::time::sleep(Duration::from_millis(400)).await;
     if is_stopped_between {
         let _ = running.stop().await.unwrap();
@@ -75,7 +74,7 @@ async fn moved(old: &Store, new: &Store, policy: OnFailure, is_stopped_between: 
 }
 
 on_both_stores! {
-    async fn a_retry_that_was_asked_for_before_the_move_is_carried_out_after_it(new) {
+    async fn a_retry_that_was_requested_before_the_move_is_carried_out_after_it(new) {
         for is_stopped_between in [false, true] {
             let (old, new) = (sqlite().await, if is_stopped_between { sqlite().await } else { Arc::clone(&new) });
             let sent = set_aside(&old, OnFailure::Park, 1).await;
@@ -193,7 +192,7 @@ impl Handler for Fails {
     }
 }
 
-/// How the letter stands of a message that is retried, while its end cannot be recorded four times.
+/// Retries a message, while four attempts to record its result fail. Returns the state of its letter.
 async fn retried_beside_faults(store: &Store, bug: Option<PlantedBug>) -> LetterState {
     let message = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let faulty = FaultyStore::new(store);
@@ -216,7 +215,7 @@ async fn retried_beside_faults(store: &Store, bug: Option<PlantedBug>) -> Letter
     state(store, &message).await
 }
 
-/// Written by another program: no name of ours is that long.
+/// Another program writes a message to a stream whose name is longer than this library allows. The message is parked.
 async fn a_long_name_is_parked(place: AgeingStore) {
     let store = connect(&place.url()).await.unwrap();
     let name = format!("account:command-{}", "x".repeat(300));
@@ -250,8 +249,8 @@ async fn a_message_in_a_stream_with_a_long_name_is_parked_on_sqlite() {
     a_long_name_is_parked(AgeingStore::sqlite()).await;
 }
 
-/// How often a message was carried out that was read in a batch, and then discarded by way of another process, which
-/// sends no wake-ups.
+/// A consumer reads a message in a batch. Then an operator discards the message in another process, without a wake-up.
+/// Returns how often the message is carried out.
 async fn handled_after_a_discard(policy: OnFailure, bug: Option<PlantedBug>) -> u64 {
     let file = AgeingStore::sqlite();
     let (here, elsewhere) = (connect(&file.url()).await.unwrap(), connect(&file.url()).await.unwrap());
@@ -273,7 +272,7 @@ async fn handled_after_a_discard(policy: OnFailure, bug: Option<PlantedBug>) -> 
     }
     let letter = letters(&elsewhere).show(second.id).await.unwrap().unwrap();
     assert!(letters(&elsewhere).discard(&letter, "bad").await.unwrap());
-    // A poll interval passes.
+    // Longer than the poll interval.
     tokio::time::sleep(Duration::from_millis(100)).await;
     permits.add_permits(9);
     reader.wait_for(second.global_position).await.unwrap();
@@ -289,6 +288,6 @@ async fn a_discard_in_another_process_is_known_a_poll_interval_later_without_a_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twin_where_wake_ups_alone_tell_of_letters_a_discarded_message_is_carried_out() {
+async fn twin_when_letters_are_read_only_after_wake_ups_a_discarded_message_is_carried_out() {
     assert_eq!(handled_after_a_discard(OnFailure::Stop, Some(PlantedBug::OnlyWakeUps)).await, 1);
 }

@@ -205,7 +205,7 @@ between_all_stores! {
         assert_eq!(carried_out_beside_a_copied_position(&old, &new, true).await, 3);
     }
 
-    async fn twin_a_position_that_does_not_say_where_it_was_born_skips_what_stands_below_it(old, new) {
+    async fn twin_a_copied_position_without_an_origin_skips_the_messages_below_it(old, new) {
         assert_eq!(carried_out_beside_a_copied_position(&old, &new, false).await, 0);
     }
 

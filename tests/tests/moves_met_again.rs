@@ -92,7 +92,7 @@ on_both_stores! {
         assert_eq!(copied.cause(b.store_id()).unwrap().origin.store_id, a.store_id());
     }
 
-    /// The first of Eventide's two hops has reserved the intent. The copied reservation still says for which command.
+    /// The first of Eventide's two hops has reserved the intent. The copied reservation still names the command.
     async fn what_another_toolkit_reserved_at_the_target_is_carried_out_after_the_way_back(a) {
         let b = sqlite().await;
         let once = Command::DepositOnce { deposit_id: "d".into(), amount: 1, time: "noon".into() };

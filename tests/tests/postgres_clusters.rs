@@ -151,7 +151,7 @@ fn problems(report: &message_store::postgres::Check) -> Vec<String> {
 
 /// A role belongs to a cluster, so this test has its own cluster.
 #[tokio::test]
-async fn a_role_that_cannot_be_made_is_said_and_is_made_later() {
+async fn a_role_that_cannot_be_created_is_reported_and_created_later() {
     if servers_are_left_out() {
         return;
     }

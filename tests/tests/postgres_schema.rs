@@ -76,7 +76,7 @@ fn replaced_horizon(mark: &str) -> String {
     )
 }
 
-/// The store would break its promises. What it did not make, an open does not change.
+/// With the replaced function, the store could break its contract. Opening it changes no function that it did not make.
 #[tokio::test]
 async fn an_open_refuses_a_replaced_function_and_names_it_and_the_way() {
     let database = TestDatabase::create().await;

@@ -14,7 +14,7 @@ use message_store_tests::expire::AgeingStore;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::{message_db, on_both_stores};
 
-/// Balances by account, and how many deposits went into them; with the version that the row shows.
+/// The balance of each account, and the version of the stream that it shows.
 #[derive(Default)]
 struct Balances {
     fails: AtomicBool,
@@ -95,7 +95,7 @@ async fn each_message_is_seen_once(place: AgeingStore) {
         applied += updating.await.unwrap();
     }
     assert_eq!((applied, balance(&place).await), (5, Some((50, 4))));
-    // Rebuilt from the beginning, the guard by version keeps what is there.
+    // The read model is applied again from the beginning. The condition on the version prevents a second effect.
     place.execute("DELETE FROM message_store.read_models", "DELETE FROM read_models").await;
     assert_eq!(update(&store, &balances(false)).await.unwrap(), 5);
     assert_eq!(balance(&place).await, Some((50, 4)));
@@ -113,7 +113,7 @@ async fn a_read_model_on_sqlite_sees_each_message_once_whatever_fails_and_howeve
     assert_eq!(update(&memory, &balances(false)).await.unwrap(), 0);
 }
 
-/// Makes its table, and panics as often as it is told to.
+/// Creates its table, and panics `left` times.
 #[derive(Default)]
 struct Panics {
     left: AtomicUsize,
@@ -131,14 +131,14 @@ impl ReadModel for Panics {
         let is_due = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         assert!(!is_due, "a planted panic");
         let seen = transaction.query("SELECT count(*) FROM seen", &[]).await?;
-        assert_eq!(seen[0][0], SqlValue::from(message.position.get() + 1), "nothing is left of what panicked");
+        assert_eq!(seen[0][0], SqlValue::from(message.position.get() + 1), "a panic rolls its transaction back");
         Ok(())
     }
 }
 
 on_both_stores! {
     async fn a_read_model_that_panics_takes_no_connection_and_leaves_nothing(store) {
-        // More often than there are connections.
+        // More panics than connections.
         let model: Arc<dyn ReadModel> = Arc::new(Panics { left: 40.into() });
         deposit(&store, 3).await;
         for _ in 0..40 {
@@ -150,7 +150,7 @@ on_both_stores! {
     }
 }
 
-/// Every kind of value comes back as it was given.
+/// Writes a value of every kind, and reads it back.
 struct Values;
 
 #[async_trait]
@@ -166,7 +166,7 @@ impl ReadModel for Values {
         assert_eq!(transaction.execute(insert, &values).await?, 1);
         let read = transaction.query("SELECT t, i, f, s, b, m FROM kinds WHERE i = $1", &[7.into()]).await?;
         assert_eq!(read, [values.to_vec()]);
-        // A parameter that is not given is an error, and no panic.
+        // A missing parameter is an error, and not a panic.
         assert!(transaction.query("SELECT i FROM kinds WHERE i = $2", &[7.into()]).await.is_err());
         Err("nothing of this is kept".into())
     }
@@ -193,7 +193,7 @@ async fn values_of_statements_are_kept_on_sqlite() {
     values_are_kept(AgeingStore::sqlite()).await;
 }
 
-/// The row of a position, as it was last written: its transaction and its place.
+/// The transaction that last wrote each row of a position, and the place of the row.
 async fn version_of_the_position(client: &tokio_postgres::Client) -> Vec<String> {
     let rows = client.query("SELECT xmin::text || ctid::text FROM message_store.read_models", &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
@@ -215,9 +215,9 @@ async fn an_update_on_postgres_that_finds_nothing_new_writes_nothing() {
     assert_eq!(version_of_the_position(&client).await, before);
 }
 
-/// The statement that an update began with before, which also writes what stands already.
+/// An earlier form of the statement at the beginning of an update. It writes the row even if nothing changes.
 #[tokio::test]
-async fn twin_an_upsert_of_the_position_that_stands_writes_it_again() {
+async fn twin_an_upsert_of_an_unchanged_position_writes_its_row_again() {
     let database = TestDatabase::create().await;
     let client = message_db::connect(database.url(), None).await;
     let upsert = "INSERT INTO message_store.read_models AS p (name, global_position) VALUES ('balances', 0) \
@@ -228,7 +228,7 @@ async fn twin_an_upsert_of_the_position_that_stands_writes_it_again() {
     assert_ne!(version_of_the_position(&client).await, before);
 }
 
-/// A read model that writes on a connection of its own, and not in the transaction that it is given.
+/// A read model that writes on its own connection instead of the transaction.
 struct Beside(Balances, std::sync::Mutex<rusqlite::Connection>);
 
 #[async_trait]

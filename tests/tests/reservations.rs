@@ -101,7 +101,7 @@ on_both_stores! {
         assert_eq!(eight_at_once(&store, Some(PlantedBug::NoReservation)).await, 8);
     }
 
-    async fn a_reservation_whose_events_are_missing_is_made_good(store) {
+    async fn the_message_of_a_reservation_without_events_is_carried_out(store) {
         let first = deposit(&store, "1", "d1", 10, "noon").await;
         let _ = reserve(&store, &intent("d1"), "1", &first).await.unwrap();
         let outcome = member(&store, None).carry_out(&first).await.unwrap();

@@ -178,7 +178,7 @@ fn the_reader_of_imports_sees_what_the_compiler_sees() {
 }
 
 #[test]
-fn sql_stands_in_files_of_its_own() {
+fn sql_is_in_sql_files() {
     let is_sql = |line: &&str| {
         let is_comment = line.trim_start().starts_with("//");
         let begins = ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM ", "\"SET LOCAL "];

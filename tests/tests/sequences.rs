@@ -145,7 +145,7 @@ on_both_stores! {
         assert!(matches!(outcome, Err(Error::CommitUnknown { .. })), "{outcome:?}");
     }
 
-    async fn a_late_command_is_told_apart_from_a_repeat_and_counted(store) {
+    async fn a_late_command_is_distinguished_from_a_repeat_and_counted(store) {
         let deposits = send_deposits(&store, "account:command", "1", 2).await;
         let member = member(&store, None);
         assert!(matches!(member.carry_out(&deposits[1]).await.unwrap(), Outcome::Handled { late: false, .. }));

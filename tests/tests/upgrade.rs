@@ -1,5 +1,5 @@
 //! Databases that earlier versions have made are upgraded. Each version that changes a schema adds the database that it
-//! has made (see `tests/databases/README.md`); none is ever taken away.
+//! has made (see `tests/databases/README.md`). No database is removed later.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
@@ -20,7 +20,7 @@ fn databases(extension: &str) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// What every one of them holds: three deposits to one account, with metadata and a key.
+/// Asserts that the store has the contents of these databases: three deposits to one account, with metadata.
 async fn is_as_it_was(store: &impl MessageStore) {
     let account = Category::new("account").unwrap();
     let batch = store.read_category(&account, Read::default()).await.unwrap();

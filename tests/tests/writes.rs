@@ -37,7 +37,7 @@ async fn cause(store: &Store) -> Message {
 }
 
 /// Writes until the write succeeds, and follows the advice of each error. The two tries have the given names.
-async fn write_until_it_stands(store: &Store, cause: &Message, names: [&str; 2]) -> Outcome {
+async fn write_until_it_succeeds(store: &Store, cause: &Message, names: [&str; 2]) -> Outcome {
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
     let context = Context::new(&shared, "greeter", cause);
@@ -119,20 +119,20 @@ impl Decider for Bonus {
 }
 
 on_both_stores! {
-    async fn a_write_whose_answers_were_lost_is_repeated_under_its_name_and_stands_once(store) {
+    async fn a_write_whose_answers_were_lost_is_repeated_under_its_name_and_stored_once(store) {
         let cause = cause(&store).await;
-        let outcome = write_until_it_stands(&store, &cause, ["greeting"; 2]).await;
+        let outcome = write_until_it_succeeds(&store, &cause, ["greeting"; 2]).await;
         assert!(matches!(outcome, Outcome::Handled { events: 1, .. }), "it was this handling that wrote it: {outcome}");
         assert_eq!(sent(&store).await, 1);
     }
 
-    async fn twin_with_a_new_name_for_each_try_it_stands_as_often_as_it_was_tried(store) {
+    async fn twin_with_a_new_name_for_each_try_every_try_is_stored(store) {
         let cause = cause(&store).await;
-        let _ = write_until_it_stands(&store, &cause, ["first", "second"]).await;
+        let _ = write_until_it_succeeds(&store, &cause, ["first", "second"]).await;
         assert_eq!(sent(&store).await, 2);
     }
 
-    async fn a_write_after_a_conflict_and_after_a_redelivery_stands_once(store) {
+    async fn a_write_after_a_conflict_and_after_a_redelivery_is_stored_once(store) {
         let cause = cause(&store).await;
         write_after_a_conflict(&store, &cause, ["greeting"; 2]).await;
         assert_eq!(sent(&store).await, 1);
@@ -157,15 +157,15 @@ on_both_stores! {
         assert_eq!(sent(&store).await, 1);
     }
 
-    async fn a_write_that_its_caller_gave_up_is_repeated_under_its_name_and_stands_once(store) {
+    async fn a_write_that_its_caller_gave_up_is_repeated_under_its_name_and_stored_once(store) {
         let cause = cause(&store).await;
         let context = Context::new(&store, "greeter", &cause);
         let mut writes = 0;
         loop {
             let name = writes.to_string();
             writes += 1;
-            // Begins a write, and drops it before its answer. (A write that is answered at once is not one that was
-            // given up.)
+            // Begins a write, and drops it before its answer. (If the answer arrives at once, the write was not
+            // dropped.)
             if context.write(&name, to_mail("Send")).now_or_never().is_none() {
                 let _ = context.write(&name, to_mail("Send")).await.unwrap();
                 break;

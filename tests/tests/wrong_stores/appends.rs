@@ -1,4 +1,4 @@
-//! Stores that write, or say that they wrote, something else.
+//! Stores that write other messages than requested, or return other places than they wrote.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn all_moved(mut appended: Appended, to: impl Fn(i64) -> i64) -> Appended {
     appended
 }
 
-/// Locks of streams, one after the other, in the order in which a request names them.
+/// Locks of two streams, taken in the order in which a request names the streams.
 #[derive(Debug, Default)]
 pub(crate) struct Locks([Mutex<()>; 2]);
 

@@ -1,4 +1,4 @@
-//! Stores that read something else of a category or of all messages, or say that they looked further than they did.
+//! Stores that return wrong messages of a category or of all messages, or a wrong position up to which they looked.
 
 use message_store::{Batch, Category, GlobalPosition, Message, MessageStore, Read, Result, StreamName};
 

@@ -1,4 +1,4 @@
-//! Stores that return a message changed.
+//! Stores that change a message.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use message_store::{Json, Message, MessageId};

@@ -1,4 +1,4 @@
-//! Stores that let other messages through a filter, or give members of a group other shares.
+//! Stores that apply a filter wrongly, or divide a category wrongly between the members of a group.
 
 use message_store::{Batch, Category, Filter, GroupMember, Message, MessageStore, Read, Result};
 
@@ -15,7 +15,7 @@ async fn filtered(
     read_right(store, category, read).await
 }
 
-/// Reads a member's share, which this function tells instead of the store.
+/// Reads a member's share. `is_its` selects it instead of the store.
 async fn shared(
     store: &dyn MessageStore,
     category: Option<&Category>,
@@ -28,7 +28,7 @@ async fn shared(
     Ok(batch)
 }
 
-/// Whether a number falls to a member.
+/// Whether a number belongs to a member.
 fn takes(member: GroupMember, number: u64) -> bool {
     number % u64::from(member.size()) == u64::from(member.number())
 }

@@ -1,4 +1,5 @@
-//! Every rule of the conformance suite convicts a store that is wrong in one way, and no store that is right.
+//! Tests of the conformance suite. Each wrong store has one fault, and breaks the rules that it declares and no others.
+//! The right store breaks no rule, and every rule is broken by a wrong store.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use message_store::testing::conformance::{broken_rules, rules};
 
-/// Declares stores that are wrong, each with the rules that it breaks, and lists them: what is declared is tried.
+/// Declares wrong stores, each with the rules that it breaks, and lists them, so that no declared store is forgotten.
 macro_rules! wrong_stores {
     ($($(#[$doc:meta])* $name:ident $(($state:ty))? breaks [$($rule:ident)*] { $($body:tt)* })*) => {
         $(
@@ -30,7 +31,7 @@ macro_rules! wrong_stores {
     };
 }
 
-/// A value, but for these fields.
+/// A copy of a value with other values of these fields.
 macro_rules! changed {
     ($value:expr, $($field:ident = $new:expr),+) => {{
         let new = ($($new,)+);
@@ -59,9 +60,9 @@ mod wrong;
 use subject::WrongSubject;
 use wrong::Wrong;
 
-/// A rule that takes longer is broken: the store hangs.
+/// The time limit of a rule. A rule that takes longer counts as broken.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How many stores are tried at once.
+/// The number of stores that are tested at the same time.
 const AT_ONCE: usize = 6;
 
 type Make = fn() -> Arc<dyn Wrong>;
@@ -94,14 +95,14 @@ impl Wrong for Right {
     }
 }
 
-/// What is wrong with a store, and the rules that it breaks.
+/// A wrong store, and the rules that it breaks.
 async fn tried(make: Make) -> (Arc<dyn Wrong>, Vec<&'static str>) {
     (make(), broken_rules(LIMIT, move || WrongSubject::new(make)).await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_wrong_store_breaks_its_rules_and_no_others() {
-    // Hundreds of rules panic here, as they should: their backtraces would take longer than they do.
+    // Hundreds of rules panic here, as expected. Their backtraces would take longer than the rules.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let right: Make = || Arc::new(Right);
     let trials = stream::iter(wrong_stores().chain([right])).map(|make| tokio::spawn(tried(make)));
@@ -116,10 +117,10 @@ async fn every_wrong_store_breaks_its_rules_and_no_others() {
 }
 
 #[test]
-fn every_rule_convicts_a_wrong_store() {
-    let convicting: BTreeSet<&str> = wrong_stores().flat_map(|make| make().breaks()).copied().collect();
-    let idle: Vec<&str> = rules().map(|rule| rule.name).filter(|name| !convicting.contains(name)).collect();
-    assert!(idle.is_empty(), "these rules convict nobody: {idle:#?}");
+fn every_rule_is_broken_by_a_wrong_store() {
+    let broken: BTreeSet<&str> = wrong_stores().flat_map(|make| make().breaks()).copied().collect();
+    let kept: Vec<&str> = rules().map(|rule| rule.name).filter(|name| !broken.contains(name)).collect();
+    assert!(kept.is_empty(), "no wrong store breaks these rules: {kept:#?}");
 }
 
 #[test]

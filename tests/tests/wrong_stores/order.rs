@@ -11,7 +11,7 @@ use message_store::{AppendRequest, Appended, Batch, Category, GlobalPosition, Re
 use super::wrong::{Store, Wrong, read_right};
 
 wrong_stores! {
-    /// As long as its writer waits for the answer. Readers pass it.
+    /// The message is hidden until its writer has the answer, so readers pass it.
     AMessageIsHiddenWhileItIsWritten(Mutex<BTreeSet<GlobalPosition>>) breaks [
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
     ] {
@@ -35,7 +35,7 @@ wrong_stores! {
             self.0.store(true, Ordering::SeqCst);
         }
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
-            // As if the position that was given up stood behind the first message.
+            // As if the unused position were directly after the first message.
             let limit = if self.0.load(Ordering::SeqCst) { read.limit.min(1) } else { read.limit };
             read_right(store, category, read.limit(limit)).await
         }

@@ -1,4 +1,4 @@
-//! Stores that write what no store writes, or refuse what each one writes.
+//! Stores that accept appends that every store must refuse, or refuse appends that every store must accept.
 
 use std::sync::LazyLock;
 
@@ -27,7 +27,7 @@ fn with_types(request: &AppendRequest, other: impl Fn(&str) -> String) -> Append
     })
 }
 
-/// What a store says that it takes, while it takes something else.
+/// Limits that the store reports, but does not apply.
 fn said(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = super::subject::limits();
     change(&mut limits);

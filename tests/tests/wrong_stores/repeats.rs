@@ -1,4 +1,4 @@
-//! Stores that do not know a message again.
+//! Stores that do not recognise repeats, or find repeats that are none.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ fn conflict(id: MessageId, stream: &StreamName, reason: &str) -> Error {
     Error::IdConflict { id, stream: stream.clone(), reason: reason.to_owned() }
 }
 
-/// The same request, in which a message whose id is taken is changed to what is stored under it.
+/// The same request, after `change` was applied to each message whose id is stored already.
 async fn alike(
     store: &dyn MessageStore,
     request: &AppendRequest,
@@ -38,7 +38,7 @@ async fn alike(
     })
 }
 
-/// The same appends without the messages whose ids are taken.
+/// The same appends without the messages whose ids are stored already.
 async fn fresh(store: &dyn MessageStore, request: &AppendRequest) -> Result<Vec<Append>> {
     let mut appends = Vec::new();
     for append in request.appends() {
@@ -55,7 +55,7 @@ async fn fresh(store: &dyn MessageStore, request: &AppendRequest) -> Result<Vec<
     Ok(appends)
 }
 
-/// Refuses an id that came before with another text.
+/// Refuses a message if an earlier one with its id had another text.
 fn compare(
     texts: &Mutex<HashMap<MessageId, String>>,
     request: &AppendRequest,
@@ -182,7 +182,7 @@ wrong_stores! {
             };
             let request = alike(store, &request, change).await?;
             match store.append(request.clone()).await {
-                // Another writer was quicker.
+                // Another writer has written the id meanwhile.
                 Err(Error::IdConflict { .. }) => store.append(alike(store, &request, change).await?).await,
                 result => result,
             }

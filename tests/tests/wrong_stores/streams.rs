@@ -1,4 +1,4 @@
-//! Stores that read another part of a stream, or of another one; and those whose look-ups find something else.
+//! Stores that return wrong messages of a stream, and stores with wrong look-ups.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -83,7 +83,7 @@ wrong_stores! {
             store.read_stream(stream, read.limit(1_000)).await
         }
     }
-    /// Once: a reader that goes on would never come to an end.
+    /// Only once, because otherwise a reader would never reach the end.
     AReadBehindTheEndReturnsTheLastMessage(AtomicBool) breaks [
         writers_of_one_stream_leave_no_gap
         a_read_behind_the_end_of_a_stream_returns_nothing

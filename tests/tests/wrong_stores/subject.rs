@@ -11,10 +11,10 @@ use message_store::{Append, Limits, MessageId, MessageStore};
 
 use super::wrong::{Wrong, WrongStore};
 
-/// What the stores are opened with: a wrong description shows it.
+/// The password of the stores. A wrong description shows it.
 pub(crate) const PASSWORD: &str = "the-password-of-tests";
 
-/// Small, so that the rules about limits are quick.
+/// Small limits, so that the rules about limits are quick.
 pub(crate) fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.message_bytes = 2_000;
@@ -24,7 +24,7 @@ pub(crate) fn limits() -> Limits {
     limits
 }
 
-/// Each handle of the store is wrong by itself, as each process would be.
+/// Each handle of the store has its own fault state, as each process would.
 #[derive(Debug)]
 pub(crate) struct WrongSubject {
     right: Arc<dyn MessageStore>,
@@ -52,7 +52,7 @@ impl Subject for WrongSubject {
         Ok(Arc::new(WrongStore { right: Arc::clone(&self.right), wrong: (self.make)() }))
     }
 
-    /// In memory there is one writer: it draws its positions when it commits.
+    /// A store in memory has one writer, which draws positions when it commits.
     async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot> {
         meanwhile.await;
         if commit {

@@ -1,4 +1,4 @@
-//! Stores that do not keep expected versions.
+//! Stores that check expected versions wrongly.
 
 use message_store::{Append, AppendRequest, Appended, Error, ExpectedVersion, MessageStore, Position, Result, Version};
 
@@ -15,7 +15,7 @@ fn expecting(request: &AppendRequest, other: impl Fn(usize, ExpectedVersion) -> 
     }
 }
 
-/// Appends, and where a version refuses that this store takes, appends at any.
+/// Appends. If the version is refused, and `is_taken` accepts it, appends at any version.
 async fn taking(
     store: &dyn MessageStore,
     request: AppendRequest,

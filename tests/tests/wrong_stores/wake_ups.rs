@@ -1,4 +1,4 @@
-//! Stores that wake the wrong readers, or none; and whose handles see the store differently.
+//! Stores that wake the wrong readers or none, and stores whose handles disagree.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Stores that remember keys for too long or not long enough, and sweep others.
+//! Stores that remember keys for a wrong time, or sweep wrong keys.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

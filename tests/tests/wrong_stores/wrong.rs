@@ -1,4 +1,4 @@
-//! A store that is wrong in one way.
+//! A store with one fault.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
 pub(crate) type Seen = Result<Option<ClaimRecord>>;
 
-/// What is wrong with a store. A method that is not written does what the right store does.
+/// The fault of a store. By default, each method calls the right store.
 #[async_trait]
 pub(crate) trait Wrong: Debug + Send + Sync {
-    /// The rules that it breaks, in their order.
+    /// The rules that the store breaks, in the order of the suite.
     fn breaks(&self) -> &'static [&'static str];
 
     fn store_id(&self, store: Store<'_>) -> StoreId {
@@ -53,7 +53,7 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         store.now().await
     }
 
-    /// How a message looks, however it is read.
+    /// Changes a message that any method returns.
     fn shown(&self, message: Message) -> Message {
         message
     }
@@ -99,14 +99,14 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         keys(store).sweep(batch).await
     }
 
-    /// A foreign writer has rolled back.
+    /// Called after another writer has rolled back.
     fn rolled_back(&self) {}
 
-    /// An operator has deleted the last message.
+    /// Called after an operator has deleted the last message.
     fn deleted(&self) {}
 }
 
-/// What the right store reads.
+/// Reads from the right store.
 pub(crate) async fn read_right(store: &dyn MessageStore, category: Option<&Category>, read: Read) -> Result<Batch> {
     match category {
         Some(category) => store.read_category(category, read).await,
@@ -119,7 +119,7 @@ pub(crate) fn keys(store: &dyn MessageStore) -> &dyn Deduplication {
     store.deduplication().unwrap()
 }
 
-/// A right store, and what is wrong with it.
+/// A right store, and the fault that is added to it.
 #[derive(Debug)]
 pub(crate) struct WrongStore {
     pub(crate) right: Arc<dyn MessageStore>,
