@@ -9,7 +9,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 /// Runs the program, which must succeed. Returns its standard output.
-fn says(arguments: &[&str]) -> String {
+fn succeeds(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -27,8 +27,8 @@ fn migrate_creates_a_file_and_check_reports_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
     assert!(fails(&["check", "--store", &url]).contains("there is no file"));
-    assert!(says(&["migrate", "--store", &url]).contains("the schema is current"));
-    assert!(says(&["check", "--store", &url]).contains("the schema is current"));
+    assert!(succeeds(&["migrate", "--store", &url]).contains("the schema is current"));
+    assert!(succeeds(&["check", "--store", &url]).contains("the schema is current"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_url_with_another_scheme_is_refused_with_the_expected_form() {
 fn each_command_has_a_help_text() {
     for arguments in [&["--help"][..], &["migrate", "--help"], &["check", "--help"], &["allow-sql-condition", "--help"]]
     {
-        let help = says(arguments);
+        let help = succeeds(arguments);
         assert!(help.contains("Usage: message-store") && help.lines().count() > 5, "{help}");
     }
 }

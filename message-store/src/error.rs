@@ -205,10 +205,10 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&cause_text);
         }
         next = cause.source();
     }
@@ -279,8 +279,9 @@ mod tests {
     #[test]
     fn an_error_contains_its_whole_chain_once() {
         let error = Error::backend("connecting to postgres://localhost", true, Outer(Inner));
-        let said = "connecting to postgres://localhost: error connecting to server: Connection refused (os error 111)";
-        assert_eq!(error.to_string(), said);
+        let expected =
+            "connecting to postgres://localhost: error connecting to server: Connection refused (os error 111)";
+        assert_eq!(error.to_string(), expected);
         let wrapped = Error::CommitUnknown { cause: error.into() };
         assert_eq!(wrapped.to_string().matches("Connection refused").count(), 1);
         assert!(std::error::Error::source(&wrapped).is_none(), "a reporter that walks the chain repeats nothing");

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_key_that_is_missing_or_empty_or_too_long_is_an_error_and_never_an_empty_key() {
         let body = Json::parse(r#"{"id":"","list":[],"n":7}"#).unwrap();
-        for (key, said) in [
+        for (key, reason) in [
             (Key::new(""), "empty"),
             (Key::new("a\0"), "NUL"),
             (Key::new("x".repeat(256)), "255"),
@@ -165,7 +165,7 @@ mod tests {
             (Key::from_field(&body, "/none"), "no field /none"),
         ] {
             let error = key.unwrap_err().to_string();
-            assert!(error.contains(said), "{error} should say {said}");
+            assert!(error.contains(reason), "{error} should contain {reason}");
         }
         assert_eq!(Key::from_header([("idempotency-key", "k")], "Idempotency-Key").unwrap().as_str(), "k");
         assert_eq!(Key::from_field(&body, "/n").unwrap().as_str(), "7");
