@@ -10,6 +10,7 @@
 //! A letter outlives the position: when its message is delivered again, an open letter still waits for the operator, a
 //! discarded one stays discarded, and only what was resolved is handled again, which changes nothing.
 
+mod attempt;
 mod attempts;
 mod consumer_has_run;
 mod found;
