@@ -1,7 +1,7 @@
 //! The largest sizes that a store writes and reads.
 
 use crate::metadata::OWN_KEY;
-use crate::{Error, Json, Message, NewMessage, Result, StreamName};
+use crate::{Error, Message, NewMessage, Result, StreamName};
 
 /// The largest sizes that a store writes, and the largest batch that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +51,15 @@ impl Limits {
             let (actual, limit) = (message_type.len(), MAX_MESSAGE_TYPE_BYTES);
             return Err(Error::TooLarge { what: format!("the type of message {}", message.id), actual, limit });
         }
-        // An ordinary message needs no count: the stored form of a text is at most twice as long, unless it contains a
-        // number with an exponent.
-        let (written, texts) = (message.size(), [&message.data, &message.metadata]);
-        if written <= self.message_bytes / 2 && !texts.into_iter().any(Json::may_have_exponent) {
+        // The bytes of an ordinary message need not be counted.
+        let texts_at_most = message.data.stored_size_at_most() + message.metadata.stored_size_at_most();
+        if message_type.len() + texts_at_most <= self.message_bytes {
             return Ok(());
         }
         let actual = message.stored_size();
         let is_stamped = || message.metadata.text().contains(OWN_KEY);
         if actual > self.message_bytes && !(is_stamped() && actual <= self.message_bytes + STAMP_BYTES) {
-            let id = message.id;
+            let (id, written) = (message.id, message.size());
             let what = format!(
                 "the size of {message_type} {id} for {stream}, in bytes as PostgreSQL returns it ({written} as written),"
             );

@@ -1,7 +1,6 @@
 //! Consumers. A consumer reads a category, delivers each message to a handler, and saves the position up to which it
 //! has handled all messages.
 
-mod attempt;
 mod consumer_handle;
 mod consumer_loop;
 mod dead_letters;

@@ -57,10 +57,10 @@ impl Json {
         Self::known_to_be_json(text)
     }
 
-    /// As [`Json::encode`], without the checks. Every part of the value was read from a store, so it can be stored
-    /// again.
+    /// As [`Json::encode`], without the checks, for a struct. Every part of the value was read from a store, so it can
+    /// be stored again.
     pub(crate) fn encode_stored<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        Ok(Self::trusted(text_of(value)?.into()))
+        Ok(Self(Some(text_of(value)?.into())))
     }
 
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Result<Self> {
@@ -105,15 +105,16 @@ impl Json {
         self.0.as_deref().map_or(0, stored_size)
     }
 
-    /// Whether the text may contain a number with an exponent: a digit, then `e`, then a digit or a sign. Such a number
-    /// can make [`Json::stored_size`] more than twice as large as the text. The answer can be wrong in one direction,
-    /// because strings are looked at too.
-    pub(crate) fn may_have_exponent(&self) -> bool {
+    /// An upper bound of [`Json::stored_size`]. It is quick to compute: the stored form of a text is at most twice as
+    /// long, unless the text contains a number with an exponent (a digit, then `e`, then a digit or a sign; strings are
+    /// looked at too).
+    pub(crate) fn stored_size_at_most(&self) -> usize {
+        let Some(text) = self.0.as_deref() else { return 0 };
         let is_exponent = |three: &[u8]| {
             let [before, b'e' | b'E', after] = three else { return false };
             before.is_ascii_digit() && matches!(after, b'+' | b'-' | b'0'..=b'9')
         };
-        self.text().as_bytes().windows(3).any(is_exponent)
+        if text.as_bytes().windows(3).any(is_exponent) { stored_size(text) } else { 2 * text.len() }
     }
 
     /// Whether there is no JSON. An empty object or list is not empty in this sense.

@@ -131,11 +131,6 @@ impl Reply {
             _ => None,
         }
     }
-
-    /// Whether the request wrote messages, so that readers must wake.
-    fn has_written(&self) -> bool {
-        matches!(self, Self::Appended(Appended { already_written: false, .. }) | Self::Found(None))
-    }
 }
 
 fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
@@ -145,8 +140,17 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         let results = commit(&mut connection, &group, &mut was_durable);
         drop(connection);
-        let written = group.iter().zip(&results).filter(|(_, result)| result.as_ref().is_ok_and(Reply::has_written));
-        wake_ups.wake_for(written.flat_map(|(job, _)| job.request.appends()).map(|append| &append.stream));
+        let mut streams = Vec::with_capacity(group.len());
+        for (job, result) in group.iter().zip(&results) {
+            // Readers wake only for new messages.
+            let Ok(Reply::Appended(Appended { already_written: false, .. }) | Reply::Found(None)) = result else {
+                continue;
+            };
+            for append in job.request.appends() {
+                streams.push(&append.stream);
+            }
+        }
+        wake_ups.wake_for(streams);
         for (job, result) in group.drain(..).zip(results) {
             // A dropped caller takes no answer. Its append remains written.
             let _ = job.answer.send(result);

@@ -30,12 +30,13 @@ impl<D: Deliver> ConsumerLoop<D> {
 
 /// Delivers a message, and retries after transient errors.
 pub(super) async fn deliver(delivery: &impl Deliver, message: &Message, retries: u32) -> Result<Outcome> {
-    let mut pause = Pause::new(retries);
+    let mut pause = None;
     loop {
         match delivery.deliver(message).await {
             // The delivery has made all retries, and its error names the message.
             Err(error @ Error::Handler { .. }) => return Err(error),
-            Err(error) if error.is_transient() && pause.again(&error).await => {}
+            Err(error)
+                if error.is_transient() && pause.get_or_insert_with(|| Pause::new(retries)).again(&error).await => {}
             result => return result.map_err(|error| Error::handler(message, error.into())),
         }
     }

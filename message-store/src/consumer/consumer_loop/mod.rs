@@ -123,6 +123,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut stop = self.reports.stop.clone();
         // The time of the next poll. It is a fixed time, so other events in the loop do not delay it.
         let mut poll_at = Instant::now();
+        let restarts_wait = self.pace.planted.is(PlantedBug::WaitRestarted);
         loop {
             self.hand_out_ready();
             if turns.is_empty()
@@ -134,7 +135,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
                 reading.spawn(self.read(std::mem::take(&mut is_woken)));
             }
-            if at_end && self.has(PlantedBug::WaitRestarted) {
+            if at_end && restarts_wait {
                 poll_at = after(self.next_poll);
             }
             let in_the_way = OptionFuture::from(self.alone.as_mut().map(Alone::is_in_the_way));

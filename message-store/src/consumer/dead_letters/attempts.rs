@@ -3,7 +3,6 @@
 use super::SetAside;
 use super::time_outs::store_error;
 use crate::consumer::PlantedBug;
-use crate::consumer::attempt::attempt;
 use crate::consumer::pause::Pause;
 use crate::handling::{Contention, Handler, wait};
 use crate::{Error, Message, Outcome, Result, Source, StreamName, chain};
@@ -52,16 +51,10 @@ impl SetAside {
         message: &Message,
         cause: Cause,
     ) -> Result<Result<Outcome, Failure>> {
-        match self.try_once(handler, message).await {
+        match self.attempt(handler, message).await {
             Ok(outcome) => Ok(Ok(outcome)),
             Err(error) => self.deliver_again(handler, message, cause, error).await,
         }
-    }
-
-    async fn try_once<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
-        let outcome = attempt(handler, &self.letters.store, message).await?;
-        self.time_outs.end();
-        Ok(outcome)
     }
 
     /// Tries again after the first attempt has failed.
@@ -96,7 +89,7 @@ impl SetAside {
                     return Ok(Ok(outcome));
                 }
             }
-            error = match self.try_once(handler, message).await {
+            error = match self.attempt(handler, message).await {
                 Ok(outcome) => return Ok(Ok(outcome)),
                 Err(error) => error,
             };

@@ -12,6 +12,7 @@
 //! waits for the operator, and a discarded message is not handled. A resolved message is handled again, which writes
 //! nothing new.
 
+mod attempt;
 mod attempts;
 mod consumer_has_run;
 mod delivery;
