@@ -143,9 +143,9 @@ async fn an_append_that_cannot_be_encoded_was_not_written_and_the_error_says_so(
         .execute(
             "DO $$ DECLARE definition text; BEGIN \
                SELECT pg_get_functiondef(oid) INTO definition FROM pg_proc \
-               WHERE proname = 'append_messages' AND pronamespace = 'message_store'::regnamespace; \
-               DROP FUNCTION message_store.append_messages; \
-               EXECUTE replace(definition, 'ids uuid[]', 'ids inet[]'); \
+               WHERE proname = 'append_message' AND pronamespace = 'message_store'::regnamespace; \
+               DROP FUNCTION message_store.append_message; \
+               EXECUTE replace(definition, 'id uuid', 'id inet'); \
              END $$",
         )
         .await;

@@ -9,9 +9,12 @@ use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
-use crate::{Append, Appended, Error, GlobalPosition, MessageId, Place, Position, Result, StreamName, Version};
+use crate::{
+    Append, Appended, Error, GlobalPosition, MessageId, NewMessage, Place, Position, Result, StreamName, Version,
+};
 
-pub(super) const APPEND: &str = include_str!("sql/append.sql");
+const APPEND: &str = include_str!("sql/append.sql");
+const APPEND_ONE: &str = include_str!("sql/append_one.sql");
 
 /// The number of times that a batch is sent again after a race. Two appends in different categories can race for one
 /// id; the second one then finds the id taken. A transaction of another program may lock categories in another order
@@ -24,9 +27,9 @@ struct Arguments<'a> {
     stream_names: Vec<&'a str>,
     known_positions: Vec<Option<i64>>,
     append_parts: Vec<i32>,
-    part_streams: Vec<i32>,
+    part_streams: Option<Vec<i32>>,
     part_expected_versions: Vec<Option<i64>>,
-    part_sizes: Vec<i32>,
+    part_sizes: Option<Vec<i32>>,
     ids: Vec<Uuid>,
     types: Vec<&'a str>,
     data: Vec<Option<Jsonb<'a>>>,
@@ -64,6 +67,7 @@ impl<'a> Arguments<'a> {
         known: impl Fn(&StreamName) -> Option<Position>,
     ) -> Self {
         let mut arguments = Self::default();
+        let (mut part_streams, mut part_sizes) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<&str, i32> = HashMap::new();
         for appends in batch {
             arguments.append_parts.push(number(appends.len()));
@@ -74,9 +78,9 @@ impl<'a> Arguments<'a> {
                     arguments.known_positions.push(expected.or_else(|| known(stream).map(Position::get)));
                     number(arguments.stream_names.len())
                 });
-                arguments.part_streams.push(*stream_number);
+                part_streams.push(*stream_number);
                 arguments.part_expected_versions.push(expected.number());
-                arguments.part_sizes.push(number(messages.len()));
+                part_sizes.push(number(messages.len()));
                 for message in messages {
                     arguments.ids.push(message.id.as_uuid());
                     arguments.types.push(&message.message_type);
@@ -84,6 +88,11 @@ impl<'a> Arguments<'a> {
                     arguments.metadata.push(message.metadata.as_str().map(Jsonb));
                 }
             }
+        }
+        // The function is told nothing of parts that are one message each, for a stream of its own.
+        let is_simple = arguments.stream_names.len() == part_streams.len() && part_sizes.iter().all(|size| *size == 1);
+        if !is_simple {
+            (arguments.part_streams, arguments.part_sizes) = (Some(part_streams), Some(part_sizes));
         }
         arguments
     }
@@ -105,14 +114,35 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Writes a batch, and returns one result for each append. An error concerns the whole batch: nothing was written.
+/// The statement for a batch.
+pub(super) fn sql<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> &'static str {
+    if only_message(batch).is_some() { APPEND_ONE } else { APPEND }
+}
+
+/// The append of a batch that is one append of one message.
+fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> Option<(&'a Append, &'a NewMessage)> {
+    let mut batch = batch.into_iter();
+    match (batch.next(), batch.next()) {
+        (Some([append]), None) if let [message] = &append.messages[..] => Some((append, message)),
+        _ => None,
+    }
+}
+
+/// Writes a batch by its [statement](sql), and returns one result for each append. An error concerns the whole batch:
+/// nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
     batch: impl IntoIterator<Item = &'a [Append]> + Clone,
     known: impl Fn(&StreamName) -> Option<Position>,
 ) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
-    let row = client.query_one(statement, &Arguments::new(batch.clone(), known).list()).await?;
+    let row = if let Some((Append { stream, expected, .. }, message)) = only_message(batch.clone()) {
+        let (data, metadata) = (message.data.as_str().map(Jsonb), message.metadata.as_str().map(Jsonb));
+        let (name, id, message_type) = (stream.as_str(), message.id.as_uuid(), &message.message_type);
+        client.query_one(statement, &[&name, &expected.number(), &id, message_type, &data, &metadata]).await?
+    } else {
+        client.query_one(statement, &Arguments::new(batch.clone(), known).list()).await?
+    };
     results(&row, batch)
 }
 

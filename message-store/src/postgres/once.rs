@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::append;
-use super::append::{APPEND, RACES, meaning};
+use super::append::{RACES, meaning};
 use super::connection::Connection;
 use super::failure::{backend, is_race};
 use super::row::get;
@@ -77,7 +77,7 @@ async fn try_append(
     appends: &[Append],
     result: &Json,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
-    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(APPEND).await?);
+    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::sql([appends])).await?);
     let transaction = client.transaction().await?;
     let lifetime = seconds(claim.window.lifetime);
     let row = transaction

@@ -23,7 +23,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   lock_key bigint;
 BEGIN
-  -- (Here and below, IF is quicker than PERFORM: an expression is no query.)
+  -- (IF is quicker than PERFORM: an expression is no query.)
   IF cardinality(stream_names) = 1 THEN
     IF message_store.lock_category(stream_names[1]) IS NULL THEN
       NULL;
@@ -118,12 +118,16 @@ END $$;
 --
 -- An append has parts, one for each of its streams; a part has messages. Appends come in order, and with them their parts and
 -- messages: append_parts is how many parts each append has, part_sizes how many messages each part has. Streams are given by
--- their number in stream_names, from 1. A position that the caller knows a stream to have (or NULL) spares looking at what lies
+-- their number in stream_names, from 1. Where each part has one message and a stream of its own, in the order of stream_names,
+-- part_streams and part_sizes are NULL. A position that the caller knows a stream to have (or NULL) spares looking at what lies
 -- before it. No message id comes twice.
 --
 -- Returns, for each message, its position and global position (NULL where its append is refused). For each append, why it is
 -- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken; and whether it
 -- was written before, so that its places are its first ones. These two are NULL when all is as usual.
+--
+-- Each look-up of a stream or an id is a subquery of its own, not a join: a plan that was made while the table was small would join by
+-- reading the whole table, and is kept. (Plans for the numbers of one call would not be kept: a quarter of the time of a small call.)
 CREATE OR REPLACE FUNCTION message_store.append_messages(
   stream_names text[],
   known_positions bigint[],
@@ -140,80 +144,62 @@ CREATE OR REPLACE FUNCTION message_store.append_messages(
   OUT refusals text[],
   OUT written_before boolean[]
 )
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan AS $$
 -- message-store functions {version}
 DECLARE
   written_at timestamp;
   versions bigint[];
-  current_versions bigint[];
+  is_usual boolean;
   first_global_positions bigint[];
-  message_streams int[];
-  stream int;
-  version bigint;
-  is_refused boolean := false;
+  message_names text[];
 BEGIN
   -- (An array may count from another number than 1: a place in it would then be another one than its number.)
-  IF (array_lower(stream_names, 1), array_lower(append_parts, 1), array_lower(part_streams, 1), array_lower(part_expected_versions, 1),
-      array_lower(part_sizes, 1), array_lower(ids, 1), array_lower(types, 1), array_lower(append_messages.data, 1))
-    IS DISTINCT FROM (1, 1, 1, 1, 1, 1, 1, 1)
+  IF (array_lower(stream_names, 1), array_lower(append_parts, 1), array_lower(part_expected_versions, 1), array_lower(ids, 1),
+      array_lower(types, 1), array_lower(append_messages.data, 1)) IS DISTINCT FROM (1, 1, 1, 1, 1, 1)
   THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'An array is empty, or does not count from 1';
   END IF;
-  PERFORM message_store.lock_categories(stream_names);
+  -- (Here and below, IF is quicker than PERFORM: an expression is no query.)
+  IF message_store.lock_categories(stream_names) IS NULL THEN
+    NULL;
+  END IF;
   -- After the wait for the locks: a lease counts from here.
   written_at := clock_timestamp() AT TIME ZONE 'utc';
 
-  versions := ARRAY(
-    -- (Not max(): the plan for it may be to read the whole stream.)
-    SELECT coalesce(
-      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name AND m.position >= s.known
-        ORDER BY m.position DESC LIMIT 1),
-      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name ORDER BY m.position DESC LIMIT 1),
-      -1
-    )
-    FROM unnest(stream_names, known_positions) WITH ORDINALITY AS s (name, known, number)
-    ORDER BY s.number
-  );
-
-  -- Each message stands right after the one before it in its stream, whatever the caller asks for. (No expected version: NULL.)
-  IF (1 <= ALL (part_sizes)) IS NOT TRUE THEN
-    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part has no messages';
-  END IF;
-  IF cardinality(ids) >= 8 AND cardinality(part_streams) = cardinality(stream_names) AND 1 = ALL (part_sizes) THEN
-    -- One message for each stream: two queries, which many messages share, are quicker than a loop.
-    message_streams := part_streams;
-    positions := ARRAY(
-      SELECT versions[p.stream] + 1 FROM unnest(part_streams) WITH ORDINALITY AS p (stream, number) ORDER BY p.number
-    );
-    is_refused := EXISTS (
-      SELECT FROM unnest(positions, part_expected_versions) AS p (position, expected) WHERE p.expected <> p.position - 1
-    );
-    IF array_position(positions, NULL) IS NOT NULL THEN
-      RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part names no stream';
+  IF part_streams IS NULL AND part_sizes IS NULL THEN
+    IF cardinality(ids) <> cardinality(stream_names) OR cardinality(part_expected_versions) <> cardinality(stream_names) THEN
+      RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+        MESSAGE = format('%s messages are given, and %s streams', cardinality(ids), cardinality(stream_names));
     END IF;
+    -- (Not max(): the plan for it may be to read the whole stream. No expected version: NULL.)
+    SELECT array_agg(s.version), array_agg(s.version + 1), bool_and(s.expected IS NULL OR s.expected = s.version) AND NOT bool_or(s.is_taken)
+    INTO versions, positions, is_usual
+    FROM (
+      SELECT
+        coalesce(
+          (SELECT m.position FROM message_store.messages m WHERE m.stream_name = n.name AND m.position >= n.known
+            ORDER BY m.position DESC LIMIT 1),
+          (SELECT m.position FROM message_store.messages m WHERE m.stream_name = n.name ORDER BY m.position DESC LIMIT 1),
+          -1
+        ) AS version,
+        n.expected,
+        coalesce((SELECT true FROM message_store.messages m WHERE m.id = n.id), false) AS is_taken
+      FROM unnest(stream_names, known_positions, part_expected_versions, ids) AS n (name, known, expected, id)
+      OFFSET 0
+    ) AS s;
+    message_names := stream_names;
   ELSE
-    current_versions := versions;
-    FOR part IN 1 .. cardinality(part_streams) LOOP
-      stream := part_streams[part];
-      version := current_versions[stream];
-      is_refused := is_refused OR part_expected_versions[part] <> version;
-      FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
-        positions := positions || next_position;
-        message_streams := message_streams || stream;
-      END LOOP;
-      current_versions[stream] := version + part_sizes[part];
-    END LOOP;
-  END IF;
-  IF cardinality(positions) IS DISTINCT FROM cardinality(ids) THEN
-    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-      MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), cardinality(positions));
+    SELECT p.versions, p.positions, p.message_names, p.is_usual INTO versions, positions, message_names, is_usual
+    FROM message_store.place_messages(stream_names, known_positions, part_streams, part_expected_versions, part_sizes, ids) AS p;
   END IF;
 
-  IF is_refused OR EXISTS (SELECT FROM unnest(ids) AS n (id) JOIN message_store.messages m ON m.id = n.id) THEN
+  IF NOT is_usual THEN
     SELECT d.positions, d.global_positions, d.refusals, d.written_before
     INTO positions, first_global_positions, refusals, written_before
-    FROM message_store.decide_appends(stream_names, versions, append_parts, part_streams, part_expected_versions, part_sizes,
-      ids, types, append_messages.data) AS d;
+    FROM message_store.decide_appends(stream_names, versions, append_parts,
+      coalesce(part_streams, ARRAY(SELECT generate_series(1, cardinality(ids)))), part_expected_versions,
+      coalesce(part_sizes, array_fill(1, ARRAY[cardinality(ids)])), ids, types, append_messages.data) AS d;
   END IF;
 
   -- Global positions are drawn in the order of the messages.
@@ -233,10 +219,124 @@ BEGIN
   );
 
   INSERT INTO message_store.messages (id, stream_name, position, global_position, type, data, metadata, time)
-  SELECT n.id, stream_names[n.stream], n.position, n.global_position, n.type, n.data, n.metadata, written_at
-  FROM unnest(ids, message_streams, positions, global_positions, types, append_messages.data, append_messages.metadata, first_global_positions)
-    AS n (id, stream, position, global_position, type, data, metadata, first)
+  SELECT n.id, n.stream_name, n.position, n.global_position, n.type, n.data, n.metadata, written_at
+  FROM unnest(ids, message_names, positions, global_positions, types, append_messages.data, append_messages.metadata, first_global_positions)
+    AS n (id, stream_name, position, global_position, type, data, metadata, first)
   WHERE n.position IS NOT NULL AND n.first IS NULL;
+END $$;
+
+-- The positions that messages take if all appends are written, the versions of the streams, the stream's name of each message, and
+-- whether all is as usual: no version is another than expected, and no id is taken.
+CREATE OR REPLACE FUNCTION message_store.place_messages(
+  stream_names text[],
+  known_positions bigint[],
+  part_streams int[],
+  part_expected_versions bigint[],
+  part_sizes int[],
+  ids uuid[],
+  OUT versions bigint[],
+  OUT positions bigint[],
+  OUT message_names text[],
+  OUT is_usual boolean
+)
+LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
+DECLARE
+  current_versions bigint[];
+  stream int;
+  version bigint;
+BEGIN
+  IF array_lower(part_streams, 1) IS DISTINCT FROM 1 OR array_lower(part_sizes, 1) IS DISTINCT FROM 1 THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'An array is empty, or does not count from 1';
+  END IF;
+  IF (1 <= ALL (part_sizes)) IS NOT TRUE THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'A part has no messages';
+  END IF;
+  versions := ARRAY(
+    SELECT coalesce(
+      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name AND m.position >= s.known
+        ORDER BY m.position DESC LIMIT 1),
+      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = s.name ORDER BY m.position DESC LIMIT 1),
+      -1
+    )
+    FROM unnest(stream_names, known_positions) AS s (name, known)
+  );
+  -- Each message stands right after the one before it in its stream, whatever the caller asks for.
+  is_usual := true;
+  current_versions := versions;
+  FOR part IN 1 .. cardinality(part_streams) LOOP
+    stream := part_streams[part];
+    version := current_versions[stream];
+    is_usual := is_usual AND (part_expected_versions[part] <> version) IS NOT TRUE;
+    FOR next_position IN version + 1 .. version + part_sizes[part] LOOP
+      positions := positions || next_position;
+      message_names := message_names || stream_names[stream];
+    END LOOP;
+    current_versions[stream] := version + part_sizes[part];
+  END LOOP;
+  IF cardinality(positions) IS DISTINCT FROM cardinality(ids) THEN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+      MESSAGE = format('%s messages are given, and the parts have %s', cardinality(ids), cardinality(positions));
+  END IF;
+  is_usual := is_usual AND NOT EXISTS (
+    SELECT FROM unnest(ids) AS n (id) WHERE (SELECT true FROM message_store.messages m WHERE m.id = n.id)
+  );
+END $$;
+
+-- As append_messages, for one append of one message.
+CREATE OR REPLACE FUNCTION message_store.append_message(
+  stream_name text,
+  expected_version bigint,
+  id uuid,
+  type text,
+  data jsonb,
+  metadata jsonb,
+  OUT positions bigint[],
+  OUT global_positions bigint[],
+  OUT refusals text[],
+  OUT written_before boolean[]
+)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- message-store functions {version}
+#variable_conflict use_column
+DECLARE
+  written_at timestamp;
+  version bigint;
+  is_taken boolean;
+  written bigint;
+BEGIN
+  IF message_store.lock_category(append_message.stream_name) IS NULL THEN
+    NULL;
+  END IF;
+  written_at := clock_timestamp() AT TIME ZONE 'utc';
+  SELECT
+    coalesce(
+      (SELECT m.position FROM message_store.messages m WHERE m.stream_name = append_message.stream_name ORDER BY m.position DESC LIMIT 1),
+      -1
+    ),
+    EXISTS (SELECT FROM message_store.messages m WHERE m.id = append_message.id)
+  INTO version, is_taken;
+  IF is_taken OR append_message.expected_version <> version THEN
+    SELECT a.positions, a.global_positions, a.refusals, a.written_before
+    INTO positions, global_positions, refusals, written_before
+    FROM message_store.append_messages(ARRAY[append_message.stream_name], ARRAY[NULL::bigint], ARRAY[1], NULL,
+      ARRAY[append_message.expected_version], NULL, ARRAY[append_message.id], ARRAY[append_message.type], ARRAY[append_message.data],
+      ARRAY[append_message.metadata]) AS a;
+    RETURN;
+  END IF;
+  IF pg_current_xact_id_if_assigned() IS NULL THEN
+    IF message_store.publish_first_bound() IS NULL THEN
+      NULL;
+    END IF;
+  ELSIF message_store.publish_later_bound() IS NULL THEN
+    NULL;
+  END IF;
+  INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata, time)
+  VALUES (append_message.id, append_message.stream_name, version + 1, append_message.type, append_message.data, append_message.metadata,
+    written_at)
+  RETURNING global_position INTO written;
+  positions := ARRAY[version + 1];
+  global_positions := ARRAY[written];
 END $$;
 
 -- Which appends of a batch may be written, one after the other, when some may not. Global positions are those of messages that
@@ -298,7 +398,7 @@ BEGIN
         FROM unnest(part_streams[part:last_part], part_sizes[part:last_part]) WITH ORDINALITY AS p (stream, size, number),
           generate_series(1, p.size) AS i
       ) AS g
-      JOIN message_store.messages m ON m.id = ids[g.number]
+      CROSS JOIN LATERAL (SELECT * FROM message_store.messages m WHERE m.id = ids[g.number] LIMIT 1) AS m
     ) AS n;
 
     IF known.found = size AND known.same = size THEN

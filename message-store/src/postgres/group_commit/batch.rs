@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
 use super::super::PlantedBug;
-use super::super::append::{self, APPEND, RACES, meaning};
+use super::super::append::{self, RACES, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::{Job, Lanes, Route, Work, answer_all};
@@ -151,8 +151,8 @@ impl Lanes {
     }
 
     async fn send_batch(&self, connection: &Connection, batch: &[Work]) -> Result<Results, Unsuccessful> {
-        let statement = connection.prepare_cached(APPEND).await.map_err(Unsuccessful::Unsent)?;
         let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
+        let statement = connection.prepare_cached(append::sql(appends.clone())).await.map_err(Unsuccessful::Unsent)?;
         let sent = append::send(connection, &statement, appends, |stream| self.known(history, stream)).await;
         let results = sent.map_err(Unsuccessful::Sent)?;
         let written = results.iter().flatten().flat_map(|appended| &appended.written);

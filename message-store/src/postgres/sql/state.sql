@@ -4,6 +4,7 @@
 WITH expected (signature, is_definer, is_for_writers) AS (
   VALUES
     ('acquire_lock(varchar)', false, false),
+    ('append_message(text, bigint, uuid, text, jsonb, jsonb)', true, true),
     ('append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], jsonb[])', true, true),
     ('assert_sql_condition()', false, false),
     ('cardinal_id(varchar)', false, false),
@@ -23,6 +24,7 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('lock_category(varchar)', false, false),
     ('message_store_version()', false, false),
     ('next_global_position()', false, false),
+    ('place_messages(text[], bigint[], integer[], bigint[], integer[], uuid[])', false, true),
     ('publish_first_bound()', false, true),
     ('publish_later_bound()', false, true),
     ('release_key(text, text, uuid)', true, true),

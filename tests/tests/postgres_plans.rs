@@ -1,0 +1,64 @@
+//! The plans of appends and look-ups. A connection keeps a plan that it made while the table was small, so that plan must
+//! also be right for a large table.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use message_store::{Append, Json, MessageStore, NewMessage, StreamName, connect};
+use message_store_tests::message_db::connect as client;
+use message_store_tests::postgres::TestDatabase;
+
+fn append(stream: &str, messages: usize) -> Append {
+    let messages = (0..messages).map(|_| NewMessage::new("T", Json::NULL));
+    Append::to(StreamName::new(stream).unwrap()).messages(messages)
+}
+
+/// The number of times that the server read the whole table for appends and look-ups of a new store, after a
+/// preparation.
+async fn whole_reads(preparation: &str) -> i64 {
+    let database = TestDatabase::create().await;
+    let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
+    database.execute(preparation).await;
+    let mut written = 0;
+    for round in 0..12 {
+        let alone = append("alone-1", 1);
+        store.append(alone.clone().into()).await.unwrap();
+        assert!(store.append(alone.into()).await.unwrap().already_written);
+        let together = (0..24).map(|number| store.append(append(&format!("c-{number}"), 1).into()));
+        try_join_all(together).await.unwrap();
+        let several = [append("a-1", 3), append(&format!("b-{round}"), 2)];
+        store.append(several.to_vec().into()).await.unwrap();
+        assert!(store.append(several.to_vec().into()).await.unwrap().already_written);
+        written += 30;
+        let ids = several.iter().flat_map(|append| &append.messages).map(|message| message.id);
+        try_join_all(ids.map(|id| store.message(id))).await.unwrap();
+    }
+    // A connection reports its statistics when it is closed.
+    drop(store);
+    let client = client(database.url(), None).await;
+    loop {
+        let statistics = "SELECT n_tup_ins, seq_scan FROM pg_stat_user_tables \
+                          WHERE relid = 'message_store.messages'::regclass";
+        let row = client.query_one(statistics, &[]).await.unwrap();
+        if row.get::<_, i64>(0) >= written {
+            return row.get(1);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_and_look_ups_never_read_the_whole_table() {
+    assert_eq!(whole_reads("").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twin_an_append_that_compares_its_ids_with_all_ids_reads_the_whole_table() {
+    let sabotage = "DO $$ DECLARE definition text; joined text; BEGIN \
+                      SELECT pg_get_functiondef('message_store.place_messages'::regproc) INTO definition; \
+                      joined := replace(definition, 'WHERE (SELECT true FROM message_store.messages m WHERE m.id = n.id)', \
+                        'WHERE n.id IN (SELECT m.id FROM message_store.messages m WHERE m.time > now() - interval ''1 day'' OFFSET 0)'); \
+                      ASSERT joined <> definition; EXECUTE joined; END $$";
+    assert!(whole_reads(sabotage).await > 0);
+}
