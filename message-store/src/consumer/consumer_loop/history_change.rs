@@ -37,7 +37,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         self.positions = PositionStore::take_over(store, stream, &self.pace).await?;
         self.partitions = Partitions::new(self.positions.saved());
         if let Some(set_aside) = &self.set_aside {
-            set_aside.begin_anew(self.positions.saved()).await?;
+            set_aside.reload(self.positions.saved()).await?;
         }
         // No crash happened: a message that the saved progress names as under way was this consumer's own, and has
         // ended.

@@ -88,7 +88,7 @@ impl<D: Deliver> ConsumerLoop<D> {
 }
 
 async fn set_aside_suspect(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
-    match set_aside.keep_back(message).await? {
+    match set_aside.outcome_without_delivery(message).await? {
         Some(outcome) => Ok(outcome),
         None => set_aside.set_aside(message, crashes, "the process ended during each attempt").await,
     }

@@ -85,7 +85,7 @@ impl SetAside {
             // Another process may have set the message aside meanwhile, and an operator may have discarded it.
             if cause == Cause::Position {
                 self.refresh_now().await?;
-                if let Some(outcome) = self.keep_back(message).await? {
+                if let Some(outcome) = self.outcome_without_delivery(message).await? {
                     return Ok(Ok(outcome));
                 }
             }

@@ -25,7 +25,7 @@ impl<H: Handler> Deliver for Delivery<H> {
 
     async fn deliver(&self, message: &Message) -> Result<Outcome> {
         let set_aside = &self.set_aside;
-        if let Some(outcome) = set_aside.keep_back(message).await? {
+        if let Some(outcome) = set_aside.outcome_without_delivery(message).await? {
             return Ok(outcome);
         }
         match set_aside.deliver(&*self.handler, message, Cause::Position).await? {

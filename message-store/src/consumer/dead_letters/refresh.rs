@@ -22,7 +22,7 @@ pub(super) struct RefreshTrigger {
 
 impl SetAside {
     /// Empties the cache, and reads all letters again.
-    pub(in crate::consumer) async fn begin_anew(&self, handled_through: GlobalPosition) -> Result<()> {
+    pub(in crate::consumer) async fn reload(&self, handled_through: GlobalPosition) -> Result<()> {
         let mut cache = self.cache.lock().await;
         self.is_cache_empty.store(false, Ordering::SeqCst);
         *cache = LetterCache::empty(self.member);
@@ -179,15 +179,15 @@ mod tests {
         let faulty = FaultyStore::new(&store);
         let shared: Arc<dyn MessageStore> = faulty.clone();
         let (ours, theirs) = (set_aside_in(&shared).await, set_aside_in(&store).await);
-        assert_eq!(ours.keep_back(&message).await.unwrap(), None);
+        assert_eq!(ours.outcome_without_delivery(&message).await.unwrap(), None);
 
         let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
         let letter = theirs.letters.show(message.id).await.unwrap().unwrap();
         assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
         faulty.set_unavailable(true);
-        assert!(ours.keep_back(&message).await.unwrap_err().is_transient());
+        assert!(ours.outcome_without_delivery(&message).await.unwrap_err().is_transient());
         faulty.set_unavailable(false);
-        let kept_back = ours.keep_back(&message).await.unwrap();
+        let kept_back = ours.outcome_without_delivery(&message).await.unwrap();
         assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
     }
 
@@ -201,13 +201,13 @@ mod tests {
 
         let _ = theirs.set_aside(&first, 3, "it fails").await.unwrap();
         faulty.delay_last_read_of("c+deadLetter");
-        let (kept_back, ()) = tokio::join!(ours.keep_back(&first), async {
+        let (kept_back, ()) = tokio::join!(ours.outcome_without_delivery(&first), async {
             faulty.answer_is_delayed().await;
             let _ = theirs.set_aside(&second, 3, "it fails").await.unwrap();
             faulty.release_answer();
         });
         assert!(matches!(kept_back.unwrap(), Some(Outcome::Parked { .. })));
-        let kept_back = ours.keep_back(&second).await.unwrap();
+        let kept_back = ours.outcome_without_delivery(&second).await.unwrap();
         assert!(matches!(kept_back, Some(Outcome::Parked { .. })), "{kept_back:?}");
     }
 }

@@ -94,7 +94,7 @@ impl SetAside {
 
     /// The outcome of a message that must not be delivered: its letter is open or discarded, or it waits behind an
     /// earlier message of its entity. `None` for all other messages.
-    pub(in crate::consumer) async fn keep_back(&self, message: &Message) -> Result<Option<Outcome>> {
+    pub(in crate::consumer) async fn outcome_without_delivery(&self, message: &Message) -> Result<Option<Outcome>> {
         if self.is_refresh_due() {
             self.refresh_if_due().await?;
         }
