@@ -167,8 +167,14 @@ async fn attempts(bug: Option<PlantedBug>) -> i64 {
     database
         .execute(
             "CREATE SEQUENCE public.attempts; \
-             CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void LANGUAGE plpgsql AS \
-             $$ BEGIN PERFORM nextval('public.attempts'); PERFORM pg_sleep(3600); END $$",
+             CREATE FUNCTION public.never() RETURNS void LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM nextval('public.attempts'); PERFORM pg_sleep(3600); END $$; \
+             CREATE OR REPLACE FUNCTION message_store.lock_category(stream_name varchar) RETURNS void \
+             LANGUAGE sql AS 'SELECT public.never()'; \
+             CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void \
+             LANGUAGE sql AS 'SELECT public.never()'; \
+             CREATE OR REPLACE FUNCTION message_store.lock_free_categories(stream_names text[], wait_for text) \
+             RETURNS boolean[] LANGUAGE sql AS 'SELECT NULL::boolean[] FROM public.never()'",
         )
         .await;
     for error in join_all((0..APPENDS).map(|number| store.append(append(&format!("account-{number}")).into()))).await {

@@ -26,7 +26,9 @@ async fn is_skip_noticed(sabotage: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_without_the_category_lock_a_reader_skips_messages() {
     let no_lock = "CREATE OR REPLACE FUNCTION message_store.lock_categories(stream_names text[]) RETURNS void \
-                   LANGUAGE sql AS $$ /* -- message-store functions 1000 */ SELECT $$";
+                   LANGUAGE sql AS $$ /* -- message-store functions 1000 */ SELECT $$; \
+                   CREATE OR REPLACE FUNCTION message_store.lock_free_categories(stream_names text[], wait_for text) \
+                   RETURNS boolean[] LANGUAGE sql AS $$ /* -- message-store functions 1000 */ SELECT NULL::boolean[] $$";
     assert!(is_skip_noticed(no_lock).await);
 }
 

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
 use crate::{
-    Append, Appended, Error, GlobalPosition, MessageId, NewMessage, Place, Position, Result, StreamName, Version,
+    Append, Appended, Error, ExpectedVersion, GlobalPosition, MessageId, NewMessage, Place, Position, Result,
+    StreamName, Version,
 };
 
 const APPEND: &str = include_str!("sql/append.sql");
@@ -34,6 +35,7 @@ struct Arguments<'a> {
     types: Vec<&'a str>,
     data: Vec<Option<Jsonb<'a>>>,
     metadata: Vec<Option<Jsonb<'a>>>,
+    wait_for: Option<&'a str>,
 }
 
 /// JSON that is sent as text. The server parses it before it takes any lock.
@@ -65,8 +67,9 @@ impl<'a> Arguments<'a> {
     pub(super) fn new(
         batch: impl IntoIterator<Item = &'a [Append]>,
         known: impl Fn(&StreamName) -> Option<Position>,
+        wait_for: Option<&'a str>,
     ) -> Self {
-        let mut arguments = Self::default();
+        let mut arguments = Self { wait_for, ..Self::default() };
         let (mut part_streams, mut part_sizes) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<&str, i32> = HashMap::new();
         for appends in batch {
@@ -74,8 +77,7 @@ impl<'a> Arguments<'a> {
             for Append { stream, expected, messages } in appends {
                 let stream_number = numbers.entry(stream.as_str()).or_insert_with(|| {
                     arguments.stream_names.push(stream.as_str());
-                    let expected = expected.number().filter(|expected| *expected >= 0);
-                    arguments.known_positions.push(expected.or_else(|| known(stream).map(Position::get)));
+                    arguments.known_positions.push(known_position(stream, *expected, &known));
                     number(arguments.stream_names.len())
                 });
                 part_streams.push(*stream_number);
@@ -98,7 +100,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The arguments in the order of the function's parameters.
-    fn list(&self) -> [&(dyn ToSql + Sync); 10] {
+    fn list(&self) -> [&(dyn ToSql + Sync); 11] {
         [
             &self.stream_names,
             &self.known_positions,
@@ -110,8 +112,28 @@ impl<'a> Arguments<'a> {
             &self.types,
             &self.data,
             &self.metadata,
+            &self.wait_for,
         ]
     }
+}
+
+/// A position that the stream of an append is known to have.
+fn known_position(
+    stream: &StreamName,
+    expected: ExpectedVersion,
+    known: impl Fn(&StreamName) -> Option<Position>,
+) -> Option<i64> {
+    let expected = expected.number().filter(|expected| *expected >= 0);
+    expected.or_else(|| known(stream).map(Position::get))
+}
+
+/// The answer to a batch.
+pub(super) struct Sent {
+    /// One result for each append. `None` if the append was left out, because another transaction has locked one of its
+    /// categories.
+    pub(super) results: Vec<Option<Result<Appended>>>,
+    /// Whether the server waited for the lock of a category.
+    pub(super) has_waited: bool,
 }
 
 /// The statement for a batch.
@@ -128,33 +150,32 @@ fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> Option<(&'
     }
 }
 
-/// Writes a batch by its [statement](sql), and returns one result for each append. An error concerns the whole batch:
-/// nothing was written.
+/// Writes a batch by its [statement](sql). Waits for the locks of all categories; with `wait_for`, only for the lock of
+/// that category, and only if no category is free. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
     batch: impl IntoIterator<Item = &'a [Append]> + Clone,
     known: impl Fn(&StreamName) -> Option<Position>,
-) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
+    wait_for: Option<&'a str>,
+) -> Result<Sent, tokio_postgres::Error> {
     let row = if let Some((Append { stream, expected, .. }, message)) = only_message(batch.clone()) {
         let (data, metadata) = (message.data.as_str().map(Jsonb), message.metadata.as_str().map(Jsonb));
         let (name, id, message_type) = (stream.as_str(), message.id.as_uuid(), &message.message_type);
-        client.query_one(statement, &[&name, &expected.number(), &id, message_type, &data, &metadata]).await?
+        let (known, expected) = (known_position(stream, *expected, known), expected.number());
+        client.query_one(statement, &[&name, &known, &expected, &id, message_type, &data, &metadata]).await?
     } else {
-        client.query_one(statement, &Arguments::new(batch.clone(), known).list()).await?
+        client.query_one(statement, &Arguments::new(batch.clone(), known, wait_for).list()).await?
     };
-    results(&row, batch)
+    sent(&row, batch)
 }
 
-/// The function's result for each append.
-fn results<'a>(
-    row: &Row,
-    batch: impl IntoIterator<Item = &'a [Append]>,
-) -> Result<Vec<Result<Appended>>, tokio_postgres::Error> {
+fn sent<'a>(row: &Row, batch: impl IntoIterator<Item = &'a [Append]>) -> Result<Sent, tokio_postgres::Error> {
     let positions: Vec<Option<i64>> = row.try_get(0)?;
     let global_positions: Vec<Option<i64>> = row.try_get(1)?;
     let refusals: Option<Vec<Option<&str>>> = row.try_get(2)?;
     let written_before: Option<Vec<bool>> = row.try_get(3)?;
+    let has_waited = row.try_get(4)?;
 
     let mut places = positions.into_iter().zip(global_positions);
     let mut results = Vec::new();
@@ -164,12 +185,14 @@ fn results<'a>(
         let refusal = refusals.as_ref().and_then(|refusals| *refusals.get(number)?);
         let already_written = written_before.as_ref().is_some_and(|before| before.get(number) == Some(&true));
         results.push(match refusal {
-            Some(refusal) => Err(refused(refusal, appends)),
-            None if written.len() == size => Ok(Appended { written, already_written }),
-            None => Err(Error::backend("appending", false, "the server did not return the place of every message")),
+            Some(refusal) => refused(refusal, appends).map(Err),
+            None if written.len() == size => Some(Ok(Appended { written, already_written })),
+            None => {
+                Some(Err(Error::backend("appending", false, "the server did not return the place of every message")))
+            }
         });
     }
-    Ok(results)
+    Ok(Sent { results, has_waited })
 }
 
 fn written((position, global_position): (i64, i64)) -> Place {
@@ -179,24 +202,36 @@ fn written((position, global_position): (i64, i64)) -> Place {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Refusal {
-    Version { stream: StreamName, actual: i64 },
-    Id { id: MessageId, reason: String },
+    Locked {
+        #[serde(rename = "is_locked")]
+        _is_locked: bool,
+    },
+    Version {
+        stream: StreamName,
+        actual: i64,
+    },
+    Id {
+        id: MessageId,
+        reason: String,
+    },
 }
 
-fn refused(refusal: &str, appends: &[Append]) -> Error {
-    let unclear = |reason: String| Error::backend("appending; nothing was written", false, reason);
+/// The error of a refused append. `None` if it was left out.
+fn refused(refusal: &str, appends: &[Append]) -> Option<Error> {
+    let unclear = |reason: String| Some(Error::backend("appending; nothing was written", false, reason));
     match serde_json::from_str(refusal) {
+        Ok(Refusal::Locked { .. }) => None,
         Ok(Refusal::Version { stream, actual }) => {
             let Some(append) = appends.iter().find(|append| append.stream == stream) else {
                 return unclear(refusal.to_owned());
             };
             let actual = if actual < 0 { Version::NO_STREAM } else { Version::at(Position::new(actual)) };
-            Error::WrongExpectedVersion { stream, expected: append.expected, actual }
+            Some(Error::WrongExpectedVersion { stream, expected: append.expected, actual })
         }
         Ok(Refusal::Id { id, reason }) => {
             let append = appends.iter().find(|append| append.messages.iter().any(|message| message.id == id));
             let Some(append) = append else { return unclear(refusal.to_owned()) };
-            Error::IdConflict { id, stream: append.stream.clone(), reason }
+            Some(Error::IdConflict { id, stream: append.stream.clone(), reason })
         }
         Err(error) => unclear(format!("{refusal}: {error}")),
     }

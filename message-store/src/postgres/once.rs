@@ -88,8 +88,8 @@ async fn try_append(
         return Ok(Ok(false));
     }
     if !appends.is_empty() {
-        let sent = append::send(transaction.client(), &append, [appends], |_| None).await?;
-        if let Some(Err(refused)) = sent.into_iter().find(Result::is_err) {
+        let sent = append::send(transaction.client(), &append, [appends], |_| None, None).await?;
+        if let Some(Err(refused)) = sent.results.into_iter().flatten().find(Result::is_err) {
             transaction.rollback().await?;
             return Ok(Err(refused));
         }

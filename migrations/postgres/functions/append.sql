@@ -8,6 +8,10 @@
 -- below both. A position it must not miss was drawn by a writer whose bound was published before: either the bound still
 -- stands, and the reader stops below it, or the writer has ended, and a later statement sees what it wrote.
 
+-- Version 1 had fewer arguments. Beside ours, a call could choose either.
+DROP FUNCTION IF EXISTS message_store.append_messages(text[], bigint[], int[], int[], bigint[], int[], uuid[], text[], jsonb[], jsonb[]);
+DROP FUNCTION IF EXISTS message_store.decide_appends(text[], bigint[], int[], int[], bigint[], int[], uuid[], text[], jsonb[]);
+
 -- The lock of the stream's category, until the transaction ends. (One expression, as `publish_first_bound`: the planner puts it in the
 -- place of the call.)
 CREATE OR REPLACE FUNCTION message_store.lock_category(stream_name varchar) RETURNS void
@@ -37,6 +41,28 @@ BEGIN
   LOOP
     PERFORM pg_advisory_xact_lock(lock_key);
   END LOOP;
+END $$;
+
+-- Takes the locks of those categories that no other transaction has locked. If all are locked, waits for the category `wait_for` first.
+-- Waiting for one lock, and only while it has none, a transaction never waits in a circle. Returns, for each stream, whether its category
+-- is locked by this transaction now; NULL if all are.
+CREATE OR REPLACE FUNCTION message_store.lock_free_categories(stream_names text[], wait_for text) RETURNS boolean[]
+LANGUAGE plpgsql VOLATILE AS $$
+-- message-store functions {version}
+DECLARE
+  are_locked boolean[];
+BEGIN
+  FOR turn IN 1 .. 2 LOOP
+    are_locked := ARRAY(
+      SELECT pg_try_advisory_xact_lock(message_store.hash_64(message_store.category(stream_name)))
+      FROM unnest(stream_names) AS stream_name
+    );
+    EXIT WHEN turn = 2 OR true = ANY (are_locked);
+    IF message_store.lock_category(wait_for) IS NULL THEN
+      NULL;
+    END IF;
+  END LOOP;
+  RETURN CASE WHEN false = ANY (are_locked) THEN are_locked END;
 END $$;
 
 -- The global position that is drawn next.
@@ -122,9 +148,13 @@ END $$;
 -- part_streams and part_sizes are NULL. A position that the caller knows a stream to have (or NULL) spares looking at what lies
 -- before it. No message id comes twice.
 --
--- Returns, for each message, its position and global position (NULL where its append is refused). For each append, why it is
--- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken; and whether it
--- was written before, so that its places are its first ones. These two are NULL when all is as usual.
+-- Waits for all categories; with `wait_for`, a category, only if all are locked, and then for that one: appends to other locked categories
+-- are left out.
+--
+-- Returns, for each message, its position and global position (NULL where its append is refused or left out). For each append, why it is
+-- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken, with is_locked if it is
+-- left out; and whether it was written before, so that its places are its first ones. These two are NULL when all is as usual. And whether
+-- this call had to wait for a lock.
 --
 -- Each look-up of a stream or an id is a subquery of its own, not a join: a plan that was made while the table was small would join by
 -- reading the whole table, and is kept. (Plans for the numbers of one call would not be kept: a quarter of the time of a small call.)
@@ -139,16 +169,20 @@ CREATE OR REPLACE FUNCTION message_store.append_messages(
   types text[],
   data jsonb[],
   metadata jsonb[],
+  wait_for text DEFAULT NULL,
   OUT positions bigint[],
   OUT global_positions bigint[],
   OUT refusals text[],
-  OUT written_before boolean[]
+  OUT written_before boolean[],
+  OUT has_waited boolean
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan AS $$
 -- message-store functions {version}
 DECLARE
+  began_at timestamptz := clock_timestamp();
   written_at timestamp;
+  are_locked boolean[];
   versions bigint[];
   is_usual boolean;
   first_global_positions bigint[];
@@ -161,11 +195,14 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'An array is empty, or does not count from 1';
   END IF;
   -- (Here and below, IF is quicker than PERFORM: an expression is no query.)
-  IF message_store.lock_categories(stream_names) IS NULL THEN
+  IF wait_for IS NOT NULL THEN
+    are_locked := message_store.lock_free_categories(stream_names, wait_for);
+  ELSIF message_store.lock_categories(stream_names) IS NULL THEN
     NULL;
   END IF;
   -- After the wait for the locks: a lease counts from here.
   written_at := clock_timestamp() AT TIME ZONE 'utc';
+  has_waited := clock_timestamp() > began_at + interval '0.2 ms';
 
   IF part_streams IS NULL AND part_sizes IS NULL THEN
     IF cardinality(ids) <> cardinality(stream_names) OR cardinality(part_expected_versions) <> cardinality(stream_names) THEN
@@ -194,12 +231,12 @@ BEGIN
     FROM message_store.place_messages(stream_names, known_positions, part_streams, part_expected_versions, part_sizes, ids) AS p;
   END IF;
 
-  IF NOT is_usual THEN
+  IF are_locked IS NOT NULL OR NOT is_usual THEN
     SELECT d.positions, d.global_positions, d.refusals, d.written_before
     INTO positions, first_global_positions, refusals, written_before
     FROM message_store.decide_appends(stream_names, versions, append_parts,
       coalesce(part_streams, ARRAY(SELECT generate_series(1, cardinality(ids)))), part_expected_versions,
-      coalesce(part_sizes, array_fill(1, ARRAY[cardinality(ids)])), ids, types, append_messages.data) AS d;
+      coalesce(part_sizes, array_fill(1, ARRAY[cardinality(ids)])), ids, types, append_messages.data, are_locked) AS d;
   END IF;
 
   -- Global positions are drawn in the order of the messages.
@@ -286,6 +323,7 @@ END $$;
 -- As append_messages, for one append of one message.
 CREATE OR REPLACE FUNCTION message_store.append_message(
   stream_name text,
+  known_position bigint,
   expected_version bigint,
   id uuid,
   type text,
@@ -294,12 +332,14 @@ CREATE OR REPLACE FUNCTION message_store.append_message(
   OUT positions bigint[],
   OUT global_positions bigint[],
   OUT refusals text[],
-  OUT written_before boolean[]
+  OUT written_before boolean[],
+  OUT has_waited boolean
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- message-store functions {version}
 #variable_conflict use_column
 DECLARE
+  began_at timestamptz := clock_timestamp();
   written_at timestamp;
   version bigint;
   is_taken boolean;
@@ -309,8 +349,12 @@ BEGIN
     NULL;
   END IF;
   written_at := clock_timestamp() AT TIME ZONE 'utc';
+  has_waited := clock_timestamp() > began_at + interval '0.2 ms';
   SELECT
     coalesce(
+      (SELECT m.position FROM message_store.messages m
+        WHERE m.stream_name = append_message.stream_name AND m.position >= append_message.known_position
+        ORDER BY m.position DESC LIMIT 1),
       (SELECT m.position FROM message_store.messages m WHERE m.stream_name = append_message.stream_name ORDER BY m.position DESC LIMIT 1),
       -1
     ),
@@ -319,7 +363,7 @@ BEGIN
   IF is_taken OR append_message.expected_version <> version THEN
     SELECT a.positions, a.global_positions, a.refusals, a.written_before
     INTO positions, global_positions, refusals, written_before
-    FROM message_store.append_messages(ARRAY[append_message.stream_name], ARRAY[NULL::bigint], ARRAY[1], NULL,
+    FROM message_store.append_messages(ARRAY[append_message.stream_name], ARRAY[append_message.known_position], ARRAY[1], NULL,
       ARRAY[append_message.expected_version], NULL, ARRAY[append_message.id], ARRAY[append_message.type], ARRAY[append_message.data],
       ARRAY[append_message.metadata]) AS a;
     RETURN;
@@ -340,7 +384,7 @@ BEGIN
 END $$;
 
 -- Which appends of a batch may be written, one after the other, when some may not. Global positions are those of messages that
--- were written before.
+-- were written before. `are_locked` says which streams' categories are locked (NULL: all).
 CREATE OR REPLACE FUNCTION message_store.decide_appends(
   stream_names text[],
   versions bigint[],
@@ -351,6 +395,7 @@ CREATE OR REPLACE FUNCTION message_store.decide_appends(
   ids uuid[],
   types text[],
   data jsonb[],
+  are_locked boolean[],
   OUT positions bigint[],
   OUT global_positions bigint[],
   OUT refusals text[],
@@ -366,7 +411,12 @@ DECLARE
   size int;
   stream int;
   refusal text;
-  known record;
+  is_any_known boolean;
+  known_count bigint;
+  same_count bigint;
+  first_known int;
+  differing int;
+  difference text;
   place record;
 BEGIN
   positions := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
@@ -374,44 +424,57 @@ BEGIN
   written_before := array_fill(false, ARRAY[cardinality(append_parts)]);
   refusals := array_fill(NULL::text, ARRAY[cardinality(append_parts)]);
 
+  is_any_known := EXISTS (SELECT FROM unnest(ids) AS n (id) WHERE (SELECT true FROM message_store.messages m WHERE m.id = n.id));
+
   FOR append IN 1 .. cardinality(append_parts) LOOP
     last_part := part + append_parts[append] - 1;
-    size := (SELECT sum(s) FROM unnest(part_sizes[part:last_part]) AS s);
+    size := 0;
     refusal := NULL;
+    known_count := 0;
+    FOR number IN part .. last_part LOOP
+      size := size + part_sizes[number];
+      IF are_locked[part_streams[number]] IS FALSE THEN
+        refusal := '{"is_locked": true}';
+      END IF;
+    END LOOP;
 
     -- Messages that were written before.
-    SELECT
-      count(*) AS found,
-      count(*) FILTER (WHERE n.reason IS NULL) AS same,
-      (array_agg(n.number ORDER BY n.number))[1] AS first_found,
-      (array_agg(n.number ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1] AS differing,
-      (array_agg(n.reason ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1] AS reason
-    INTO known
-    FROM (
-      SELECT g.number, CASE
-        WHEN m.stream_name <> stream_names[g.stream] THEN format('it was written to %s', m.stream_name)
-        WHEN m.type <> types[g.number] THEN format('it was written as a %s', m.type)
-        WHEN m.data IS DISTINCT FROM decide_appends.data[g.number] THEN 'it was written with other data'
-      END AS reason
+    IF is_any_known AND refusal IS NULL THEN
+      SELECT
+        count(*),
+        count(*) FILTER (WHERE n.reason IS NULL),
+        (array_agg(n.number ORDER BY n.number))[1],
+        (array_agg(n.number ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1],
+        (array_agg(n.reason ORDER BY n.number) FILTER (WHERE n.reason IS NOT NULL))[1]
+      INTO known_count, same_count, first_known, differing, difference
       FROM (
-        SELECT p.stream, first_message + row_number() OVER (ORDER BY p.number, i) - 1 AS number
-        FROM unnest(part_streams[part:last_part], part_sizes[part:last_part]) WITH ORDINALITY AS p (stream, size, number),
-          generate_series(1, p.size) AS i
-      ) AS g
-      CROSS JOIN LATERAL (SELECT * FROM message_store.messages m WHERE m.id = ids[g.number] LIMIT 1) AS m
-    ) AS n;
+        SELECT g.number, CASE
+          WHEN m.stream_name <> stream_names[g.stream] THEN format('it was written to %s', m.stream_name)
+          WHEN m.type <> types[g.number] THEN format('it was written as a %s', m.type)
+          WHEN m.data IS DISTINCT FROM decide_appends.data[g.number] THEN 'it was written with other data'
+        END AS reason
+        FROM (
+          SELECT p.stream, first_message + row_number() OVER (ORDER BY p.number, i) - 1 AS number
+          FROM unnest(part_streams[part:last_part], part_sizes[part:last_part]) WITH ORDINALITY AS p (stream, size, number),
+            generate_series(1, p.size) AS i
+        ) AS g
+        CROSS JOIN LATERAL (SELECT * FROM message_store.messages m WHERE m.id = ids[g.number] LIMIT 1) AS m
+      ) AS n;
+    END IF;
 
-    IF known.found = size AND known.same = size THEN
+    IF refusal IS NOT NULL THEN
+      NULL;
+    ELSIF known_count > 0 AND known_count = size AND same_count = size THEN
       FOR message IN first_message .. first_message + size - 1 LOOP
         SELECT m.position, m.global_position INTO place FROM message_store.messages m WHERE m.id = ids[message];
         positions[message] := place.position;
         global_positions[message] := place.global_position;
       END LOOP;
       written_before[append] := true;
-    ELSIF known.found > 0 THEN
+    ELSIF known_count > 0 THEN
       refusal := json_build_object(
-        'id', ids[coalesce(known.differing, known.first_found)],
-        'reason', coalesce(known.reason, format('only %s of the %s messages were written before', known.found, size))
+        'id', ids[coalesce(differing, first_known)],
+        'reason', coalesce(difference, format('only %s of the %s messages were written before', known_count, size))
       );
     ELSE
       FOR number IN part .. last_part LOOP

@@ -6,43 +6,64 @@ use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
 use super::super::PlantedBug;
-use super::super::append::{self, RACES, meaning};
+use super::super::append::{self, RACES, Sent, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::{Job, Lanes, Route, Work, answer_all};
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
-type Results = Vec<Result<Appended>>;
+/// What a lane learns from a batch.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// The jobs that were left out, because another transaction has locked one of their categories.
+    pub(super) left_out: Vec<Job>,
+    /// The number of jobs that were answered.
+    pub(super) answered: usize,
+    /// Whether another transaction had locked a category of the batch.
+    pub(super) was_locked: bool,
+}
 
 impl Lanes {
-    /// Sends a batch and answers all of its jobs. If the future is dropped, the statement is cancelled.
-    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Connection, batch: Vec<Job>) {
+    /// Sends a batch and answers its jobs, except those that are left out. If the future is dropped, the statement is
+    /// cancelled.
+    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Connection, batch: Vec<Job>) -> Settled {
+        let mut settled = Settled::default();
         let mut connection = Some(connection);
         let mut batches = vec![batch];
         while let Some(batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
-            let (work, mut answers): (Vec<Work>, Vec<_>) = batch.into_iter().map(|job| (job.work, job.answer)).unzip();
+            let (work, (mut answers, left_out)): (Vec<Work>, (Vec<_>, Vec<_>)) =
+                batch.into_iter().map(|job| (job.work, (job.answer, job.left_out_at))).unzip();
+            // An append that found a category locked for long must not keep the others waiting again.
+            let skips_locked = route.is_shared() && left_out.iter().any(Option::is_some);
             let outcome = tokio::select! {
                 biased;
-                outcome = self.try_batch(route, &mut connection, &work) => outcome,
+                outcome = self.try_batch(route, &mut connection, &work, skips_locked) => outcome,
                 () = all_dropped(&mut answers), if !self.histories.has(PlantedBug::AbandonedBatchesGoOn) => {
                     connection = None;
                     continue;
                 }
             };
+            let jobs = work.into_iter().zip(answers.into_iter().zip(left_out));
             let mut batch: Vec<Job> =
-                work.into_iter().zip(answers).map(|(work, answer)| Job { work, answer }).collect();
+                jobs.map(|(work, (answer, left_out_at))| Job { work, answer, left_out_at }).collect();
             match outcome {
-                Ok((history, results)) => {
-                    for (job, result) in batch.into_iter().zip(results) {
+                Ok((history, sent)) => {
+                    settled.was_locked |= sent.has_waited;
+                    for (job, result) in batch.into_iter().zip(sent.results) {
+                        let Some(result) = result else {
+                            settled.left_out.push(job);
+                            continue;
+                        };
                         self.remember(history, &job.work.appends, &result);
                         // A dropped caller takes no answer. Its append remains written.
                         let _ = job.answer.send(result);
+                        settled.answered += 1;
                     }
                 }
-                Err(Failed::Locked) => self.give_own_lane(batch),
+                Err(Failed::Locked) => settled.left_out.append(&mut batch),
                 Err(Failed::OtherHistory(history)) => {
                     let (of_this, others): (Vec<_>, Vec<_>) =
                         batch.into_iter().partition(|job| job.work.history == history);
@@ -65,6 +86,8 @@ impl Lanes {
         if let Some(connection) = connection {
             connection.give_back();
         }
+        settled.was_locked |= !settled.left_out.is_empty();
+        settled
     }
 
     async fn try_batch(
@@ -72,7 +95,8 @@ impl Lanes {
         route: &Route,
         connection: &mut Option<Connection>,
         batch: &[Work],
-    ) -> Result<(History, Results), Failed> {
+        skips_locked: bool,
+    ) -> Result<(History, Sent), Failed> {
         let (mut races, mut losses) = (0, 0);
         loop {
             let current = match connection.take().filter(Connection::is_current) {
@@ -84,8 +108,9 @@ impl Lanes {
                 *connection = Some(current);
                 return Err(Failed::OtherHistory(history));
             }
-            let error = match self.send_batch(connection.insert(current), batch).await {
-                Ok(results) => return Ok((history, results)),
+            let wait_for = if skips_locked { lowest_category(batch) } else { None };
+            let error = match self.send_batch(connection.insert(current), batch, wait_for).await {
+                Ok(sent) => return Ok((history, sent)),
                 Err(Unsuccessful::Unsent(error)) if is_unanswered(&error) && losses == 0 => {
                     (*connection, losses) = (None, 1);
                     continue;
@@ -128,7 +153,7 @@ impl Lanes {
         connection: &mut Option<Connection>,
         batch: &[Work],
         lost: &tokio_postgres::Error,
-    ) -> Result<(History, Results), Failed> {
+    ) -> Result<(History, Sent), Failed> {
         let unknown = || Failed::All(Error::CommitUnknown { cause: crate::chain(lost).into() });
         let another = self.pool(route).get().await.map_err(|_| unknown())?;
         let another = connection.insert(another);
@@ -136,9 +161,10 @@ impl Lanes {
         if batch.iter().any(|work| work.history != history) {
             return Err(unknown());
         }
-        let mut results = self.send_batch(another, batch).await.map_err(|_| unknown())?;
+        // The lost transaction may still have the locks, so this one has to wait for all of them.
+        let mut sent = self.send_batch(another, batch, None).await.map_err(|_| unknown())?;
         if !self.histories.has(PlantedBug::LostAnswersCountAsBefore) {
-            for (work, result) in batch.iter().zip(&mut results) {
+            for (work, result) in batch.iter().zip(&mut sent.results) {
                 let seen = if self.histories.has(PlantedBug::LostAnswersCountAsNow) {
                     GlobalPosition::ZERO
                 } else {
@@ -147,24 +173,34 @@ impl Lanes {
                 count_as_written_now(seen, result);
             }
         }
-        Ok((history, results))
+        Ok((history, sent))
     }
 
-    async fn send_batch(&self, connection: &Connection, batch: &[Work]) -> Result<Results, Unsuccessful> {
+    async fn send_batch(
+        &self,
+        connection: &Connection,
+        batch: &[Work],
+        wait_for: Option<&str>,
+    ) -> Result<Sent, Unsuccessful> {
         let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
         let statement = connection.prepare_cached(append::sql(appends.clone())).await.map_err(Unsuccessful::Unsent)?;
-        let sent = append::send(connection, &statement, appends, |stream| self.known(history, stream)).await;
-        let results = sent.map_err(Unsuccessful::Sent)?;
-        let written = results.iter().flatten().flat_map(|appended| &appended.written);
+        let known = |stream: &_| self.known(history, stream);
+        let sent = append::send(connection, &statement, appends, known, wait_for).await.map_err(Unsuccessful::Sent)?;
+        let written = sent.results.iter().flatten().flatten().flat_map(|appended| &appended.written);
         connection.record_seen(written.map(|written| written.global_position).max());
-        Ok(results)
+        Ok(sent)
     }
+}
+
+/// The category that a batch waits for if all are locked.
+fn lowest_category(batch: &[Work]) -> Option<&str> {
+    batch.iter().flat_map(|work| &work.appends).map(|append| append.stream.category_str()).min()
 }
 
 /// Decides, after a lost answer, whether the call itself wrote the messages: it did if they are all above the highest
 /// position that was known when the call began.
-fn count_as_written_now(seen: GlobalPosition, result: &mut Result<Appended>) {
-    if let Ok(appended) = result {
+fn count_as_written_now(seen: GlobalPosition, result: &mut Option<Result<Appended>>) {
+    if let Some(Ok(appended)) = result {
         appended.already_written &= appended.written.iter().any(|written| written.global_position <= seen);
     }
 }

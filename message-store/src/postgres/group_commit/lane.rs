@@ -2,13 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Fuse, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::{Job, Lanes, QUEUE, Route, answer_all, categories};
+use super::batch::Settled;
+use super::{Job, LEFT_OUT, Lanes, QUEUE, Route, answer_all, categories};
 
 /// The size of a batch, in appends and in bytes. A single append may have more bytes.
 const BATCH: usize = 512;
@@ -16,6 +17,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// The number of batches that a lane sends at once, and the size that a second one must have.
 const UNDER_WAY: usize = 2;
 const WORTH_SENDING: usize = 32;
+/// After a batch that found a category locked, the next one waits this long for as many appends as that one had.
+const FILL: Duration = Duration::from_millis(1);
 /// A lane ends after this time without appends.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -35,17 +38,31 @@ impl Lane {
         let mut under_way = FuturesUnordered::new();
         let mut connecting = std::pin::pin!(Fuse::terminated());
         let (mut is_open, mut is_connecting) = (true, false);
+        // Whether other transactions lock the categories of the lane, so that each batch waits for its turn.
+        let mut is_contended = false;
+        // The number of appends that the next batch waits for, and until when.
+        let (mut worth_filling, mut fill_until) = (0, Instant::now());
         loop {
             let is_idle = waiting.is_empty() && under_way.is_empty();
-            let is_worth_it = !self.route.is_shared() && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING;
-            if !is_connecting && !waiting.is_empty() && (under_way.is_empty() || is_worth_it) {
+            let is_filling = waiting.len() < worth_filling && Instant::now() < fill_until;
+            let is_second_worth_it = !is_contended && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING;
+            let is_worth_it = under_way.is_empty() || is_second_worth_it;
+            if !is_connecting && !waiting.is_empty() && is_worth_it && !is_filling {
                 connecting.set(self.lanes.pool(&self.route).get().fuse());
                 is_connecting = true;
             }
             let room = QUEUE.saturating_sub(waiting.len());
             tokio::select! {
                 biased;
-                Some(()) = under_way.next() => {}
+                Some((was_alone, settled)) = under_way.next() => {
+                    let Settled { left_out, answered, was_locked } = settled;
+                    if was_alone {
+                        is_contended = was_locked;
+                    }
+                    (worth_filling, fill_until) = (if is_contended { answered } else { 0 }, Instant::now() + FILL);
+                    self.take_back(left_out, &mut waiting);
+                }
+                () = tokio::time::sleep_until(fill_until.into()), if is_filling => worth_filling = 0,
                 count = queue.recv_many(&mut received, room), if is_open && room > 0 => {
                     is_open = count > 0;
                     waiting.extend(received.drain(..));
@@ -59,7 +76,9 @@ impl Lane {
                                 connection.give_back();
                                 self.lanes.give_own_lane(batch);
                             } else {
-                                under_way.push(self.lanes.settle(&self.route, connection, batch));
+                                let is_alone = under_way.is_empty();
+                                let settling = self.lanes.settle(&self.route, connection, batch);
+                                under_way.push(async move { (is_alone, settling.await) });
                             }
                         }
                         Err(error) => answer_all(waiting.drain(..), &error),
@@ -72,6 +91,23 @@ impl Lane {
                 }
                 else => return,
             }
+        }
+    }
+
+    /// Puts jobs that were left out of a batch before the waiting ones. The categories of jobs that were left out for long
+    /// get their own lanes.
+    fn take_back(&self, left_out: Vec<Job>, waiting: &mut VecDeque<Job>) {
+        let (mut late, now) = (Vec::new(), Instant::now());
+        for mut job in left_out.into_iter().rev() {
+            if now.duration_since(*job.left_out_at.get_or_insert(now)) >= LEFT_OUT {
+                late.push(job);
+            } else {
+                waiting.push_front(job);
+            }
+        }
+        if !late.is_empty() {
+            late.reverse();
+            self.lanes.give_own_lane(late);
         }
     }
 }

@@ -15,17 +15,22 @@
 //! continues as long as one of its callers waits. When all have been dropped, the statement is cancelled, so that it
 //! does not occupy a connection. The append of a dropped caller may still have been written.
 //!
-//! A few lanes are shared by all categories. A category gets its own lane while another session keeps its lock for
-//! long, or while it has many appends, and until no append has come for a while. So a slow writer of one category
-//! delays no other category.
+//! One lane is shared by all categories. A category gets its own lane while another session keeps its lock for long, or
+//! while it has many appends, and until no append has come for a while. So a slow writer of one category delays no other
+//! category.
+//!
+//! Several processes take turns: a batch waits for the locks of all of its categories, in the order that every process
+//! uses. While a lane waits for its turn, it sends one batch at a time, and fills it before it sends it, because small
+//! batches would take as many turns as large ones. A turn that does not come for [`SHORT_WAIT`] is the sign of a slow
+//! writer: then the lane sends what it can, and leaves out the appends to locked categories.
 
 mod batch;
 mod lane;
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
@@ -35,10 +40,10 @@ use super::pool::Pool;
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
 
-/// How long a batch in a shared lane waits for a lock: `lock_timeout` of the connections, in milliseconds.
-pub(super) const SHORT_WAIT: &str = "25";
-/// The number of shared lanes.
-const SHARED: u64 = 4;
+/// How long a batch of the shared lane waits for a lock: `lock_timeout` of the connections, in milliseconds.
+pub(super) const SHORT_WAIT: &str = "50";
+/// How long an append is left out of the batches of the shared lane, before its categories get their own lane.
+const LEFT_OUT: Duration = Duration::from_millis(100);
 /// The number of appends that may wait in a lane. Further callers wait for room.
 const QUEUE: usize = 1024;
 /// The number of lanes that are tried for a job before it fails.
@@ -68,8 +73,8 @@ struct Lanes {
 /// The name of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Route {
-    /// A shared lane, by its number.
-    Shared(u64),
+    /// The lane that all categories share.
+    Shared,
     /// The lane of a category, or of a set of categories that are appended to together.
     Own(String),
 }
@@ -78,6 +83,8 @@ enum Route {
 struct Job {
     work: Work,
     answer: oneshot::Sender<Result<Appended>>,
+    /// The time at which it was first left out of a batch.
+    left_out_at: Option<Instant>,
 }
 
 /// The appends of one caller.
@@ -100,13 +107,13 @@ impl GroupCommit {
     /// Appends messages that were decided in this history.
     pub(super) async fn append(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer };
+        let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer, left_out_at: None };
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
             // No other append can share the batch, so a lane would only add a delay.
             let route = Route::Own(categories(&job.work.appends));
             match self.0.long_wait.get().await {
-                Ok(connection) => self.0.settle(&route, connection, vec![job]).await,
+                Ok(connection) => drop(self.0.settle(&route, connection, vec![job]).await),
                 Err(error) => answer_all([job], &error),
             }
         } else {
@@ -142,7 +149,7 @@ impl Drop for Caller<'_> {
 }
 
 impl Lanes {
-    /// Queues a job in the lane of its categories if that exists or `to_own` is true, and in a shared lane otherwise.
+    /// Queues a job in the lane of its categories if that exists or `to_own` is true, and in the shared lane otherwise.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
         let own = Route::Own(categories(&job.work.appends));
         // A lane can end between the look-up and the send. Then the job goes to a new one. If new lanes end at once,
@@ -163,7 +170,7 @@ impl Lanes {
         if let Some(sender) = open(own) {
             return sender;
         }
-        let route = if to_own { own.clone() } else { own.shared() };
+        let route = if to_own { own.clone() } else { Route::Shared };
         open(&route).unwrap_or_else(|| {
             let (sender, queue) = mpsc::channel(QUEUE);
             tokio::spawn(Lane::new(route.clone(), self).run(queue));
@@ -201,14 +208,8 @@ impl Lanes {
 }
 
 impl Route {
-    fn shared(&self) -> Self {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        Self::Shared(hasher.finish() % SHARED)
-    }
-
     fn is_shared(&self) -> bool {
-        matches!(self, Self::Shared(_))
+        matches!(self, Self::Shared)
     }
 }
 

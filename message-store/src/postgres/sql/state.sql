@@ -4,12 +4,12 @@
 WITH expected (signature, is_definer, is_for_writers) AS (
   VALUES
     ('acquire_lock(varchar)', false, false),
-    ('append_message(text, bigint, uuid, text, jsonb, jsonb)', true, true),
-    ('append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], jsonb[])', true, true),
+    ('append_message(text, bigint, bigint, uuid, text, jsonb, jsonb)', true, true),
+    ('append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], jsonb[], text)', true, true),
     ('assert_sql_condition()', false, false),
     ('cardinal_id(varchar)', false, false),
     ('category(varchar)', false, false),
-    ('decide_appends(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[])', false, true),
+    ('decide_appends(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], boolean[])', false, true),
     ('find_key(text, text, interval, boolean)', true, true),
     ('get_category_messages(varchar, bigint, bigint, varchar, bigint, bigint, varchar)', false, false),
     ('get_last_stream_message(varchar, varchar)', false, false),
@@ -21,6 +21,7 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('is_on(text)', false, false),
     ('lease_key(text, text, uuid, interval)', true, true),
     ('lock_categories(text[])', false, true),
+    ('lock_free_categories(text[], text)', false, true),
     ('lock_category(varchar)', false, false),
     ('message_store_version()', false, false),
     ('next_global_position()', false, false),
