@@ -9,8 +9,10 @@
 //!   fewer than allowed. Usually one part is enough, because the weight of an uncompressed row is its size. The
 //!   statement takes half as long again as the plain one.
 //!
-//! A read is plain, except at a place where rows are known to be large ([`LargeRows`](super::large_rows::LargeRows)). Why it is right: both statements
-//! lead to the same batch, and never to more than its bytes and one row.
+//! A read is plain, except at a place where rows are known to be large ([`LargeRows`](super::large_rows::LargeRows)).
+//! Why it is right: with both statements this process stops when the batch has enough bytes, so both lead to the same
+//! batch. The weight only spares the server, and the connection. It may be too low: the text of a number can be larger
+//! than its stored form.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -19,32 +21,11 @@ use super::PlantedBug;
 use super::connection::Connection;
 use super::row::{get, global_position_in, message_in};
 use super::rows::Rows;
+use super::statements::Statements;
 use crate::{GlobalPosition, Message, Result};
 
 /// The rows after a batch count as large if it has at least this part of the bytes that it may have.
 const LARGE: i64 = 8;
-
-/// The statements of a scope.
-#[derive(Debug)]
-pub(super) struct Statements {
-    plain: String,
-    weighed: String,
-}
-
-impl Statements {
-    pub(super) fn new(scope: &str) -> Self {
-        let in_frame = |frame: &str| frame.replace("{scope}", scope);
-        let (plain, weighed) = (include_str!("sql/read.sql"), include_str!("sql/read_weighed.sql"));
-        Self { plain: in_frame(plain), weighed: in_frame(weighed) }
-    }
-
-    pub(super) fn filtered(scope: &str) -> Self {
-        let in_frame =
-            |frame: &str| frame.replace("{passes}", include_str!("sql/passes.sql")).replace("{scope}", scope);
-        let (plain, weighed) = (include_str!("sql/read_filtered.sql"), include_str!("sql/read_filtered_weighed.sql"));
-        Self { plain: in_frame(plain), weighed: in_frame(weighed) }
-    }
-}
 
 /// One read.
 pub(super) struct BatchRead<'a> {

@@ -27,6 +27,7 @@ mod schema;
 mod sql_condition;
 mod sql_value;
 mod state;
+mod statements;
 mod store;
 
 pub use check::{Check, CheckedItem, check};

@@ -13,8 +13,10 @@ pub enum PlantedBug {
     BytesNotCounted,
     /// A change of the server's history is not noticed.
     HistoryIgnored,
-    /// A read forgets where the rows are large.
+    /// A read does not know where the rows are large, so it never weighs them.
     LargeRowsForgotten,
+    /// A read takes all rows for large, so it always weighs them.
+    LargeRowsEverywhere,
     /// After a lost answer, messages that the call wrote count as written before.
     LostAnswersCountAsBefore,
     /// After a lost answer, messages count as written by the call even if another call wrote them.

@@ -19,11 +19,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::batch_read::{BatchRead, Statements};
+use super::batch_read::BatchRead;
 use super::connection::Connection;
 use super::failure::backend;
 use super::large_rows::{LargeRows, Place};
 use super::row::{get, global_position_in, message_in};
+use super::statements::Statements;
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Limits, Message, Position, Read, Result, StoreId, StreamName,
     StreamRead, Version,
