@@ -102,7 +102,7 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
     figure!("F3", figures::appends::f3(&bench));
     figure!("F4", figures::commands::f4(&bench));
     figure!("F5", figures::reads::f5(&bench));
-    figure!("F6", figures::reads::f6(&bench));
+    figure!("F6", figures::wake_ups::f6(&bench));
     figure!("F7", figures::growth::f7(&bench));
     figure!("F8", figures::commands::f8(&bench));
     figure!("F9", figures::sqlite::f9(&bench));

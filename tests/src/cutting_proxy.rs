@@ -1,4 +1,5 @@
-//! A proxy that can drop a server's answer. The client then sees a lost connection.
+//! A proxy that can drop a server's answer, and counts connections and bytes. After a dropped answer the client sees a
+//! lost connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +14,8 @@ pub struct CuttingProxy {
     address: SocketAddr,
     server: Arc<Mutex<String>>,
     cuts: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
 }
 
@@ -28,6 +31,8 @@ impl CuttingProxy {
         let towards = Arc::clone(&server);
         let cuts = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&cuts);
+        let (connections, answered) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (opened, sent) = (Arc::clone(&connections), Arc::clone(&answered));
         let refuses = Arc::new(AtomicBool::new(false));
         let refusing = Arc::clone(&refuses);
         tokio::spawn(async move {
@@ -37,10 +42,11 @@ impl CuttingProxy {
                 }
                 let server = towards.lock().unwrap().clone();
                 let Ok(server) = TcpStream::connect(server).await else { continue };
-                tokio::spawn(pass(client, server, mark, Arc::clone(&counter)));
+                opened.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(pass(client, server, mark, Arc::clone(&counter), Arc::clone(&sent)));
             }
         });
-        Self { address, server, cuts, refuses }
+        Self { address, server, cuts, connections, answered, refuses }
     }
 
     /// The address to which clients connect.
@@ -74,9 +80,25 @@ impl CuttingProxy {
     pub fn cuts(&self) -> usize {
         self.cuts.load(Ordering::SeqCst)
     }
+
+    /// The number of connections that were opened, including those that only cancelled a statement.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// The number of bytes that the server sent.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, mark: &'static str, cuts: Arc<AtomicUsize>) {
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    mark: &'static str,
+    cuts: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let cut = Arc::new(AtomicBool::new(false));
@@ -96,6 +118,7 @@ async fn pass(client: TcpStream, server: TcpStream, mark: &'static str, cuts: Ar
     });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+        answered.fetch_add(read, Ordering::SeqCst);
         if cut.swap(false, Ordering::SeqCst) {
             cuts.fetch_add(1, Ordering::SeqCst);
             break;

@@ -149,8 +149,8 @@ async fn batches_hold_as_many_messages_as_their_bytes_allow_on_sqlite() {
     assert_batches_are_full(Arc::new(SqliteOptions::memory().limits(limits()).open().await.unwrap())).await;
 }
 
-const STREAM: &str = "text, bigint, bigint, bigint";
-const ALL: &str = "bigint, bigint, bigint, bigint";
+const STREAM: &str = "text, bigint, bigint";
+const ALL: &str = "bigint, bigint, bigint";
 const FILTER: &str = "varchar, bigint, bigint, text[]";
 const NONE: &str = "";
 
@@ -180,14 +180,14 @@ async fn blocks(client: &Client, (scope, filter, sql, parameters): (&str, &str, 
     // A complete statement needs no frame.
     let frame = match (sql.contains("SELECT"), filter.is_empty()) {
         (true, _) => "{scope}",
-        (false, true) => sql!("read"),
-        (false, false) => sql!("read_filtered"),
+        (false, true) => sql!("read_weighed"),
+        (false, false) => sql!("read_filtered_weighed"),
     };
-    let sql = frame.replace("{scope}", sql);
+    let sql = frame.replace("{passes}", sql!("passes")).replace("{scope}", sql);
     let (types, values) = if filter.is_empty() {
-        (scope.to_owned(), format!("{parameters}, {weight}"))
+        (format!("{scope}, bigint"), format!("{parameters}, {weight}"))
     } else {
-        (format!("{scope}, {filter}"), format!("{parameters}, {weight}, NULL, NULL, NULL, '{{B}}'"))
+        (format!("{scope}, {filter}, bigint"), format!("{parameters}, NULL, NULL, NULL, '{{B}}', {weight}"))
     };
     client.batch_execute(&format!("DEALLOCATE ALL; PREPARE read ({types}) AS {sql}")).await.unwrap();
     let plan = client.simple_query(&format!("EXPLAIN (ANALYZE, BUFFERS) EXECUTE read ({values})")).await.unwrap();

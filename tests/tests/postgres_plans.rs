@@ -1,11 +1,14 @@
-//! The plans of appends and look-ups. A connection keeps a plan that it made while the table was small, so that plan must
+//! The plans of appends, look-ups and reads. A connection keeps a plan that it made while the table was small, so that plan must
 //! also be right for a large table.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use message_store::{Append, Json, MessageStore, NewMessage, StreamName, connect};
+use message_store::postgres::{PlantedBug, PostgresOptions};
+use message_store::{
+    Append, Category, Filter, GroupMember, Json, MessageStore, NewMessage, Read, StreamName, StreamRead, connect,
+};
 use message_store_tests::message_db::connect as client;
 use message_store_tests::postgres::TestDatabase;
 
@@ -61,4 +64,59 @@ async fn twin_an_append_that_compares_its_ids_with_all_ids_reads_the_whole_table
                         'WHERE n.id IN (SELECT m.id FROM message_store.messages m WHERE m.time > now() - interval ''1 day'' OFFSET 0)'); \
                       ASSERT joined <> definition; EXECUTE joined; END $$";
     assert!(whole_reads(sabotage).await > 0);
+}
+
+/// The number of times that the server read the whole table for reads of a new store, by either statement.
+async fn whole_reads_by_readers(preparation: &str) -> i64 {
+    const ROUNDS: i64 = 12;
+    let database = TestDatabase::create().await;
+    database.execute(preparation).await;
+    let (stream, category) = (StreamName::new("c-1").unwrap(), Category::new("c").unwrap());
+    let mut filters = vec![Filter::default(), Filter::default().message_types(["T"])];
+    filters.push(Filter::default().member(GroupMember::new(0, 2).unwrap()));
+    filters.push(Filter::default().correlation(category.clone()));
+    let mut reads = 0;
+    for bug in [None, Some(PlantedBug::LargeRowsEverywhere)] {
+        // One connection makes its plans while the table is empty, and keeps them.
+        let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(1);
+        if let Some(bug) = bug {
+            options = options.plant(bug);
+        }
+        let store = options.open().await.unwrap();
+        for _ in 0..ROUNDS {
+            for read in [StreamRead::default(), StreamRead::backwards()] {
+                store.read_stream(&stream, read).await.unwrap();
+            }
+            for filter in &filters {
+                let read = Read::default().filter(filter.clone());
+                drop(store.read_category(&category, read.clone()).await.unwrap());
+                drop(store.read_all(read).await.unwrap());
+            }
+            store.last_message(&stream, None).await.unwrap();
+            store.last_message(&stream, Some("T")).await.unwrap();
+            store.version(&stream).await.unwrap();
+            reads += 13;
+        }
+        store.append(append("c-1", 100).into()).await.unwrap();
+    }
+    let client = client(database.url(), None).await;
+    loop {
+        let statistics = "SELECT seq_scan, seq_scan + idx_scan FROM pg_stat_user_tables \
+                          WHERE relid = 'message_store.messages'::regclass";
+        let row = client.query_one(statistics, &[]).await.unwrap();
+        if row.get::<_, i64>(1) >= reads {
+            return row.get(0);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_never_read_the_whole_table() {
+    assert_eq!(whole_reads_by_readers("").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twin_without_the_index_of_categories_reads_read_the_whole_table() {
+    assert!(whole_reads_by_readers("DROP INDEX message_store.messages_category").await > 0);
 }

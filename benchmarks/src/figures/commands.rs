@@ -155,7 +155,7 @@ pub async fn backlog(url: &str) -> Result<()> {
         count
     });
     let begun = Instant::now();
-    let consumer = Consumer::new(category.as_str(), super::reads::Told(sender)).concurrency(CONCURRENCY);
+    let consumer = Consumer::new(category.as_str(), super::wake_ups::Told(sender)).concurrency(CONCURRENCY);
     let mut running = consumer.start(&store).await?;
     running.wait_for(GlobalPosition::new(last.try_get(0)?)).await?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -8,3 +8,4 @@ pub mod peers;
 pub mod readers_safety;
 pub mod reads;
 pub mod sqlite;
+pub mod wake_ups;

@@ -1,51 +1,79 @@
-//! F5 and F6: reads of a category, and the time from an append to its handler.
+//! F5: reads of a category and of all messages, in batches of 1000.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use async_trait::async_trait;
-use message_store::consumer::Consumer;
-use message_store::handling::{Context as HandlerContext, Handler};
-use message_store::postgres::PostgresOptions;
-use message_store::{Category, GlobalPosition, Message, MessageStore, Outcome, Read, Source, connect};
-use tokio::sync::mpsc;
-use tokio_postgres::Client;
+use anyhow::Result;
+use jiff::civil::DateTime;
+use message_store::{Category, Filter, GlobalPosition, GroupMember, MessageStore, Read, connect};
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 use crate::bench::Bench;
-use crate::databases::{clear, connect as plain, fill};
-use crate::figures::appends::append;
+use crate::databases::{connect as plain, fill};
 use crate::messages;
 use crate::report::{Goal, Line};
-use crate::rounds::{Sample, Side, histogram, interleave, milliseconds};
+use crate::rounds::{Sample, Side, interleave};
 
-async fn read_ours(store: &Arc<dyn MessageStore>, time: Duration) -> Result<Sample> {
-    let category = Category::new("account0")?;
-    let (begun, mut rows, mut from) = (Instant::now(), 0, GlobalPosition::ZERO);
+const COLUMNS: &str = "id, stream_name, type, position, global_position, data::text, metadata::text, time";
+const OF_CATEGORY: &str = "message_store.category(stream_name) = 'account0' AND";
+const NOTE: &str = "Both sides make owned values of the same columns, and keep them until the batch is complete. With a filter, a row \
+                    counts when it was looked at, and the reference is this library without the filter.";
+
+/// Reads a category, or all messages. Counts the rows that it looked at.
+async fn read(
+    store: &Arc<dyn MessageStore>,
+    category: Option<&Category>,
+    filter: &Filter,
+    time: Duration,
+) -> Result<Sample> {
+    let (begun, mut rows) = (Instant::now(), 0);
+    let mut read = Read::default().filter(filter.clone());
     while begun.elapsed() < time {
-        let batch = store.read_category(&category, Read::from(from)).await?;
-        rows += batch.messages.len();
-        from = batch.messages.last().map_or(GlobalPosition::ZERO, |last| last.global_position.next());
+        let batch = match category {
+            Some(category) => store.read_category(category, read.clone()).await?,
+            None => store.read_all(read.clone()).await?,
+        };
+        if batch.is_at_end(&read) {
+            read.from = GlobalPosition::FIRST;
+            continue;
+        }
+        rows += batch.looked_through.get() + 1 - read.from.get();
+        read.from = batch.looked_through.next();
+        let _ = black_box(batch);
     }
     Ok(Sample { per_second: rows as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
-async fn select(client: &Client, time: Duration) -> Result<Sample> {
-    let sql = "SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time::text FROM message_store.messages \
-               WHERE message_store.category(stream_name) = 'account0' AND global_position >= $1 ORDER BY global_position LIMIT 1000";
-    let statement = client.prepare(sql).await?;
+/// The columns of a message, as the driver decodes them.
+type Columns = (Uuid, String, String, i64, i64, Option<String>, Option<String>, DateTime);
+
+fn columns(row: &Row) -> Result<Columns, tokio_postgres::Error> {
+    Ok((
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        row.try_get(5)?,
+        row.try_get(6)?,
+        row.try_get(7)?,
+    ))
+}
+
+async fn select(client: &Client, condition: &str, time: Duration) -> Result<Sample> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM message_store.messages WHERE {condition} global_position >= $1 ORDER BY global_position LIMIT 1000"
+    );
+    let statement = client.prepare(&sql).await?;
     let (begun, mut rows, mut from) = (Instant::now(), 0, 0_i64);
     while begun.elapsed() < time {
-        let read = client.query(&statement, &[&from]).await?;
-        rows += read.len();
-        from = match read.last() {
-            Some(row) => row.try_get::<_, i64>(4)? + 1,
-            None => 0,
-        };
-        for row in &read {
-            let text: &str = row.try_get(5)?;
-            std::hint::black_box(text);
-        }
+        let batch: Vec<Columns> =
+            client.query(&statement, &[&from]).await?.iter().map(columns).collect::<Result<_, _>>()?;
+        rows += batch.len();
+        from = batch.last().map_or(0, |last| last.4 + 1);
+        black_box(batch);
     }
     Ok(Sample { per_second: rows as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
 }
@@ -54,116 +82,41 @@ pub async fn f5(bench: &Bench) -> Result<Vec<Line>> {
     let effort = bench.effort;
     let url = bench.databases.ours("f5").await?;
     fill(&url, if effort.is_quick { 50_000 } else { 500_000 }).await?;
-    let (store, client) = (connect(&url).await?, plain(&url).await?);
-    let sides = [
-        Side::new("read_category", || read_ours(&store, effort.time)),
-        Side::new("SELECT … LIMIT 1000", || select(&client, effort.time)),
+    let (store, client) = (&connect(&url).await?, &plain(&url).await?);
+    let (category, everything) = (&Category::new("account0")?, &Filter::default());
+    let filters = &[
+        ("types that all messages have", Filter::default().message_types([messages::TYPE])),
+        ("group member 0 of 4", Filter::default().member(GroupMember::new(0, 4)?)),
+        ("correlation with a category", Filter::default().correlation(Category::new("transfer")?)),
     ];
+    let mut sides = vec![
+        Side::new("read_category", || read(store, Some(category), everything, effort.time)),
+        Side::new("SELECT … LIMIT 1000, a category", || select(client, OF_CATEGORY, effort.time)),
+        Side::new("read_all", || read(store, None, everything, effort.time)),
+        Side::new("SELECT … LIMIT 1000, all", || select(client, "", effort.time)),
+    ];
+    for (name, filter) in filters {
+        sides.push(Side::new(format!("read_category, {name}"), || read(store, Some(category), filter, effort.time)));
+    }
     let samples = interleave(effort, &sides).await?;
-    Ok(vec![Line {
+    let line = |what: String, (ours, theirs): (usize, usize), reference: &str, goal| Line {
         figure: "F5".into(),
-        what: "a category, read in batches of 1000".into(),
-        ours: samples[0].per_second,
-        reference: "plain SELECT through tokio-postgres".into(),
-        theirs: Some(samples[1].per_second),
+        what,
+        ours: samples[ours].per_second,
+        reference: reference.into(),
+        theirs: Some(samples[theirs].per_second),
         unit: "rows/s",
-        goal: Some(Goal::AtLeast(0.8)),
+        goal: Some(Goal::AtLeast(goal)),
         errors: 0,
-        note: "Ours makes messages of the rows (names, ids, times, JSON), and counts their bytes; the SELECT looks at one column.".into(),
-    }])
-}
-
-/// A handler that reports the time at which each message arrives.
-pub struct Told(pub mpsc::UnboundedSender<Instant>);
-
-#[async_trait]
-impl Handler for Told {
-    fn name(&self) -> &'static str {
-        "Told"
-    }
-
-    fn message_types(&self) -> Vec<&'static str> {
-        vec![messages::TYPE]
-    }
-
-    async fn handle(&self, _: &Message, _: &HandlerContext<'_>) -> Result<Outcome, Source> {
-        let _ = self.0.send(Instant::now());
-        Ok(Outcome::Ignored)
-    }
-}
-
-/// Measures the time from before the append to the start of the handler, in an otherwise idle store.
-async fn append_to_handled(
-    writing: &Arc<dyn MessageStore>,
-    reading: &Arc<dyn MessageStore>,
-    count: usize,
-) -> Result<Sample> {
-    let (sender, mut told) = mpsc::unbounded_channel();
-    let running = Consumer::new("account0", Told(sender)).start(reading).await?;
-    let mut times = histogram()?;
-    for number in 0..count {
-        tokio::time::sleep(Duration::from_millis(15)).await;
-        let begun = Instant::now();
-        writing.append(messages::append(0, 1, number)?.into()).await?;
-        let handled = told.recv().await.context("the consumer has ended")?;
-        times.saturating_record(handled.duration_since(begun).as_micros() as u64);
-    }
-    running.stop().await?;
-    Ok(Sample { p50: milliseconds(&times, 0.5), p99: milliseconds(&times, 0.99), ..Sample::default() })
-}
-
-pub async fn f6(bench: &Bench) -> Result<Vec<Line>> {
-    let effort = bench.effort;
-    let url = bench.databases.ours("f6").await?;
-    let (here, there) = (connect(&url).await?, connect(&url).await?);
-    let count = if effort.is_quick { 40 } else { 200 };
-    let silent: Arc<dyn MessageStore> = Arc::new(PostgresOptions::from_url(&url)?.notifications(false).open().await?);
-    let sides = [
-        Side::new("append to handled, one process", || append_to_handled(&here, &here, count)),
-        Side::new("append to handled, two processes", || append_to_handled(&here, &there, count)),
-    ];
-    let mut lines: Vec<Line> = interleave(effort, &sides)
-        .await?
-        .iter()
-        .zip(&sides)
-        .map(|(sample, side)| Line {
-            figure: "F6".into(),
-            what: format!("{}, idle, p50", side.name),
-            ours: sample.p50,
-            reference: String::new(),
-            theirs: None,
-            unit: "ms",
-            goal: Some(Goal::AtMost(5.0)),
-            errors: 0,
-            note: String::new(),
-        })
-        .collect();
-    let loud = connect(&url).await?;
-    let listening = there.wake_up(Some(&Category::new("account0")?)).await?;
-    let (url, loud, silent) = (&url, &loud, &silent);
-    let write = |store: &Arc<dyn MessageStore>| {
-        let store = Arc::clone(store);
-        async move {
-            clear(url).await?;
-            append(&store, 0..256, 1, effort.time).await
-        }
+        note: NOTE.into(),
     };
-    let sides = [
-        Side::new("256 writers, others are woken", || write(loud)),
-        Side::new("256 writers, no notifications", || write(silent)),
+    let select = "plain SELECT through tokio-postgres";
+    let mut lines = vec![
+        line("a category, read in batches of 1000".into(), (0, 1), select, 0.85),
+        line("all messages, read in batches of 1000".into(), (2, 3), select, 0.85),
     ];
-    let samples = interleave(effort, &sides).await?;
-    drop(listening);
-    lines.push(Line {
-        figure: "F6".into(),
-        what: "appends, 256 writers, while another process is woken".into(),
-        ours: samples[0].per_second,
-        reference: "no notifications".into(),
-        theirs: Some(samples[1].per_second),
-        unit: "/s",
-        goal: Some(Goal::AtLeast(0.97)),
-        errors: samples.iter().map(|sample| sample.errors).sum(),
-        note: String::new(),
-    });
+    for (number, (name, _)) in filters.iter().enumerate() {
+        lines.push(line(format!("a category, {name}"), (4 + number, 0), "the category without a filter", 0.6));
+    }
     Ok(lines)
 }

@@ -4,7 +4,8 @@
 //! user of that connection would wait for it. Fix: a connection returns to its pool only when its user calls
 //! [`Connection::give_back`], after all answers have arrived. If the user drops it without that call, it leaves the
 //! pool at once, its statement is cancelled, and it is closed. Why it is right: if a user forgets the call, the pool
-//! opens another connection, and no other caller has to wait.
+//! opens another connection, and no other caller has to wait. A read that stops before the last row
+//! ([`Rows`](super::rows::Rows)) leaves a statement in the same way, and its connection is closed as well.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Connection {
     /// `None` after it was given back.
     object: Option<Object>,
+    /// Whether rows of a statement may still arrive.
+    pub(super) has_unread_rows: bool,
     history: History,
     histories: Arc<Histories>,
     runtime: Handle,
@@ -43,12 +46,15 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection from the pool of a history.
     pub(super) fn lent(object: Object, history: History, histories: &Arc<Histories>) -> Self {
-        Self { object: Some(object), history, histories: Arc::clone(histories), runtime: Handle::current() }
+        let (histories, runtime) = (Arc::clone(histories), Handle::current());
+        Self { object: Some(object), has_unread_rows: false, history, histories, runtime }
     }
 
-    /// Returns the connection to its pool. All answers on it must have arrived.
+    /// Returns the connection to its pool, unless rows may still arrive on it. All other answers must have arrived.
     pub(super) fn give_back(mut self) {
-        self.object = None;
+        if !self.has_unread_rows {
+            self.object = None;
+        }
     }
 
     /// Whether it is open and belongs to the current history.
@@ -64,6 +70,11 @@ impl Connection {
     /// Records the highest global position of an answer.
     pub(super) fn record_seen(&self, position: Option<GlobalPosition>) {
         self.histories.record_seen(self.history, position);
+    }
+
+    /// Whether a protection is switched off.
+    pub(super) fn has(&self, bug: PlantedBug) -> bool {
+        self.histories.has(bug)
     }
 
     pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {

@@ -1,12 +1,14 @@
 //! The store on PostgreSQL. It has Message DB's table and its own functions.
 
 mod append;
+mod batch_read;
 mod check;
 mod connection;
 mod failure;
 mod group_commit;
 mod history;
 mod installation;
+mod large_rows;
 mod listen;
 mod look_up;
 mod message_db;
@@ -20,10 +22,12 @@ mod pool;
 mod read;
 mod read_models;
 mod row;
+mod rows;
 mod schema;
 mod sql_condition;
 mod sql_value;
 mod state;
+mod statements;
 mod store;
 
 pub use check::{Check, CheckedItem, check};

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::history::Histories;
 use super::installation::{Installation, message_db_store_id};
+use super::large_rows::LargeRows;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
@@ -79,6 +80,7 @@ impl PostgresOptions {
             pool,
             place,
             limits,
+            large_rows: LargeRows::new(),
             is_message_db,
             histories,
             wake_ups,

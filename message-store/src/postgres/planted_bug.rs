@@ -9,8 +9,14 @@ pub enum PlantedBug {
     AbandonedConnectionsStay,
     /// A batch continues after all of its callers were dropped.
     AbandonedBatchesGoOn,
+    /// A read does not count the bytes of the rows that arrive.
+    BytesNotCounted,
     /// A change of the server's history is not noticed.
     HistoryIgnored,
+    /// A read does not know where the rows are large, so it never weighs them.
+    LargeRowsForgotten,
+    /// A read takes all rows for large, so it always weighs them.
+    LargeRowsEverywhere,
     /// After a lost answer, messages that the call wrote count as written before.
     LostAnswersCountAsBefore,
     /// After a lost answer, messages count as written by the call even if another call wrote them.

@@ -78,7 +78,7 @@ impl Pool {
         Err(Error::HistoryChanged { store: self.0.options.place() })
     }
 
-    /// Calls `work` with a connection, and returns the connection to the pool.
+    /// Calls `work` with a connection, and returns the connection to the pool, unless rows may still arrive on it.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.get().await?;
         let result = work(&mut connection).await;

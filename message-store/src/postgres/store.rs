@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::failure::backend;
 use super::group_commit::GroupCommit;
 use super::history::Histories;
+use super::large_rows::LargeRows;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
@@ -35,6 +36,7 @@ pub struct PostgresStore {
     pub(super) pool: Pool,
     pub(super) place: String,
     pub(super) limits: Limits,
+    pub(super) large_rows: LargeRows,
     /// The schema is Message DB's own.
     pub(super) is_message_db: bool,
     pub(super) histories: Arc<Histories>,
@@ -50,6 +52,11 @@ impl PostgresStore {
     fn wake(&self, streams: &[StreamName]) {
         self.wake_ups.wake_for(streams);
         self.listener.wake(streams.iter());
+    }
+
+    /// The bounds of a batch that is read.
+    fn bounds(&self) -> (&Limits, &LargeRows) {
+        (&self.limits, &self.large_rows)
     }
 
     /// Refuses a feature that Message DB's own schema does not have.
@@ -109,17 +116,17 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
-        self.pool.with(async |connection| read::stream(connection, stream, &read, &self.limits).await).await
+        self.pool.with(async |connection| read::stream(connection, stream, &read, self.bounds()).await).await
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
-        self.pool.with(async |connection| read::category(connection, category, &read, &self.limits).await).await
+        self.pool.with(async |connection| read::category(connection, category, &read, self.bounds()).await).await
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
         // Message DB's writers publish no bound, so there is no horizon.
         self.assert_ours("reading all messages")?;
-        self.pool.with(async |connection| read::all(connection, &self.place, &read, &self.limits).await).await
+        self.pool.with(async |connection| read::all(connection, &self.place, &read, self.bounds()).await).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {

@@ -93,7 +93,7 @@ impl Default for Read {
 }
 
 /// The messages that a read returns. A message passes if every condition that is set is true.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use]
 #[non_exhaustive]
 pub struct Filter {
@@ -146,7 +146,7 @@ fn correlated(message: &Message, category: &Category) -> bool {
 
 /// One member of a consumer group: the streams for which the absolute value of the hash of the cardinal id, modulo
 /// `size`, is `member`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupMember {
     member: u16,
     size: u16,

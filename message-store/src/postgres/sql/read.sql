@@ -1,16 +1,6 @@
--- The frame of the reads. One of scope_*.sql replaces its placeholder. Returns at most $3 rows, and none after the row
--- that reaches a weight of $4. A weight is an upper bound of a row's bytes that is known without reading the row: its
--- stored size, times 100 if it is compressed. The rows keep the order of the innermost query.
-SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time, weight
-FROM (
-  SELECT *, sum(own_weight) OVER (ROWS UNBOUNDED PRECEDING) AS weight
-  FROM (
-    SELECT id, stream_name, type, position, global_position, data, metadata, time,
-      least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
-        * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
-    FROM message_store.messages
-    {scope}
-    LIMIT $3
-  ) AS rows
-) AS weighed
-WHERE weight - own_weight < $4
+-- The frame of the plain reads. One of scope_*.sql replaces its placeholder. Returns at most $3 rows, in the order of the
+-- scope. The reader counts their bytes as they arrive.
+SELECT id, stream_name, type, position, global_position, data::text, metadata::text, time
+FROM message_store.messages
+{scope}
+LIMIT $3
