@@ -230,14 +230,15 @@ async fn no_arguments_of_an_append_leave_a_gap_in_a_stream() {
 async fn twin_an_append_that_believes_the_callers_numbers_leaves_a_gap() {
     let sabotage = "CREATE OR REPLACE FUNCTION message_store.append_messages(
           stream_names text[], known_positions bigint[], append_parts int[], part_streams int[], part_expected_versions bigint[],
-          part_sizes int[], ids uuid[], types text[], data jsonb[], metadata jsonb[],
-          OUT positions bigint[], OUT global_positions bigint[], OUT refusals text[], OUT written_before boolean[]
+          part_sizes int[], ids uuid[], types text[], data jsonb[], metadata jsonb[], wait_for text DEFAULT NULL,
+          OUT positions bigint[], OUT global_positions bigint[], OUT refusals text[], OUT written_before boolean[],
+          OUT has_waited boolean
         ) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         -- message-store functions 1000
         INSERT INTO message_store.messages (id, stream_name, position, type)
         SELECT ids[n], stream_names[1], coalesce(known_positions[1], (SELECT max(m.position) FROM message_store.messages m), -1) + n, types[n]
         FROM generate_series(1, cardinality(ids)) AS n;
-        SELECT NULL::bigint[], NULL::bigint[], NULL::text[], NULL::boolean[] $$";
+        SELECT NULL::bigint[], NULL::bigint[], NULL::text[], NULL::boolean[], false $$";
     assert!(first_that_leaves_a_gap(sabotage).await.is_some());
 }
 
