@@ -132,6 +132,8 @@ pub(super) struct Sent {
     /// One result for each append. `None` if the append was left out, because another transaction has locked one of its
     /// categories.
     pub(super) results: Vec<Option<Result<Appended>>>,
+    /// A stream whose category another transaction has locked, if an append was left out.
+    pub(super) locked: Option<StreamName>,
     /// Whether the server waited for the lock of a category.
     pub(super) has_waited: bool,
 }
@@ -150,8 +152,8 @@ fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> Option<(&'
     }
 }
 
-/// Writes a batch by its [statement](sql). Waits for the locks of all categories; with `wait_for`, only for the lock of
-/// that category, and only if no category is free. An error concerns the whole batch: nothing was written.
+/// Writes a batch by its [statement](sql). Waits for the locks of all categories; with `wait_for`, only for the category
+/// of that name, or for none if it is empty. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
@@ -178,21 +180,27 @@ fn sent<'a>(row: &Row, batch: impl IntoIterator<Item = &'a [Append]>) -> Result<
     let has_waited = row.try_get(4)?;
 
     let mut places = positions.into_iter().zip(global_positions);
-    let mut results = Vec::new();
+    let (mut results, mut locked) = (Vec::new(), None);
     for (number, appends) in batch.into_iter().enumerate() {
         let size = appends.iter().map(|append| append.messages.len()).sum();
         let written: Vec<Place> = places.by_ref().take(size).filter_map(|(p, g)| p.zip(g).map(written)).collect();
         let refusal = refusals.as_ref().and_then(|refusals| *refusals.get(number)?);
         let already_written = written_before.as_ref().is_some_and(|before| before.get(number) == Some(&true));
         results.push(match refusal {
-            Some(refusal) => refused(refusal, appends).map(Err),
+            Some(refusal) => match refused(refusal, appends) {
+                Refused::For(error) => Some(Err(error)),
+                Refused::LeftOut(stream) => {
+                    locked = Some(stream);
+                    None
+                }
+            },
             None if written.len() == size => Some(Ok(Appended { written, already_written })),
             None => {
                 Some(Err(Error::backend("appending", false, "the server did not return the place of every message")))
             }
         });
     }
-    Ok(Sent { results, has_waited })
+    Ok(Sent { results, locked, has_waited })
 }
 
 fn written((position, global_position): (i64, i64)) -> Place {
@@ -202,39 +210,37 @@ fn written((position, global_position): (i64, i64)) -> Place {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Refusal {
-    Locked {
-        #[serde(rename = "is_locked")]
-        _is_locked: bool,
-    },
-    Version {
-        stream: StreamName,
-        actual: i64,
-    },
-    Id {
-        id: MessageId,
-        reason: String,
-    },
+    Locked { locked: StreamName },
+    Version { stream: StreamName, actual: i64 },
+    Id { id: MessageId, reason: String },
 }
 
-/// The error of a refused append. `None` if it was left out.
-fn refused(refusal: &str, appends: &[Append]) -> Option<Error> {
-    let unclear = |reason: String| Some(Error::backend("appending; nothing was written", false, reason));
-    match serde_json::from_str(refusal) {
-        Ok(Refusal::Locked { .. }) => None,
-        Ok(Refusal::Version { stream, actual }) => {
-            let Some(append) = appends.iter().find(|append| append.stream == stream) else {
-                return unclear(refusal.to_owned());
-            };
-            let actual = if actual < 0 { Version::NO_STREAM } else { Version::at(Position::new(actual)) };
-            Some(Error::WrongExpectedVersion { stream, expected: append.expected, actual })
-        }
+/// Why an append was not written.
+enum Refused {
+    For(Error),
+    /// Another transaction has locked the category of this stream.
+    LeftOut(StreamName),
+}
+
+fn refused(refusal: &str, appends: &[Append]) -> Refused {
+    let unclear = |reason: String| Error::backend("appending; nothing was written", false, reason);
+    Refused::For(match serde_json::from_str(refusal) {
+        Ok(Refusal::Locked { locked }) => return Refused::LeftOut(locked),
+        Ok(Refusal::Version { stream, actual }) => match appends.iter().find(|append| append.stream == stream) {
+            Some(append) => {
+                let actual = if actual < 0 { Version::NO_STREAM } else { Version::at(Position::new(actual)) };
+                Error::WrongExpectedVersion { stream, expected: append.expected, actual }
+            }
+            None => unclear(refusal.to_owned()),
+        },
         Ok(Refusal::Id { id, reason }) => {
-            let append = appends.iter().find(|append| append.messages.iter().any(|message| message.id == id));
-            let Some(append) = append else { return unclear(refusal.to_owned()) };
-            Some(Error::IdConflict { id, stream: append.stream.clone(), reason })
+            match appends.iter().find(|append| append.messages.iter().any(|message| message.id == id)) {
+                Some(append) => Error::IdConflict { id, stream: append.stream.clone(), reason },
+                None => unclear(refusal.to_owned()),
+            }
         }
         Err(error) => unclear(format!("{refusal}: {error}")),
-    }
+    })
 }
 
 /// Converts a server's error for appends that were sent.

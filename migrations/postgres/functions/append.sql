@@ -43,25 +43,22 @@ BEGIN
   END LOOP;
 END $$;
 
--- Takes the locks of those categories that no other transaction has locked. If all are locked, waits for the category `wait_for` first.
--- Waiting for one lock, and only while it has none, a transaction never waits in a circle. Returns, for each stream, whether its category
--- is locked by this transaction now; NULL if all are.
+-- Waits for the lock of one category, or for none if its name is empty, and then takes the locks of those categories that no other
+-- transaction has locked. A transaction waits only while it has no lock, so none waits in a circle, and none makes the writers of one
+-- category wait for another category. Returns, for each stream, whether its category is locked by this transaction now; NULL if all are.
 CREATE OR REPLACE FUNCTION message_store.lock_free_categories(stream_names text[], wait_for text) RETURNS boolean[]
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
 DECLARE
   are_locked boolean[];
 BEGIN
-  FOR turn IN 1 .. 2 LOOP
-    are_locked := ARRAY(
-      SELECT pg_try_advisory_xact_lock(message_store.hash_64(message_store.category(stream_name)))
-      FROM unnest(stream_names) AS stream_name
-    );
-    EXIT WHEN turn = 2 OR true = ANY (are_locked);
-    IF message_store.lock_category(wait_for) IS NULL THEN
-      NULL;
-    END IF;
-  END LOOP;
+  IF wait_for <> '' AND message_store.lock_category(wait_for) IS NULL THEN
+    NULL;
+  END IF;
+  are_locked := ARRAY(
+    SELECT pg_try_advisory_xact_lock(message_store.hash_64(message_store.category(stream_name)))
+    FROM unnest(stream_names) AS stream_name
+  );
   RETURN CASE WHEN false = ANY (are_locked) THEN are_locked END;
 END $$;
 
@@ -148,12 +145,12 @@ END $$;
 -- part_streams and part_sizes are NULL. A position that the caller knows a stream to have (or NULL) spares looking at what lies
 -- before it. No message id comes twice.
 --
--- Waits for all categories; with `wait_for`, a category, only if all are locked, and then for that one: appends to other locked categories
--- are left out.
+-- Waits for the locks of all categories. With `wait_for`, waits only for the category of that name, or for none if it is empty, and leaves
+-- out the appends to categories that other transactions have locked.
 --
 -- Returns, for each message, its position and global position (NULL where its append is refused or left out). For each append, why it is
--- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken, with is_locked if it is
--- left out; and whether it was written before, so that its places are its first ones. These two are NULL when all is as usual. And whether
+-- refused, as JSON: with expected and actual for a version conflict, with id and reason for an id that is taken, with a locked stream if
+-- it is left out; and whether it was written before, so that its places are its first ones. These two are NULL when all is as usual. And whether
 -- this call had to wait for a lock.
 --
 -- Each look-up of a stream or an id is a subquery of its own, not a join: a plan that was made while the table was small would join by
@@ -434,7 +431,7 @@ BEGIN
     FOR number IN part .. last_part LOOP
       size := size + part_sizes[number];
       IF are_locked[part_streams[number]] IS FALSE THEN
-        refusal := '{"is_locked": true}';
+        refusal := json_build_object('locked', stream_names[part_streams[number]]);
       END IF;
     END LOOP;
 

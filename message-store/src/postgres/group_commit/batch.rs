@@ -1,7 +1,5 @@
 //! Sends a batch, and answers each of its jobs in every case.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
@@ -9,6 +7,7 @@ use super::super::PlantedBug;
 use super::super::append::{self, RACES, Sent, meaning};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
+use super::lock_wait::LockWait;
 use super::{Job, Lanes, Route, Work, answer_all};
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
@@ -19,6 +18,10 @@ pub(super) struct Settled {
     pub(super) left_out: Vec<Job>,
     /// The number of jobs that were answered.
     pub(super) answered: usize,
+    /// A category that another transaction has locked, if a job was left out for it.
+    pub(super) locked: Option<String>,
+    /// Whether a lock did not come in time. Then all jobs of the batch were left out.
+    pub(super) has_timed_out: bool,
     /// Whether another transaction had locked a category of the batch.
     pub(super) was_locked: bool,
 }
@@ -26,7 +29,13 @@ pub(super) struct Settled {
 impl Lanes {
     /// Sends a batch and answers its jobs, except those that are left out. If the future is dropped, the statement is
     /// cancelled.
-    pub(super) async fn settle(self: &Arc<Self>, route: &Route, connection: Connection, batch: Vec<Job>) -> Settled {
+    pub(super) async fn settle(
+        &self,
+        route: &Route,
+        wait: &LockWait,
+        connection: Connection,
+        batch: Vec<Job>,
+    ) -> Settled {
         let mut settled = Settled::default();
         let mut connection = Some(connection);
         let mut batches = vec![batch];
@@ -36,11 +45,9 @@ impl Lanes {
             }
             let (work, (mut answers, left_out)): (Vec<Work>, (Vec<_>, Vec<_>)) =
                 batch.into_iter().map(|job| (job.work, (job.answer, job.left_out_at))).unzip();
-            // An append that found a category locked for long must not keep the others waiting again.
-            let skips_locked = route.is_shared() && left_out.iter().any(Option::is_some);
             let outcome = tokio::select! {
                 biased;
-                outcome = self.try_batch(route, &mut connection, &work, skips_locked) => outcome,
+                outcome = self.try_batch(route, wait, &mut connection, &work) => outcome,
                 () = all_dropped(&mut answers), if !self.histories.has(PlantedBug::AbandonedBatchesGoOn) => {
                     connection = None;
                     continue;
@@ -51,7 +58,10 @@ impl Lanes {
                 jobs.map(|(work, (answer, left_out_at))| Job { work, answer, left_out_at }).collect();
             match outcome {
                 Ok((history, sent)) => {
-                    settled.was_locked |= sent.has_waited;
+                    settled.was_locked |= sent.has_waited || sent.locked.is_some();
+                    if let Some(stream) = &sent.locked {
+                        settled.locked = Some(stream.category_str().to_owned());
+                    }
                     for (job, result) in batch.into_iter().zip(sent.results) {
                         let Some(result) = result else {
                             settled.left_out.push(job);
@@ -63,7 +73,10 @@ impl Lanes {
                         settled.answered += 1;
                     }
                 }
-                Err(Failed::Locked) => settled.left_out.append(&mut batch),
+                Err(Failed::Locked) => {
+                    (settled.has_timed_out, settled.was_locked) = (true, true);
+                    settled.left_out.append(&mut batch);
+                }
                 Err(Failed::OtherHistory(history)) => {
                     let (of_this, others): (Vec<_>, Vec<_>) =
                         batch.into_iter().partition(|job| job.work.history == history);
@@ -86,30 +99,28 @@ impl Lanes {
         if let Some(connection) = connection {
             connection.give_back();
         }
-        settled.was_locked |= !settled.left_out.is_empty();
         settled
     }
 
     async fn try_batch(
         &self,
         route: &Route,
+        wait: &LockWait,
         connection: &mut Option<Connection>,
         batch: &[Work],
-        skips_locked: bool,
     ) -> Result<(History, Sent), Failed> {
         let (mut races, mut losses) = (0, 0);
         loop {
             let current = match connection.take().filter(Connection::is_current) {
                 Some(current) => current,
-                None => self.pool(route).get().await.map_err(Failed::All)?,
+                None => self.pool(route, wait).get().await.map_err(Failed::All)?,
             };
             let history = current.history();
             if batch.iter().any(|work| work.history != history) {
                 *connection = Some(current);
                 return Err(Failed::OtherHistory(history));
             }
-            let wait_for = if skips_locked { lowest_category(batch) } else { None };
-            let error = match self.send_batch(connection.insert(current), batch, wait_for).await {
+            let error = match self.send_batch(connection.insert(current), batch, wait.wait_for()).await {
                 Ok(sent) => return Ok((history, sent)),
                 Err(Unsuccessful::Unsent(error)) if is_unanswered(&error) && losses == 0 => {
                     (*connection, losses) = (None, 1);
@@ -124,11 +135,11 @@ impl Lanes {
                 // Closes the connection before another one is awaited. If callers kept connections while they wait for
                 // others, the pool could run empty and all would wait for ever.
                 *connection = None;
-                return self.send_again(route, connection, batch, &error).await;
+                return self.send_again(route, wait, connection, batch, &error).await;
             }
             match error.as_db_error() {
                 Some(db_error) if races < RACES && is_race(db_error) => races += 1,
-                Some(db_error) if route.is_shared() && *db_error.code() == SqlState::LOCK_NOT_AVAILABLE => {
+                Some(db_error) if wait.is_short(route) && *db_error.code() == SqlState::LOCK_NOT_AVAILABLE => {
                     return Err(Failed::Locked);
                 }
                 Some(db_error) if self.concerns_all(failure::meaning(db_error.code())) => {
@@ -150,12 +161,13 @@ impl Lanes {
     async fn send_again(
         &self,
         route: &Route,
+        wait: &LockWait,
         connection: &mut Option<Connection>,
         batch: &[Work],
         lost: &tokio_postgres::Error,
     ) -> Result<(History, Sent), Failed> {
         let unknown = || Failed::All(Error::CommitUnknown { cause: crate::chain(lost).into() });
-        let another = self.pool(route).get().await.map_err(|_| unknown())?;
+        let another = self.pool(route, wait).get().await.map_err(|_| unknown())?;
         let another = connection.insert(another);
         let history = another.history();
         if batch.iter().any(|work| work.history != history) {
@@ -190,11 +202,6 @@ impl Lanes {
         connection.record_seen(written.map(|written| written.global_position).max());
         Ok(sent)
     }
-}
-
-/// The category that a batch waits for if all are locked.
-fn lowest_category(batch: &[Work]) -> Option<&str> {
-    batch.iter().flat_map(|work| &work.appends).map(|append| append.stream.category_str()).min()
 }
 
 /// Decides, after a lost answer, whether the call itself wrote the messages: it did if they are all above the highest

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::batch::Settled;
+use super::lock_wait::LockWait;
 use super::{Job, LEFT_OUT, Lanes, QUEUE, Route, answer_all, categories};
 
 /// The size of a batch, in appends and in bytes. A single append may have more bytes.
@@ -38,6 +39,8 @@ impl Lane {
         let mut under_way = FuturesUnordered::new();
         let mut connecting = std::pin::pin!(Fuse::terminated());
         let (mut is_open, mut is_connecting) = (true, false);
+        // How the next batch waits for locks, and how the one waits for which a connection was asked.
+        let (mut wait, mut connecting_to_wait) = (LockWait::All, LockWait::All);
         // Whether other transactions lock the categories of the lane, so that each batch waits for its turn.
         let mut is_contended = false;
         // The number of appends that the next batch waits for, and until when.
@@ -48,17 +51,18 @@ impl Lane {
             let is_second_worth_it = !is_contended && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING;
             let is_worth_it = under_way.is_empty() || is_second_worth_it;
             if !is_connecting && !waiting.is_empty() && is_worth_it && !is_filling {
-                connecting.set(self.lanes.pool(&self.route).get().fuse());
+                connecting_to_wait = wait.clone();
+                connecting.set(self.lanes.pool(&self.route, &wait).get().fuse());
                 is_connecting = true;
             }
             let room = QUEUE.saturating_sub(waiting.len());
             tokio::select! {
                 biased;
                 Some((was_alone, settled)) = under_way.next() => {
-                    let Settled { left_out, answered, was_locked } = settled;
                     if was_alone {
-                        is_contended = was_locked;
+                        (wait, is_contended) = (wait.next(&self.route, &settled), settled.was_locked);
                     }
+                    let Settled { left_out, answered, .. } = settled;
                     (worth_filling, fill_until) = (if is_contended { answered } else { 0 }, Instant::now() + FILL);
                     self.take_back(left_out, &mut waiting);
                 }
@@ -76,9 +80,11 @@ impl Lane {
                                 connection.give_back();
                                 self.lanes.give_own_lane(batch);
                             } else {
-                                let is_alone = under_way.is_empty();
-                                let settling = self.lanes.settle(&self.route, connection, batch);
-                                under_way.push(async move { (is_alone, settling.await) });
+                                let (is_alone, wait) = (under_way.is_empty(), std::mem::take(&mut connecting_to_wait));
+                                let (lanes, route) = (&self.lanes, &self.route);
+                                under_way.push(async move {
+                                    (is_alone, lanes.settle(route, &wait, connection, batch).await)
+                                });
                             }
                         }
                         Err(error) => answer_all(waiting.drain(..), &error),
@@ -94,12 +100,13 @@ impl Lane {
         }
     }
 
-    /// Puts jobs that were left out of a batch before the waiting ones. The categories of jobs that were left out for long
-    /// get their own lanes.
+    /// Puts jobs that were left out of a batch before the waiting ones. Those that the shared lane has left out for long
+    /// get a lane of their own.
     fn take_back(&self, left_out: Vec<Job>, waiting: &mut VecDeque<Job>) {
         let (mut late, now) = (Vec::new(), Instant::now());
         for mut job in left_out.into_iter().rev() {
-            if now.duration_since(*job.left_out_at.get_or_insert(now)) >= LEFT_OUT {
+            let left_out_at = *job.left_out_at.get_or_insert(now);
+            if self.route.is_shared() && now.duration_since(left_out_at) >= LEFT_OUT {
                 late.push(job);
             } else {
                 waiting.push_front(job);

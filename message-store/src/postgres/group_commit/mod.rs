@@ -21,11 +21,11 @@
 //!
 //! Several processes take turns: a batch waits for the locks of all of its categories, in the order that every process
 //! uses. While a lane waits for its turn, it sends one batch at a time, and fills it before it sends it, because small
-//! batches would take as many turns as large ones. A turn that does not come for [`SHORT_WAIT`] is the sign of a slow
-//! writer: then the lane sends what it can, and leaves out the appends to locked categories.
+//! batches would take as many turns as large ones. [`LockWait`] says what happens when a turn does not come.
 
 mod batch;
 mod lane;
+mod lock_wait;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,8 +39,9 @@ use super::history::Histories;
 use super::pool::Pool;
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
+use lock_wait::LockWait;
 
-/// How long a batch of the shared lane waits for a lock: `lock_timeout` of the connections, in milliseconds.
+/// How long a batch of several categories waits for all locks: `lock_timeout` of the connections, in milliseconds.
 pub(super) const SHORT_WAIT: &str = "50";
 /// How long an append is left out of the batches of the shared lane, before its categories get their own lane.
 const LEFT_OUT: Duration = Duration::from_millis(100);
@@ -48,6 +49,8 @@ const LEFT_OUT: Duration = Duration::from_millis(100);
 const QUEUE: usize = 1024;
 /// The number of lanes that are tried for a job before it fails.
 const LANES_TRIED: u32 = 10;
+/// Stands between the categories of a lane. No category contains it.
+const BETWEEN: &str = "-";
 /// The number of streams whose positions are remembered.
 const KNOWN: usize = 10_000;
 
@@ -111,9 +114,13 @@ impl GroupCommit {
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
             // No other append can share the batch, so a lane would only add a delay.
-            let route = Route::Own(categories(&job.work.appends));
-            match self.0.long_wait.get().await {
-                Ok(connection) => drop(self.0.settle(&route, connection, vec![job]).await),
+            let (route, wait) = (Route::Own(categories(&job.work.appends)), LockWait::All);
+            match self.0.pool(&route, &wait).get().await {
+                Ok(connection) => {
+                    for job in self.0.settle(&route, &wait, connection, vec![job]).await.left_out {
+                        self.0.send(job, true).await;
+                    }
+                }
                 Err(error) => answer_all([job], &error),
             }
         } else {
@@ -202,14 +209,22 @@ impl Lanes {
         self.known.get(stream).filter(|known| known.0 == history).map(|known| known.1)
     }
 
-    fn pool(&self, route: &Route) -> &Pool {
-        if route.is_shared() { &self.short_wait } else { &self.long_wait }
+    fn pool(&self, route: &Route, wait: &LockWait) -> &Pool {
+        if wait.is_short(route) { &self.short_wait } else { &self.long_wait }
     }
 }
 
 impl Route {
     fn is_shared(&self) -> bool {
         matches!(self, Self::Shared)
+    }
+
+    /// Whether a batch of the lane can lock several categories.
+    fn has_several_categories(&self) -> bool {
+        match self {
+            Self::Shared => true,
+            Self::Own(categories) => categories.contains(BETWEEN),
+        }
     }
 }
 
@@ -219,8 +234,7 @@ fn categories(appends: &[Append]) -> String {
         return append.stream.category_str().to_owned();
     }
     let all: BTreeSet<&str> = appends.iter().map(|append| append.stream.category_str()).collect();
-    // No category contains a hyphen.
-    all.into_iter().collect::<Vec<_>>().join("-")
+    all.into_iter().collect::<Vec<_>>().join(BETWEEN)
 }
 
 /// Answers all jobs with the same error. A dropped caller takes no answer.

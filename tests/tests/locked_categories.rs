@@ -1,0 +1,86 @@
+//! Appends while another program's transaction keeps the lock of a category.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+use message_store::{Append, Json, MessageStore, NewMessage, StreamName, connect};
+use message_store_tests::message_db::connect as client;
+use message_store_tests::postgres::TestDatabase;
+use tokio_postgres::Client;
+
+fn append(stream: &str) -> Append {
+    Append::to(StreamName::new(stream).unwrap()).message(NewMessage::new("T", Json::NULL))
+}
+
+/// A transaction that keeps the lock of the category `locked`.
+async fn locked(database: &TestDatabase) -> Client {
+    let client = client(database.url(), None).await;
+    client.batch_execute("BEGIN; SELECT message_store.acquire_lock('locked-1')").await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_to_a_locked_and_a_free_category_waits_alone() {
+    let database = TestDatabase::create().await;
+    let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
+    let slow = locked(&database).await;
+    let both: Vec<_> = (0..4)
+        .map(|number| {
+            let (store, request) = (Arc::clone(&store), vec![append("free-1"), append(&format!("locked-{number}"))]);
+            tokio::spawn(async move { store.append(request.into()).await })
+        })
+        .collect();
+    for round in 0..20 {
+        try_join_all((0..20).map(|number| store.append(append(&format!("free-{round}x{number}")).into())))
+            .await
+            .unwrap();
+        try_join_all((0..20).map(|number| store.append(append(&format!("other{number}-{round}")).into())))
+            .await
+            .unwrap();
+    }
+    assert!(both.iter().all(|task| !task.is_finished()));
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    for written in join_all(both).await {
+        assert_eq!(written.unwrap().unwrap().written.len(), 2);
+    }
+    assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), 3);
+}
+
+const WRITE: &str = "SELECT positions, refusals, has_waited FROM message_store.append_messages( \
+                       ARRAY['locked-1', 'free-1', 'free-2'], ARRAY[NULL, NULL, NULL]::bigint[], ARRAY[1, 2], NULL, \
+                       ARRAY[NULL, NULL, NULL]::bigint[], NULL, ARRAY[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()], \
+                       ARRAY['T', 'T', 'T'], ARRAY[NULL, NULL, NULL]::jsonb[], ARRAY[NULL, NULL, NULL]::jsonb[], $1)";
+
+#[tokio::test]
+async fn an_append_that_waits_for_no_category_leaves_out_those_that_are_locked() {
+    let database = TestDatabase::create().await;
+    let writer = client(database.url(), Some("message_store")).await;
+    let slow = locked(&database).await;
+    let row = writer.query_one(WRITE, &[&""]).await.unwrap();
+    assert_eq!(row.get::<_, Vec<Option<i64>>>(0), [None, Some(0), Some(0)]);
+    assert_eq!(row.get::<_, Vec<Option<String>>>(1), [Some(r#"{"locked" : "locked-1"}"#.to_owned()), None]);
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    let row = writer.query_one(WRITE, &[&""]).await.unwrap();
+    assert_eq!(row.get::<_, Vec<Option<i64>>>(0), [Some(0), Some(1), Some(1)]);
+    assert_eq!(row.get::<_, Option<Vec<Option<String>>>>(1), None);
+}
+
+#[tokio::test]
+async fn an_append_that_waits_for_one_category_keeps_no_other_locked_meanwhile() {
+    let database = TestDatabase::create().await;
+    let (writer, other) = (client(database.url(), None).await, client(database.url(), None).await);
+    let slow = locked(&database).await;
+    let writing = tokio::spawn(async move { writer.query_one(WRITE, &[&"locked"]).await.unwrap() });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while slow.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // This would wait for ever.
+    other.batch_execute("SELECT message_store.acquire_lock('free-1')").await.unwrap();
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    let row = writing.await.unwrap();
+    assert_eq!(row.get::<_, Vec<Option<i64>>>(0), [Some(0); 3]);
+    assert!(row.get::<_, bool>(2));
+}
