@@ -63,8 +63,9 @@ impl Lane {
                         (wait, is_contended) = (wait.next(&self.route, &settled), settled.was_locked);
                     }
                     let Settled { left_out, answered, .. } = settled;
-                    (worth_filling, fill_until) = (if is_contended { answered } else { 0 }, Instant::now() + FILL);
                     self.take_back(left_out, &mut waiting);
+                    let all = (answered + waiting.len()).min(BATCH);
+                    (worth_filling, fill_until) = (if is_contended { all } else { 0 }, Instant::now() + FILL);
                 }
                 () = tokio::time::sleep_until(fill_until.into()), if is_filling => worth_filling = 0,
                 count = queue.recv_many(&mut received, room), if is_open && room > 0 => {
