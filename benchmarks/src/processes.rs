@@ -30,6 +30,9 @@ pub struct Writers {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Written {
     pub per_second: f64,
+    /// The rate of the slowest process over that of the fastest.
+    #[serde(default)]
+    pub fairness: f64,
     pub p50: f64,
     pub p99: f64,
     pub errors: u64,
@@ -41,8 +44,13 @@ impl Writers {
         let store = connect(&self.url).await?;
         let time = Duration::from_millis(self.milliseconds);
         let sample = append(&store, self.first..self.first + self.count, self.categories, time).await?;
-        let written =
-            Written { per_second: sample.per_second, p50: sample.p50, p99: sample.p99, errors: sample.errors };
+        let written = Written {
+            per_second: sample.per_second,
+            fairness: 1.0,
+            p50: sample.p50,
+            p99: sample.p99,
+            errors: sample.errors,
+        };
         println!("{}", serde_json::to_string(&written)?);
         Ok(())
     }
@@ -83,11 +91,14 @@ pub async fn write(url: &str, processes: usize, writers: usize, categories: usiz
         async move { writers.start().await }
     });
     let mut all = Written::default();
+    let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
     for written in futures_util::future::try_join_all(started).await? {
+        (least, most) = (least.min(written.per_second), most.max(written.per_second));
         all.per_second += written.per_second;
         all.p50 = all.p50.max(written.p50);
         all.p99 = all.p99.max(written.p99);
         all.errors += written.errors;
     }
+    all.fairness = least / most;
     Ok(all)
 }

@@ -90,7 +90,7 @@ async fn theirs(program: &Path, peer: &str, url: &str, work: &str, time: Duratio
         .with_context(|| program.display().to_string())?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", said.lines().next().unwrap_or("it said nothing"));
-    let Written { per_second, p50, p99, errors } = serde_json::from_slice(&output.stdout)?;
+    let Written { per_second, p50, p99, errors, .. } = serde_json::from_slice(&output.stdout)?;
     Ok(Sample { per_second, p50, p99, errors })
 }
 
