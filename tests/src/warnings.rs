@@ -1,7 +1,7 @@
 //! Collects warnings from the log.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -14,6 +14,9 @@ pub struct Warnings(Arc<Mutex<Vec<String>>>);
 impl Warnings {
     /// Begins to collect warnings. Collection ends when the returned guard is dropped.
     pub fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        // Without a subscriber in all threads, another thread that logs first can mark a warning as not wanted.
+        static IN_ALL_THREADS: Once = Once::new();
+        IN_ALL_THREADS.call_once(|| drop(tracing::subscriber::set_global_default(Self::default())));
         tracing::subscriber::set_default(self.clone())
     }
 
