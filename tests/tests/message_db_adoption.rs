@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use message_store::consumer::Consumer;
 use message_store::postgres::{Installation, PostgresStore, adopt, check, migrate};
 use message_store::testing::conformance::broken_rules;
-use message_store::{Error, MessageStore, OutcomeKind, Read, StreamName, connect};
+use message_store::{Error, Message, MessageStore, MessageStoreExt as _, OutcomeKind, Read, StreamName, connect};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
 use message_store_tests::message_db::{self, VERSIONS, message_db, message_db_of, write_message};
 use message_store_tests::postgres::TestDatabase;
@@ -266,7 +267,8 @@ async fn adoption_keeps_every_row_and_old_clients_write_before_during_and_after_
         let _ = member(&whole, None).carry_out(deposit).await.unwrap();
     }
     assert_eq!(balance(&whole, "1").await, 3);
-    assert_eq!(whole.read_all(Read::default()).await.unwrap().messages.len(), after.len() + 1);
+    let all: Vec<Message> = whole.all_messages(Read::default()).try_collect().await.unwrap();
+    assert_eq!(all.len(), after.len() + 1);
     let direct = old
         .execute("INSERT INTO message_store.messages (stream_name, position, type) VALUES ('old-1', 999, 'T')", &[])
         .await
