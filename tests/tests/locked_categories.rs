@@ -47,6 +47,33 @@ async fn an_append_to_a_locked_and_a_free_category_waits_alone() {
     assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), 3);
 }
 
+/// Two processes write to one category each, without a pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_to_two_busy_categories_does_not_starve() {
+    let database = TestDatabase::create().await;
+    let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
+    let mut busy = Vec::new();
+    for category in ["left", "right"] {
+        let other = connect(database.url()).await.unwrap();
+        busy.extend((0..40).map(|number| {
+            let other = Arc::clone(&other);
+            tokio::spawn(async move {
+                loop {
+                    other.append(append(&format!("{category}-{number}")).into()).await.unwrap();
+                }
+            })
+        }));
+    }
+    for round in 0..20 {
+        // Alone, and together with others.
+        let both = |number: usize| vec![append(&format!("left-both{number}")), append(&format!("right-both{number}"))];
+        try_join_all((0..=round % 3).map(|number| store.append(both(number).into()))).await.unwrap();
+    }
+    for task in busy {
+        task.abort();
+    }
+}
+
 const WRITE: &str = "SELECT positions, refusals, has_waited FROM message_store.append_messages( \
                        ARRAY['locked-1', 'free-1', 'free-2'], ARRAY[NULL, NULL, NULL]::bigint[], ARRAY[1, 2], NULL, \
                        ARRAY[NULL, NULL, NULL]::bigint[], NULL, ARRAY[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()], \
