@@ -22,12 +22,12 @@ const CATEGORIES: usize = 5;
 type Answer = (Vec<Append>, Option<Result<Appended, Error>>);
 
 fn request(random: &mut Random) -> Vec<Append> {
-    let mut categories: Vec<usize> = (0..1 + random.below(3)).map(|_| random.below(CATEGORIES)).collect();
+    let mut categories: Vec<usize> = (0..=random.below(3)).map(|_| random.below(CATEGORIES)).collect();
     categories.sort_unstable();
     categories.dedup();
     let append = |category: usize, random: &mut Random| {
         let stream = StreamName::new(format!("c{category}-{}", random.below(4))).unwrap();
-        let messages = (0..1 + random.below(2)).map(|_| NewMessage::new("T", Json::parse("{\"a\":1}").unwrap()));
+        let messages = (0..=random.below(2)).map(|_| NewMessage::new("T", Json::parse("{\"a\":1}").unwrap()));
         let expected = match random.below(6) {
             0 => ExpectedVersion::NoStream,
             1 => ExpectedVersion::from(Version::at(Position::new(i64::try_from(random.below(20)).unwrap()))),
