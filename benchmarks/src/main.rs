@@ -3,6 +3,7 @@
 mod bench;
 mod databases;
 mod figures;
+mod handling;
 mod messages;
 mod processes;
 mod references;
@@ -48,6 +49,9 @@ enum Part {
     /// Writers in a separate process. The benchmarks start it.
     #[command(hide = true)]
     Writers(processes::Writers),
+    /// A member of a group of consumers in a separate process. The benchmarks start it.
+    #[command(hide = true)]
+    Member(handling::Member),
     /// A consumer in a separate process. The benchmarks start it.
     #[command(hide = true)]
     Backlog {
@@ -61,6 +65,7 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match &arguments.part {
         Some(Part::Writers(writers)) => return writers.run().await,
+        Some(Part::Member(member)) => return member.run().await,
         Some(Part::Backlog { url }) => return figures::commands::backlog(url).await,
         None => {}
     }

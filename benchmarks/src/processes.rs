@@ -1,4 +1,4 @@
-//! Writers in separate processes: this program, started again.
+//! Separate processes: this program, started again. Writers are one kind of them.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use message_store::connect;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
@@ -56,24 +57,24 @@ impl Writers {
     }
 
     async fn start(&self) -> Result<Written> {
-        let output = Command::new(std::env::current_exe()?)
-            .arg("writers")
-            .args([
-                "--url",
-                &self.url,
-                "--writers",
-                &self.count.to_string(),
-                "--categories",
-                &self.categories.to_string(),
-            ])
-            .args(["--milliseconds", &self.milliseconds.to_string(), "--first", &self.first.to_string()])
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .output()
-            .await?;
-        ensure!(output.status.success(), "a process of writers ended with {}", output.status);
-        serde_json::from_slice(&output.stdout).context("a process of writers said something else")
+        let (count, categories) = (self.count.to_string(), self.categories.to_string());
+        let (milliseconds, first) = (self.milliseconds.to_string(), self.first.to_string());
+        let arguments = ["--url", &self.url, "--writers", &count, "--categories", &categories];
+        start("writers", &[&arguments[..], &["--milliseconds", &milliseconds, "--first", &first]].concat()).await
     }
+}
+
+/// Runs a part of this program in a separate process. Returns what the process printed, as JSON.
+pub async fn start<T: DeserializeOwned>(part: &str, arguments: &[&str]) -> Result<T> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg(part)
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    ensure!(output.status.success(), "the process of {part} ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).with_context(|| format!("the process of {part} printed something else"))
 }
 
 /// Runs `processes` processes at once, with `writers` writers in total. Returns the sum of their rates and the worst of

@@ -33,7 +33,7 @@ pub async fn append(
     .await
 }
 
-async fn append_in(url: &str, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
+pub async fn append_in(url: &str, writers: usize, categories: usize, time: Duration) -> Result<Sample> {
     clear(url).await?;
     append(&connect(url).await?, 0..writers, categories, time).await
 }

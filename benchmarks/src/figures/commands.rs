@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use account_component::component::{COMMANDS, command_stream};
-use account_component::{Account, Command};
+use account_component::Command;
+use account_component::component::command_stream;
 use anyhow::{Context as _, Result};
 use message_store::consumer::Consumer;
-use message_store::handling::CommandHandler;
 use message_store::{Append, GlobalPosition, MessageStore, NewMessage, connect};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::bench::Bench;
 use crate::databases::{clear, connect as plain};
+use crate::figures::appends::append_in;
+use crate::handling::{CONCURRENCY, handle, handle_in_group};
 use crate::report::{Goal, Line};
 use crate::rounds::{Sample, Side, interleave, median};
 
 const ACCOUNTS: usize = 1_000;
-const CONCURRENCY: usize = 256;
 
 /// Writes a command to open each account, then deposits to the accounts in turn. Returns the last global position.
 async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Result<GlobalPosition> {
@@ -42,24 +42,16 @@ async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Resul
     Ok(last)
 }
 
-/// Handles all messages up to `last`. Returns messages a second.
-async fn handle(store: &Arc<dyn MessageStore>, identifier: &str, last: GlobalPosition, commands: usize) -> Result<f64> {
-    let consumer =
-        Consumer::new(COMMANDS, CommandHandler::<Account>::new(store)).identifier(identifier).concurrency(CONCURRENCY);
-    let begun = Instant::now();
-    let mut running = consumer.start(store).await?;
-    running.wait_for(last).await?;
-    let per_second = commands as f64 / begun.elapsed().as_secs_f64();
-    let counts = running.stop().await?;
-    anyhow::ensure!(counts.messages() == commands as u64, "{counts} of {commands}");
-    Ok(per_second)
-}
-
-async fn handled(url: &str, commands: usize) -> Result<Sample> {
+async fn handled(url: &str, processes: u16, commands: usize) -> Result<Sample> {
     clear(url).await?;
     let store = connect(url).await?;
     let last = write_commands(&store, commands).await?;
-    Ok(Sample { per_second: handle(&store, "first", last, commands).await?, ..Sample::default() })
+    let per_second = if processes == 1 {
+        handle(&store, "first", None, last).await?.per_second(commands)?
+    } else {
+        handle_in_group(url, processes, last).await?.per_second(commands)?
+    };
+    Ok(Sample { per_second, ..Sample::default() })
 }
 
 /// Reads the entity and writes an event for each command, one at a time, with Message DB's functions.
@@ -88,44 +80,55 @@ async fn one_at_a_time(client: &Client, time: Duration) -> Result<Sample> {
     Ok(Sample { per_second: count as f64 / begun.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
+/// The number of commands in one round. Processes start within the round, so it must not be short.
+const COMMANDS: usize = 40_000;
+
 pub async fn f4(bench: &Bench) -> Result<Vec<Line>> {
     let effort = bench.effort;
     let (ours, theirs) = (bench.databases.ours("f4").await?, bench.databases.message_db("f4_message_db").await?);
     let client = plain(&theirs).await?;
-    let commands = if effort.is_quick { 8_000 } else { 40_000 };
     let sides = [
-        Side::new("commands, 1 process, 1,000 accounts", || handled(&ours, commands)),
+        Side::new("commands, 1 process", || handled(&ours, 1, COMMANDS)),
+        Side::new("commands, 2 processes", || handled(&ours, 2, COMMANDS)),
+        Side::new("commands, 4 processes", || handled(&ours, 4, COMMANDS)),
         Side::new("a read and a write each, one at a time", || one_at_a_time(&client, effort.time)),
+        Side::new("appends, 256 writers, 1 category", || append_in(&ours, CONCURRENCY, 1, effort.time)),
     ];
     let samples = interleave(effort, &sides).await?;
-    Ok(vec![Line {
+    let line = |side: usize, what: &str, reference: &str, theirs: f64, goal: f64| Line {
         figure: "F4".into(),
-        what: "commands handled exactly once, 1 process, 1,000 accounts".into(),
-        ours: samples[0].per_second,
-        reference: "get_stream_messages and write_message each, one at a time".into(),
-        theirs: Some(samples[1].per_second),
+        what: format!("commands handled exactly once, {what}, 1,000 accounts"),
+        ours: samples[side].per_second,
+        reference: reference.into(),
+        theirs: Some(theirs),
         unit: "/s",
-        goal: Some(Goal::AtLeast(20.0)),
-        errors: 0,
+        goal: Some(Goal::AtLeast(goal)),
+        errors: samples[4].errors,
         note: format!(
             "Ours reads the commands from the store, decides, and reserves each deposit's id as well: two messages a command, in two categories. \
              The reference writes one message, decides nothing and reads no commands. It is {}.",
             bench.databases.message_db_is()
         ),
-    }])
+    };
+    let (eventide, half) = (samples[3].per_second, samples[4].per_second / 2.0);
+    Ok(vec![
+        line(0, "1 process", "get_stream_messages and write_message each, one at a time", eventide, 16.0),
+        line(0, "1 process", "half of the single appends of 256 writers", half, 0.95),
+        line(1, "2 processes", "half of the single appends of 256 writers", half, 0.95),
+        line(2, "4 processes", "half of the single appends of 256 writers", half, 0.95),
+    ])
 }
 
 pub async fn f8(bench: &Bench) -> Result<Vec<Line>> {
     let effort = bench.effort;
     let url = bench.databases.ours("f8").await?;
-    let commands = if effort.is_quick { 8_000 } else { 40_000 };
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         clear(&url).await?;
         let store = connect(&url).await?;
-        let last = write_commands(&store, commands).await?;
-        first.push(handle(&store, "first", last, commands).await?);
-        again.push(handle(&store, "again", last, commands).await?);
+        let last = write_commands(&store, COMMANDS).await?;
+        first.push(handle(&store, "first", None, last).await?.per_second(COMMANDS)?);
+        again.push(handle(&store, "again", None, last).await?.per_second(COMMANDS)?);
         eprintln!("  first {:.0} /s, again {:.0} /s", first[first.len() - 1], again[again.len() - 1]);
     }
     Ok(vec![Line {
@@ -176,14 +179,7 @@ pub async fn memory(bench: &Bench) -> Result<Vec<Line>> {
     let rows = if bench.effort.is_quick { 100_000 } else { 1_000_000 };
     let url = bench.databases.ours("memory").await?;
     crate::databases::fill(&url, rows).await?;
-    let output = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["backlog", "--url", &url])
-        .stderr(std::process::Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    anyhow::ensure!(output.status.success(), "the process that handles the backlog ended with {}", output.status);
-    let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let said: serde_json::Value = crate::processes::start("backlog", &["--url", &url]).await?;
     let figure = |name: &str| said[name].as_f64().with_context(|| format!("no {name} in {said}"));
     anyhow::ensure!(figure("count")? as usize >= rows, "{said}");
     let line = |what: String, ours, unit, goal| Line {

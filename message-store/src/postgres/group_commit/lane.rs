@@ -15,8 +15,10 @@ use super::{Job, LEFT_OUT, Lanes, QUEUE, Route, answer_all, categories};
 /// The size of a batch, in appends and in bytes. A single append may have more bytes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
-/// The number of batches that a lane sends at once, and the size that a second one must have.
+/// The number of batches that a lane sends at once.
 const UNDER_WAY: usize = 2;
+/// The least size of a second batch. It must also have half the size of the one before it: small batches between large
+/// ones would each cost a flush.
 const WORTH_SENDING: usize = 32;
 /// After a batch that found a category locked, the next one waits this long for as many appends as that one had.
 const FILL: Duration = Duration::from_millis(1);
@@ -45,10 +47,13 @@ impl Lane {
         let mut is_contended = false;
         // The number of appends that the next batch waits for, and until when.
         let (mut worth_filling, mut fill_until) = (0, Instant::now());
+        // The size of the batch that was sent last.
+        let mut sent = 0;
         loop {
             let is_idle = waiting.is_empty() && under_way.is_empty();
             let is_filling = waiting.len() < worth_filling && Instant::now() < fill_until;
-            let is_second_worth_it = !is_contended && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING;
+            let is_second_worth_it =
+                !is_contended && under_way.len() < UNDER_WAY && waiting.len() >= WORTH_SENDING.max(sent / 2);
             let is_worth_it = under_way.is_empty() || is_second_worth_it;
             if !is_connecting && !waiting.is_empty() && is_worth_it && !is_filling {
                 connecting_to_wait = wait.clone();
@@ -83,6 +88,7 @@ impl Lane {
                             } else {
                                 let (is_alone, wait) = (under_way.is_empty(), std::mem::take(&mut connecting_to_wait));
                                 let (lanes, route) = (&self.lanes, &self.route);
+                                sent = batch.len();
                                 under_way.push(async move {
                                     (is_alone, lanes.settle(route, &wait, connection, batch).await)
                                 });
