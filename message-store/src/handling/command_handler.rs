@@ -5,7 +5,8 @@
 //!
 //! 1. A command above the mark of its origin is new. This check needs no I/O, and is enough for nearly every command.
 //! 2. A command at or below the mark is a repeat or late. The entity remembers its recent commands. For others, one
-//!    look-up decides: the first event of a repeat has an id that is derived from the command.
+//!    look-up decides: the first event of a repeat has an id that is derived from the command. After a consumer's
+//!    start, one look-up serves a whole batch of commands, and no entity is loaded for those that are repeats.
 //! 3. The append expects the version on which the command was decided, so a decision on an older state is made again.
 //!    Ids are unique, so the store refuses a repeat that the first two checks did not recognise.
 //! 4. The store cannot check a decision that writes nothing. So it counts only if the entity was read for it.
@@ -14,6 +15,7 @@
 //! only for a current entity. Why no command has two effects: the second of two appends for one command has the ids of
 //! the first.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,11 +24,11 @@ use async_trait::async_trait;
 use super::command_status::{CommandStatus, Evidence, LookUp};
 use super::contention::{Contention, wait};
 use super::effects::{assert_written_by, events_of, find_by_stamps};
-use super::received_command::{NewEvent, ReceivedCommand};
+use super::received_command::{NewEvent, ReceivedCommand, first_id};
 use crate::entity::{CacheEntry, Entity, EntityStore, Loaded};
 use crate::handling::{Context, Decider, Handler, Protections};
 use crate::intents::{Reservation, ReservedBy};
-use crate::{Appended, Error, Message, MessageRef, MessageStore, Outcome, Result, Source, StreamName};
+use crate::{Appended, Error, Message, MessageId, MessageRef, MessageStore, Outcome, Result, Source, StreamName};
 
 /// The runtime of a decider. It carries out each command of an entity exactly once.
 pub struct CommandHandler<D: Decider> {
@@ -71,11 +73,11 @@ impl<D: Decider> CommandHandler<D> {
     /// and the errors of the store.
     pub async fn carry_out(&self, message: &Message) -> Result<Outcome> {
         let Some(command) = message.decode_variant::<D::Command>()? else { return Ok(Outcome::Unhandled) };
-        let entity_id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
+        let Some(entity_id) = entity_id(message) else {
             let reason =
                 format!("{} of {} names no entity, because its stream has no id", message.message_type, message.stream);
-            Error::invalid("command", reason)
-        })?;
+            return Err(Error::invalid("command", reason));
+        };
         let stream = self.entities.stream(entity_id)?;
         let intent = (self.protections.intent)(&command);
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, entity_id, message)).transpose()?;
@@ -252,6 +254,10 @@ impl<D: Decider> CommandHandler<D> {
     }
 }
 
+fn entity_id(message: &Message) -> Option<&str> {
+    message.stream.cardinal_id().filter(|id| !id.is_empty())
+}
+
 fn is_reserved(failure: &Error, reservation: &Reservation<'_>) -> bool {
     matches!(
         failure,
@@ -271,6 +277,22 @@ impl<D: Decider> Handler for CommandHandler<D> {
 
     async fn handle(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
         Ok(self.carry_out(message).await?)
+    }
+
+    async fn repeats(&self, messages: &[Message]) -> Result<HashMap<MessageId, Outcome>, Source> {
+        let mut commands = HashMap::with_capacity(messages.len());
+        for message in messages {
+            if let Some(entity_id) = entity_id(message) {
+                commands.insert(first_id::<D>(message.id, &self.entities.stream(entity_id)?), message.id);
+            }
+        }
+        let ids: Vec<MessageId> = commands.keys().copied().collect();
+        let written = self.entities.store.written_by(D::NAME, &ids).await?;
+        let repeats = written.into_iter().filter_map(|original| {
+            let command = commands.remove(&original.id)?;
+            Some((command, Outcome::AlreadyProcessed { original }))
+        });
+        Ok(repeats.collect())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Handlers: functions of any kind that are called for each message.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use crate::handling::Context;
-use crate::{Message, Outcome, Source};
+use crate::{Message, MessageId, Outcome, Source};
 
 /// Handles the messages of a category, for example as a process manager or with I/O. A
 /// [`CommandHandler`](crate::handling::CommandHandler) is a handler too, and is simpler if a decision needs only the
@@ -48,4 +50,17 @@ pub trait Handler: Send + Sync + 'static {
     /// conflict while the stream makes progress, the consumer tries again. After any other error,
     /// [`OnFailure`](crate::consumer::OnFailure) decides what happens to the message.
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
+
+    /// The repeats among messages that were read and not delivered yet: those that were certainly handled before, with
+    /// their outcomes. The consumer counts the outcomes, and does not deliver these messages.
+    ///
+    /// A consumer that starts may read many messages that were handled, and one query for all of them is faster than
+    /// one for each. So the consumer asks for the batches after its start, until a batch has no repeats. The default
+    /// finds none: then `handle` recognises each of them.
+    ///
+    /// # Errors
+    /// After an error, all of the messages are delivered.
+    async fn repeats(&self, _messages: &[Message]) -> Result<HashMap<MessageId, Outcome>, Source> {
+        Ok(HashMap::new())
+    }
 }

@@ -49,6 +49,11 @@ pub(super) struct NewEvent<E> {
     pub(super) event: Option<E>,
 }
 
+/// The id of the first event for a command, whatever the events are. `stream` is that of its entity.
+pub(super) fn first_id<D: Decider>(command: MessageId, stream: &StreamName) -> MessageId {
+    derived_id(command, D::NAME, "", stream, 0)
+}
+
 impl<'a> ReceivedCommand<'a> {
     /// `stream` is that of the command's entity, and `here` is the store from which the command was read.
     pub(super) fn new(
@@ -69,9 +74,9 @@ impl<'a> ReceivedCommand<'a> {
         self.reservation = None;
     }
 
-    /// The id of the first event for the command, whatever the events are.
+    /// The id of the first event for the command.
     pub(super) fn first_id<D: Decider>(&self) -> MessageId {
-        derived_id(self.message.id, D::NAME, "", &self.stream, 0)
+        first_id::<D>(self.message.id, &self.stream)
     }
 
     /// Prepares the append of these events, and of the reservation, in one request. The request expects the version of

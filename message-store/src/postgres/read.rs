@@ -26,8 +26,8 @@ use super::large_rows::{LargeRows, Place};
 use super::row::{get, global_position_in, message_in};
 use super::statements::Statements;
 use crate::{
-    Batch, Category, Error, Filter, GlobalPosition, Limits, Message, Position, Read, Result, StoreId, StreamName,
-    StreamRead, Version,
+    Batch, Category, Error, Filter, GlobalPosition, Limits, Message, MessageId, MessageRef, Position, Read, Result,
+    StoreId, StreamName, StreamRead, Version,
 };
 
 static STREAM_FORWARDS: LazyLock<Statements> =
@@ -42,6 +42,7 @@ pub(super) const VERSION: &str = include_str!("sql/version.sql");
 const HORIZON: &str = include_str!("sql/horizon.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
 const NOW: &str = include_str!("sql/now.sql");
+const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 
 fn both(scope: &str) -> [Statements; 2] {
@@ -145,6 +146,23 @@ pub(super) async fn store_id(client: &Client) -> Result<StoreId> {
     let rows = client.query(STORE_ID, &[]).await.map_err(backend("reading the store's identity"))?;
     let missing = || Error::backend("reading the store's identity", false, "message_store.store_identity is empty");
     get::<Uuid>(rows.first().ok_or_else(missing)?, 0).map(StoreId::from_uuid)
+}
+
+pub(super) async fn written_by(client: &Connection, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+    let ids: Vec<Uuid> = ids.iter().map(MessageId::as_uuid).collect();
+    let rows = query(client, WRITTEN_BY, &[&ids, &handler]).await?;
+    let written: Vec<MessageRef> = rows.iter().map(reference_in).collect::<Result<_>>()?;
+    client.record_seen(written.iter().map(|written| written.global_position).max());
+    Ok(written)
+}
+
+fn reference_in(row: &Row) -> Result<MessageRef> {
+    Ok(MessageRef {
+        id: MessageId::from_uuid(get(row, 0)?),
+        stream: StreamName::from_database(get::<&str>(row, 1)?),
+        position: Position::new(get(row, 2)?),
+        global_position: GlobalPosition::new(get(row, 3)?),
+    })
 }
 
 pub(super) async fn given_out(client: &Connection) -> Result<GlobalPosition> {

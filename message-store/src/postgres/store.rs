@@ -20,7 +20,7 @@ use super::{message_db, once, read};
 use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
-    MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store in a PostgreSQL database.
@@ -139,6 +139,10 @@ impl MessageStore for PostgresStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.look_up.message(id).await
+    }
+
+    async fn written_by(&self, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+        self.pool.with(async |connection| read::written_by(connection, handler, ids).await).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
 use crate::{
-    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, Position, Read, StoreId, StreamName, StreamRead,
-    Version,
+    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
+    StreamRead, Version,
 };
 
 const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
@@ -16,6 +16,7 @@ const CATEGORY: &str = include_str!("sql/read_category.sql");
 const ALL: &str = include_str!("sql/read_all.sql");
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
+const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const VERSION: &str = include_str!("sql/version.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
@@ -62,6 +63,28 @@ pub(super) fn last(
 
 pub(super) fn message(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
     one(connection, MESSAGE, [id.as_uuid().as_bytes()])
+}
+
+pub(super) fn written_by(
+    connection: &Connection,
+    handler: &str,
+    ids: &[MessageId],
+) -> rusqlite::Result<Vec<MessageRef>> {
+    let mut statement = connection.prepare_cached(WRITTEN_BY)?;
+    let mut written = Vec::new();
+    for id in ids {
+        let place = |row: &Row<'_>| {
+            let (stream, position, global_position) = (row.get_ref(0)?.as_str()?, row.get(1)?, row.get(2)?);
+            Ok(MessageRef {
+                id: *id,
+                stream: StreamName::from_database(stream),
+                position: Position::new(position),
+                global_position: GlobalPosition::new(global_position),
+            })
+        };
+        written.extend(statement.query_row((id.as_uuid().as_bytes(), handler), place).optional()?);
+    }
+    Ok(written)
 }
 
 pub(super) fn version(connection: &Connection, stream: &StreamName) -> rusqlite::Result<Version> {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
-    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
-    MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
+    MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 use super::blocking::blocking;
@@ -105,6 +105,11 @@ impl MessageStore for SqliteStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.readers.read("reading a message", move |connection| read::message(connection, id)).await
+    }
+
+    async fn written_by(&self, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+        let (handler, ids) = (handler.to_owned(), ids.to_vec());
+        self.readers.read("looking up messages", move |connection| read::written_by(connection, &handler, &ids)).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::store::{Deduplication, ReadModels};
 use crate::{
-    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, Position,
-    Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
+    Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
 };
 
 /// A store of messages.
@@ -100,6 +100,18 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// Looks up a message by its id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>>;
+
+    /// Looks up messages by their ids, and returns the places of those that the handler named `handler` has written
+    /// ([`Metadata::handler`](crate::Metadata::handler)), in any order. A consumer that starts asks for many at once.
+    async fn written_by(&self, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+        let mut written = Vec::new();
+        for id in ids {
+            let found = self.message(*id).await?;
+            let found = found.filter(|found| found.decode_metadata().handler.as_deref() == Some(handler));
+            written.extend(found.map(|found| found.reference()));
+        }
+        Ok(written)
+    }
 
     /// A wake-up for messages of a category, or of any category if `None`. Ask for it *before* a read: then every
     /// message that is written after the read causes a wake-up. A store without wake-ups returns one that never comes,

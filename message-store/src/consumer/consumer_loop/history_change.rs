@@ -42,6 +42,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         // No crash happened: a message that the saved progress names as under way was this consumer's own, and has
         // ended.
         (self.suspects, self.alone) = (None, None);
+        self.expects_repeats = true;
         self.done_since_save = 0;
         self.next_poll = self.pace.poll_interval / SOONER_BY;
         self.publish_progress();

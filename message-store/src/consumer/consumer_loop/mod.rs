@@ -23,7 +23,8 @@ use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
-use crate::{Batch, Error, Message, Outcome, Result};
+use crate::{Error, Message, Outcome, Result};
+use reading::Found;
 pub(super) use reading::Subscription;
 
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
@@ -47,6 +48,8 @@ pub(super) struct ConsumerLoop<D> {
     /// While the suspect that is handed out is alone in the process.
     alone: Option<Alone>,
     handling: JoinSet<Done>,
+    /// Whether the next batch can have repeats: from a start until a batch has none.
+    expects_repeats: bool,
     /// The time until the next poll, if no wake-up arrives.
     next_poll: Duration,
     done_since_save: u64,
@@ -74,6 +77,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             suspects: None,
             alone: None,
             handling: JoinSet::new(),
+            expects_repeats: true,
             next_poll: pace.poll_interval / SOONER_BY,
             done_since_save: 0,
             last_save: Instant::now(),
@@ -152,12 +156,12 @@ impl<D: Deliver> ConsumerLoop<D> {
                     }
                     self.publish_progress();
                 }
-                Some(batch) = reading.join_next() => {
-                    let batch = batch.map_err(|error| Error::backend("the task of a read", false, error))??;
+                Some(found) = reading.join_next() => {
+                    let found = found.map_err(|error| Error::backend("the task of a read", false, error))??;
                     if self.has_another_history() {
                         return Ok(());
                     }
-                    at_end = self.add_batch(batch);
+                    at_end = self.add_found(found);
                     poll_at = after(self.next_poll);
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
@@ -174,8 +178,18 @@ impl<D: Deliver> ConsumerLoop<D> {
         }
     }
 
-    /// Adds the messages of a read. Returns whether the read reached the end of the category.
-    fn add_batch(&mut self, batch: Batch) -> bool {
+    /// Adds the messages of a read, except the repeats. Returns whether the read reached the end of the category.
+    fn add_found(&mut self, Found { mut batch, repeats }: Found) -> bool {
+        if let Some(repeats) = repeats {
+            self.expects_repeats = !repeats.is_empty();
+            batch.messages.retain(|message| match repeats.get(&message.id) {
+                Some(outcome) => {
+                    self.count(outcome);
+                    false
+                }
+                None => true,
+            });
+        }
         let at_end = batch.looked_through <= self.partitions.read_through();
         let longer = (self.next_poll * 2).min(self.pace.poll_interval);
         // After new messages, more may follow soon.
@@ -197,11 +211,16 @@ impl<D: Deliver> ConsumerLoop<D> {
     fn record_delivery(&mut self, done: Result<Done, JoinError>) -> Result<()> {
         let (message, outcome) = done.map_err(|error| Error::backend("the task of a delivery", false, error))?;
         let outcome = outcome?;
-        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(&outcome);
+        self.count(&outcome);
         self.partitions.done(&message);
         self.suspects = self.suspects.take().and_then(|mut suspects| suspects.handled().then_some(suspects));
-        self.done_since_save += 1;
         Ok(())
+    }
+
+    /// Counts the outcome of a message.
+    fn count(&mut self, outcome: &Outcome) {
+        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(outcome);
+        self.done_since_save += 1;
     }
 
     /// Publishes the position up to which all messages are handled to the consumer's handle.

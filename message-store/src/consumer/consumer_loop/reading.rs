@@ -1,11 +1,12 @@
 //! Reading: the next batch is read while handlers handle the one before.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ConsumerLoop;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::pause::Pause;
-use crate::{Batch, Category, Error, Filter, MessageStore, Read, Result, WakeUp};
+use crate::{Batch, Category, Error, Filter, MessageId, MessageStore, Outcome, Read, Result, WakeUp};
 
 /// The messages that a consumer reads: the store, the category, the filter, and the wake-up for new messages.
 pub(in crate::consumer) struct Subscription {
@@ -15,16 +16,26 @@ pub(in crate::consumer) struct Subscription {
     pub(in crate::consumer) wake_up: WakeUp,
 }
 
+/// The result of a read.
+pub(super) struct Found {
+    pub(super) batch: Batch,
+    /// The repeats among the messages, with their outcomes. `None` if no repeats were looked for.
+    pub(super) repeats: Option<HashMap<MessageId, Outcome>>,
+}
+
 impl<D: Deliver> ConsumerLoop<D> {
     /// Reads the next batch, and the changes of letters. `is_woken` means that a wake-up has ended the wait, so new
     /// messages are likely.
-    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Batch>> + Send + use<D> {
+    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Found>> + Send + use<D> {
         let (store, category) = (Arc::clone(&self.subscription.store), self.subscription.category.clone());
         let read = Read::from(self.partitions.read_through().next())
             .limit(self.pace.batch)
             .filter(self.subscription.filter.clone());
         let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
         let handled_through = self.partitions.handled_through();
+        // A message that may have ended the process is delivered alone, also if it was handled before.
+        let asks_for_repeats = self.expects_repeats && self.suspects.is_none();
+        let delivery = asks_for_repeats.then(|| Arc::clone(&self.delivery));
         let read = async move || {
             let Some(set_aside) = &set_aside else { return store.read_category(&category, read.clone()).await };
             if is_woken {
@@ -50,7 +61,16 @@ impl<D: Deliver> ConsumerLoop<D> {
                 match read().await {
                     Err(error @ Error::HistoryChanged { .. }) => return Err(error),
                     Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
-                    result => return result,
+                    Err(error) => return Err(error),
+                    Ok(batch) => {
+                        let repeats = match &delivery {
+                            Some(delivery) if !batch.messages.is_empty() => {
+                                Some(delivery.repeats(&batch.messages).await)
+                            }
+                            _ => None,
+                        };
+                        return Ok(Found { batch, repeats });
+                    }
                 }
             }
         }

@@ -22,7 +22,7 @@ impl SetAside {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the handler panicked: {}", text.unwrap_or("without a message")).into()
 }

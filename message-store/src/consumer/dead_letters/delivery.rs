@@ -1,12 +1,17 @@
 //! The delivery of messages by their position.
 
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::SetAside;
+use super::attempt::panicked;
 use super::attempts::Cause;
 use crate::consumer::deliver::Deliver;
 use crate::handling::Handler;
-use crate::{Error, Message, Outcome, Result, chain};
+use crate::{Error, Message, MessageId, Outcome, Result, chain};
 
 /// Delivers messages to the handler, and applies the consumer's policy to those that fail.
 pub(in crate::consumer) struct Delivery<H> {
@@ -35,5 +40,16 @@ impl<H: Handler> Deliver for Delivery<H> {
             }
             Err((_, error)) => Err(Error::handler(message, error)),
         }
+    }
+
+    async fn repeats(&self, messages: &[Message]) -> HashMap<MessageId, Outcome> {
+        let error = match AssertUnwindSafe(self.handler.repeats(messages)).catch_unwind().await {
+            Ok(Ok(repeats)) => return repeats,
+            Ok(Err(error)) => error,
+            Err(panic) => panicked(&*panic),
+        };
+        let (handler, error) = (self.name(), chain(&*error));
+        tracing::warn!(handler, error, "looking for repeats failed; the messages are delivered");
+        HashMap::new()
     }
 }

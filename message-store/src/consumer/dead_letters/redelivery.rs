@@ -12,7 +12,7 @@ use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
 use crate::handling::Handler;
-use crate::{Message, Outcome, Result, StreamName, chain};
+use crate::{Message, MessageId, Outcome, Result, StreamName, chain};
 
 /// Handles the steps of letters. After a request for a retry, it delivers the message of the letter. After a letter is
 /// closed, it delivers the messages that wait behind it.
@@ -195,5 +195,9 @@ impl<H: Handler> Deliver for Redelivery<H> {
             self.deliver_waiting(step.stream.cardinal_id().unwrap_or_default()).await?;
         }
         Ok(outcome.unwrap_or(Outcome::Ignored))
+    }
+
+    async fn repeats(&self, _steps: &[Message]) -> HashMap<MessageId, Outcome> {
+        HashMap::new()
     }
 }
