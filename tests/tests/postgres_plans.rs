@@ -35,7 +35,9 @@ async fn whole_reads(preparation: &str) -> i64 {
         assert!(store.append(several.to_vec().into()).await.unwrap().already_written);
         written += 30;
         let ids = several.iter().flat_map(|append| &append.messages).map(|message| message.id);
-        try_join_all(ids.map(|id| store.message(id))).await.unwrap();
+        let ids: Vec<_> = ids.collect();
+        try_join_all(ids.iter().map(|id| store.message(*id))).await.unwrap();
+        store.written_by("a", &ids).await.unwrap();
     }
     // A connection reports its statistics when it is closed.
     drop(store);

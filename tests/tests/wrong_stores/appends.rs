@@ -31,6 +31,7 @@ wrong_stores! {
         a_refused_append_can_be_made_again
         the_last_message_of_a_stream_is_found
         the_last_message_of_a_type_is_found
+        of_many_ids_those_of_one_handlers_messages_are_found_with_their_places
         a_stream_of_messages_goes_on_over_batches
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
@@ -45,6 +46,7 @@ wrong_stores! {
         writers_of_one_stream_leave_no_gap
         the_last_message_of_a_stream_is_found
         the_last_message_of_a_type_is_found
+        of_many_ids_those_of_one_handlers_messages_are_found_with_their_places
         a_stream_of_messages_goes_on_over_batches
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use message_store::{Message, MessageId, MessageStore, Position, Read, Result, StreamName, StreamRead, Version};
+use message_store::{
+    Message, MessageId, MessageRef, MessageStore, Position, Read, Result, StreamName, StreamRead, Version,
+};
 
 use super::wrong::{Found, Store, Wrong};
 
@@ -178,6 +180,20 @@ wrong_stores! {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             let Some(message) = store.message(id).await? else { return Ok(None) };
             store.last_message(&message.stream, None).await
+        }
+    }
+    AnyHandlerHasWrittenAMessage breaks [of_many_ids_those_of_one_handlers_messages_are_found_with_their_places] {
+        async fn written_by(&self, store: Store<'_>, _: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+            let mut written = Vec::new();
+            for id in ids {
+                written.extend(store.message(*id).await?.map(|message| message.reference()));
+            }
+            Ok(written)
+        }
+    }
+    OnlyTheFirstOfManyIdsIsLookedUp breaks [of_many_ids_those_of_one_handlers_messages_are_found_with_their_places] {
+        async fn written_by(&self, store: Store<'_>, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+            store.written_by(handler, ids.get(..1).unwrap_or_default()).await
         }
     }
     AnUnknownIdFindsTheLastMessage breaks [

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{Claim, ClaimRecord, Deduplication};
 use message_store::{
-    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageStore,
-    Read, Result, StoreId, StreamName, StreamRead, Uuid, Version, WakeUp,
+    AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
+    MessageStore, Read, Result, StoreId, StreamName, StreamRead, Uuid, Version, WakeUp,
 };
 
 /// The right store beneath a wrong one.
@@ -77,6 +77,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
 
     async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
         store.message(id).await
+    }
+
+    async fn written_by(&self, store: Store<'_>, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+        store.written_by(handler, ids).await
     }
 
     async fn wake_up(&self, store: Store<'_>, category: Option<&Category>) -> Result<WakeUp> {
@@ -187,6 +191,10 @@ impl MessageStore for WrongStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         Ok(self.wrong.message(&*self.right, id).await?.map(|message| self.wrong.shown(message)))
+    }
+
+    async fn written_by(&self, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
+        self.wrong.written_by(&*self.right, handler, ids).await
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

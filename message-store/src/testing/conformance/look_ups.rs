@@ -2,7 +2,7 @@
 
 use super::given::{append, append_one, message, stream, version};
 use super::{Rule, Subject};
-use crate::{MessageId, MessageStore, Version};
+use crate::{Json, MessageId, MessageRef, MessageStore, Metadata, Version};
 
 /// The position of the last message of a type, in a stream of A, B, A and C.
 async fn last_of(store: &dyn MessageStore, message_type: Option<&str>) -> Option<i64> {
@@ -54,6 +54,44 @@ contract! {$ look_ups look_ups_tests {
         let found = store.message(written.id).await.unwrap().unwrap();
         assert_eq!((found.id, found.stream.as_str()), (written.id, "account-2"));
         assert_eq!(found.global_position, place.global_position);
+    }
+
+    async fn of_many_ids_those_of_one_handlers_messages_are_found_with_their_places(subject) {
+        let store = subject.store();
+        let by = |handler: &str| {
+            let mut metadata = Metadata::default();
+            metadata.handler = Some(handler.to_owned());
+            message("A").with_metadata(&metadata).unwrap()
+        };
+        let named = |metadata: &str| message("A").with_metadata_json(Json::parse(metadata).unwrap());
+        let written = [
+            by("account"),
+            by("interest"),
+            message("A"),
+            by("account"),
+            named(r#"{"handler":"account"}"#),
+            named(r#"{"messageStore":"account"}"#),
+            named(r#"{"messageStore":{"handler":["account"]}}"#),
+            by(r#"a"c'c\ount"#),
+        ];
+        let mut places = Vec::new();
+        for (number, message) in written.iter().enumerate() {
+            places.push(append_one(&*store, &format!("account-{}", number % 3), message.clone()).await);
+        }
+        let mut ids: Vec<_> = written.iter().map(|message| message.id).collect();
+        ids.insert(1, MessageId::new());
+        for (handler, numbers) in [("account", &[0, 3][..]), (r#"a"c'c\ount"#, &[7]), ("nobody", &[])] {
+            let mut found = store.written_by(handler, &ids).await.unwrap();
+            found.sort_by_key(|found| found.global_position);
+            let expected = numbers.iter().map(|number| MessageRef {
+                id: written[*number].id,
+                stream: stream(&format!("account-{}", number % 3)),
+                position: places[*number].position,
+                global_position: places[*number].global_position,
+            });
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{handler}");
+        }
+        assert_eq!(store.written_by("account", &[]).await.unwrap(), []);
     }
 
     async fn an_id_that_no_message_has_finds_none(subject) {
