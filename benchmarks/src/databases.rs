@@ -71,7 +71,15 @@ pub async fn clear(url: &str) -> Result<()> {
     Ok(connect(url).await?.batch_execute("TRUNCATE message_store.messages").await?)
 }
 
-/// Inserts `rows` messages of one category, in streams of 1,000 messages.
+/// The number of messages in each stream of [`fill`].
+pub const STREAM_SIZE: usize = 1_000;
+
+/// The name of a stream that [`fill`] fills.
+pub fn filled_stream(number: usize) -> String {
+    format!("account0-filled{number}")
+}
+
+/// Inserts `rows` messages of one category, in streams of [`STREAM_SIZE`] messages.
 pub async fn fill(url: &str, rows: usize) -> Result<()> {
     let sql = "INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata) \
                SELECT gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \

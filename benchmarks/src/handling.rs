@@ -23,7 +23,7 @@ pub struct Member {
     #[arg(long)]
     url: String,
     #[arg(long)]
-    member: u16,
+    number: u16,
     #[arg(long)]
     members: u16,
     #[arg(long)]
@@ -47,7 +47,7 @@ impl Handled {
 
 impl Member {
     pub async fn run(&self) -> Result<()> {
-        let (store, member) = (connect(&self.url).await?, GroupMember::new(self.member, self.members)?);
+        let (store, member) = (connect(&self.url).await?, GroupMember::new(self.number, self.members)?);
         let handled = handle(&store, "group", Some(member), GlobalPosition::new(self.last)).await?;
         println!("{}", serde_json::to_string(&handled)?);
         Ok(())
@@ -79,8 +79,8 @@ pub async fn handle(
 pub async fn handle_in_group(url: &str, members: u16, last: GlobalPosition) -> Result<Handled> {
     let (count, last) = (members.to_string(), last.get().to_string());
     let started = (0..members).map(|member| {
-        let (member, count, last) = (member.to_string(), &count, &last);
-        async move { start("member", &["--url", url, "--member", &member, "--members", count, "--last", last]).await }
+        let (number, count, last) = (member.to_string(), &count, &last);
+        async move { start("member", &["--url", url, "--number", &number, "--members", count, "--last", last]).await }
     });
     let mut all = Handled { begun: f64::INFINITY, ended: 0.0, messages: 0 };
     let members: Vec<Handled> = try_join_all(started).await?;

@@ -103,12 +103,14 @@ async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
         };
     }
     figure!("F1", figures::appends::f1(&bench));
+    figure!("F1", figures::locked_category::locked_category(&bench));
     figure!("F2", figures::appends::f2(&bench));
     figure!("F3", figures::appends::f3(&bench));
     figure!("F4", figures::commands::f4(&bench));
     figure!("F5", figures::reads::f5(&bench));
     figure!("F6", figures::wake_ups::f6(&bench));
     figure!("F7", figures::growth::f7(&bench));
+    figure!("F7", figures::sizes::sizes(&bench));
     figure!("F8", figures::commands::f8(&bench));
     figure!("F9", figures::sqlite::f9(&bench));
     figure!("F10", figures::message_db::f10(&bench));

@@ -6,9 +6,12 @@ use uuid::Uuid;
 pub const TYPE: &str = "Deposited";
 
 pub fn data(number: usize) -> String {
+    data_of(Uuid::new_v4(), number)
+}
+
+pub fn data_of(deposit: Uuid, number: usize) -> String {
     format!(
-        r#"{{"depositId":"{}","accountId":"{number}","amount":"7.50","time":"2026-01-01T00:00:00.000Z","processedTime":"2026-01-01T00:00:00.001Z"}}"#,
-        Uuid::new_v4()
+        r#"{{"depositId":"{deposit}","accountId":"{number}","amount":"7.50","time":"2026-01-01T00:00:00.000Z","processedTime":"2026-01-01T00:00:00.001Z"}}"#
     )
 }
 

@@ -13,9 +13,9 @@ use crate::databases::{clear, connections};
 use crate::messages::{TYPE, data, metadata, stream};
 use crate::rounds::{Sample, closed_loop, histogram};
 
-const WRITE: &str =
+pub const WRITE: &str =
     "SELECT message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::text::jsonb, $5::text::jsonb)";
-const PATH: &str = "SET search_path = message_store, public";
+pub const PATH: &str = "SET search_path = message_store, public";
 
 /// Calls `write_message` as Message DB's clients do, for one message each, over `workers` connections.
 pub async fn write_message(url: &str, workers: usize, categories: usize, time: Duration) -> Result<Sample> {

@@ -1,81 +1,126 @@
-//! F7: the cost of a large table, and the size of a message.
+//! F7: the cost of a large table.
 
-use anyhow::Result;
-use message_store::connect;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use message_store::{Category, GlobalPosition, MessageId, MessageStore, Read, StreamName, StreamRead, connect};
+use tokio_postgres::Client;
 
 use crate::bench::Bench;
-use crate::databases::{connect as plain, fill};
+use crate::databases::{STREAM_SIZE, connect as plain, fill, filled_stream};
 use crate::figures::appends::append;
 use crate::report::{Goal, Line};
-use crate::rounds::{Side, interleave};
+use crate::rounds::{Sample, Side, closed_loop, interleave};
+
+const CALLERS: usize = 16;
+/// The number of ids that are looked up. They are spread over the table.
+const IDS: usize = 20_000;
+
+/// Reads of 1,000 messages of a category, from places all over the table.
+async fn category_reads(store: &Arc<dyn MessageStore>, rows: usize, time: Duration) -> Result<Sample> {
+    let (store, category) = (Arc::clone(store), Category::new("account0")?);
+    closed_loop(CALLERS, time, move |worker, number| {
+        let (store, category) = (Arc::clone(&store), category.clone());
+        async move {
+            let from = place(worker, number, rows.saturating_sub(1_000)) + 1;
+            let read = Read::from(GlobalPosition::new(from as i64)).limit(1_000);
+            let batch = store.read_category(&category, read).await?;
+            ensure!(batch.messages.len() == 1_000, "{} messages from {from} on", batch.messages.len());
+            Ok(1_000)
+        }
+    })
+    .await
+}
+
+/// Reads of the last 20 messages of streams all over the table.
+async fn stream_reads(store: &Arc<dyn MessageStore>, rows: usize, time: Duration) -> Result<Sample> {
+    let store = Arc::clone(store);
+    closed_loop(CALLERS, time, move |worker, number| {
+        let store = Arc::clone(&store);
+        async move {
+            let stream = StreamName::new(filled_stream(place(worker, number, rows / STREAM_SIZE)))?;
+            let messages = store.read_stream(&stream, StreamRead::backwards().limit(20)).await?;
+            ensure!(messages.len() == 20, "{} messages of {stream}", messages.len());
+            Ok(20)
+        }
+    })
+    .await
+}
+
+/// Ids all over the table.
+async fn ids(client: &Client, rows: usize) -> Result<Arc<Vec<MessageId>>> {
+    let sql =
+        "SELECT id FROM unnest($1::bigint[]) AS places (place) JOIN message_store.messages ON global_position = place";
+    let places: Vec<i64> = (0..IDS).map(|number| place(number, 0, rows) as i64 + 1).collect();
+    let rows = client.query(sql, &[&places]).await?;
+    ensure!(rows.len() == IDS, "{} of {IDS} ids", rows.len());
+    rows.iter().map(|row| Ok(MessageId::from_uuid(row.try_get(0)?))).collect::<Result<_>>().map(Arc::new)
+}
+
+async fn look_ups(store: &Arc<dyn MessageStore>, ids: &Arc<Vec<MessageId>>, time: Duration) -> Result<Sample> {
+    let (store, ids) = (Arc::clone(store), Arc::clone(ids));
+    closed_loop(CALLERS, time, move |worker, number| {
+        let (store, id) = (Arc::clone(&store), ids[place(worker, number, IDS)]);
+        async move {
+            store.message(id).await?.context("an id has no message")?;
+            Ok(1)
+        }
+    })
+    .await
+}
+
+/// One of `count` places, all over them, the same in each run.
+fn place(worker: usize, number: usize, count: usize) -> usize {
+    let mixed = (number as u64 * 1_000_003 + worker as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed >> 32) as usize) % count.max(1)
+}
 
 pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
     let effort = bench.effort;
-    let (few, many) = (10_000, if effort.is_quick { 200_000 } else { 5_000_000 });
+    let (few, many) = (10_000, if effort.is_quick { 200_000 } else { 20_000_000 });
     let (small, large) = (bench.databases.ours("f7_small").await?, bench.databases.ours("f7_large").await?);
     fill(&small, few).await?;
     eprintln!("  filling a table with {many} rows");
     let begun = std::time::Instant::now();
     fill(&large, many).await?;
     eprintln!("  that took {:?}", begun.elapsed());
-    let mut lines = sizes(&large, many).await?;
+    let (ids_of_small, ids_of_large) =
+        (ids(&plain(&small).await?, few).await?, ids(&plain(&large).await?, many).await?);
     let (in_small, in_large) = (connect(&small).await?, connect(&large).await?);
     // Write to both databases first: after a checkpoint, the first change of a page writes the whole page to the log.
     for url in [&small, &large] {
         plain(url).await?.batch_execute("CHECKPOINT").await?;
         append(&connect(url).await?, 0..256, 1, effort.time).await?;
     }
+    let time = effort.time;
     let sides = [
-        Side::new(format!("appends, {many} rows"), || append(&in_large, 0..256, 1, effort.time)),
-        Side::new(format!("appends, {few} rows"), || append(&in_small, 0..256, 1, effort.time)),
+        Side::new("appends, large table", || append(&in_large, 0..256, 1, time)),
+        Side::new("appends, small table", || append(&in_small, 0..256, 1, time)),
+        Side::new("category reads, large table", || category_reads(&in_large, many, time)),
+        Side::new("category reads, small table", || category_reads(&in_small, few, time)),
+        Side::new("stream reads, large table", || stream_reads(&in_large, many, time)),
+        Side::new("stream reads, small table", || stream_reads(&in_small, few, time)),
+        Side::new("look-ups, large table", || look_ups(&in_large, &ids_of_large, time)),
+        Side::new("look-ups, small table", || look_ups(&in_small, &ids_of_small, time)),
     ];
     let samples = interleave(effort, &sides).await?;
-    lines.push(Line {
+    let line = |side: usize, what: &str, unit: &'static str, goal: f64| Line {
         figure: "F7".into(),
-        what: format!("appends, 256 writers, {many} rows in the table"),
-        ours: samples[0].per_second,
+        what: format!("{what}, {many} rows in the table"),
+        ours: samples[side].per_second,
         reference: format!("{few} rows at first"),
-        theirs: Some(samples[1].per_second),
-        unit: "/s",
-        goal: Some(Goal::AtLeast(0.8)),
-        errors: samples.iter().map(|sample| sample.errors).sum(),
-        note: "The small table grows by what is appended to it.".into(),
-    });
-    Ok(lines)
-}
-
-/// The bytes of a message in the table, in each index and in the log.
-async fn sizes(url: &str, rows: usize) -> Result<Vec<Line>> {
-    let client = plain(url).await?;
-    let sql = "SELECT relname::text, pg_relation_size(oid) FROM pg_class \
-               WHERE relnamespace = 'message_store'::regnamespace AND relname ~ '^messages(_pkey|_id|_stream|_category)?$' ORDER BY relname";
-    let mut lines = Vec::new();
-    let line = |what: String, bytes: f64| Line {
-        figure: "F7".into(),
-        what,
-        ours: bytes,
-        reference: String::new(),
-        theirs: None,
-        unit: "bytes",
-        goal: None,
-        errors: 0,
-        note: String::new(),
+        theirs: Some(samples[side + 1].per_second),
+        unit,
+        goal: Some(Goal::AtLeast(goal)),
+        errors: samples[side].errors + samples[side + 1].errors,
+        note: "The small table grows by what is appended to it. Reads and look-ups are spread over the whole table."
+            .into(),
     };
-    for row in client.query(sql, &[]).await? {
-        let (name, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-        lines.push(line(format!("a message on disk: {name}"), size as f64 / rows as f64));
-    }
-    let store = connect(url).await?;
-    let position = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
-    append(&store, 0..256, 1, std::time::Duration::from_millis(500)).await?;
-    let count = "SELECT count(*) FROM message_store.messages WHERE global_position > $1";
-    let before: i64 =
-        client.query_one("SELECT max(global_position) FROM message_store.messages", &[]).await?.try_get(0)?;
-    let sql = format!("SELECT ({position})::float8");
-    let from: f64 = client.query_one(&sql, &[]).await?.try_get(0)?;
-    append(&store, 0..256, 1, std::time::Duration::from_secs(1)).await?;
-    let to: f64 = client.query_one(&sql, &[]).await?.try_get(0)?;
-    let written: i64 = client.query_one(count, &[&before]).await?.try_get(0)?;
-    lines.push(line("a message in the log (WAL), 256 writers".into(), (to - from) / written as f64));
-    Ok(lines)
+    Ok(vec![
+        line(0, "appends, 256 writers", "/s", 0.8),
+        line(2, "reads of 1,000 messages of a category, 16 callers", "rows/s", 0.9),
+        line(4, "reads of the last 20 messages of a stream, 16 callers", "rows/s", 0.9),
+        line(6, "look-ups by id, 16 callers", "/s", 0.7),
+    ])
 }
