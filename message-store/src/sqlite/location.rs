@@ -11,6 +11,7 @@ use crate::Result;
 
 /// How long a statement waits for a lock of another connection on the file.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 pub(super) enum Location {
     Memory,
@@ -19,14 +20,14 @@ pub(super) enum Location {
 
 impl Location {
     pub(super) fn connect(&self) -> Result<Connection> {
-        let connection = match self {
+        let mut connection = match self {
             Self::Memory => Connection::open_in_memory().map_err(backend("opening a SQLite store in memory"))?,
             Self::File(path) => Connection::open(path).map_err(|error| {
                 let context = format!("opening the SQLite file {}", path.display());
                 failure::failed(context, error)
             })?,
         };
-        connection.busy_timeout(BUSY_WAIT).map_err(backend("configuring the SQLite connection"))?;
+        connection.busy_handler(Some(waits_again)).map_err(backend("configuring the SQLite connection"))?;
         // While another process opens a new file, SQLite fails at once when it changes the journal mode, so this
         // repeats it.
         let begun = Instant::now();
@@ -39,6 +40,15 @@ impl Location {
             }
         }
     }
+}
+
+/// Waits before another attempt to get a lock, after `attempts` attempts. Returns whether to try again. The waits are
+/// shorter than SQLite's own, because a connection waits only for the transaction before its own
+/// ([`turns`](super::turns)).
+fn waits_again(attempts: i32) -> bool {
+    let pause = Duration::from_micros(if attempts < 50 { 200 } else { 2_000 });
+    std::thread::sleep(pause);
+    pause * attempts.unsigned_abs() < BUSY_WAIT
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {

@@ -11,6 +11,7 @@ mod read;
 mod read_models;
 mod readers;
 mod store;
+mod turns;
 mod writer;
 
 pub use options::SqliteOptions;

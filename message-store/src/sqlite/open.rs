@@ -8,6 +8,7 @@ use super::blocking::blocking;
 use super::failure::backend;
 use super::location::{Location, open_to_read};
 use super::readers::Readers;
+use super::turns::Turns;
 use super::writer::Writer;
 use super::{SqliteOptions, SqliteStore, migrate, read};
 use crate::Result;
@@ -50,6 +51,6 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
             Readers::new((0..readers).map(open).collect::<Result<_>>()?)
         }
     };
-    let writer = Writer::start(connection, Arc::clone(&wake_ups))?;
+    let writer = Writer::start(connection, Turns::of(&place), Arc::clone(&wake_ups))?;
     Ok(SqliteStore { place, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
 }

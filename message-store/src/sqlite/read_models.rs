@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::blocking::blocking;
 use super::failure::backend;
 use super::location::Location;
+use super::turns::Turns;
 use super::{SqliteStore, read};
 use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
@@ -23,8 +24,10 @@ impl ReadModels for SqliteStore {
             let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
             // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
-            let work =
-                move |connection: &mut Connection| runtime.block_on(update(connection, &*model, &category, &limits));
+            let turns = Turns::of(&self.place);
+            let work = move |connection: &mut Connection| {
+                runtime.block_on(update(connection, turns, &*model, &category, &limits))
+            };
             let part = match self.place.clone() {
                 Location::Memory => self.readers.lend(work).await?,
                 // The connections that read a file cannot write.
@@ -41,12 +44,13 @@ impl ReadModels for SqliteStore {
 /// Applies one batch. `None` when no message is left.
 async fn update(
     connection: &mut Connection,
+    turns: Turns,
     model: &dyn ReadModel,
     category: &Category,
     limits: &Limits,
 ) -> Result<Option<usize>> {
     let context = || backend("updating a read model");
-    let mut own = AuthorTransaction::begin(connection).map_err(context())?;
+    let mut own = AuthorTransaction::begin(connection, turns).map_err(context())?;
     let sql = include_str!("sql/read_model.sql");
     let position: Option<i64> =
         own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
@@ -71,8 +75,10 @@ struct AuthorTransaction<'a> {
 }
 
 impl<'a> AuthorTransaction<'a> {
-    fn begin(connection: &'a mut Connection) -> rusqlite::Result<Self> {
+    fn begin(connection: &'a mut Connection, mut turns: Turns) -> rusqlite::Result<Self> {
+        let turn = turns.take();
         connection.execute_batch("BEGIN IMMEDIATE")?;
+        drop(turn);
         Ok(Self { connection, is_open: true })
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
+use super::turns::Turns;
 use super::{location, once, read};
 use crate::store::{Claim, ClaimRecord, Stored, WakeUps, written_before};
 use crate::{
@@ -53,11 +54,11 @@ enum Reply {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Arc<Mutex<Connection>>, wake_ups: Arc<WakeUps>) -> Result<Self> {
+    pub(super) fn start(connection: Arc<Mutex<Connection>>, turns: Turns, wake_ups: Arc<WakeUps>) -> Result<Self> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("message-store-writer".to_owned())
-            .spawn(move || run(&connection, jobs, &wake_ups))
+            .spawn(move || run(&connection, turns, jobs, &wake_ups))
             .map_err(|error| Error::backend("starting the writer thread", false, error))?;
         Ok(Self(sender))
     }
@@ -133,12 +134,12 @@ impl Reply {
     }
 }
 
-fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
+fn run(connection: &Mutex<Connection>, mut turns: Turns, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
     let mut group = Vec::with_capacity(GROUP);
     let mut was_durable = true;
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let results = commit(&mut connection, &group, &mut was_durable);
+        let results = commit(&mut connection, &mut turns, &group, &mut was_durable);
         drop(connection);
         let mut streams = Vec::with_capacity(group.len());
         for (job, result) in group.iter().zip(&results) {
@@ -160,7 +161,7 @@ fn run(connection: &Mutex<Connection>, mut jobs: mpsc::Receiver<Job>, wake_ups: 
 
 /// Commits a group, and returns one result for each job. A commit that need not survive a loss of power does not wait
 /// for the disk.
-fn commit(connection: &mut Connection, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
+fn commit(connection: &mut Connection, turns: &mut Turns, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
     let is_durable = group.iter().any(|job| job.request.must_last());
     let mut is_committing = false;
     let mut run = || -> rusqlite::Result<Vec<Result<Reply>>> {
@@ -168,7 +169,9 @@ fn commit(connection: &mut Connection, group: &[Job], was_durable: &mut bool) ->
             location::set_durable(connection, is_durable)?;
             *was_durable = is_durable;
         }
+        let turn = turns.take();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        drop(turn);
         let mut results = Vec::with_capacity(group.len());
         for job in group {
             results.push(match perform(&transaction, &job.request) {
