@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::consumer::handled_through::{HandledThrough, HandledThroughReceiver, handled_through};
 use crate::consumer::names::NameInUse;
 use crate::consumer::{OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
@@ -15,7 +16,7 @@ use crate::{Error, GlobalPosition, Result};
 pub struct ConsumerHandle {
     startup_report: StartupReport,
     stop: watch::Sender<bool>,
-    handled_through: watch::Receiver<GlobalPosition>,
+    handled_through: HandledThroughReceiver,
     counts: Arc<Mutex<OutcomeCounts>>,
     /// The task of the consumer's loop. `None` after its result was returned to a caller.
     task: Option<JoinHandle<Result<()>>>,
@@ -29,7 +30,7 @@ pub struct ConsumerHandle {
 #[derive(Debug)]
 pub(super) struct Reports {
     pub(super) stop: watch::Receiver<bool>,
-    pub(super) handled_through: watch::Sender<GlobalPosition>,
+    pub(super) handled_through: HandledThrough,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
 }
 
@@ -44,7 +45,7 @@ impl ConsumerHandle {
         W: Future<Output = Result<()>> + Send + 'static,
     {
         let (stop, stop_asked) = watch::channel(false);
-        let (progress, handled_through) = watch::channel(startup_report.handled_through);
+        let (progress, handled_through) = handled_through(startup_report.handled_through);
         let counts = Arc::new(Mutex::new(OutcomeCounts::default()));
         let reports = Reports { stop: stop_asked, handled_through: progress, counts: Arc::clone(&counts) };
         let (work, taken) = (work(reports), name.clone());
@@ -71,7 +72,7 @@ impl ConsumerHandle {
 
     /// The global position up to which the consumer has handled all messages.
     pub fn handled_through(&self) -> GlobalPosition {
-        *self.handled_through.borrow()
+        self.handled_through.position()
     }
 
     /// The outcomes since the consumer started.
@@ -88,7 +89,7 @@ impl ConsumerHandle {
         let Self { handled_through, task, letter_consumer, .. } = self;
         let ended = tokio::select! {
             biased;
-            true = async { handled_through.wait_for(|handled| *handled >= position).await.is_ok() } => return Ok(()),
+            true = handled_through.reaches(position) => return Ok(()),
             ended = end_of_either(task, letter_consumer) => ended,
         };
         ended.and_then(|()| {

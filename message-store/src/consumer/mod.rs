@@ -5,6 +5,7 @@ mod consumer_handle;
 mod consumer_loop;
 mod dead_letters;
 mod deliver;
+mod handled_through;
 mod names;
 mod outcome_counts;
 mod pace;

@@ -26,7 +26,8 @@ use super::writer::Writer;
 /// A store in a SQLite file, or in memory.
 ///
 /// An acknowledged append is durable (`synchronous=FULL`, write-ahead log). Other processes may open the file at the
-/// same time. Their appends wake no readers in this process, which find them by polling.
+/// same time, and take turns to write: for that, there is an empty file beside it, whose name ends with `-turn`. Their
+/// appends wake no readers in this process, which find them by polling.
 pub struct SqliteStore {
     pub(super) place: Location,
     pub(super) limits: Limits,

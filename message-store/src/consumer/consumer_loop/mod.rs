@@ -225,6 +225,6 @@ impl<D: Deliver> ConsumerLoop<D> {
 
     /// Publishes the position up to which all messages are handled to the consumer's handle.
     fn publish_progress(&self) {
-        self.reports.handled_through.send_replace(self.partitions.handled_through());
+        self.reports.handled_through.publish(self.partitions.handled_through());
     }
 }
