@@ -58,12 +58,20 @@ struct Account {
 }
 
 impl LocalServer {
-    /// Makes a cluster and starts its server.
+    /// Makes a cluster and starts its server, with the programs that are found on this machine.
     ///
     /// # Errors
     /// Returns an error if the programs are missing or the server does not start.
     pub async fn start(purpose: Purpose) -> Result<Self> {
-        let programs = find_programs()?;
+        Self::start_with(find_programs()?, purpose).await
+    }
+
+    /// Makes a cluster and starts its server, with the programs in this folder. The user that runs the server must be
+    /// allowed to read them.
+    ///
+    /// # Errors
+    /// Returns an error as [`LocalServer::start`] does.
+    pub async fn start_with(programs: PathBuf, purpose: Purpose) -> Result<Self> {
         let account = account_to_become()?;
         let folder = folder_for(account)?;
         let data = folder.path().join("data");
