@@ -19,6 +19,17 @@ impl Databases {
         Self { server: server.to_owned(), message_db: message_db.map(Path::to_owned) }
     }
 
+    /// The description of the server, in one line.
+    pub async fn server_is(&self) -> Result<String> {
+        let client = connect(&self.server).await?;
+        let setting = async |name: &str| -> Result<String> {
+            Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.try_get(0)?)
+        };
+        let (version, fsync, commit) =
+            (setting("server_version").await?, setting("fsync").await?, setting("synchronous_commit").await?);
+        Ok(format!("PostgreSQL {version}, fsync {fsync}, synchronous_commit {commit}"))
+    }
+
     /// Creates an empty database with this library's schema. Returns its URL.
     pub async fn ours(&self, name: &str) -> Result<String> {
         let url = self.empty(name).await?;

@@ -19,7 +19,7 @@ use message_store_tests::postgres::{LocalServer, Purpose};
 
 use bench::Bench;
 use databases::Databases;
-use report::Report;
+use report::{Line, Report};
 use rounds::Effort;
 
 /// Measures the message store, plain SQL, Message DB and other event stores, on a private PostgreSQL with fsync on.
@@ -42,6 +42,9 @@ struct Arguments {
     /// The program that runs the other event stores (benchmarks/peers).
     #[arg(long)]
     peers: Option<PathBuf>,
+    /// The folder with initdb and the other programs of another PostgreSQL, for P alone.
+    #[arg(long)]
+    peers_postgres: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,66 +72,71 @@ async fn main() -> Result<()> {
         Some(Part::Backlog { url }) => return figures::commands::backlog(url).await,
         None => {}
     }
-    let server = LocalServer::start(Purpose::Measuring).await?;
-    let measured = tokio::select! {
-        measured = measure(&arguments, server.url()) => measured,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
-    server.stop()?;
-    let report = measured?;
+    let (rounds, time) = if arguments.quick { (3, Duration::from_millis(700)) } else { (5, Duration::from_secs(2)) };
+    let effort = Effort { rounds, time, is_quick: arguments.quick };
+    let mut machine = vec![format!("{} processors", std::thread::available_parallelism()?)];
+    let mut lines = Vec::new();
+    let is_wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
+    // One server at a time, so that an idle one disturbs no figure.
+    let newer = arguments.peers_postgres.as_deref().filter(|_| is_wanted("P"));
+    if newer.is_none() || arguments.only != ["P"] {
+        let on_local = |figure: &str| is_wanted(figure) && (figure != "P" || newer.is_none());
+        let server = LocalServer::start(Purpose::Measuring).await?;
+        machine.push(measure_on(server, &arguments, effort, on_local, &mut lines).await?);
+    }
+    if let Some(programs) = newer {
+        let server = LocalServer::start_with(programs.to_owned(), Purpose::Measuring).await?;
+        let server_is = measure_on(server, &arguments, effort, |figure| figure == "P", &mut lines).await?;
+        machine.push(format!("P: {server_is}"));
+    }
+    let effort = format!("{rounds} rounds of {time:?} a side, in rotated order; medians");
+    let report = Report { machine: machine.join("; "), effort, lines };
     report.print();
     report.write(&arguments.json)
 }
 
-async fn measure(arguments: &Arguments, server: &str) -> Result<Report> {
-    let effort = if arguments.quick {
-        Effort { rounds: 3, time: Duration::from_millis(700), is_quick: true }
-    } else {
-        Effort { rounds: 5, time: Duration::from_secs(2), is_quick: false }
-    };
-    let databases = Databases::new(server, arguments.message_db.as_deref());
+/// Measures figures on this server, and stops it, also after an error. Returns the description of the server.
+async fn measure_on(
+    server: LocalServer,
+    arguments: &Arguments,
+    effort: Effort,
+    wanted: impl Fn(&str) -> bool,
+    lines: &mut Vec<Line>,
+) -> Result<String> {
+    let databases = Databases::new(server.url(), arguments.message_db.as_deref());
     let bench = Bench { peers: arguments.peers.clone(), databases, effort };
-    let mut report = Report {
-        machine: machine(server).await?,
-        effort: format!("{} rounds of {:?} a side, in rotated order; medians", effort.rounds, effort.time),
-        lines: Vec::new(),
+    let measured = tokio::select! {
+        measured = measure(&bench, wanted, lines) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    let wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
+    server.stop()?;
+    measured
+}
+
+async fn measure(bench: &Bench, wanted: impl Fn(&str) -> bool, lines: &mut Vec<Line>) -> Result<String> {
     macro_rules! figure {
         ($name:literal, $measure:expr) => {
             if wanted($name) {
                 eprintln!("{}", $name);
-                report.lines.extend($measure.await?);
+                lines.extend($measure.await?);
             }
         };
     }
-    figure!("F1", figures::appends::f1(&bench));
-    figure!("F1", figures::locked_category::locked_category(&bench));
-    figure!("F2", figures::appends::f2(&bench));
-    figure!("F3", figures::appends::f3(&bench));
-    figure!("F4", figures::commands::f4(&bench));
-    figure!("F5", figures::reads::f5(&bench));
-    figure!("F6", figures::wake_ups::f6(&bench));
-    figure!("F7", figures::growth::f7(&bench));
-    figure!("F7", figures::sizes::sizes(&bench));
-    figure!("F8", figures::commands::f8(&bench));
-    figure!("F9", figures::sqlite::f9(&bench));
-    figure!("F10", figures::message_db::f10(&bench));
-    figure!("F11", figures::message_db::f11(&bench));
-    figure!("Memory", figures::commands::memory(&bench));
-    figure!("P", figures::peers::peers(&bench));
-    figure!("R", figures::readers_safety::safety(&bench));
-    Ok(report)
-}
-
-/// The description of the machine and the server, in one line.
-async fn machine(server: &str) -> Result<String> {
-    let client = databases::connect(server).await?;
-    let setting = async |name: &str| -> Result<String> {
-        Ok(client.query_one("SELECT current_setting($1)", &[&name]).await?.try_get(0)?)
-    };
-    let processors = std::thread::available_parallelism()?;
-    let (version, fsync, commit) =
-        (setting("server_version").await?, setting("fsync").await?, setting("synchronous_commit").await?);
-    Ok(format!("{processors} processors; PostgreSQL {version}, fsync {fsync}, synchronous_commit {commit}"))
+    figure!("F1", figures::appends::f1(bench));
+    figure!("F1", figures::locked_category::locked_category(bench));
+    figure!("F2", figures::appends::f2(bench));
+    figure!("F3", figures::appends::f3(bench));
+    figure!("F4", figures::commands::f4(bench));
+    figure!("F5", figures::reads::f5(bench));
+    figure!("F6", figures::wake_ups::f6(bench));
+    figure!("F7", figures::growth::f7(bench));
+    figure!("F7", figures::sizes::sizes(bench));
+    figure!("F8", figures::commands::f8(bench));
+    figure!("F9", figures::sqlite::f9(bench));
+    figure!("F10", figures::message_db::f10(bench));
+    figure!("F11", figures::message_db::f11(bench));
+    figure!("Memory", figures::commands::memory(bench));
+    figure!("P", figures::peers::peers(bench));
+    figure!("R", figures::readers_safety::safety(bench));
+    bench.databases.server_is().await
 }
