@@ -1,42 +1,29 @@
-//! Runs the same appends and loads on other event stores for Rust, each through its own API, with a pool of 16
-//! connections.
+//! Runs the same appends and loads on other event stores for Rust, each through its own API, for 16 callers. Those on
+//! PostgreSQL have a pool of 16 connections.
 
 mod disintegrate_postgres;
 mod eventastic;
+mod measure;
 mod postgres_es;
+#[cfg(feature = "umadb")]
+mod umadb;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
-use clap::{Parser, ValueEnum};
-use hdrhistogram::Histogram;
+use clap::Parser;
 
-/// The operation to measure.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Work {
-    /// One event for a new entity.
-    New,
-    /// An entity of 10 events is loaded, and one is appended.
-    Load10,
-    /// An entity of 1,000 events is loaded, and one is appended.
-    Load1000,
-}
+use measure::Measure;
 
 #[derive(Debug, Parser)]
-struct Arguments {
-    #[arg(long)]
-    url: String,
-    /// postgres-es, disintegrate-postgres or eventastic_postgres.
-    #[arg(long)]
-    peer: String,
-    #[arg(long)]
-    work: Work,
-    #[arg(long)]
-    workers: usize,
-    #[arg(long)]
-    milliseconds: u64,
+enum Part {
+    /// Measures one operation of one event store.
+    Measure(Measure),
+    /// Runs UmaDB's server until the standard input ends. The benchmarks start it.
+    #[cfg(feature = "umadb")]
+    #[command(hide = true)]
+    ServeUmadb(umadb::Server),
 }
 
 /// An event store.
@@ -49,71 +36,26 @@ pub trait Peer: Send + Sync {
 }
 
 pub const CONNECTIONS: u32 = 16;
-/// The number of entities that are loaded. With this many, no entity grows much during the measurement.
-const ENTITIES: usize = 128;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let peer: Arc<dyn Peer> = match arguments.peer.as_str() {
-        "postgres-es" => Arc::new(postgres_es::open(&arguments.url).await?),
-        "disintegrate-postgres" => Arc::new(disintegrate_postgres::open(&arguments.url).await?),
-        "eventastic_postgres" => Arc::new(eventastic::open(&arguments.url).await?),
+    match Part::parse() {
+        Part::Measure(measure) => {
+            let peer = open(&measure.peer, &measure.url).await?;
+            measure.run(peer).await
+        }
+        #[cfg(feature = "umadb")]
+        Part::ServeUmadb(server) => server.serve().await,
+    }
+}
+
+async fn open(peer: &str, url: &str) -> Result<Arc<dyn Peer>> {
+    Ok(match peer {
+        "postgres-es" => Arc::new(postgres_es::open(url).await?),
+        "disintegrate-postgres" => Arc::new(disintegrate_postgres::open(url).await?),
+        "eventastic_postgres" => Arc::new(eventastic::open(url).await?),
+        #[cfg(feature = "umadb")]
+        "umadb" => Arc::new(umadb::open(url).await?),
         other => bail!("no peer is called {other}"),
-    };
-    let run = uuid::Uuid::new_v4();
-    let events = match arguments.work {
-        Work::New => 0,
-        Work::Load10 => 10,
-        Work::Load1000 => 1_000,
-    };
-    for entity in (0..ENTITIES).filter(|_| events > 0) {
-        peer.create(&format!("{run}-{entity}"), events).await?;
-    }
-    let (begun, time) = (Instant::now(), Duration::from_millis(arguments.milliseconds));
-    let mut tasks = Vec::new();
-    for worker in 0..arguments.workers {
-        let peer = Arc::clone(&peer);
-        let workers = arguments.workers;
-        tasks.push(tokio::spawn(async move {
-            let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
-            let (mut count, mut errors) = (0_u64, 0_u64);
-            for number in 0.. {
-                if begun.elapsed() >= time {
-                    break;
-                }
-                let started = Instant::now();
-                let done = if events == 0 {
-                    peer.create(&format!("{run}-{worker}-{number}"), 1).await
-                } else {
-                    // No two workers share an entity.
-                    peer.append(&format!("{run}-{}", (number * workers + worker) % ENTITIES)).await
-                };
-                match done {
-                    Ok(()) => count += 1,
-                    Err(error) => {
-                        if errors == 0 {
-                            eprintln!("  error: {error:#}");
-                        }
-                        errors += 1;
-                    }
-                }
-                histogram.saturating_record(started.elapsed().as_micros() as u64);
-            }
-            anyhow::Ok((count, errors, histogram))
-        }));
-    }
-    let mut all = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
-    let (mut count, mut errors) = (0, 0);
-    for task in tasks {
-        let (done, failed, histogram) = task.await??;
-        count += done;
-        errors += failed;
-        all.add(histogram)?;
-    }
-    let per_second = count as f64 / begun.elapsed().as_secs_f64();
-    let quantile = |quantile| all.value_at_quantile(quantile) as f64 / 1000.0;
-    let (p50, p99) = (quantile(0.5), quantile(0.99));
-    println!("{}", serde_json::json!({ "per_second": per_second, "p50": p50, "p99": p99, "errors": errors }));
-    Ok(())
+    })
 }

@@ -1,0 +1,94 @@
+//! P: other event stores for Rust, with operations that all of them have: append to a new stream, and load a stream and
+//! append to it.
+
+mod ours;
+mod theirs;
+mod umadb;
+
+use anyhow::Result;
+use message_store::connect;
+
+use self::ours::ours;
+use self::theirs::{PEERS, Peer};
+use crate::bench::Bench;
+use crate::report::Line;
+use crate::rounds::{Sample, Side, interleave};
+
+const WORKERS: usize = 16;
+const NOTE: &str = "16 callers. Each store in its own words, with its own schema; all but UmaDB with 16 connections to one PostgreSQL. \
+    postgres-es has no global position and one index. disintegrate-postgres runs SERIALIZABLE and has no streams (its entity is a query); \
+    its errors are serialization failures, which its caller has to repeat, and only successes count. eventastic_postgres writes a snapshot \
+    with every save, and loads that instead of the events, without a global position. UmaDB is a server of its own, called through gRPC \
+    over one connection, with its default settings: its entity is a tag, a load reads the events with the tag, and an append fails if \
+    there is a later event with it. Each of its commits waits for two flushes of its file (fdatasync), and appends that arrive meanwhile \
+    share the next commit. It caches no pages. Ours checks versions and ids, and keeps readers safe.";
+
+pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
+    let Some(program) = &bench.peers else {
+        eprintln!("  the peers were not built: --peers names no program");
+        return Ok(Vec::new());
+    };
+    let effort = bench.effort;
+    let store = connect(&bench.databases.ours("peers_ours").await?).await?;
+    let (mut running, mut lines) = (Vec::new(), Vec::new());
+    for name in PEERS {
+        match Peer::open(bench, program, name).await {
+            Ok(peer) => running.push(peer),
+            Err(error) => lines.push(does_not_run(name, &error)),
+        }
+    }
+    for (work, events, what) in [
+        ("new", 0, "append to a new stream"),
+        ("load10", 10, "load 10 events and append"),
+        ("load1000", 1_000, "load 1,000 events and append"),
+    ] {
+        let store = &store;
+        let mut sides = vec![Side::new(format!("ours, {what}"), move || ours(store, events, false, effort.time))];
+        for peer in &running {
+            sides.push(Side::new(format!("{}, {what}", peer.name), move || peer.measure(work, effort.time)));
+        }
+        if events > 0 {
+            sides.push(Side::new(format!("ours, remembered, {what}"), move || ours(store, events, true, effort.time)));
+        }
+        let samples = interleave(effort, &sides).await?;
+        let mut line = |what: String, ours: &Sample, reference: &str, theirs: &Sample| {
+            lines.push(Line {
+                figure: "P".into(),
+                what,
+                ours: ours.per_second,
+                reference: reference.into(),
+                theirs: Some(theirs.per_second),
+                unit: "/s",
+                goal: None,
+                errors: ours.errors + theirs.errors,
+                note: NOTE.into(),
+            });
+        };
+        for (peer, theirs) in running.iter().zip(&samples[1..]) {
+            line(format!("{what}, 16 callers"), &samples[0], peer.name, theirs);
+        }
+        if events > 0 {
+            line(
+                format!("{what}, 16 callers: cached here"),
+                &samples[running.len() + 1],
+                "ours, not cached",
+                &samples[0],
+            );
+        }
+    }
+    Ok(lines)
+}
+
+fn does_not_run(peer: &str, error: &anyhow::Error) -> Line {
+    Line {
+        figure: "P".into(),
+        what: format!("{peer} does not run {}", if peer == "umadb" { "here" } else { "on this server" }),
+        ours: f64::NAN,
+        reference: peer.into(),
+        theirs: None,
+        unit: "",
+        goal: None,
+        errors: 1,
+        note: format!("{peer}: {error:#}"),
+    }
+}

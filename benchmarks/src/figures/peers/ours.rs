@@ -1,0 +1,74 @@
+//! This store's side: deposits to accounts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use message_store::entity::{EntityStore, Projection};
+use message_store::{Append, ExpectedVersion, MessageStore, NewMessage, StreamName};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::WORKERS;
+use crate::rounds::{Sample, closed_loop};
+
+const ENTITIES: usize = 128;
+
+#[derive(Clone, Debug, Default)]
+struct Account {
+    balance: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+enum Event {
+    Deposited { account_id: String, deposit_id: String, amount: i64, time: String },
+}
+
+impl Projection for Account {
+    const CATEGORY: &'static str = "account";
+    type Event = Event;
+
+    fn apply(&mut self, event: &Event) {
+        let Event::Deposited { amount, .. } = event;
+        self.balance += amount;
+    }
+}
+
+fn deposit(account: &str) -> Result<NewMessage> {
+    let (account_id, deposit_id) = (account.to_owned(), Uuid::new_v4().to_string());
+    let event = Event::Deposited { account_id, deposit_id, amount: 7, time: "2026-01-01T00:00:00.000Z".into() };
+    Ok(NewMessage::from_variant(&event)?)
+}
+
+/// With `cached`, entities are cached, as in a component, and a load reads only newer messages.
+pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, time: Duration) -> Result<Sample> {
+    let run = Uuid::new_v4().simple();
+    let entities = Arc::new(EntityStore::<Account>::new(store));
+    for entity in (0..ENTITIES).filter(|_| events > 0) {
+        let id = format!("{run}{entity}");
+        let messages: Vec<NewMessage> = (0..events).map(|_| deposit(&id)).collect::<Result<_>>()?;
+        store.append(Append::to(entities.stream(&id)?).messages(messages).into()).await?;
+    }
+    let store = Arc::clone(store);
+    closed_loop(WORKERS, time, move |worker, number| {
+        let (store, entities) = (Arc::clone(&store), Arc::clone(&entities));
+        async move {
+            let (stream, expected): (StreamName, ExpectedVersion) = if events == 0 {
+                (entities.stream(&format!("{run}{worker}x{number}"))?, ExpectedVersion::NoStream)
+            } else {
+                let id = format!("{run}{}", (number * WORKERS + worker) % ENTITIES);
+                let entity = if cached {
+                    entities.fetch(&id).await?
+                } else {
+                    EntityStore::<Account>::with_cache(&store, 1).fetch(&id).await?
+                };
+                ensure!(entity.state.balance >= 7 * events as i64, "an entity is not whole");
+                (entities.stream(&id)?, entity.version.into())
+            };
+            store.append(Append::to(stream).expecting(expected).message(deposit("a")?).into()).await?;
+            Ok(1)
+        }
+    })
+    .await
+}
