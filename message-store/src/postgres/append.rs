@@ -10,12 +10,10 @@ use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
 use crate::{
-    Append, Appended, Error, ExpectedVersion, GlobalPosition, MessageId, NewMessage, Place, Position, Result,
-    StreamName, Version,
+    Append, Appended, Error, ExpectedVersion, GlobalPosition, MessageId, Place, Position, Result, StreamName, Version,
 };
 
-const APPEND: &str = include_str!("sql/append.sql");
-const APPEND_ONE: &str = include_str!("sql/append_one.sql");
+pub(super) const APPEND: &str = include_str!("sql/append.sql");
 
 /// The number of times that a batch is sent again after a race. Two appends in different categories can race for one
 /// id; the second one then finds the id taken. A transaction of another program may lock categories in another order
@@ -40,7 +38,7 @@ struct Arguments<'a> {
 
 /// JSON that is sent as text. The server parses it before it takes any lock.
 #[derive(Clone, Copy, Debug)]
-struct Jsonb<'a>(&'a str);
+pub(super) struct Jsonb<'a>(pub(super) &'a str);
 
 impl ToSql for Jsonb<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
@@ -118,7 +116,7 @@ impl<'a> Arguments<'a> {
 }
 
 /// A position that the stream of an append is known to have.
-fn known_position(
+pub(super) fn known_position(
     stream: &StreamName,
     expected: ExpectedVersion,
     known: impl Fn(&StreamName) -> Option<Position>,
@@ -138,22 +136,8 @@ pub(super) struct Sent {
     pub(super) has_waited: bool,
 }
 
-/// The statement for a batch.
-pub(super) fn sql<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> &'static str {
-    if only_message(batch).is_some() { APPEND_ONE } else { APPEND }
-}
-
-/// The append of a batch that is one append of one message.
-fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> Option<(&'a Append, &'a NewMessage)> {
-    let mut batch = batch.into_iter();
-    match (batch.next(), batch.next()) {
-        (Some([append]), None) if let [message] = &append.messages[..] => Some((append, message)),
-        _ => None,
-    }
-}
-
-/// Writes a batch by its [statement](sql). Waits for the locks of all categories; with `wait_for`, only for the category
-/// of that name, or for none if it is empty. An error concerns the whole batch: nothing was written.
+/// Writes a batch by the statement [`APPEND`]. Waits for the locks of all categories; with `wait_for`, only for the
+/// category of that name, or for none if it is empty. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Statement,
@@ -161,14 +145,7 @@ pub(super) async fn send<'a>(
     known: impl Fn(&StreamName) -> Option<Position>,
     wait_for: Option<&'a str>,
 ) -> Result<Sent, tokio_postgres::Error> {
-    let row = if let Some((Append { stream, expected, .. }, message)) = only_message(batch.clone()) {
-        let (data, metadata) = (message.data.as_str().map(Jsonb), message.metadata.as_str().map(Jsonb));
-        let (name, id, message_type) = (stream.as_str(), message.id.as_uuid(), &message.message_type);
-        let (known, expected) = (known_position(stream, *expected, known), expected.number());
-        client.query_one(statement, &[&name, &known, &expected, &id, message_type, &data, &metadata]).await?
-    } else {
-        client.query_one(statement, &Arguments::new(batch.clone(), known, wait_for).list()).await?
-    };
+    let row = client.query_one(statement, &Arguments::new(batch.clone(), known, wait_for).list()).await?;
     sent(&row, batch)
 }
 
@@ -203,7 +180,7 @@ fn sent<'a>(row: &Row, batch: impl IntoIterator<Item = &'a [Append]>) -> Result<
     Ok(Sent { results, locked, has_waited })
 }
 
-fn written((position, global_position): (i64, i64)) -> Place {
+pub(super) fn written((position, global_position): (i64, i64)) -> Place {
     Place { position: Position::new(position), global_position: GlobalPosition::new(global_position) }
 }
 

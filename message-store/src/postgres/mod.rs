@@ -1,6 +1,7 @@
 //! The store on PostgreSQL. It has Message DB's table and its own functions.
 
 mod append;
+mod append_one;
 mod batch_read;
 mod check;
 mod connection;

@@ -77,7 +77,7 @@ async fn try_append(
     appends: &[Append],
     result: &Json,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
-    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::sql([appends])).await?);
+    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::APPEND).await?);
     let transaction = client.transaction().await?;
     let lifetime = seconds(claim.window.lifetime);
     let row = transaction

@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::super::PlantedBug;
 use super::super::append::{self, RACES, Sent, meaning};
+use super::super::append_one::{APPEND_ONE, only_message, send_one};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::lock_wait::LockWait;
@@ -194,13 +195,32 @@ impl Lanes {
         batch: &[Work],
         wait_for: Option<&str>,
     ) -> Result<Sent, Unsuccessful> {
-        let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
-        let statement = connection.prepare_cached(append::sql(appends.clone())).await.map_err(Unsuccessful::Unsent)?;
-        let known = |stream: &_| self.known(history, stream);
-        let sent = append::send(connection, &statement, appends, known, wait_for).await.map_err(Unsuccessful::Sent)?;
+        let sent = if let Some(sent) = self.send_alone(connection, batch, wait_for).await? {
+            sent
+        } else {
+            let statement = connection.prepare_cached(append::APPEND).await.map_err(Unsuccessful::Unsent)?;
+            let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
+            let known = |stream: &_| self.known(history, stream);
+            append::send(connection, &statement, appends, known, wait_for).await.map_err(Unsuccessful::Sent)?
+        };
         let written = sent.results.iter().flatten().flatten().flat_map(|appended| &appended.written);
         connection.record_seen(written.map(|written| written.global_position).max());
         Ok(sent)
+    }
+
+    /// Sends a batch that is a single message by the shorter statement. `None` if it is not, or was not written that
+    /// way.
+    async fn send_alone(
+        &self,
+        connection: &Connection,
+        batch: &[Work],
+        wait_for: Option<&str>,
+    ) -> Result<Option<Sent>, Unsuccessful> {
+        let only = only_message(batch.iter().map(|work| &work.appends[..])).filter(|_| wait_for.is_none());
+        let Some((append, message)) = only else { return Ok(None) };
+        let statement = connection.prepare_cached(APPEND_ONE).await.map_err(Unsuccessful::Unsent)?;
+        let known = |stream: &_| self.known(connection.history(), stream);
+        send_one(connection, &statement, append, message, known).await.map_err(Unsuccessful::Sent)
     }
 }
 

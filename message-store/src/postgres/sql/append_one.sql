@@ -1,2 +1,1 @@
-SELECT positions, global_positions, refusals, written_before, has_waited
-FROM message_store.append_message($1, $2, $3, $4, $5, $6, $7)
+SELECT message_store.append_message($1, $2, $3, $4, $5, $6, $7)
