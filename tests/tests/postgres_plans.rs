@@ -68,17 +68,17 @@ async fn twin_an_append_that_compares_its_ids_with_all_ids_reads_the_whole_table
     assert!(whole_reads(sabotage).await > 0);
 }
 
-/// The number of times that the server read the whole table for reads of a new store, by either statement.
-async fn whole_reads_by_readers(preparation: &str) -> i64 {
+/// The number of times that the server read the whole table for reads of a new store. Each of the bugs is planted in a
+/// store of its own.
+async fn whole_reads_by_readers(bugs: [Option<PlantedBug>; 2]) -> i64 {
     const ROUNDS: i64 = 12;
     let database = TestDatabase::create().await;
-    database.execute(preparation).await;
     let (stream, category) = (StreamName::new("c-1").unwrap(), Category::new("c").unwrap());
     let mut filters = vec![Filter::default(), Filter::default().message_types(["T"])];
     filters.push(Filter::default().member(GroupMember::new(0, 2).unwrap()));
     filters.push(Filter::default().correlation(category.clone()));
     let mut reads = 0;
-    for bug in [None, Some(PlantedBug::LargeRowsEverywhere)] {
+    for bug in bugs {
         // One connection makes its plans while the table is empty, and keeps them.
         let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(1);
         if let Some(bug) = bug {
@@ -100,6 +100,8 @@ async fn whole_reads_by_readers(preparation: &str) -> i64 {
             reads += 13;
         }
         store.append(append("c-1", 100).into()).await.unwrap();
+        // A plan for the statistics of a small table is kept as well.
+        database.execute("ANALYZE message_store.messages").await;
     }
     let client = client(database.url(), None).await;
     loop {
@@ -115,10 +117,11 @@ async fn whole_reads_by_readers(preparation: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_never_read_the_whole_table() {
-    assert_eq!(whole_reads_by_readers("").await, 0);
+    // By either statement.
+    assert_eq!(whole_reads_by_readers([None, Some(PlantedBug::LargeRowsEverywhere)]).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twin_without_the_index_of_categories_reads_read_the_whole_table() {
-    assert!(whole_reads_by_readers("DROP INDEX message_store.messages_category").await > 0);
+async fn twin_sessions_that_plan_freely_read_the_whole_table() {
+    assert!(whole_reads_by_readers([Some(PlantedBug::ReadsPlanFreely); 2]).await > 0);
 }

@@ -258,3 +258,29 @@ async fn twin_when_a_read_model_writes_beside_its_transaction_a_batch_that_fails
     let balance: i64 = beside.1.lock().unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(balance, 80, "not 50");
 }
+
+/// Looks at the settings of its own transaction.
+struct Settings;
+
+#[async_trait]
+impl ReadModel for Settings {
+    fn name(&self) -> &'static str {
+        "settings"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        let sql = "SELECT name FROM pg_settings WHERE name LIKE 'enable\\_%' AND setting <> boot_val";
+        let changed = transaction.query(sql, &[]).await?;
+        assert_eq!(changed, Vec::<Vec<SqlValue>>::new());
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statements_of_a_read_model_are_planned_as_in_other_sessions() {
+    let database = TestDatabase::create().await;
+    let store = connect(database.url()).await.unwrap();
+    deposit(&store, 1).await;
+    let model: Arc<dyn ReadModel> = Arc::new(Settings);
+    assert_eq!(update(&store, &model).await.unwrap(), 1);
+}

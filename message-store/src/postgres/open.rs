@@ -58,17 +58,18 @@ impl PostgresOptions {
             // Message DB's functions call each other without the name of the schema.
             self.set("search_path", "message_store,public");
         }
-        let pool = Pool::new(self.clone(), &histories, self.pool_size, Some(POOL_WAIT))?;
+        let options = self.with_indexes_only();
+        let pool = Pool::new(options.clone(), &histories, options.pool_size, Some(POOL_WAIT))?;
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(
-            self.config.clone(),
+            options.config.clone(),
             pool.clone(),
             Arc::clone(&wake_ups),
             Arc::clone(&histories),
-            self.notifies,
+            options.notifies,
         );
-        let limits = self.limits;
-        let long_wait = self.for_appends();
+        let limits = options.limits;
+        let long_wait = options.for_appends();
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
         let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);

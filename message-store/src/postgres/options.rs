@@ -108,13 +108,23 @@ impl PostgresOptions {
         format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
     }
 
-    /// Settings for sessions that only append. A plan that is made while the table is small must not be one that reads
-    /// the whole table.
+    /// Settings for sessions that only append.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
-        for off in ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort", "jit"]
-        {
+        for off in ["enable_hashjoin", "enable_mergejoin", "jit"] {
             self.set(off, "off");
+        }
+        self
+    }
+
+    /// Settings for all sessions. A plan that is made while the table is small is kept while it grows, so it must not be
+    /// one that reads the whole table, or a whole category. The statements of a read model are planned without these
+    /// settings (`lock_read_model.sql`).
+    pub(super) fn with_indexes_only(mut self) -> Self {
+        if !self.planted.is(PlantedBug::ReadsPlanFreely) {
+            for off in ["enable_seqscan", "enable_bitmapscan", "enable_sort"] {
+                self.set(off, "off");
+            }
         }
         self
     }
