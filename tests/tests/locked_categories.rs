@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
-use message_store::{Append, Json, MessageStore, NewMessage, StreamName, connect};
+use message_store::intents::{Answer, Once};
+use message_store::{Append, Error, Json, Key, MessageStore, NewMessage, StreamName, connect};
 use message_store_tests::message_db::connect as client;
 use message_store_tests::postgres::TestDatabase;
 use tokio_postgres::Client;
@@ -110,4 +111,86 @@ async fn an_append_that_waits_for_one_category_keeps_no_other_locked_meanwhile()
     let row = writing.await.unwrap();
     assert_eq!(row.get::<_, Vec<Option<i64>>>(0), [Some(0); 3]);
     assert!(row.get::<_, bool>(2));
+}
+
+async fn once(store: &Arc<dyn MessageStore>, key: usize, appends: Vec<Append>) -> Answer<u32> {
+    let once = Once::new(store, "tests").unwrap();
+    let key = Key::new(key.to_string()).unwrap();
+    once.run(&key, &Json::NULL, async || Ok::<_, Error>((appends.clone(), 7))).await.unwrap()
+}
+
+/// More calls of `Once` than the store has connections wait for a locked category.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_of_once_that_wait_for_a_locked_category_stop_no_others() {
+    let database = TestDatabase::create().await;
+    let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
+    let slow = locked(&database).await;
+    let waiting: Vec<_> = (0..40)
+        .map(|number| {
+            let (store, append) = (Arc::clone(&store), append(&format!("locked-{number}")));
+            tokio::spawn(async move { once(&store, number, vec![append]).await })
+        })
+        .collect();
+    for number in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let _ = once(&store, 100 + number, vec![append("free-1")]).await;
+        assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), number as i64);
+    }
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    for done in join_all(waiting).await {
+        assert!(matches!(done.unwrap(), Answer::Done(7)));
+    }
+}
+
+/// The names of a free category and of the one that is `locked`, of which the free one is locked first.
+async fn earlier_category(client: &Client) -> String {
+    let sql = "SELECT name FROM (SELECT 'free' || n AS name FROM generate_series(1, 1000) AS n) AS names \
+               WHERE message_store.hash_64(name::varchar) < message_store.hash_64('locked') LIMIT 1";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn once_with_two_categories_keeps_none_locked_while_it_waits_for_the_other() {
+    let database = TestDatabase::create().await;
+    let (store, other) = (connect(database.url()).await.unwrap(), connect(database.url()).await.unwrap());
+    let slow = locked(&database).await;
+    let free = earlier_category(&slow).await;
+    let waiting = {
+        let (store, both) = (Arc::clone(&store), vec![append(&format!("{free}-1")), append("locked-1")]);
+        tokio::spawn(async move { once(&store, 1, both).await })
+    };
+    for _ in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        other.append(append(&format!("{free}-2")).into()).await.unwrap();
+    }
+    assert!(!waiting.is_finished());
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    assert!(matches!(waiting.await.unwrap(), Answer::Done(7)));
+}
+
+/// The connection of an append that waits is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_that_is_sent_again_keeps_no_category_locked_while_it_waits() {
+    let database = TestDatabase::create().await;
+    let (store, other) = (connect(database.url()).await.unwrap(), connect(database.url()).await.unwrap());
+    let slow = locked(&database).await;
+    let free = earlier_category(&slow).await;
+    let both = vec![append(&format!("{free}-1")), append("locked-1")];
+    let waiting = {
+        let (store, both) = (Arc::clone(&store), both.clone());
+        tokio::spawn(async move { store.append(both.into()).await })
+    };
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks \
+               WHERE NOT granted AND locktype = 'advisory' AND \
+                 database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    for _ in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        slow.query_one(end, &[]).await.unwrap();
+        other.append(append(&format!("{free}-2")).into()).await.unwrap();
+    }
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    let waited = waiting.await.unwrap();
+    assert!(matches!(waited, Ok(_) | Err(Error::CommitUnknown { .. })), "{waited:?}");
+    store.append(both.into()).await.unwrap();
 }

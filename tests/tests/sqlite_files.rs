@@ -73,3 +73,23 @@ async fn two_writers_of_one_file_take_turns() {
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.version(&stream).await.unwrap().get(), 99);
 }
+
+#[tokio::test]
+async fn a_store_keeps_its_file_whatever_the_path_by_which_it_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("store.db");
+    let here = std::env::current_dir().unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(path.strip_prefix("/").unwrap());
+    let opened = SqliteStore::open(&relative).await.unwrap();
+    assert_eq!(opened.describe(), format!("sqlite:{}", path.display()));
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(SqliteStore::open(&link).await.unwrap().describe(), opened.describe());
+    }
+    std::fs::remove_file(&path).unwrap();
+    opened.rotate_store_id().await.unwrap_err();
+    assert!(!path.exists(), "a file that was deleted is not made again");
+}

@@ -37,7 +37,7 @@ async fn first_come_first_written(has_turns: bool) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     if !has_turns {
-        std::fs::create_dir(turn_file(&path)).unwrap();
+        std::os::unix::fs::symlink("no/such/folder/turn", turn_file(&path)).unwrap();
     }
     let (first, second) = (SqliteStore::open(&path).await.unwrap(), SqliteStore::open(&path).await.unwrap());
     let third = rusqlite::Connection::open(&path).unwrap();

@@ -1,9 +1,16 @@
 //! Keys with a window. A key is taken in the transaction that writes its messages.
+//!
+//! Problem: the transaction may wait for the lock of a category. If it waits for long, it keeps a connection that reads
+//! need, and perhaps the lock of another category. Fix: it waits for a limited time, is rolled back, and is tried again
+//! after a pause without a connection. The limit grows, so that the transaction gets its turn among busy writers; with
+//! several categories it stays short.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::append;
@@ -46,23 +53,53 @@ pub(super) async fn release(client: &Connection, claim: &Claim, owner: Uuid) -> 
     released.map(drop).map_err(backend("releasing a key"))
 }
 
+/// The result of an attempt to take a key.
+pub(super) enum Taken {
+    Now,
+    Before(ClaimRecord),
+    /// A lock did not come in time. Nothing was written.
+    NotInTime,
+}
+
+/// How long an attempt waits for a lock, and the pause after it.
+pub(super) struct LockTimeout {
+    now: Duration,
+    longest: Duration,
+}
+
+impl LockTimeout {
+    pub(super) fn new(appends: &[Append]) -> Self {
+        const SHORT: Duration = Duration::from_millis(50);
+        let has_several_categories =
+            appends.windows(2).any(|pair| pair[0].stream.category_str() != pair[1].stream.category_str());
+        Self { now: SHORT, longest: if has_several_categories { SHORT } else { SHORT * 8 } }
+    }
+
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.now).await;
+        self.now = (self.now * 2).min(self.longest);
+    }
+}
+
 pub(super) async fn append_once(
     client: &mut Connection,
     claim: &Claim,
     appends: &[Append],
     result: &Json,
-) -> Result<Option<ClaimRecord>> {
+    lock_timeout: &LockTimeout,
+) -> Result<Taken> {
     let mut races = 0;
     loop {
-        match try_append(client, claim, appends, result).await {
-            Ok(Ok(true)) => return Ok(None),
+        match try_append(client, claim, appends, result, lock_timeout).await {
+            Ok(Ok(true)) => return Ok(Taken::Now),
             Ok(Ok(false)) => {
                 if let Some(record) = record(client, claim).await? {
-                    return Ok(Some(record));
+                    return Ok(Taken::Before(record));
                 }
                 // The record expired between the two statements.
             }
             Ok(Err(refused)) => return Err(refused),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(Taken::NotInTime),
             Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => {}
             Err(error) => return Err(meaning(error, appends)),
         }
@@ -76,13 +113,18 @@ async fn try_append(
     claim: &Claim,
     appends: &[Append],
     result: &Json,
+    lock_timeout: &LockTimeout,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
     let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::APPEND).await?);
     let transaction = client.transaction().await?;
     let lifetime = seconds(claim.window.lifetime);
-    let row = transaction
-        .query_one(&take, &[&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()])
-        .await?;
+    let set = format!("SET LOCAL lock_timeout = {}", lock_timeout.now.as_millis());
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()];
+    // Both are sent at once.
+    let (set, row) = tokio::join!(transaction.batch_execute(&set), transaction.query_one(&take, &parameters));
+    set?;
+    let row = row?;
     if !row.try_get::<_, bool>(0)? {
         transaction.rollback().await?;
         return Ok(Ok(false));

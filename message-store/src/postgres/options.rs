@@ -111,7 +111,7 @@ impl PostgresOptions {
     /// Settings for sessions that only append.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
-        for off in ["enable_hashjoin", "enable_mergejoin", "jit"] {
+        for off in ["enable_hashjoin", "enable_mergejoin"] {
             self.set(off, "off");
         }
         self
@@ -119,10 +119,11 @@ impl PostgresOptions {
 
     /// Settings for all sessions. A plan that is made while the table is small is kept while it grows, so it must not be
     /// one that reads the whole table, or a whole category. The statements of a read model are planned without these
-    /// settings (`lock_read_model.sql`).
+    /// settings (`lock_read_model.sql`). JIT is off because a plan that cannot do without a setting seems expensive, and
+    /// would be compiled.
     pub(super) fn with_indexes_only(mut self) -> Self {
         if !self.planted.is(PlantedBug::ReadsPlanFreely) {
-            for off in ["enable_seqscan", "enable_bitmapscan", "enable_sort"] {
+            for off in ["enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"] {
                 self.set(off, "off");
             }
         }

@@ -15,6 +15,7 @@ use super::history::Histories;
 use super::large_rows::LargeRows;
 use super::listen::Listener;
 use super::look_up::LookUp;
+use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{message_db, once, read};
 use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
@@ -186,13 +187,21 @@ impl Deduplication for PostgresStore {
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
         let appends = self.accept_with_key(request)?;
-        let record =
-            self.pool.with(async |connection| once::append_once(connection, claim, &appends, &result).await).await?;
-        if record.is_none() {
-            let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
-            self.wake(&streams);
+        let mut lock_timeout = LockTimeout::new(&appends);
+        loop {
+            let attempt = async |connection: &mut Connection| {
+                once::append_once(connection, claim, &appends, &result, &lock_timeout).await
+            };
+            match self.pool.with(attempt).await? {
+                Taken::Before(record) => return Ok(Some(record)),
+                Taken::NotInTime => lock_timeout.pause().await,
+                Taken::Now => {
+                    let streams: Vec<StreamName> = appends.into_iter().map(|append| append.stream).collect();
+                    self.wake(&streams);
+                    return Ok(None);
+                }
+            }
         }
-        Ok(record)
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {

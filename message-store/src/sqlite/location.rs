@@ -19,10 +19,28 @@ pub(super) enum Location {
 }
 
 impl Location {
-    pub(super) fn connect(&self) -> Result<Connection> {
+    /// Opens the store. A file that is missing is created.
+    pub(super) fn open(&self) -> Result<Connection> {
+        self.connect(OpenFlags::default())
+    }
+
+    /// Opens another connection to a store that is open.
+    pub(super) fn open_again(&self) -> Result<Connection> {
+        self.connect(OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// The same place with the path that SQLite has found for this connection: absolute, and without symbolic links.
+    pub(super) fn resolved(self, connection: &Connection) -> Self {
+        match connection.path() {
+            Some(path) if !path.is_empty() => Self::File(path.into()),
+            _ => self,
+        }
+    }
+
+    fn connect(&self, flags: OpenFlags) -> Result<Connection> {
         let mut connection = match self {
             Self::Memory => Connection::open_in_memory().map_err(backend("opening a SQLite store in memory"))?,
-            Self::File(path) => Connection::open(path).map_err(|error| {
+            Self::File(path) => Connection::open_with_flags(path, flags).map_err(|error| {
                 let context = format!("opening the SQLite file {}", path.display());
                 failure::failed(context, error)
             })?,

@@ -38,7 +38,8 @@ impl SqliteStore {
 
 fn open(options: SqliteOptions) -> Result<SqliteStore> {
     let SqliteOptions { place, limits, readers } = options;
-    let mut connection = place.connect()?;
+    let mut connection = place.open()?;
+    let place = place.resolved(&connection);
     migrate::migrate(&mut connection)?;
     let store_id = RwLock::new(read::store_id(&connection).map_err(backend("reading the store's identity"))?);
     let wake_ups = Arc::new(WakeUps::default());
@@ -52,5 +53,6 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
         }
     };
     let writer = Writer::start(connection, Turns::of(&place), Arc::clone(&wake_ups))?;
-    Ok(SqliteStore { place, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
+    let update_turns = Arc::new(Mutex::new(Turns::of(&place)));
+    Ok(SqliteStore { place, update_turns, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
 }

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
 use crate::{
-    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
-    StreamRead, Version,
+    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Metadata, Position, Read, StoreId,
+    StreamName, StreamRead, Version,
 };
 
 const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
@@ -74,15 +74,19 @@ pub(super) fn written_by(
     let mut written = Vec::new();
     for id in ids {
         let place = |row: &Row<'_>| {
-            let (stream, position, global_position) = (row.get_ref(0)?.as_str()?, row.get(1)?, row.get(2)?);
-            Ok(MessageRef {
+            // SQLite's own functions read some texts that are no JSON, and take the first of two equal keys.
+            let metadata: Option<String> = row.get(3)?;
+            if Metadata::from_json(&Json::from_database(metadata)).handler.as_deref() != Some(handler) {
+                return Ok(None);
+            }
+            Ok(Some(MessageRef {
                 id: *id,
-                stream: StreamName::from_database(stream),
-                position: Position::new(position),
-                global_position: GlobalPosition::new(global_position),
-            })
+                stream: StreamName::from_database(row.get_ref(0)?.as_str()?),
+                position: Position::new(row.get(1)?),
+                global_position: GlobalPosition::new(row.get(2)?),
+            }))
         };
-        written.extend(statement.query_row((id.as_uuid().as_bytes(), handler), place).optional()?);
+        written.extend(statement.query_row([id.as_uuid().as_bytes()], place).optional()?.flatten());
     }
     Ok(written)
 }

@@ -1,7 +1,7 @@
 //! Read models in tables of the author's own, in the same file. SQLite has one writer at a time, so two processes that
 //! update one read model take turns.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::types::Value;
@@ -24,14 +24,14 @@ impl ReadModels for SqliteStore {
             let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
             // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
-            let turns = Turns::of(&self.place);
+            let turns = Arc::clone(&self.update_turns);
             let work = move |connection: &mut Connection| {
-                runtime.block_on(update(connection, turns, &*model, &category, &limits))
+                runtime.block_on(update(connection, &turns, &*model, &category, &limits))
             };
             let part = match self.place.clone() {
                 Location::Memory => self.readers.lend(work).await?,
                 // The connections that read a file cannot write.
-                place @ Location::File(_) => blocking(move || work(&mut place.connect()?)).await?,
+                place @ Location::File(_) => blocking(move || work(&mut place.open_again()?)).await?,
             };
             match part {
                 None => return Ok(applied),
@@ -44,7 +44,7 @@ impl ReadModels for SqliteStore {
 /// Applies one batch. `None` when no message is left.
 async fn update(
     connection: &mut Connection,
-    turns: Turns,
+    turns: &Mutex<Turns>,
     model: &dyn ReadModel,
     category: &Category,
     limits: &Limits,
@@ -75,7 +75,8 @@ struct AuthorTransaction<'a> {
 }
 
 impl<'a> AuthorTransaction<'a> {
-    fn begin(connection: &'a mut Connection, mut turns: Turns) -> rusqlite::Result<Self> {
+    fn begin(connection: &'a mut Connection, turns: &Mutex<Turns>) -> rusqlite::Result<Self> {
+        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = turns.take();
         connection.execute_batch("BEGIN IMMEDIATE")?;
         drop(turn);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use super::failure::failed;
 use super::location::Location;
 use super::read;
 use super::readers::Readers;
+use super::turns::Turns;
 use super::writer::Writer;
 
 /// A store in a SQLite file, or in memory.
@@ -30,6 +31,8 @@ use super::writer::Writer;
 /// appends wake no readers in this process, which find them by polling.
 pub struct SqliteStore {
     pub(super) place: Location,
+    /// The turns of the connections that update read models.
+    pub(super) update_turns: Arc<Mutex<Turns>>,
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
     /// The number of rotations of the identity by this handle.
@@ -127,7 +130,7 @@ impl MessageStore for SqliteStore {
         match self.place.clone() {
             Location::Memory => self.readers.lend(rotate).await?,
             // The connections that read a file cannot write.
-            place @ Location::File(_) => blocking(move || rotate(&mut place.connect()?)).await?,
+            place @ Location::File(_) => blocking(move || rotate(&mut place.open_again()?)).await?,
         };
         *self.store_id.write().unwrap_or_else(PoisonError::into_inner) = id;
         self.rotations.fetch_add(1, Ordering::SeqCst);

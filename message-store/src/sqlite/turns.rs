@@ -69,6 +69,8 @@ fn open(store: &Path) -> Option<File> {
     let mut path = store.as_os_str().to_owned();
     path.push("-turn");
     let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    // The file of another user. A lock needs no right to write.
+    let opened = opened.or_else(|error| File::open(&path).map_err(|_| error));
     let unopened = |error| {
         let path = Path::new(&path).display();
         tracing::warn!(%path, %error, "the file cannot be opened; writers of several processes may wait for long");

@@ -9,6 +9,7 @@
 -- stands, and the reader stops below it, or the writer has ended, and a later statement sees what it wrote.
 
 -- Version 1 had fewer arguments. Beside ours, a call could choose either. Version 2 of append_message returned a row.
+DROP FUNCTION IF EXISTS message_store.append_message(text, bigint, uuid, text, jsonb, jsonb);
 DROP FUNCTION IF EXISTS message_store.append_message(text, bigint, bigint, uuid, text, jsonb, jsonb);
 DROP FUNCTION IF EXISTS message_store.append_messages(text[], bigint[], int[], int[], bigint[], int[], uuid[], text[], jsonb[], jsonb[]);
 DROP FUNCTION IF EXISTS message_store.decide_appends(text[], bigint[], int[], int[], bigint[], int[], uuid[], text[], jsonb[]);

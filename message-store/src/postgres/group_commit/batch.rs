@@ -168,7 +168,9 @@ impl Lanes {
         lost: &tokio_postgres::Error,
     ) -> Result<(History, Sent), Failed> {
         let unknown = || Failed::All(Error::CommitUnknown { cause: crate::chain(lost).into() });
-        let another = self.pool(route, wait).get().await.map_err(|_| unknown())?;
+        // It waits for all locks, so it must not wait for one of them for long.
+        let pool = if route.has_several_categories() { &self.short_wait } else { self.pool(route, wait) };
+        let another = pool.get().await.map_err(|_| unknown())?;
         let another = connection.insert(another);
         let history = another.history();
         if batch.iter().any(|work| work.history != history) {

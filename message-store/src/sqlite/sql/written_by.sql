@@ -1,3 +1,3 @@
-SELECT stream_name, position, global_position
+SELECT stream_name, position, global_position, metadata
 FROM messages
-WHERE id = ?1 AND metadata ->> '$.messageStore.handler' = ?2
+WHERE id = ?1
