@@ -131,10 +131,10 @@ async fn calls_of_once_that_wait_for_a_locked_category_stop_no_others() {
             tokio::spawn(async move { once(&store, number, vec![append]).await })
         })
         .collect();
-    for number in 0..20 {
+    for number in 0_u16..20 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        let _ = once(&store, 100 + number, vec![append("free-1")]).await;
-        assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), number as i64);
+        let _ = once(&store, 100 + usize::from(number), vec![append("free-1")]).await;
+        assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), i64::from(number));
     }
     assert!(waiting.iter().all(|task| !task.is_finished()));
     slow.batch_execute("ROLLBACK").await.unwrap();
