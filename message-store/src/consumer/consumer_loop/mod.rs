@@ -24,7 +24,7 @@ use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
-use reading::Found;
+use reading::NewMessages;
 pub(super) use reading::Subscription;
 
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
@@ -156,12 +156,12 @@ impl<D: Deliver> ConsumerLoop<D> {
                     }
                     self.publish_progress();
                 }
-                Some(found) = reading.join_next() => {
-                    let found = found.map_err(|error| Error::backend("the task of a read", false, error))??;
+                Some(batch) = reading.join_next() => {
+                    let batch = batch.map_err(|error| Error::backend("the task of a read", false, error))??;
                     if self.has_another_history() {
                         return Ok(());
                     }
-                    at_end = self.add_found(found);
+                    at_end = self.add_batch(batch);
                     poll_at = after(self.next_poll);
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
@@ -179,7 +179,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     /// Adds the messages of a read, except the repeats. Returns whether the read reached the end of the category.
-    fn add_found(&mut self, Found { mut batch, repeats }: Found) -> bool {
+    fn add_batch(&mut self, NewMessages { mut batch, repeats }: NewMessages) -> bool {
         if let Some(repeats) = repeats {
             self.expects_repeats = !repeats.is_empty();
             batch.messages.retain(|message| match repeats.get(&message.id) {

@@ -16,8 +16,8 @@ pub(in crate::consumer) struct Subscription {
     pub(in crate::consumer) wake_up: WakeUp,
 }
 
-/// The result of a read.
-pub(super) struct Found {
+/// The messages of a read.
+pub(super) struct NewMessages {
     pub(super) batch: Batch,
     /// The repeats among the messages, with their outcomes. `None` if no repeats were looked for.
     pub(super) repeats: Option<HashMap<MessageId, Outcome>>,
@@ -26,7 +26,7 @@ pub(super) struct Found {
 impl<D: Deliver> ConsumerLoop<D> {
     /// Reads the next batch, and the changes of letters. `is_woken` means that a wake-up has ended the wait, so new
     /// messages are likely.
-    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<Found>> + Send + use<D> {
+    pub(super) fn read(&self, is_woken: bool) -> impl Future<Output = Result<NewMessages>> + Send + use<D> {
         let (store, category) = (Arc::clone(&self.subscription.store), self.subscription.category.clone());
         let read = Read::from(self.partitions.read_through().next())
             .limit(self.pace.batch)
@@ -69,7 +69,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                             }
                             _ => None,
                         };
-                        return Ok(Found { batch, repeats });
+                        return Ok(NewMessages { batch, repeats });
                     }
                 }
             }
