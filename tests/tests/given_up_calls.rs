@@ -178,11 +178,6 @@ async fn keys_that_were_given_up_keep_no_other_waiting_for_one_of_two_connection
     assert!(keys(2, None).await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twin_where_abandoned_connections_stay_others_wait_behind_keys_that_were_given_up() {
-    assert!(!keys(2, Some(PlantedBug::AbandonedConnectionsStay)).await);
-}
-
 /// Statements on the table of messages wait; the table of keys is not locked.
 async fn reads(bug: Option<PlantedBug>, looks_up: bool) -> bool {
     let scene = Scene::locking("LOCK TABLE message_store.messages IN ACCESS EXCLUSIVE MODE", 1, bug).await;

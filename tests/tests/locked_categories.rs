@@ -2,12 +2,15 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use message_store::intents::{Answer, Once};
+use message_store::postgres::{PlantedBug, PostgresOptions};
 use message_store::{Append, Error, Json, Key, MessageStore, NewMessage, StreamName, connect};
 use message_store_tests::message_db::connect as client;
 use message_store_tests::postgres::TestDatabase;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 fn append(stream: &str) -> Append {
@@ -119,20 +122,46 @@ async fn once(store: &Arc<dyn MessageStore>, key: usize, appends: Vec<Append>) -
     once.run(&key, &Json::NULL, async || Ok::<_, Error>((appends.clone(), 7))).await.unwrap()
 }
 
-/// More calls of `Once` than the store has connections wait for a locked category.
+/// More calls of `Once` than the store has connections, which wait for a locked category.
+fn waiting_calls(store: &Arc<dyn MessageStore>) -> Vec<JoinHandle<Answer<u32>>> {
+    let call = |number| {
+        let (store, append) = (Arc::clone(store), append(&format!("locked-{number}")));
+        tokio::spawn(async move { once(&store, number, vec![append]).await })
+    };
+    (0..40).map(call).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_once_waits_without_a_limit_reads_wait_too() {
+    let database = TestDatabase::create().await;
+    let options = PostgresOptions::from_url(database.url()).unwrap().plant(PlantedBug::OnceWaitsWithoutLimit);
+    let store: Arc<dyn MessageStore> = Arc::new(options.open().await.unwrap());
+    let slow = locked(&database).await;
+    let waiting = waiting_calls(&store);
+    let stream = StreamName::new("free-1").unwrap();
+    // Reads go through until the calls have all connections.
+    let reads = async {
+        loop {
+            tokio::time::timeout(Duration::from_secs(2), store.version(&stream)).await?.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended: Result<(), tokio::time::error::Elapsed> = reads.await;
+    assert!(ended.is_err());
+    slow.batch_execute("ROLLBACK").await.unwrap();
+    for done in join_all(waiting).await {
+        assert!(matches!(done.unwrap(), Answer::Done(7)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_of_once_that_wait_for_a_locked_category_stop_no_others() {
     let database = TestDatabase::create().await;
     let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
     let slow = locked(&database).await;
-    let waiting: Vec<_> = (0..40)
-        .map(|number| {
-            let (store, append) = (Arc::clone(&store), append(&format!("locked-{number}")));
-            tokio::spawn(async move { once(&store, number, vec![append]).await })
-        })
-        .collect();
+    let waiting = waiting_calls(&store);
     for number in 0_u16..20 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let _ = once(&store, 100 + usize::from(number), vec![append("free-1")]).await;
         assert_eq!(store.version(&StreamName::new("free-1").unwrap()).await.unwrap().get(), i64::from(number));
     }
@@ -161,7 +190,7 @@ async fn once_with_two_categories_keeps_none_locked_while_it_waits_for_the_other
         tokio::spawn(async move { once(&store, 1, both).await })
     };
     for _ in 0..10 {
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         other.append(append(&format!("{free}-2")).into()).await.unwrap();
     }
     assert!(!waiting.is_finished());
@@ -185,7 +214,7 @@ async fn an_append_that_is_sent_again_keeps_no_category_locked_while_it_waits() 
                WHERE NOT granted AND locktype = 'advisory' AND \
                  database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     for _ in 0..10 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         slow.query_one(end, &[]).await.unwrap();
         other.append(append(&format!("{free}-2")).into()).await.unwrap();
     }

@@ -68,6 +68,9 @@ pub(super) struct LockTimeout {
 }
 
 impl LockTimeout {
+    /// Zero means no limit to the server.
+    pub(super) const NONE: Self = Self { now: Duration::ZERO, longest: Duration::ZERO };
+
     pub(super) fn new(appends: &[Append]) -> Self {
         const SHORT: Duration = Duration::from_millis(50);
         let has_several_categories =

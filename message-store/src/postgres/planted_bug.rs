@@ -17,6 +17,8 @@ pub enum PlantedBug {
     LargeRowsForgotten,
     /// A read takes all rows for large, so it always weighs them.
     LargeRowsEverywhere,
+    /// A call of `Once` waits for locks without a limit.
+    OnceWaitsWithoutLimit,
     /// The sessions that read may plan to read the whole table.
     ReadsPlanFreely,
     /// After a lost answer, messages that the call wrote count as written before.

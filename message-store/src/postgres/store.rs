@@ -17,7 +17,7 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
-use super::{message_db, once, read};
+use super::{PlantedBug, message_db, once, read};
 use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -187,7 +187,8 @@ impl Deduplication for PostgresStore {
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
         let appends = self.accept_with_key(request)?;
-        let mut lock_timeout = LockTimeout::new(&appends);
+        let is_limited = !self.histories.has(PlantedBug::OnceWaitsWithoutLimit);
+        let mut lock_timeout = if is_limited { LockTimeout::new(&appends) } else { LockTimeout::NONE };
         loop {
             let attempt = async |connection: &mut Connection| {
                 once::append_once(connection, claim, &appends, &result, &lock_timeout).await
