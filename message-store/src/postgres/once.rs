@@ -25,6 +25,7 @@ const FIND: &str = include_str!("sql/find_key.sql");
 const TAKE: &str = include_str!("sql/take_key.sql");
 const LEASE: &str = include_str!("sql/lease_key.sql");
 const RELEASE: &str = include_str!("sql/release_key.sql");
+const LIMIT_LOCK_WAIT: &str = include_str!("sql/limit_lock_wait.sql");
 const SWEEP: &str = include_str!("sql/sweep.sql");
 
 pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
@@ -119,14 +120,17 @@ async fn try_append(
     lock_timeout: &LockTimeout,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
     let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::APPEND).await?);
+    let limit = client.prepare_cached(LIMIT_LOCK_WAIT).await?;
     let transaction = client.transaction().await?;
     let lifetime = seconds(claim.window.lifetime);
-    let set = format!("SET LOCAL lock_timeout = {}", lock_timeout.now.as_millis());
+    let milliseconds = lock_timeout.now.as_millis().to_string();
+    let milliseconds: [&(dyn ToSql + Sync); 1] = [&milliseconds];
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()];
     // Both are sent at once.
-    let (set, row) = tokio::join!(transaction.batch_execute(&set), transaction.query_one(&take, &parameters));
-    set?;
+    let (limited, row) =
+        tokio::join!(transaction.query_one(&limit, &milliseconds), transaction.query_one(&take, &parameters));
+    limited?;
     let row = row?;
     if !row.try_get::<_, bool>(0)? {
         transaction.rollback().await?;
