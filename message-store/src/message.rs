@@ -172,6 +172,11 @@ impl Message {
         Metadata::from_json(&self.metadata)
     }
 
+    /// The place of the message, if the handler named `handler` has written it.
+    pub(crate) fn place_if_written_by(&self, handler: &str) -> Option<MessageRef> {
+        (self.decode_metadata().handler.as_deref() == Some(handler)).then(|| self.reference())
+    }
+
     /// Decodes the data as `T`, and ignores the message type.
     ///
     /// # Errors

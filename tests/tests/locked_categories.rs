@@ -172,7 +172,7 @@ async fn calls_of_once_that_wait_for_a_locked_category_stop_no_others() {
     }
 }
 
-/// The names of a free category and of the one that is `locked`, of which the free one is locked first.
+/// The name of a category that is locked before `locked` by an append to both.
 async fn earlier_category(client: &Client) -> String {
     let sql = "SELECT name FROM (SELECT 'free' || n AS name FROM generate_series(1, 1000) AS n) AS names \
                WHERE message_store.hash_64(name::varchar) < message_store.hash_64('locked') LIMIT 1";

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
 use crate::{
-    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Metadata, Position, Read, StoreId,
-    StreamName, StreamRead, Version,
+    Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
+    StreamRead, Version,
 };
 
 const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
@@ -16,7 +16,6 @@ const CATEGORY: &str = include_str!("sql/read_category.sql");
 const ALL: &str = include_str!("sql/read_all.sql");
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
-const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const VERSION: &str = include_str!("sql/version.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
@@ -70,23 +69,10 @@ pub(super) fn written_by(
     handler: &str,
     ids: &[MessageId],
 ) -> rusqlite::Result<Vec<MessageRef>> {
-    let mut statement = connection.prepare_cached(WRITTEN_BY)?;
+    // In Rust, because SQLite's own functions read some texts that are no JSON, and take the first of two equal keys.
     let mut written = Vec::new();
     for id in ids {
-        let place = |row: &Row<'_>| {
-            // SQLite's own functions read some texts that are no JSON, and take the first of two equal keys.
-            let metadata: Option<String> = row.get(3)?;
-            if Metadata::from_json(&Json::from_database(metadata)).handler.as_deref() != Some(handler) {
-                return Ok(None);
-            }
-            Ok(Some(MessageRef {
-                id: *id,
-                stream: StreamName::from_database(row.get_ref(0)?.as_str()?),
-                position: Position::new(row.get(1)?),
-                global_position: GlobalPosition::new(row.get(2)?),
-            }))
-        };
-        written.extend(statement.query_row([id.as_uuid().as_bytes()], place).optional()?.flatten());
+        written.extend(message(connection, *id)?.and_then(|found| found.place_if_written_by(handler)));
     }
     Ok(written)
 }

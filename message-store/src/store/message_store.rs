@@ -107,8 +107,7 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
         let mut written = Vec::new();
         for id in ids {
             let found = self.message(*id).await?;
-            let found = found.filter(|found| found.decode_metadata().handler.as_deref() == Some(handler));
-            written.extend(found.map(|found| found.reference()));
+            written.extend(found.and_then(|found| found.place_if_written_by(handler)));
         }
         Ok(written)
     }

@@ -57,22 +57,18 @@ impl<D: Deliver> ConsumerLoop<D> {
         };
         async move {
             let mut pause = Pause::new(retries);
-            loop {
+            let batch = loop {
                 match read().await {
                     Err(error @ Error::HistoryChanged { .. }) => return Err(error),
                     Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
-                    Err(error) => return Err(error),
-                    Ok(batch) => {
-                        let repeats = match &delivery {
-                            Some(delivery) if !batch.messages.is_empty() => {
-                                Some(delivery.repeats(&batch.messages).await)
-                            }
-                            _ => None,
-                        };
-                        return Ok(NewMessages { batch, repeats });
-                    }
+                    result => break result?,
                 }
-            }
+            };
+            let repeats = match &delivery {
+                Some(delivery) if !batch.messages.is_empty() => Some(delivery.repeats(&batch.messages).await),
+                _ => None,
+            };
+            Ok(NewMessages { batch, repeats })
         }
     }
 }

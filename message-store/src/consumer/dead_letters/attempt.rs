@@ -11,18 +11,18 @@ use crate::{Message, Outcome, Source};
 impl SetAside {
     pub(super) async fn attempt<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
         let context = Context::new(&self.letters.store, handler.name(), message);
-        match AssertUnwindSafe(handler.handle(message, &context)).catch_unwind().await {
-            Ok(Ok(outcome)) => {
-                self.time_outs.end();
-                Ok(outcome)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(panic) => Err(panicked(&*panic)),
-        }
+        let outcome = catch_panic(handler.handle(message, &context)).await?;
+        self.time_outs.end();
+        Ok(outcome)
     }
 }
 
-pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
+/// The result of a call of the handler. A panic is an error.
+pub(super) async fn catch_panic<T>(call: impl Future<Output = Result<T, Source>>) -> Result<T, Source> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the handler panicked: {}", text.unwrap_or("without a message")).into()
 }

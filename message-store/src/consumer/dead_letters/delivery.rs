@@ -1,13 +1,10 @@
 //! The delivery of messages by their position.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-
 use super::SetAside;
-use super::attempt::panicked;
+use super::attempt::catch_panic;
 use super::attempts::Cause;
 use crate::consumer::deliver::Deliver;
 use crate::handling::Handler;
@@ -43,13 +40,10 @@ impl<H: Handler> Deliver for Delivery<H> {
     }
 
     async fn repeats(&self, messages: &[Message]) -> HashMap<MessageId, Outcome> {
-        let error = match AssertUnwindSafe(self.handler.repeats(messages)).catch_unwind().await {
-            Ok(Ok(repeats)) => return repeats,
-            Ok(Err(error)) => error,
-            Err(panic) => panicked(&*panic),
-        };
-        let (handler, error) = (self.name(), chain(&*error));
-        tracing::warn!(handler, error, "looking for repeats failed; the messages are delivered");
-        HashMap::new()
+        catch_panic(self.handler.repeats(messages)).await.unwrap_or_else(|error| {
+            let (handler, error) = (self.name(), chain(&*error));
+            tracing::warn!(handler, error, "looking for repeats failed; the messages are delivered");
+            HashMap::new()
+        })
     }
 }
