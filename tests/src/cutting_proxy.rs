@@ -1,5 +1,5 @@
-//! A proxy that can drop a server's answer, and counts connections and bytes. After a dropped answer the client sees a
-//! lost connection.
+//! A proxy that can drop a server's answer, refuse, cut and silence connections, and counts connections and bytes. After
+//! a dropped answer the client sees a lost connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// Passes bytes between clients and a server. It drops the answer to the first request that contains the mark.
 #[derive(Debug)]
@@ -17,6 +18,17 @@ pub struct CuttingProxy {
     connections: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
+    /// The state of the connections that are open now.
+    open: Arc<watch::Sender<State>>,
+}
+
+/// The state of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Connections before this one are cut.
+    cut_before: usize,
+    /// Connections before this one pass nothing on, and stay open.
+    silent_before: usize,
 }
 
 impl CuttingProxy {
@@ -35,6 +47,8 @@ impl CuttingProxy {
         let (opened, sent) = (Arc::clone(&connections), Arc::clone(&answered));
         let refuses = Arc::new(AtomicBool::new(false));
         let refusing = Arc::clone(&refuses);
+        let open = Arc::new(watch::Sender::new(State::default()));
+        let changes = Arc::clone(&open);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if refusing.load(Ordering::SeqCst) {
@@ -42,11 +56,12 @@ impl CuttingProxy {
                 }
                 let server = towards.lock().unwrap().clone();
                 let Ok(server) = TcpStream::connect(server).await else { continue };
-                opened.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(pass(client, server, mark, Arc::clone(&counter), Arc::clone(&sent)));
+                let number = opened.fetch_add(1, Ordering::SeqCst);
+                let passing = pass(client, server, mark, Arc::clone(&counter), Arc::clone(&sent));
+                tokio::spawn(pass_until_changed(passing, number, changes.subscribe()));
             }
         });
-        Self { address, server, cuts, connections, answered, refuses }
+        Self { address, server, cuts, connections, answered, refuses, open }
     }
 
     /// The address to which clients connect.
@@ -76,6 +91,23 @@ impl CuttingProxy {
         self.refuses.store(true, Ordering::SeqCst);
     }
 
+    /// Accepts later connections again.
+    pub fn accept(&self) {
+        self.refuses.store(false, Ordering::SeqCst);
+    }
+
+    /// Closes all open connections.
+    pub fn cut(&self) {
+        let number = self.connections();
+        self.open.send_modify(|state| state.cut_before = number);
+    }
+
+    /// From now on, the open connections pass nothing on, and stay open.
+    pub fn silence(&self) {
+        let number = self.connections();
+        self.open.send_modify(|state| state.silent_before = number);
+    }
+
     /// The number of dropped answers.
     pub fn cuts(&self) -> usize {
         self.cuts.load(Ordering::SeqCst)
@@ -92,6 +124,17 @@ impl CuttingProxy {
     }
 }
 
+/// Passes bytes until the connection is cut or goes silent.
+async fn pass_until_changed(passing: impl Future<Output = ()>, number: usize, mut changes: watch::Receiver<State>) {
+    let mut passing = std::pin::pin!(passing);
+    tokio::select! {
+        () = &mut passing => return,
+        Ok(_) = changes.wait_for(|state| number < state.cut_before.max(state.silent_before)) => {}
+    }
+    // The connection stays open while `passing` is not dropped.
+    let _ = changes.wait_for(|state| number < state.cut_before).await;
+}
+
 async fn pass(
     client: TcpStream,
     server: TcpStream,
@@ -104,7 +147,7 @@ async fn pass(
     let cut = Arc::new(AtomicBool::new(false));
     let marked = Arc::clone(&cut);
     let first = Arc::clone(&cuts);
-    let requests = tokio::spawn(async move {
+    let requests = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             let request = &buffer[..read];
@@ -115,17 +158,22 @@ async fn pass(
                 break;
             }
         }
-    });
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-        answered.fetch_add(read, Ordering::SeqCst);
-        if cut.swap(false, Ordering::SeqCst) {
-            cuts.fetch_add(1, Ordering::SeqCst);
-            break;
+    };
+    let answers = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            answered.fetch_add(read, Ordering::SeqCst);
+            if cut.swap(false, Ordering::SeqCst) {
+                cuts.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+            if to_client.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
         }
-        if to_client.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
+    };
+    tokio::select! {
+        () = requests => {}
+        () = answers => {}
     }
-    requests.abort();
 }

@@ -56,7 +56,7 @@ async fn one_message_times_out_every_time(store: &Store, bug: Option<ConsumerBug
     let heavy = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let other = send_deposits(store, "account:command", "2", 1).await.remove(0);
     let handler = Marked::new(&shared, None);
-    let settings = |consumer: Consumer<Marked>| planted(consumer.concurrency(1).retries(1), bug);
+    let settings = |consumer: Consumer<Marked>| planted(consumer.concurrency(1).outage_limit(Duration::ZERO), bug);
     let mut consumer = handler.start_with(&shared, OnFailure::Park, settings).await;
     consumer.wait_for(other.global_position).await?;
     let _ = consumer.stop().await?;
@@ -498,7 +498,7 @@ on_both_stores! {
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();
         let handler = Marked::new(&shared, None);
-        let settings = |consumer: Consumer<Marked>| consumer.retries(1_000);
+        let settings = |consumer| consumer;
         let mut consumer = handler.start_with(&shared, OnFailure::Park, settings).await;
         // From here on the account is cached, so the append is the only call to the store.
         let first = send_deposits(&store, "account:command", "1", 1).await.remove(0);
@@ -531,7 +531,7 @@ on_both_stores! {
         }
         // Both begin at the same time.
         let gates = ["1", "2"].map(|account| handler.wait_in(account));
-        let mut consumer = handler.start_with(&shared, OnFailure::Park, |consumer| consumer.retries(1_000).max_attempts(20)).await;
+        let mut consumer = handler.start_with(&shared, OnFailure::Park, |consumer| consumer.max_attempts(20)).await;
         for _ in &gates {
             handler.begun.notified().await;
         }

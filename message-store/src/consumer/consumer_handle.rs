@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 
 use crate::consumer::handled_through::{HandledThrough, HandledThroughReceiver, handled_through};
 use crate::consumer::names::NameInUse;
-use crate::consumer::{OutcomeCounts, StartupReport};
+use crate::consumer::outages::Outages;
+use crate::consumer::{Outage, OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
@@ -18,6 +19,7 @@ pub struct ConsumerHandle {
     stop: watch::Sender<bool>,
     handled_through: HandledThroughReceiver,
     counts: Arc<Mutex<OutcomeCounts>>,
+    outages: Outages,
     /// The task of the consumer's loop. `None` after its result was returned to a caller.
     task: Option<JoinHandle<Result<()>>>,
     /// The consumer that delivers dead letters again.
@@ -32,6 +34,7 @@ pub(super) struct Reports {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) handled_through: HandledThrough,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
+    pub(super) outages: Outages,
 }
 
 impl ConsumerHandle {
@@ -39,6 +42,7 @@ impl ConsumerHandle {
     pub(super) fn spawn<W>(
         startup_report: StartupReport,
         name: Option<NameInUse>,
+        outages: Outages,
         work: impl FnOnce(Reports) -> W,
     ) -> Self
     where
@@ -47,7 +51,12 @@ impl ConsumerHandle {
         let (stop, stop_asked) = watch::channel(false);
         let (progress, handled_through) = handled_through(startup_report.handled_through);
         let counts = Arc::new(Mutex::new(OutcomeCounts::default()));
-        let reports = Reports { stop: stop_asked, handled_through: progress, counts: Arc::clone(&counts) };
+        let reports = Reports {
+            stop: stop_asked,
+            handled_through: progress,
+            counts: Arc::clone(&counts),
+            outages: outages.clone(),
+        };
         let (work, taken) = (work(reports), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
@@ -56,7 +65,7 @@ impl ConsumerHandle {
             }
             ended
         });
-        Self { startup_report, stop, handled_through, counts, task: Some(task), letter_consumer: None, name }
+        Self { startup_report, stop, handled_through, counts, outages, task: Some(task), letter_consumer: None, name }
     }
 
     /// Adds the consumer that delivers dead letters. If one of the two ends, both end.
@@ -80,6 +89,11 @@ impl ConsumerHandle {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
+    pub fn outage(&self) -> Option<Outage> {
+        self.outages.current()
+    }
+
     /// Waits until the consumer has handled all messages up to this position.
     ///
     /// # Errors
@@ -97,12 +111,15 @@ impl ConsumerHandle {
         })
     }
 
-    /// Waits for the messages under way, saves the position, and ends the consumer.
+    /// Waits for the messages under way, saves the position, and ends the consumer. During an outage, it waits a few
+    /// seconds for the store, and then ends without its position: after the next start, messages that were handled are
+    /// recognised.
     ///
     /// # Errors
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
     pub async fn stop(mut self) -> Result<OutcomeCounts> {
+        self.outages.stop();
         // The error of the letter consumer is returned after this consumer has saved its position.
         let letters_ended = match self.letter_consumer.take() {
             Some(letter_consumer) => Box::pin(letter_consumer.stop()).await.map(drop),

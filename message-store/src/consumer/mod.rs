@@ -1,16 +1,17 @@
 //! Consumers. A consumer reads a category, delivers each message to a handler, and saves the position up to which it
 //! has handled all messages.
 
+mod backoff;
 mod consumer_handle;
 mod consumer_loop;
 mod dead_letters;
 mod deliver;
 mod handled_through;
 mod names;
+mod outages;
 mod outcome_counts;
 mod pace;
 mod partitions;
-mod pause;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod position_store;
@@ -22,6 +23,7 @@ mod suspects;
 
 pub use consumer_handle::ConsumerHandle;
 pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure, Retried};
+pub use outages::Outage;
 pub use outcome_counts::OutcomeCounts;
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;

@@ -1,4 +1,4 @@
-//! The limits and intervals of a consumer: batch size, concurrency, polls, saves and retries.
+//! The limits and intervals of a consumer: batch size, concurrency, polls and saves.
 
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ pub(super) struct Pace {
     pub(super) batch: usize,
     pub(super) poll_interval: Duration,
     pub(super) save_after: (u64, Duration),
-    pub(super) retries: u32,
     pub(super) planted: Planted<PlantedBug>,
 }
 
@@ -26,7 +25,6 @@ impl Default for Pace {
             batch: DEFAULT_BATCH,
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
-            retries: 5,
             planted: Planted::NONE,
         }
     }

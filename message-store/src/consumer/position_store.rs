@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::PlantedBug;
+use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
-use crate::consumer::pause::Pause;
 use crate::planted::Planted;
 use crate::store::{End, Overtaken, StepStream};
 use crate::{
@@ -87,7 +87,7 @@ pub(super) struct PositionStore {
     saved: Progress,
     /// A save without an answer.
     pending: Option<Pending>,
-    retries: u32,
+    outages: Outages,
     planted: Planted<PlantedBug>,
 }
 
@@ -127,10 +127,15 @@ impl PositionStore {
     }
 
     /// Reads the position, and takes it over, also from a running consumer.
-    pub(super) async fn take_over(store: &Arc<dyn MessageStore>, stream: StreamName, pace: &Pace) -> Result<Self> {
+    pub(super) async fn take_over(
+        store: &Arc<dyn MessageStore>,
+        stream: StreamName,
+        pace: &Pace,
+        outages: &Outages,
+    ) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            let mut positions = Self::read(store, &stream, pace).await?;
+            let mut positions = Self::read(store, &stream, pace, outages).await?;
             let taken = Progress { stopped: false, ..positions.previous };
             match positions.save_unconditionally(taken).await {
                 Err(Error::PositionTaken { .. }) if attempt < MAX_TAKE_OVER_ATTEMPTS => attempt += 1,
@@ -139,14 +144,14 @@ impl PositionStore {
         }
     }
 
-    async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace) -> Result<Self> {
+    async fn read(store: &Arc<dyn MessageStore>, stream: &StreamName, pace: &Pace, outages: &Outages) -> Result<Self> {
         let steps = StepStream::new(store, stream.clone());
         let end = steps.end().await?;
         // If no position was saved, no earlier consumer can have crashed.
         let never_run = Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) };
         let previous = last_recorded(&steps).await?.unwrap_or(never_run);
-        let (retries, planted) = (pace.retries, pace.planted);
-        Ok(Self { steps, end, previous, saved: previous, pending: None, retries, planted })
+        let (outages, planted) = (outages.clone(), pace.planted);
+        Ok(Self { steps, end, previous, saved: previous, pending: None, outages, planted })
     }
 
     /// The progress that the previous consumer saved last. That consumer crashed unless `stopped` is set.
@@ -178,14 +183,19 @@ impl PositionStore {
         self.steps.stream()
     }
 
-    /// Saves the progress if it has changed. Transient errors are retried as often as the consumer's settings allow.
+    /// Saves the progress if it has changed. An outage is waited out.
     pub(super) async fn save(&mut self, progress: Progress) -> Result<()> {
-        let mut pause = Pause::new(self.retries);
+        let outages = self.outages.clone();
+        let mut call = outages.call();
         loop {
             match self.save_once(progress).await {
                 Err(error @ Error::HistoryChanged { .. }) => return Err(error),
-                Err(error) if error.is_transient() && pause.again(&error).await => {}
-                result => return result,
+                Err(error) if error.is_transient() && call.again(&error).await => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    call.answered();
+                    return Ok(());
+                }
             }
         }
     }
@@ -195,15 +205,16 @@ impl PositionStore {
         if progress == self.saved { Ok(()) } else { self.append_new(progress).await }
     }
 
-    /// Saves the progress even if it has not changed. Repeats the save until its answer is known, or the retries are
-    /// used up.
+    /// Saves the progress even if it has not changed. Repeats the save until its answer is known, or the outage has
+    /// reached its limit.
     async fn save_unconditionally(&mut self, progress: Progress) -> Result<()> {
         let mut recorded = self.append_new(progress).await;
-        let mut pause = Pause::new(self.retries);
+        let outages = self.outages.clone();
+        let mut call = outages.call();
         while self.pending.is_some()
             && let Err(error) = &recorded
             && error.is_transient()
-            && pause.again(error).await
+            && call.again(error).await
         {
             recorded = self.repeat_pending().await;
         }

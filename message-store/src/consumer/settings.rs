@@ -7,6 +7,7 @@ use crate::consumer::consumer_loop::{ConsumerLoop, Subscription};
 use crate::consumer::dead_letters::{DeadLetters, Delivery, OnFailure, Redelivery, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::names::NameInUse;
+use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
@@ -33,6 +34,7 @@ pub struct Consumer<H> {
     pace: Pace,
     on_failure: OnFailure,
     max_attempts: u32,
+    outage_limit: Option<Duration>,
     process: Process,
 }
 
@@ -48,6 +50,7 @@ impl<H: Handler> Consumer<H> {
             pace: Pace::default(),
             on_failure: OnFailure::Stop,
             max_attempts: 3,
+            outage_limit: None,
             process: Process::this(),
         }
     }
@@ -100,10 +103,13 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// The number of retries after transient errors, with growing pauses (5). They are counted for a delivery as a
-    /// whole, and separately from attempts that fail for other reasons ([`Consumer::max_attempts`]).
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.pace.retries = retries;
+    /// The longest outage that is waited out. Without this setting, the consumer waits for as long as an outage lasts.
+    ///
+    /// While calls to the store fail for a reason that passes by itself (a lost connection, a server that starts, stops
+    /// or is read-only, no free connection, a time-out), the consumer tries again after growing pauses of up to 5
+    /// seconds, and [`ConsumerHandle::outage`] shows the outage. At its limit, the consumer ends with the error.
+    pub fn outage_limit(mut self, limit: Duration) -> Self {
+        self.outage_limit = Some(limit);
         self
     }
 
@@ -149,7 +155,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<ConsumerHandle> {
-        let positions = self.take_over(store).await?;
+        let outages = Outages::new(self.outage_limit);
+        let positions = self.take_over(store, &outages).await?;
         let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
         let letter_category = letters.category().to_owned();
         let (policy, member, pace) = (self.on_failure, self.member, self.pace);
@@ -162,17 +169,18 @@ impl<H: Handler> Consumer<H> {
         let letter_settings = Consumer {
             category: letter_category,
             correlation: None,
-            pace: Pace { retries: pace.retries, planted: pace.planted, ..Pace::default() },
+            pace: Pace { planted: pace.planted, ..Pace::default() },
             ..settings.clone()
         };
         let take_over_letters = async || match policy {
             OnFailure::Stop => Ok(None),
-            OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store).await.map(Some),
+            OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store, &outages).await.map(Some),
         };
         let is_late = pace.planted.is(PlantedBug::LettersReadFirst);
         let mut letter_positions = if is_late { None } else { take_over_letters().await? };
         let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
-        let set_aside = Arc::new(SetAside::new(letters, failures, member, pace, process, place).await?);
+        let set_aside =
+            Arc::new(SetAside::new(letters, failures, member, pace, outages.clone(), process, place).await?);
         if is_late {
             letter_positions = take_over_letters().await?;
         }
@@ -185,11 +193,11 @@ impl<H: Handler> Consumer<H> {
                 // by stream, because the stream name of a letter may be shortened.
                 let member = letter_settings.member.filter(|_| pace.planted.is(PlantedBug::LettersByName));
                 let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
-                Some(redelivery.launch(store, letter_positions, None, None).await?)
+                Some(redelivery.launch(store, letter_positions, None, None, outages.clone()).await?)
             }
         };
         let delivery = settings.with(Delivery { handler, set_aside: Arc::clone(&set_aside) });
-        let running = delivery.launch(store, positions, Some(set_aside), Some(name)).await?;
+        let running = delivery.launch(store, positions, Some(set_aside), Some(name), outages).await?;
         Ok(match letter_consumer {
             Some(letter_consumer) => running.with_letter_consumer(letter_consumer),
             None => running,
@@ -197,7 +205,18 @@ impl<H: Handler> Consumer<H> {
     }
 
     fn split(self) -> (H, Consumer<()>) {
-        let Self { category, handler, identifier, member, correlation, pace, on_failure, max_attempts, process } = self;
+        let Self {
+            category,
+            handler,
+            identifier,
+            member,
+            correlation,
+            pace,
+            on_failure,
+            max_attempts,
+            outage_limit,
+            process,
+        } = self;
         let rest = Consumer {
             category,
             handler: (),
@@ -207,6 +226,7 @@ impl<H: Handler> Consumer<H> {
             pace,
             on_failure,
             max_attempts,
+            outage_limit,
             process,
         };
         (handler, rest)
@@ -249,6 +269,7 @@ impl<H> Consumer<H> {
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
+        outages: Outages,
     ) -> Result<ConsumerHandle>
     where
         H: Deliver,
@@ -273,7 +294,7 @@ impl<H> Consumer<H> {
         tracing::info!("{startup_report}");
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
-        Ok(ConsumerHandle::spawn(startup_report, name, |reports| {
+        Ok(ConsumerHandle::spawn(startup_report, name, outages, |reports| {
             let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up };
             ConsumerLoop::new(self.handler, self.pace, subscription, positions, set_aside, reports).run()
         }))
@@ -292,8 +313,8 @@ impl<H> Consumer<H> {
         PositionStore::stream_name(&Category::new(&self.category)?, identifier.as_deref())
     }
 
-    async fn take_over(&self, store: &Arc<dyn MessageStore>) -> Result<PositionStore> {
-        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace).await?;
+    async fn take_over(&self, store: &Arc<dyn MessageStore>, outages: &Outages) -> Result<PositionStore> {
+        let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace, outages).await?;
         positions.assert_store_is_not_behind(positions.saved()).await?;
         Ok(positions)
     }
@@ -302,8 +323,29 @@ impl<H> Consumer<H> {
 impl Consumer<()> {
     /// A consumer with the same settings, and this handler.
     fn with<H>(self, handler: H) -> Consumer<H> {
-        let Self { category, handler: (), identifier, member, correlation, pace, on_failure, max_attempts, process } =
-            self;
-        Consumer { category, handler, identifier, member, correlation, pace, on_failure, max_attempts, process }
+        let Self {
+            category,
+            handler: (),
+            identifier,
+            member,
+            correlation,
+            pace,
+            on_failure,
+            max_attempts,
+            outage_limit,
+            process,
+        } = self;
+        Consumer {
+            category,
+            handler,
+            identifier,
+            member,
+            correlation,
+            pace,
+            on_failure,
+            max_attempts,
+            outage_limit,
+            process,
+        }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn wait(pause: Option<Duration>) -> bool {
 }
 
 /// A random duration from zero to `limit`.
-fn random_up_to(limit: Duration) -> Duration {
+pub(crate) fn random_up_to(limit: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) % 1_000;
     limit * u32::try_from(random).unwrap_or_default() / 1_000
 }

@@ -30,7 +30,7 @@ mod received_command;
 pub use command_handler::CommandHandler;
 #[cfg(feature = "testing")]
 pub(crate) use command_status::{CommandStatus, Evidence};
-pub(crate) use contention::{Contention, wait};
+pub(crate) use contention::{Contention, random_up_to, wait};
 pub use context::Context;
 pub use decider::Decider;
 #[cfg(feature = "testing")]

@@ -11,13 +11,15 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{CancelToken, Client, NoTls, Statement};
 
 use super::PlantedBug;
 use super::history::Histories;
+use super::session::{Session, Sessions};
+use super::silence::Watch;
 use crate::{GlobalPosition, History};
 
 /// The pauses between two requests to cancel a statement. After the last, the connection is closed.
@@ -35,7 +37,7 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Connection {
     /// `None` after it was given back.
-    object: Option<Object>,
+    object: Option<Object<Sessions>>,
     /// Whether rows of a statement may still arrive.
     pub(super) has_unread_rows: bool,
     history: History,
@@ -45,13 +47,14 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from the pool of a history.
-    pub(super) fn lent(object: Object, history: History, histories: &Arc<Histories>) -> Self {
+    pub(super) fn lent(object: Object<Sessions>, history: History, histories: &Arc<Histories>) -> Self {
         let (histories, runtime) = (Arc::clone(histories), Handle::current());
         Self { object: Some(object), has_unread_rows: false, history, histories, runtime }
     }
 
     /// Returns the connection to its pool, unless rows may still arrive on it. All other answers must have arrived.
     pub(super) fn give_back(mut self) {
+        self.session().watch.is_answered();
         if !self.has_unread_rows {
             self.object = None;
         }
@@ -59,7 +62,7 @@ impl Connection {
 
     /// Whether it is open and belongs to the current history.
     pub(super) fn is_current(&self) -> bool {
-        !self.is_closed() && self.history == self.histories.current()
+        !self.session().is_closed() && self.history == self.histories.current()
     }
 
     /// The history that its server had when it was verified.
@@ -78,12 +81,19 @@ impl Connection {
     }
 
     pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
-        self.object().prepare_cached(sql).await
+        let session = self.session();
+        session.watch.is_asked();
+        session.client.prepare_cached(sql).await
     }
 
-    fn object(&self) -> &Object {
-        let Some(object) = &self.object else { unreachable!("give_back takes the connection by value") };
-        object
+    /// The watch of the connection, for calls of a transaction, which do not go through the connection.
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.session().watch)
+    }
+
+    fn session(&self) -> &Session {
+        let Some(session) = &self.object else { unreachable!("give_back takes the connection by value") };
+        session
     }
 }
 
@@ -91,14 +101,17 @@ impl Deref for Connection {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        self.object()
+        let session = self.session();
+        session.watch.is_asked();
+        session
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Client {
-        let Some(object) = &mut self.object else { unreachable!("give_back takes the connection by value") };
-        object
+        let Some(session) = &mut self.object else { unreachable!("give_back takes the connection by value") };
+        session.watch.is_asked();
+        session
     }
 }
 
@@ -108,27 +121,36 @@ impl Drop for Connection {
         if self.histories.has(PlantedBug::AbandonedConnectionsStay) {
             return;
         }
-        let client = Object::take(object);
-        if !client.is_closed() {
-            self.runtime.spawn(cancel(client));
+        let session = Object::take(object);
+        session.watch.is_answered();
+        if !session.is_closed() || session.watch.was_silent() {
+            self.runtime.spawn(cancel(session));
         }
     }
 }
 
 /// Sends requests to cancel the running statement until it is answered, and then closes the connection. A request that
 /// arrives before its statement cancels nothing, so requests are repeated.
-async fn cancel(client: ClientWrapper) {
+async fn cancel(client: Session) {
     let token = client.cancel_token();
     // The server answers this after every statement that was sent before it.
     let mut answered = std::pin::pin!(client.simple_query(""));
+    // A silent connection is closed already. Its session in the server may still be working.
+    if client.watch.was_silent() {
+        return request_cancel(&token).await;
+    }
     for pause in CANCEL_PAUSES {
         if timeout(pause, &mut answered).await.is_ok() {
             return;
         }
-        match timeout(CANCEL_WITHIN, token.cancel_query(NoTls)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(error = crate::chain(&error), "a statement could not be cancelled"),
-            Err(_) => tracing::debug!("a statement could not be cancelled in time"),
-        }
+        request_cancel(&token).await;
+    }
+}
+
+async fn request_cancel(token: &CancelToken) {
+    match timeout(CANCEL_WITHIN, token.cancel_query(NoTls)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(error = crate::chain(&error), "a statement could not be cancelled"),
+        Err(_) => tracing::debug!("a statement could not be cancelled in time"),
     }
 }

@@ -12,14 +12,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::config::Config;
 use tokio_postgres::{AsyncMessage, NoTls};
 
+use super::PostgresOptions;
 use super::failure::{backend, failed};
 use super::history::Histories;
 use super::pool::Pool;
 use crate::store::WakeUps;
-use crate::{Result, StreamName};
+use crate::{Error, Result, StreamName};
 
 const CHANNEL: &str = "message_store";
 /// The pause between two notifications, in which categories gather.
@@ -31,6 +33,8 @@ const RECONNECT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Listener {
     config: Config,
+    /// The time within which the server must answer.
+    answer_within: Duration,
     wake_ups: Arc<WakeUps>,
     histories: Arc<Histories>,
     outbox: Option<Arc<Outbox>>,
@@ -51,16 +55,16 @@ struct Tasks {
 
 impl Listener {
     pub(super) fn new(
-        config: Config,
+        options: &PostgresOptions,
         pool: Pool,
         wake_ups: Arc<WakeUps>,
         histories: Arc<Histories>,
-        sends: bool,
     ) -> Self {
-        let outbox = sends.then(Arc::<Outbox>::default);
+        let outbox = options.notifies.then(Arc::<Outbox>::default);
         let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
-        Self { config, wake_ups, histories, outbox, tasks }
+        let (config, answer_within) = (options.config().clone(), options.answer_within);
+        Self { config, answer_within, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
@@ -79,8 +83,8 @@ impl Listener {
     pub(super) fn listen(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
-            let task =
-                tokio::spawn(receive(self.config.clone(), Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories)));
+            let (wake_ups, histories) = (Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories));
+            let task = tokio::spawn(receive(self.config.clone(), self.answer_within, wake_ups, histories));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -104,7 +108,7 @@ async fn send(outbox: Arc<Outbox>, pool: Pool) {
         if let Err(error) = notify(&pool, &categories).await {
             tracing::debug!(%error, "a wake-up could not be sent; readers poll");
         }
-        tokio::time::sleep(GATHER).await;
+        sleep(GATHER).await;
     }
 }
 
@@ -118,34 +122,41 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     .await
 }
 
-async fn receive(config: Config, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
+async fn receive(config: Config, answer_within: Duration, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
     while let Some(wake_ups) = wake_ups.upgrade() {
-        if let Err(error) = receive_until_lost(&config, &wake_ups, &histories).await {
+        if let Err(error) = receive_until_lost(&config, answer_within, &wake_ups, &histories).await {
             tracing::debug!(%error, "the wake-up connection was lost; readers poll");
         }
-        tokio::time::sleep(RECONNECT).await;
+        sleep(RECONNECT).await;
     }
 }
 
-async fn receive_until_lost(config: &Config, wake_ups: &WakeUps, histories: &Histories) -> Result<()> {
+async fn receive_until_lost(
+    config: &Config,
+    answer_within: Duration,
+    wake_ups: &WakeUps,
+    histories: &Histories,
+) -> Result<()> {
     let context = "listening for appends";
-    let (client, mut connection) = config.connect(NoTls).await.map_err(backend(context))?;
+    let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
+    let connected = timeout(answer_within, config.connect(NoTls)).await.map_err(silent)?;
+    let (client, mut connection) = connected.map_err(backend(context))?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let listen = format!("LISTEN {CHANNEL}");
-    let mut subscribed = std::pin::pin!(async {
+    let mut alive = std::pin::pin!(async {
         client.batch_execute(&listen).await.map_err(backend(context))?;
-        // Without this look, an idle store would not notice another history.
-        histories.verify(&client).await
+        // Messages that were written before this LISTEN have woken no reader here.
+        wake_ups.wake_all();
+        loop {
+            // Without this question, an idle store would not notice another history, nor a connection that is silent
+            // for ever.
+            timeout(answer_within, histories.verify(&client)).await.map_err(silent)??;
+            sleep(answer_within / 2).await;
+        }
     });
-    let mut waiting = true;
     loop {
         tokio::select! {
-            done = &mut subscribed, if waiting => {
-                done?;
-                waiting = false;
-                // Messages that were written before this LISTEN have woken no reader here.
-                wake_ups.wake_all();
-            }
+            ended = &mut alive => return ended,
             message = messages.next() => match message {
                 Some(Ok(AsyncMessage::Notification(notification))) => wake_ups.wake(notification.payload()),
                 Some(Ok(_)) => {}

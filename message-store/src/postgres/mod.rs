@@ -25,6 +25,8 @@ mod read_models;
 mod row;
 mod rows;
 mod schema;
+mod session;
+mod silence;
 mod sql_condition;
 mod sql_value;
 mod state;

@@ -13,6 +13,7 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
 use super::row::get;
+use super::silence::Silences;
 use super::{PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
 use crate::store::WakeUps;
@@ -58,21 +59,16 @@ impl PostgresOptions {
             // Message DB's functions call each other without the name of the schema.
             self.set("search_path", "message_store,public");
         }
-        let options = self.with_indexes_only();
-        let pool = Pool::new(options.clone(), &histories, options.pool_size, Some(POOL_WAIT))?;
+        let options = self.with_indexes_only().with_time_limits();
+        let silences = Silences::default();
+        let pool = Pool::new(options.clone(), &histories, options.pool_size, Some(POOL_WAIT), &silences)?;
         let wake_ups = Arc::new(WakeUps::default());
-        let listener = Listener::new(
-            options.config.clone(),
-            pool.clone(),
-            Arc::clone(&wake_ups),
-            Arc::clone(&histories),
-            options.notifies,
-        );
+        let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
         let long_wait = options.for_appends();
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
-        let pool_for_appends = |options, size| Pool::new(options, &histories, size, None);
+        let pool_for_appends = |options, size| Pool::new(options, &histories, size, None, &silences);
         let (long_wait, short_wait) =
             (pool_for_appends(long_wait, LONG_WAIT_SIZE)?, pool_for_appends(short_wait, SHORT_WAIT_SIZE)?);
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));

@@ -9,6 +9,10 @@ use super::{PlantedBug, failure};
 use crate::planted::Planted;
 use crate::{Error, Limits, Result};
 
+/// The default time within which the server must answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+/// The driver's default time before it probes an idle connection, which is too long to notice a lost host.
+const DRIVER_KEEPALIVE: Duration = Duration::from_hours(2);
 /// The default number of connections.
 const POOL_SIZE: usize = 16;
 
@@ -20,6 +24,7 @@ pub struct PostgresOptions {
     pub(super) pool_size: usize,
     pub(super) limits: Limits,
     pub(super) notifies: bool,
+    pub(super) answer_within: Duration,
     pub(super) planted: Planted<PlantedBug>,
 }
 
@@ -45,8 +50,15 @@ impl PostgresOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        let mut options =
-            Self { config, pool_size: POOL_SIZE, limits: Limits::default(), notifies: true, planted: Planted::NONE };
+        probe_often(&mut config);
+        let mut options = Self {
+            config,
+            pool_size: POOL_SIZE,
+            limits: Limits::default(),
+            notifies: true,
+            answer_within: ANSWER_WITHIN,
+            planted: Planted::NONE,
+        };
         // A version check must see all committed messages, and therefore needs a new snapshot for each statement.
         options.set("default_transaction_isolation", "read committed");
         // The start of a parallel worker costs more than the read of a batch.
@@ -69,6 +81,15 @@ impl PostgresOptions {
     /// Sets whether appends wake readers in other processes. Default: yes. Without it, these readers poll.
     pub fn notifications(mut self, on: bool) -> Self {
         self.notifies = on;
+        self
+    }
+
+    /// Sets the time within which the server must answer (25 s, at least 100 ms). The server ends a statement at four
+    /// fifths of this time, with the error [`TimedOut`](Error::TimedOut), unless the URL sets another
+    /// `statement_timeout`. If no answer has arrived at the limit, the connection counts as lost. A statement of a
+    /// read model has the same limit.
+    pub fn answer_within(mut self, time: Duration) -> Self {
+        self.answer_within = time.max(Duration::from_millis(100));
         self
     }
 
@@ -108,6 +129,26 @@ impl PostgresOptions {
         format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
     }
 
+    pub(super) fn answer_limit(&self) -> Option<Duration> {
+        (!self.planted.is(PlantedBug::SilenceIsWaitedOut)).then_some(self.answer_within)
+    }
+
+    /// The server's limits for all sessions: it ends a statement before this process takes it for lost, and notices
+    /// when this process is lost.
+    pub(super) fn with_time_limits(mut self) -> Self {
+        let is_set = |parameter| self.config.get_options().is_some_and(|options| options.contains(parameter));
+        let statement = (!is_set("statement_timeout")).then(|| (self.answer_within * 4 / 5).as_millis().to_string());
+        if let Some(limit) = statement {
+            self.set("statement_timeout", &limit);
+        }
+        for (parameter, value) in
+            [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")]
+        {
+            self.set(parameter, value);
+        }
+        self
+    }
+
     /// Settings for sessions that only append.
     pub(super) fn for_appends(mut self) -> Self {
         self.set("plan_cache_mode", "force_generic_plan");
@@ -135,5 +176,21 @@ impl PostgresOptions {
         let options = self.config.get_options().unwrap_or_default();
         let options = format!("{options} -c {parameter}={}", value.replace(' ', "\\ "));
         self.config.options(options);
+    }
+}
+
+/// Makes TCP notice within half a minute that the server's host is lost, unless the URL says otherwise.
+fn probe_often(config: &mut Config) {
+    if config.get_keepalives_idle() == DRIVER_KEEPALIVE {
+        config.keepalives_idle(Duration::from_secs(10));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(5));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(20));
     }
 }

@@ -25,6 +25,8 @@ pub enum PlantedBug {
     LostAnswersCountAsBefore,
     /// After a lost answer, messages count as written by the call even if another call wrote them.
     LostAnswersCountAsNow,
+    /// An answer that does not arrive is waited for without a limit.
+    SilenceIsWaitedOut,
     /// A batch that took too long is sent again in halves.
     TimeOutsAreHalved,
 }

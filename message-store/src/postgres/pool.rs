@@ -8,17 +8,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType};
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
 
 use super::connection::Connection;
 use super::history::Histories;
+use super::session::Sessions;
+use super::silence::Silences;
 use super::{PostgresOptions, failure};
 use crate::{Error, History, Result};
 
-/// The time within which the server must accept a connection and answer with its history.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// The number of histories that may begin while a caller waits for one connection.
 const CHANGES: u32 = 10;
 
@@ -33,13 +33,14 @@ struct Shared {
     size: usize,
     /// How long a caller waits for a free connection. `None`: without a limit.
     wait: Option<Duration>,
+    silences: Silences,
     current: Mutex<OfHistory>,
 }
 
 #[derive(Clone, Debug)]
 struct OfHistory {
     history: History,
-    connections: deadpool_postgres::Pool,
+    connections: deadpool::managed::Pool<Sessions>,
 }
 
 impl Pool {
@@ -49,11 +50,12 @@ impl Pool {
         histories: &Arc<Histories>,
         size: usize,
         wait: Option<Duration>,
+        silences: &Silences,
     ) -> Result<Self> {
-        let history = histories.current();
-        let connections = make(&options, size, wait)?;
+        let (history, silences) = (histories.current(), silences.clone());
+        let connections = make(&options, size, wait, &silences)?;
         let current = Mutex::new(OfHistory { history, connections });
-        Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, current })))
+        Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, silences, current })))
     }
 
     /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].
@@ -82,6 +84,8 @@ impl Pool {
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.get().await?;
         let result = work(&mut connection).await;
+        let result =
+            if connection.watch().was_silent() { result.map_err(|error| self.0.silent(&error)) } else { result };
         connection.give_back();
         result
     }
@@ -93,7 +97,7 @@ impl Shared {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.histories.current();
         if current.history != history {
-            let connections = make(&self.options, self.size, self.wait)?;
+            let connections = make(&self.options, self.size, self.wait, &self.silences)?;
             let before = std::mem::replace(&mut *current, OfHistory { history, connections });
             before.connections.close();
         }
@@ -101,34 +105,52 @@ impl Shared {
     }
 
     async fn verify(&self, connection: &Connection) -> Result<History> {
-        timeout(CONNECT_WITHIN, self.histories.verify(connection)).await.unwrap_or_else(|_| Err(self.silent()))
+        timeout(self.options.answer_within, self.histories.verify(connection))
+            .await
+            .unwrap_or_else(|_| Err(self.unconnected()))
     }
 
-    fn silent(&self) -> Error {
+    fn unconnected(&self) -> Error {
         let context = format!("connecting to {}", self.options.place());
-        Error::backend(context, true, format!("no answer within {} s", CONNECT_WITHIN.as_secs()))
+        Error::backend(context, true, format!("no answer within {:?}", self.options.answer_within))
     }
 
-    fn failed(&self, error: PoolError) -> Error {
+    /// The error of a call whose connection was closed because an answer did not arrive in time.
+    fn silent(&self, error: &Error) -> Error {
+        match error {
+            Error::Backend { context, .. } => {
+                let limit = self.options.answer_within;
+                Error::backend(context, true, format!("{} did not answer within {limit:?}", self.options.place()))
+            }
+            error => error.shared(),
+        }
+    }
+
+    fn failed(&self, error: PoolError<tokio_postgres::Error>) -> Error {
         let place = self.options.place();
         match error {
             PoolError::Backend(error) => failure::failed(format!("connecting to {place}"), error),
             PoolError::Timeout(TimeoutType::Wait) => {
                 Error::backend(format!("waiting for a free connection to {place}"), true, error)
             }
-            PoolError::Timeout(_) => self.silent(),
+            PoolError::Timeout(_) => self.unconnected(),
             _ => Error::backend(format!("connecting to {place}"), false, error),
         }
     }
 }
 
-fn make(options: &PostgresOptions, size: usize, wait: Option<Duration>) -> Result<deadpool_postgres::Pool> {
-    let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(options.config().clone(), NoTls, fast);
-    let pool = deadpool_postgres::Pool::builder(manager)
+fn make(
+    options: &PostgresOptions,
+    size: usize,
+    wait: Option<Duration>,
+    silences: &Silences,
+) -> Result<deadpool::managed::Pool<Sessions>> {
+    let (config, silences) = (options.config().clone(), silences.clone());
+    let sessions = Sessions { config, answer_within: options.answer_limit(), silences };
+    let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(wait)
-        .create_timeout(Some(CONNECT_WITHIN))
+        .create_timeout(Some(options.answer_within))
         .runtime(Runtime::Tokio1)
         .build();
     pool.map_err(|error| Error::backend("making a connection pool", false, error))

@@ -11,6 +11,7 @@ use tokio_postgres::{Statement, Transaction};
 use super::PostgresStore;
 use super::failure::backend;
 use super::row::get;
+use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
 use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 use crate::{Category, Error, GlobalPosition, MessageStore as _, Read, Result, Source};
@@ -41,6 +42,7 @@ impl ReadModels for PostgresStore {
                 return Ok(applied);
             }
             let mut connection = self.pool.get().await?;
+            let watch = connection.watch();
             let transaction = connection.transaction().await.map_err(backend(context))?;
             transaction.execute(MAKE, &[&model.name()]).await.map_err(backend(context))?;
             let row = transaction.query_one(LOCK, &[&model.name()]).await.map_err(backend(context))?;
@@ -50,11 +52,13 @@ impl ReadModels for PostgresStore {
                 connection.give_back();
                 continue;
             }
-            let mut own = AuthorTransaction { transaction: &transaction, prepared: HashMap::new() };
+            watch.is_answered();
+            let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
             for message in &batch.messages {
                 model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
             }
             let position = batch.looked_through.get();
+            watch.is_asked();
             transaction.execute(SAVE, &[&model.name(), &position]).await.map_err(backend(context))?;
             transaction.commit().await.map_err(backend(context))?;
             connection.give_back();
@@ -66,6 +70,7 @@ impl ReadModels for PostgresStore {
 /// The transaction that the author's code uses. A statement is prepared once for each batch.
 struct AuthorTransaction<'a> {
     transaction: &'a Transaction<'a>,
+    watch: &'a Watch,
     prepared: HashMap<String, Statement>,
 }
 
@@ -83,14 +88,19 @@ impl AuthorTransaction<'_> {
 #[async_trait]
 impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
+        self.watch.is_asked();
         let statement = self.prepare(sql).await?;
-        Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)
+        let changed = self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?;
+        self.watch.is_answered();
+        Ok(changed)
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
+        self.watch.is_asked();
         let statement = self.prepare(sql).await?;
         let rows = self.transaction.query_raw(&statement, parameters.iter().map(Parameter)).await?;
         let rows: Vec<_> = rows.try_collect().await?;
+        self.watch.is_answered();
         let row = |row: &tokio_postgres::Row| {
             (0..row.len()).map(|column| Ok(row.try_get::<_, Column>(column)?.0)).collect::<Result<_, Source>>()
         };

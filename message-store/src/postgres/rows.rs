@@ -6,6 +6,7 @@
 //! leaves it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use tokio_postgres::types::ToSql;
@@ -13,11 +14,13 @@ use tokio_postgres::{Row, RowStream};
 
 use super::connection::Connection;
 use super::failure::backend;
+use super::silence::Watch;
 use crate::Result;
 
 pub(super) struct Rows<'a> {
     arriving: Pin<Box<RowStream>>,
     connection: &'a mut Connection,
+    watch: Arc<Watch>,
 }
 
 impl<'a> Rows<'a> {
@@ -30,7 +33,8 @@ impl<'a> Rows<'a> {
         let parameters = parameters.iter().copied();
         let arriving = connection.query_raw(&statement, parameters).await.map_err(backend("reading messages"))?;
         connection.has_unread_rows = true;
-        Ok(Self { arriving: Box::pin(arriving), connection })
+        let watch = connection.watch();
+        Ok(Self { arriving: Box::pin(arriving), connection, watch })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -39,6 +43,7 @@ impl<'a> Rows<'a> {
 
     /// The next row, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Row>> {
+        self.watch.is_asked();
         let row = self.arriving.next().await.transpose();
         // The server sends no row after an error.
         let is_end = match &row {

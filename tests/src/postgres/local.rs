@@ -18,8 +18,21 @@ pub struct LocalServer {
     programs: PathBuf,
     account: Option<Account>,
     folder: TempDir,
+    settings: Vec<&'static str>,
+    port: u16,
     server: Child,
     url: String,
+}
+
+/// The ways in which a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The server ends its sessions, and saves its data.
+    Fast,
+    /// As in a crash of all its processes.
+    Immediate,
+    /// Only its first process is killed. The others notice that and end.
+    Kill,
 }
 
 /// The purpose of a server. It selects the settings.
@@ -82,7 +95,7 @@ impl LocalServer {
             .context("initdb could not be started")?;
         ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
 
-        Self::launch(programs, account, folder, &purpose.settings()).await
+        Self::launch(programs, account, folder, purpose.settings()).await
     }
 
     /// Makes and starts a hot standby of this server, on this machine.
@@ -91,7 +104,7 @@ impl LocalServer {
     /// Returns an error if the copy cannot be made or the server does not start.
     pub async fn standby(&self, purpose: Purpose) -> Result<Self> {
         let folder = self.copy(&["--write-recovery-conf"])?;
-        Self::launch(self.programs.clone(), self.account, folder, &purpose.settings()).await
+        Self::launch(self.programs.clone(), self.account, folder, purpose.settings()).await
     }
 
     /// Makes and starts a standby with the present data of this server. It does not receive later writes.
@@ -101,7 +114,7 @@ impl LocalServer {
     pub async fn standby_of_now(&self) -> Result<Self> {
         let folder = self.copy(&[])?;
         std::fs::File::create(folder.path().join("data/standby.signal"))?;
-        Self::launch(self.programs.clone(), self.account, folder, &Purpose::Tests.settings()).await
+        Self::launch(self.programs.clone(), self.account, folder, Purpose::Tests.settings()).await
     }
 
     fn copy(&self, arguments: &[&str]) -> Result<TempDir> {
@@ -130,39 +143,69 @@ impl LocalServer {
     }
 
     /// Starts a server on the data in the folder.
-    async fn launch(programs: PathBuf, account: Option<Account>, folder: TempDir, settings: &[&str]) -> Result<Self> {
-        let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    async fn launch(
+        programs: PathBuf,
+        account: Option<Account>,
+        folder: TempDir,
+        settings: Vec<&'static str>,
+    ) -> Result<Self> {
         let mut last_failure = None;
         for _ in 0..5 {
             // The port is free now. If another program takes it before the server starts, another port is tried.
             let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-            let mut server = command(programs.join("postgres"), account)
-                .arg("-D")
-                .arg(&data)
-                .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
-                .arg(folder.path())
-                .args(settings.iter().flat_map(|setting| ["-c", *setting]))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(std::fs::File::create(&log)?)
-                .spawn()
-                .context("postgres could not be started")?;
-            let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-            let ready = wait_until_ready(&url, || match server.try_wait()? {
-                Some(status) => bail!("postgres ended with {status}: {}", std::fs::read_to_string(&log)?.trim()),
-                None => Ok(()),
-            })
-            .await;
-            match ready {
-                Ok(()) => return Ok(Self { programs, account, folder, server, url }),
+            match run(&programs, account, folder.path(), &settings, port).await {
+                Ok(server) => {
+                    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+                    return Ok(Self { programs, account, folder, settings, port, server, url });
+                }
                 Err(error) => last_failure = Some(error),
-            }
-            if server.try_wait()?.is_none() {
-                server.kill()?;
-                server.wait()?;
             }
         }
         Err(last_failure.unwrap_or_else(|| anyhow::anyhow!("no attempt was made")))
+    }
+
+    /// Ends the server, and keeps its data for [`LocalServer::resume`].
+    ///
+    /// # Errors
+    /// Returns an error if the server cannot be ended.
+    pub fn end(&mut self, how: End) -> Result<()> {
+        let mode = match how {
+            End::Fast => "fast",
+            End::Immediate => "immediate",
+            End::Kill => {
+                self.server.kill()?;
+                self.server.wait()?;
+                return Ok(());
+            }
+        };
+        let status = command(self.programs.join("pg_ctl"), self.account)
+            .args(["stop", "-m", mode, "-w", "-D"])
+            .arg(self.folder.path().join("data"))
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(status.success(), "pg_ctl stop failed");
+        self.server.wait()?;
+        Ok(())
+    }
+
+    /// Starts the server again, at the same port, with the data that it had.
+    ///
+    /// # Errors
+    /// Returns an error if the server does not start.
+    pub async fn resume(&mut self) -> Result<()> {
+        const ATTEMPTS: u32 = 100;
+        for attempt in 1.. {
+            match run(&self.programs, self.account, self.folder.path(), &self.settings, self.port).await {
+                Ok(server) => {
+                    self.server = server;
+                    break;
+                }
+                // After the first process was killed, the others still have the data for a moment.
+                Err(_) if attempt < ATTEMPTS => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The URL of the database `postgres`, for administration.
@@ -191,6 +234,39 @@ impl LocalServer {
         self.server.wait()?;
         self.folder.close().context("the cluster's folder could not be removed")
     }
+}
+
+/// Runs a server on the data in a folder, and waits until it answers.
+async fn run(
+    programs: &Path,
+    account: Option<Account>,
+    folder: &Path,
+    settings: &[&'static str],
+    port: u16,
+) -> Result<Child> {
+    let log = folder.join("log");
+    let mut server = command(programs.join("postgres"), account)
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
+        .arg(folder)
+        .args(settings.iter().flat_map(|setting| ["-c", *setting]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log)?)
+        .spawn()
+        .context("postgres could not be started")?;
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let ready = wait_until_ready(&url, || match server.try_wait()? {
+        Some(status) => bail!("postgres ended with {status}: {}", std::fs::read_to_string(&log)?.trim()),
+        None => Ok(()),
+    })
+    .await;
+    if ready.is_err() && server.try_wait()?.is_none() {
+        server.kill()?;
+        server.wait()?;
+    }
+    ready.map(|()| server)
 }
 
 fn folder_for(account: Option<Account>) -> Result<TempDir> {

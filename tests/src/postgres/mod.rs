@@ -12,7 +12,7 @@ mod local;
 mod server;
 
 pub use database::TestDatabase;
-pub use local::{LocalServer, Purpose, servers_are_left_out};
+pub use local::{End, LocalServer, Purpose, servers_are_left_out};
 pub use server::{Server, Way};
 
 /// The environment variable with the URL of an existing server. Its user must be allowed to create databases.

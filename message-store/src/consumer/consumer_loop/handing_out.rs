@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ConsumerLoop;
 use crate::consumer::deliver::Deliver;
-use crate::consumer::pause::Pause;
+use crate::consumer::outages::Outages;
 use crate::{Error, Message, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
@@ -13,7 +13,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             && self.handling.len() < self.pace.concurrency
             && let Some(message) = self.partitions.next()
         {
-            let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
+            let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
             // `None` in the letter consumer: the redelivery takes a turn of its own.
             let set_aside = self.set_aside.clone();
             self.handling.spawn(async move {
@@ -21,23 +21,26 @@ impl<D: Deliver> ConsumerLoop<D> {
                     Some(set_aside) => Some(set_aside.process.beside_others().await),
                     None => None,
                 };
-                let outcome = deliver(&*delivery, &message, retries).await;
+                let outcome = deliver(&*delivery, &message, &outages).await;
                 (message, outcome)
             });
         }
     }
 }
 
-/// Delivers a message, and retries after transient errors.
-pub(super) async fn deliver(delivery: &impl Deliver, message: &Message, retries: u32) -> Result<Outcome> {
-    let mut pause = None;
+/// Delivers a message. An outage is waited out.
+pub(super) async fn deliver(delivery: &impl Deliver, message: &Message, outages: &Outages) -> Result<Outcome> {
+    let mut call = outages.call();
     loop {
         match delivery.deliver(message).await {
-            // The delivery has made all retries, and its error names the message.
+            // The delivery has waited already, and its error names the message.
             Err(error @ Error::Handler { .. }) => return Err(error),
-            Err(error)
-                if error.is_transient() && pause.get_or_insert_with(|| Pause::new(retries)).again(&error).await => {}
-            result => return result.map_err(|error| Error::handler(message, error.into())),
+            Err(error) if error.is_transient() && call.again(&error).await => {}
+            Err(error) => return Err(Error::handler(message, error.into())),
+            Ok(outcome) => {
+                call.answered();
+                return Ok(outcome);
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use crate::Result;
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::partitions::Partitions;
-use crate::consumer::pause::Pause;
 use crate::consumer::position_store::PositionStore;
 
 impl<D: Deliver> ConsumerLoop<D> {
@@ -23,10 +22,11 @@ impl<D: Deliver> ConsumerLoop<D> {
             handled_through = %self.partitions.handled_through(),
             "the store has another history than before: the consumer restarts from the position that is saved there"
         );
-        let mut pause = Pause::new(self.pace.retries);
+        let outages = self.outages.clone();
+        let mut call = outages.call();
         loop {
             match self.reload_position().await {
-                Err(error) if error.is_transient() && pause.again(&error).await => {}
+                Err(error) if error.is_transient() && call.again(&error).await => {}
                 result => return result,
             }
         }
@@ -34,7 +34,7 @@ impl<D: Deliver> ConsumerLoop<D> {
 
     async fn reload_position(&mut self) -> Result<()> {
         let (store, stream) = (&self.subscription.store, self.positions.stream().clone());
-        self.positions = PositionStore::take_over(store, stream, &self.pace).await?;
+        self.positions = PositionStore::take_over(store, stream, &self.pace, &self.outages).await?;
         self.partitions = Partitions::new(self.positions.saved());
         if let Some(set_aside) = &self.set_aside {
             set_aside.reload(self.positions.saved()).await?;

@@ -18,6 +18,7 @@ use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
+use crate::consumer::outages::Outages;
 use crate::consumer::pace::{Pace, after};
 use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::{PositionStore, Progress};
@@ -37,6 +38,7 @@ type Done = (Message, Result<Outcome>);
 pub(super) struct ConsumerLoop<D> {
     delivery: Arc<D>,
     pace: Pace,
+    outages: Outages,
     subscription: Subscription,
     positions: PositionStore,
     reports: Reports,
@@ -69,6 +71,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut work = Self {
             delivery: Arc::new(delivery),
             pace,
+            outages: reports.outages.clone(),
             subscription,
             positions,
             reports,

@@ -52,13 +52,13 @@ impl<D: Deliver> ConsumerLoop<D> {
             Turn::Alone(alone) => (Some(alone), None),
             Turn::Beside(beside) => (None, Some(beside)),
         };
-        let (delivery, retries) = (Arc::clone(&self.delivery), self.pace.retries);
+        let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
         self.handling.spawn(async move {
             let _beside = beside;
             let outcome = if has_crashed_too_often {
                 set_aside_suspect(&set_aside, &message, crashes).await
             } else {
-                deliver(&*delivery, &message, retries).await
+                deliver(&*delivery, &message, &outages).await
             };
             (message, outcome)
         });

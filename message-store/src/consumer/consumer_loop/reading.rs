@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::ConsumerLoop;
 use crate::consumer::deliver::Deliver;
-use crate::consumer::pause::Pause;
 use crate::{Batch, Category, Error, Filter, MessageId, MessageStore, Outcome, Read, Result, WakeUp};
 
 /// The messages that a consumer reads: the store, the category, the filter, and the wake-up for new messages.
@@ -31,7 +30,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let read = Read::from(self.partitions.read_through().next())
             .limit(self.pace.batch)
             .filter(self.subscription.filter.clone());
-        let (retries, set_aside) = (self.pace.retries, self.set_aside.clone());
+        let (outages, set_aside) = (self.outages.clone(), self.set_aside.clone());
         let handled_through = self.partitions.handled_through();
         // A message that may have ended the process is delivered alone, also if it was handled before.
         let asks_for_repeats = self.expects_repeats && self.suspects.is_none();
@@ -56,14 +55,15 @@ impl<D: Deliver> ConsumerLoop<D> {
             Ok(batch)
         };
         async move {
-            let mut pause = Pause::new(retries);
+            let mut call = outages.call();
             let batch = loop {
                 match read().await {
                     Err(error @ Error::HistoryChanged { .. }) => return Err(error),
-                    Err(error) if Error::is_transient(&error) && pause.again(&error).await => {}
+                    Err(error) if Error::is_transient(&error) && call.again(&error).await => {}
                     result => break result?,
                 }
             };
+            call.answered();
             let repeats = match &delivery {
                 Some(delivery) if !batch.messages.is_empty() => Some(delivery.repeats(&batch.messages).await),
                 _ => None,

@@ -32,8 +32,9 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// it.
     async fn assert_store_is_not_behind(&self) -> Result<()> {
         match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
+            // The check is made again. Other calls show an outage.
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "could not check whether the store is behind");
+                tracing::debug!(%error, "could not check whether the store is behind");
                 Ok(())
             }
             result => result,

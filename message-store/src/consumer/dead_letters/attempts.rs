@@ -3,7 +3,8 @@
 use super::SetAside;
 use super::time_outs::store_error;
 use crate::consumer::PlantedBug;
-use crate::consumer::pause::Pause;
+use crate::consumer::backoff::Backoff;
+use crate::consumer::outages::Call;
 use crate::handling::{Contention, Handler, wait};
 use crate::{Error, Message, Outcome, Result, Source, StreamName, chain};
 
@@ -20,20 +21,20 @@ pub(super) enum Cause {
 }
 
 /// The failed attempts of one delivery.
-struct Failures {
+struct Failures<'a> {
     /// The attempts that count towards the consumer's `max_attempts`.
     count: u32,
     contention: Contention,
     /// The stream of the last contention.
     contended: Option<StreamName>,
-    pause: Pause,
-    time_outs: Pause,
+    call: Call<'a>,
+    time_outs: Backoff,
 }
 
 /// The decision after a failed attempt.
 enum Verdict {
     TryAgain,
-    /// The store is at fault, and no retry is left.
+    /// The store is at fault, and the outage has reached its limit.
     StoreFault,
     /// The message is at fault, and no attempt is left.
     MessageFault,
@@ -44,7 +45,7 @@ impl SetAside {
     /// failure if the message is at fault.
     ///
     /// # Errors
-    /// [`Error::Handler`] when the store is at fault and no retry is left; the errors of reading and writing letters.
+    /// [`Error::Handler`] when the store is at fault and the outage has reached its limit; the errors of reading and writing letters.
     pub(super) async fn deliver<H: Handler>(
         &self,
         handler: &H,
@@ -69,8 +70,8 @@ impl SetAside {
             count: 0,
             contention: Contention::default(),
             contended: None,
-            pause: Pause::new(self.pace.retries),
-            time_outs: Pause::new(self.max_attempts),
+            call: self.outages.call(),
+            time_outs: Backoff::new(),
         };
         loop {
             match self.judge(&mut failures, &error, message).await {
@@ -90,14 +91,17 @@ impl SetAside {
                 }
             }
             error = match self.attempt(handler, message).await {
-                Ok(outcome) => return Ok(Ok(outcome)),
+                Ok(outcome) => {
+                    failures.call.answered();
+                    return Ok(Ok(outcome));
+                }
                 Err(error) => error,
             };
         }
     }
 
     /// Decides whether to try again. If so, it pauses first when a pause is due.
-    async fn judge(&self, failures: &mut Failures, error: &Source, message: &Message) -> Verdict {
+    async fn judge(&self, failures: &mut Failures<'_>, error: &Source, message: &Message) -> Verdict {
         let store_error = store_error(&**error);
         // Contention: as long as the stream makes progress, the message is not at fault.
         if let Some(Error::WrongExpectedVersion { stream, actual, .. }) = store_error {
@@ -111,16 +115,15 @@ impl SetAside {
         }
         let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
         if self.is_store_fault(store_error, message).await {
-            return if failures.pause.again(error).await { Verdict::TryAgain } else { Verdict::StoreFault };
+            return if failures.call.again(error).await { Verdict::TryAgain } else { Verdict::StoreFault };
         }
         failures.count += 1;
-        // A message that timed out is tried again even under `Stop`, because one time-out does not show the cause.
-        if failures.count >= self.max_attempts || (!self.is_on() && !timed_out) {
+        if failures.count >= self.max_attempts || !self.is_on() {
             return Verdict::MessageFault;
         }
         if timed_out {
             // During the pause, time-outs of other messages can show that the store is at fault.
-            failures.time_outs.again(error).await;
+            tokio::time::sleep(failures.time_outs.next()).await;
         } else {
             let (message, attempts) = (message.reference(), failures.count);
             tracing::warn!(%message, attempts, error = chain(&**error), "delivering the message again");
@@ -132,7 +135,9 @@ impl SetAside {
     async fn is_store_fault(&self, error: Option<&Error>, message: &Message) -> bool {
         match error {
             Some(Error::TimedOut { .. }) => {
-                self.has(PlantedBug::EveryTimeOutPasses)
+                // Under `Stop`, the message is not set aside, so it waits like during an outage.
+                !self.is_on()
+                    || self.has(PlantedBug::EveryTimeOutPasses)
                     || self.time_outs.is_store_fault(&*self.letters.store, message).await
             }
             error => error.is_some_and(Error::is_transient),

@@ -149,6 +149,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::consumer::outages::Outages;
     use crate::consumer::pace::Pace;
     use crate::consumer::process::Process;
     use crate::consumer::{DeadLetters, OnFailure};
@@ -169,7 +170,7 @@ mod tests {
         let letters = DeadLetters::of(store, "c", None).unwrap();
         let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
         let pace = Pace { poll_interval: Duration::from_hours(1), ..Pace::default() };
-        SetAside::new(letters, failures, None, pace, Process::default(), place).await.unwrap()
+        SetAside::new(letters, failures, None, pace, Outages::new(None), Process::default(), place).await.unwrap()
     }
 
     #[tokio::test]

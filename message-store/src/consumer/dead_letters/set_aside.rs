@@ -12,6 +12,7 @@ use super::refresh::RefreshTrigger;
 use super::time_outs::TimeOuts;
 use super::unresolved_letters::is_own;
 use crate::consumer::PlantedBug;
+use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
 use crate::consumer::process::Process;
 use crate::{GlobalPosition, GroupMember, Message, Outcome, Result, StreamName};
@@ -23,6 +24,7 @@ pub(in crate::consumer) struct SetAside {
     /// The number of failed attempts after which a message is set aside.
     pub(super) max_attempts: u32,
     pub(super) pace: Pace,
+    pub(super) outages: Outages,
     /// Locked while a message is set aside behind another. Otherwise it could be set aside after the entity was
     /// released, and would not be delivered.
     pub(super) cache: Mutex<LetterCache>,
@@ -42,6 +44,7 @@ impl SetAside {
         (policy, max_attempts): (OnFailure, u32),
         member: Option<GroupMember>,
         pace: Pace,
+        outages: Outages,
         process: Process,
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
@@ -56,6 +59,7 @@ impl SetAside {
             policy,
             max_attempts,
             pace,
+            outages,
             cache,
             is_cache_empty,
             refresh_trigger,

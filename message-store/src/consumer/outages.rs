@@ -1,0 +1,223 @@
+//! Outages: while the store does not answer, a consumer waits.
+//!
+//! Problem: a server that restarts, fails over or has no connection left is away for seconds or hours. A consumer that
+//! ends after some retries must be started again by somebody, and all consumers of a service end together. Fix: a call
+//! that fails for a passing reason is tried again with growing pauses, for as long as the outage lasts. Why the
+//! consumer soon goes on: when one call is answered again, all calls that wait try again at once. Why it can still be
+//! stopped: after a request to stop, an outage is waited out only for a short time.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::backoff::Backoff;
+use super::pace::after;
+
+/// How long an outage is waited out after a request to stop.
+const AFTER_STOP: Duration = Duration::from_secs(5);
+/// The time between two log records of one outage.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A time in which calls of a consumer fail for a reason that passes by itself, and are tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outage {
+    /// The time of the first failure, by the clock of this process.
+    pub since: Timestamp,
+    /// The last error.
+    pub error: String,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "since {}: {}", self.since, self.error)
+    }
+}
+
+/// The outages of one consumer. All clones are the same consumer's.
+#[derive(Clone, Debug)]
+pub(super) struct Outages(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The longest outage that is waited out. `None`: without a limit.
+    limit: Option<Duration>,
+    state: Mutex<State>,
+    /// The calls that wait try again.
+    try_again: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of calls that wait.
+    waiting: usize,
+    current: Option<Current>,
+    /// After a request to stop, no call waits longer than this.
+    stop_by: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Current {
+    outage: Outage,
+    began: Instant,
+    logged: Instant,
+}
+
+impl Outages {
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        Self(Arc::new(Shared { limit, state: Mutex::default(), try_again: Notify::new() }))
+    }
+
+    /// The outage that lasts.
+    pub(super) fn current(&self) -> Option<Outage> {
+        self.state().current.as_ref().map(|current| current.outage.clone())
+    }
+
+    /// From now on, outages are waited out only for a short time.
+    pub(super) fn stop(&self) {
+        self.state().stop_by.get_or_insert_with(|| after(AFTER_STOP));
+        self.0.try_again.notify_waiters();
+    }
+
+    /// A call that may have to wait.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call { outages: self, is_waiting: false, backoff: Backoff::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a failure. Returns the time at which the wait must end, if there is one.
+    fn failed(&self, is_first: bool, error: String) -> Option<Instant> {
+        let mut state = self.state();
+        state.waiting += usize::from(is_first);
+        let now = Instant::now();
+        let current = state.current.get_or_insert_with(|| Current {
+            outage: Outage { since: Timestamp::now(), error: String::new() },
+            began: now,
+            logged: now - LOG_INTERVAL,
+        });
+        if now.duration_since(current.logged) >= LOG_INTERVAL {
+            current.logged = now;
+            tracing::warn!(error, since = %current.outage.since, "an outage: trying again until it ends");
+        }
+        current.outage.error = error;
+        let limit = self.0.limit.and_then(|limit| current.began.checked_add(limit));
+        limit.into_iter().chain(state.stop_by).min()
+    }
+
+    /// A call waits no longer.
+    fn ended(&self) {
+        let mut state = self.state();
+        state.waiting -= 1;
+        if state.waiting == 0
+            && let Some(Current { outage, began, .. }) = state.current.take()
+        {
+            tracing::info!(since = %outage.since, lasted = ?began.elapsed(), error = outage.error, "an outage has ended");
+        }
+    }
+}
+
+/// A call to the store that is tried again after failures that pass by themselves.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    outages: &'a Outages,
+    is_waiting: bool,
+    backoff: Backoff,
+}
+
+impl Call<'_> {
+    /// Waits after a failure. Returns whether to try again.
+    pub(super) async fn again(&mut self, error: &impl fmt::Display) -> bool {
+        // Made before the state is read, so that no request to stop is missed.
+        let outages = self.outages;
+        let try_again = outages.0.try_again.notified();
+        let end = outages.failed(!std::mem::replace(&mut self.is_waiting, true), error.to_string());
+        let now = Instant::now();
+        if end.is_some_and(|end| end <= now) {
+            return false;
+        }
+        let next = now + self.backoff.next();
+        tokio::select! {
+            () = sleep_until(end.map_or(next, |end| next.min(end))) => {}
+            () = try_again => {}
+        }
+        true
+    }
+
+    /// The call was answered. If it had waited, all others that wait try again at once.
+    pub(super) fn answered(self) {
+        if self.is_waiting {
+            self.outages.0.try_again.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            self.outages.ended();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_lasts_from_the_first_failure_until_no_call_waits() {
+        let outages = Outages::new(None);
+        let (mut first, mut second) = (outages.call(), outages.call());
+        assert_eq!(outages.current(), None);
+        assert!(first.again(&"refused").await);
+        let since = outages.current().unwrap().since;
+        assert!(second.again(&"reset").await);
+        assert_eq!(outages.current(), Some(Outage { since, error: "reset".into() }));
+        first.answered();
+        assert_eq!(outages.current().unwrap().since, since);
+        drop(second);
+        assert_eq!(outages.current(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_waited_out_for_as_long_as_it_lasts_or_up_to_the_limit() {
+        let limit = Duration::from_mins(1);
+        for (limit, lasts) in [(None, Duration::from_hours(100)), (Some(limit), limit)] {
+            let (outages, begin) = (Outages::new(limit), Instant::now());
+            let mut call = outages.call();
+            while begin.elapsed() < lasts {
+                assert!(call.again(&"refused").await);
+            }
+            assert_eq!(call.again(&"refused").await, limit.is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_try_again_when_another_is_answered() {
+        let outages = Outages::new(None);
+        let mut waiting = outages.call();
+        for _ in 0..10 {
+            assert!(waiting.again(&"refused").await);
+        }
+        let (begin, mut other) = (Instant::now(), outages.call());
+        assert!(other.again(&"refused").await);
+        let waited = begin.elapsed();
+        tokio::join!(waiting.again(&"refused"), async { other.answered() });
+        assert_eq!(begin.elapsed(), waited);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_request_to_stop_an_outage_is_waited_out_only_for_a_short_time() {
+        let (outages, begin) = (Outages::new(None), Instant::now());
+        let mut call = outages.call();
+        tokio::join!(call.again(&"refused"), async { outages.stop() });
+        while call.again(&"refused").await {}
+        assert_eq!(begin.elapsed(), AFTER_STOP);
+    }
+}

@@ -1,0 +1,72 @@
+//! Sessions: opens the connections of a pool, and decides which of them are used again.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::config::Config;
+use tokio_postgres::{Client, NoTls};
+
+use super::silence::{Silences, Watch};
+
+/// A connection of a pool, with its prepared statements.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: ClientWrapper,
+    pub(super) watch: Arc<Watch>,
+}
+
+/// Opens the sessions of a pool.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    pub(super) config: Config,
+    pub(super) answer_within: Option<Duration>,
+    pub(super) silences: Silences,
+}
+
+impl Manager for Sessions {
+    type Type = Session;
+    type Error = tokio_postgres::Error;
+
+    async fn create(&self) -> Result<Session, tokio_postgres::Error> {
+        let watch = Watch::new(self.answer_within, &self.silences);
+        let (client, connection) = self.config.connect(NoTls).await?;
+        let watched = Arc::clone(&watch);
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error = crate::chain(&error), "a connection ended");
+                    }
+                }
+                () = watched.until_silent() => {
+                    tracing::warn!("a connection was closed, because an answer of the server did not arrive in time");
+                }
+            }
+        });
+        Ok(Session { client: ClientWrapper::new(client, task), watch })
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<tokio_postgres::Error> {
+        if session.client.is_closed() || session.watch.is_suspect() {
+            return Err(RecycleError::message("the connection is closed, or another one of its age was silent"));
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
