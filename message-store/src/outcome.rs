@@ -48,6 +48,12 @@ pub enum Outcome {
         /// The step that set the message aside.
         letter: MessageRef,
     },
+    /// The handler asked for another delivery later, now or earlier
+    /// ([`Fault::again_after`](crate::handling::Fault::again_after)).
+    Delayed {
+        /// The step that set the message aside.
+        letter: MessageRef,
+    },
     /// An operator had discarded the message before this delivery. The handler did not receive it.
     Discarded {
         /// The step that set the message aside.
@@ -73,6 +79,7 @@ pub enum OutcomeKind {
     Duplicate,
     Conflict,
     Parked,
+    Delayed,
     Discarded,
     Ignored,
     Unhandled,
@@ -89,6 +96,7 @@ impl fmt::Display for OutcomeKind {
             Self::Duplicate => "duplicate",
             Self::Conflict => "conflict",
             Self::Parked => "parked",
+            Self::Delayed => "delayed",
             Self::Discarded => "discarded",
             Self::Ignored => "ignored",
             Self::Unhandled => "unhandled",
@@ -108,6 +116,7 @@ impl Outcome {
             Self::Duplicate { .. } => OutcomeKind::Duplicate,
             Self::Conflict { .. } => OutcomeKind::Conflict,
             Self::Parked { .. } => OutcomeKind::Parked,
+            Self::Delayed { .. } => OutcomeKind::Delayed,
             Self::Discarded { .. } => OutcomeKind::Discarded,
             Self::Ignored => OutcomeKind::Ignored,
             Self::Unhandled => OutcomeKind::Unhandled,
@@ -124,6 +133,7 @@ impl Outcome {
             Self::Handled { .. }
             | Self::Reserved { .. }
             | Self::Parked { .. }
+            | Self::Delayed { .. }
             | Self::Discarded { .. }
             | Self::Ignored
             | Self::Unhandled => None,

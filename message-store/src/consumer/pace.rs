@@ -15,6 +15,8 @@ pub(super) struct Pace {
     pub(super) batch: usize,
     pub(super) poll_interval: Duration,
     pub(super) save_after: (u64, Duration),
+    /// The time that the handler may take for one attempt.
+    pub(super) time_limit: Option<Duration>,
     pub(super) planted: Planted<PlantedBug>,
 }
 
@@ -25,6 +27,7 @@ impl Default for Pace {
             batch: DEFAULT_BATCH,
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
+            time_limit: None,
             planted: Planted::NONE,
         }
     }

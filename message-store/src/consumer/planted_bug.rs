@@ -31,6 +31,8 @@ pub enum PlantedBug {
     LettersReadFirst,
     /// A retry whose result could not be recorded counts as one that ended the process.
     UnrecordedIsCrash,
+    /// A handler that asks for another delivery has failed finally.
+    AgainIsFinal,
     /// The consumer reads the changes of letters only after wake-ups.
     OnlyWakeUps,
 }

@@ -133,6 +133,13 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
+    /// The time that the handler may take for one attempt. Without this setting, there is no limit. At the limit, the
+    /// handler's future is dropped, and the attempt has failed. A handler that blocks its thread is not ended.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.pace.time_limit = Some(limit);
+        self
+    }
+
     /// The number of failed attempts after which a message is set aside (3). An attempt that ended the process counts
     /// too, except the first. After a crash, the messages that may have been under way are handed out one at a time. A
     /// message is blamed for a crash only if no other message of any consumer of the process was under way. So if such
@@ -166,23 +173,23 @@ impl<H: Handler> Consumer<H> {
         let handler = Arc::new(handler);
         // The position of the letter consumer is taken over before the letters are read. So the previous consumer does
         // not change the letters that were read here, and later changes are delivered to this consumer.
+        // Under `Stop`, there are few letters. A wake-up comes at once in any case.
+        let poll_interval =
+            if policy == OnFailure::Stop { Duration::from_secs(1) } else { Pace::default().poll_interval };
         let letter_settings = Consumer {
             category: letter_category,
             correlation: None,
-            pace: Pace { planted: pace.planted, ..Pace::default() },
+            pace: Pace { planted: pace.planted, time_limit: pace.time_limit, poll_interval, ..Pace::default() },
             ..settings.clone()
         };
-        let take_over_letters = async || match policy {
-            OnFailure::Stop => Ok(None),
-            OnFailure::Park | OnFailure::Hold => letter_settings.take_over(store, &outages).await.map(Some),
-        };
         let is_late = pace.planted.is(PlantedBug::LettersReadFirst);
-        let mut letter_positions = if is_late { None } else { take_over_letters().await? };
+        let take_over_letters = async || letter_settings.take_over(store, &outages).await;
+        let mut letter_positions = if is_late { None } else { Some(take_over_letters().await?) };
         let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
         let set_aside =
             Arc::new(SetAside::new(letters, failures, member, pace, outages.clone(), process, place).await?);
         if is_late {
-            letter_positions = take_over_letters().await?;
+            letter_positions = Some(take_over_letters().await?);
         }
 
         let letter_consumer = match letter_positions {

@@ -101,10 +101,9 @@ pub enum Found<R> {
 /// let payments = Guard::new(&store, "payments", Payments)?;
 /// match payments.run(&Key::new("order-7")?, &100).await? {
 ///     Guarded::Confirmed { response, .. } => assert_eq!(response, "receipt of order-7"),
-///     // Run the guard again later. In a handler, return an error: the message is delivered again, or set aside and
-///     // retried by an operator.
+///     // Run the guard again later. A handler calls `Guarded::or_again_after` instead, and returns its error.
 ///     Guarded::Failed { reason } | Guarded::Unknown { reason } => panic!("not paid, or unknown: {reason}"),
-///     Guarded::InProgress => panic!("another runner is making the call"),
+///     Guarded::InProgress { .. } => panic!("another runner is making the call"),
 ///     Guarded::Conflict => panic!("this order was paid for with another amount"),
 /// }
 /// # Ok::<(), message_store::Error>(())
@@ -230,19 +229,18 @@ impl<X: External> Guard<X> {
             Step::Confirmed { response, .. } => Ok(Guarded::Confirmed { response: response.decode()?, earlier: true }),
             // The earlier attempt had no effect, so the call is made again under the next number.
             Step::Failed { attempt, .. } => self.attempt(&call, end, attempt + 1).await,
-            Step::Prepared { lease, .. } | Step::Reconciling { lease, .. }
-                if !lease.has_ended(message.time, self.store.now().await?) =>
-            {
-                Ok(Guarded::InProgress)
+            Step::Prepared { attempt, lease, .. } | Step::Reconciling { attempt, lease, .. } => {
+                match lease.left(message.time, self.store.now().await?) {
+                    Some(lease_left) => Ok(Guarded::InProgress { lease_left }),
+                    None => self.reconcile(&call, end, attempt).await,
+                }
             }
-            Step::Prepared { attempt, .. } | Step::Reconciling { attempt, .. } | Step::Unknown { attempt, .. } => {
-                self.reconcile(&call, end, attempt).await
-            }
+            Step::Unknown { attempt, .. } => self.reconcile(&call, end, attempt).await,
         }
     }
 
     async fn attempt(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
-        let Some(claim) = self.prepare(call, end, attempt).await? else { return Ok(Guarded::InProgress) };
+        let Some(claim) = self.prepare(call, end, attempt).await? else { return Ok(self.in_progress()) };
         let called = tokio::time::timeout(self.lease.call_time_out(), self.external.call(call.key, call.request)).await;
         match called {
             Ok(Ok(response)) => self.confirm(call, &claim, response).await,
@@ -291,7 +289,7 @@ impl<X: External> Guard<X> {
 
     async fn reconcile(&self, call: &Call<'_, X>, end: End, attempt: u32) -> Result<Guarded<X::Response>> {
         let reconciling = Step::Reconciling { attempt, request: call.request_fingerprint.clone(), lease: self.lease };
-        let Ok(claim) = call.steps.append(end, &reconciling).await? else { return Ok(Guarded::InProgress) };
+        let Ok(claim) = call.steps.append(end, &reconciling).await? else { return Ok(self.in_progress()) };
         if self.planted.is(GuardBug::NoSearch) {
             return self.attempt(call, claim.end, attempt + 1).await;
         }
@@ -301,6 +299,11 @@ impl<X: External> Guard<X> {
             Ok(Found::Inconclusive(reason)) => self.record_unknown(call, &claim, attempt, reason).await,
             Err(error) => self.record_unknown(call, &claim, attempt, error.to_string()).await,
         }
+    }
+
+    /// Another runner has appended first, and its lease begins now.
+    fn in_progress(&self) -> Guarded<X::Response> {
+        Guarded::InProgress { lease_left: self.lease.length() }
     }
 
     async fn confirm(

@@ -1,6 +1,10 @@
 //! The state of a guarded call. Its text says what the caller can do next.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::Source;
+use crate::handling::Fault;
 
 /// The state of a guarded call.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +29,31 @@ pub enum Guarded<R> {
         /// The reason why the effect is unknown.
         reason: String,
     },
-    /// Another runner makes the call or searches. Its claim ends with its lease.
-    InProgress,
+    /// Another runner makes the call or searches.
+    InProgress {
+        /// The time until the lease of that runner ends. If it has recorded no result then, the next run searches.
+        lease_left: Duration,
+    },
     /// The key was used for another request. The call was not made.
     Conflict,
+}
+
+impl<R> Guarded<R> {
+    /// The answer of the external system, for a handler. Otherwise the error that the handler returns. While another
+    /// runner makes the call, and after a refusal, the consumer delivers the message again by itself: when the lease of
+    /// the other runner ends, and after `delay`. An unknown effect and a conflict are final: an operator decides.
+    ///
+    /// # Errors
+    /// A [`Fault`] or the text of the state.
+    pub fn or_again_after(self, delay: Duration) -> Result<R, Source> {
+        let text = self.to_string();
+        match self {
+            Self::Confirmed { response, .. } => Ok(response),
+            Self::InProgress { lease_left } => Err(Fault::again_after(lease_left, text).into()),
+            Self::Failed { .. } => Err(Fault::again_after(delay, text).into()),
+            Self::Unknown { .. } | Self::Conflict => Err(text.into()),
+        }
+    }
 }
 
 impl<R> fmt::Display for Guarded<R> {
@@ -49,8 +74,9 @@ impl<R> fmt::Display for Guarded<R> {
                 "it is unknown whether the call had its effect ({reason}). Do not make the call by hand: run the guard again later, \
                  because it searches before it calls. If the search remains inconclusive, examine the external system"
             ),
-            Self::InProgress => f.write_str(
-                "another runner is making the call. Run the guard again when the lease of that runner has ended",
+            Self::InProgress { lease_left } => write!(
+                f,
+                "another runner is making the call. Run the guard again when the lease of that runner has ended, in {lease_left:?}"
             ),
             Self::Conflict => {
                 f.write_str("the key was used for another request, and nothing was done. Give each request its own key")
@@ -73,7 +99,7 @@ mod tests {
         let unknown = text(Guarded::Unknown { reason: reason() });
         assert!(unknown.contains("unknown") && unknown.contains("(a lag)"), "{unknown}");
         assert!(unknown.contains("Do not make the call by hand: run the guard again"), "{unknown}");
-        assert!(text(Guarded::InProgress).contains("another runner"));
+        assert!(text(Guarded::InProgress { lease_left: Duration::from_secs(1) }).contains("another runner"));
         assert!(text(Guarded::Conflict).contains("nothing was done"));
     }
 }

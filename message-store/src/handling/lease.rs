@@ -25,9 +25,13 @@ impl Lease {
         Self { milliseconds: u32::try_from(length.as_millis()).unwrap_or(u32::MAX).max(1) }
     }
 
-    /// Whether a lease that began at `since` has ended at `now`.
-    pub(super) fn has_ended(self, since: Timestamp, now: Timestamp) -> bool {
-        self.remaining(since, now) <= SignedDuration::ZERO
+    /// The time that is left at `now` of a lease that began at `since`. `None` if it has ended.
+    pub(super) fn left(self, since: Timestamp, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(self.remaining(since, now)).ok().filter(|left| !left.is_zero())
+    }
+
+    pub(super) fn length(self) -> Duration {
+        Duration::from_millis(u64::from(self.milliseconds))
     }
 
     /// Whether three quarters are left. With less, a runner must not begin its call.
@@ -37,7 +41,7 @@ impl Lease {
 
     /// The longest duration of a call: half of the lease.
     pub(super) fn call_time_out(self) -> Duration {
-        Duration::from_millis(u64::from(self.milliseconds)) / 2
+        self.length() / 2
     }
 
     fn remaining(self, since: Timestamp, now: Timestamp) -> SignedDuration {
@@ -54,7 +58,7 @@ mod tests {
         let (lease, since) = (Lease::new(Duration::from_secs(8)), Timestamp::UNIX_EPOCH);
         let after = |seconds| since + SignedDuration::from_secs(seconds);
         assert!(lease.is_enough_for_call(since, after(2)) && !lease.is_enough_for_call(since, after(3)));
-        assert!(!lease.has_ended(since, after(7)) && lease.has_ended(since, after(8)));
+        assert_eq!((lease.left(since, after(7)), lease.left(since, after(8))), (Some(Duration::from_secs(1)), None));
         assert_eq!(lease.call_time_out(), Duration::from_secs(4));
     }
 }

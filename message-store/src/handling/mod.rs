@@ -20,6 +20,7 @@ mod context;
 mod decider;
 mod delay_buffer;
 mod effects;
+mod fault;
 mod guard;
 mod guarded;
 mod handler;
@@ -37,6 +38,7 @@ pub use decider::Decider;
 pub use delay_buffer::DelayBug;
 pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub(crate) use effects::{events_of, find_by_stamps};
+pub use fault::Fault;
 #[cfg(feature = "testing")]
 pub use guard::GuardBug;
 pub use guard::{CallError, External, Found, Guard};

@@ -3,11 +3,32 @@
 use std::sync::Arc;
 
 use super::ConsumerLoop;
+use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
 use crate::{Error, Message, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
+    /// Requests the deliveries of messages that were set aside until now. An outage is waited out.
+    pub(super) fn request_due(&self) -> impl Future<Output = Result<()>> + Send + use<D> {
+        let (set_aside, outages) = (self.set_aside.clone(), self.outages.clone());
+        async move {
+            let Some(set_aside) = set_aside else { return Ok(()) };
+            let mut call = outages.call();
+            loop {
+                match set_aside.request_due().await {
+                    Err(error @ Error::HistoryChanged { .. }) => return Err(error),
+                    Err(error) if error.is_transient() && call.again(&error).await => {}
+                    Err(error) => return Err(error),
+                    Ok(()) => {
+                        call.answered();
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) fn hand_out_ready(&mut self) {
         while self.suspects.is_none()
             && self.handling.len() < self.pace.concurrency
@@ -26,6 +47,12 @@ impl<D: Deliver> ConsumerLoop<D> {
             });
         }
     }
+}
+
+/// Waits until a message that was set aside may be due. `None` without letters.
+pub(super) async fn until_due(set_aside: Option<&SetAside>) -> Option<()> {
+    set_aside?.until_due().await;
+    Some(())
 }
 
 /// Delivers a message. An outage is waited out.

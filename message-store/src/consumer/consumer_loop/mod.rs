@@ -25,6 +25,7 @@ use crate::consumer::position_store::{PositionStore, Progress};
 use crate::consumer::process::Alone;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
+use handing_out::until_due;
 use reading::NewMessages;
 pub(super) use reading::Subscription;
 
@@ -126,6 +127,8 @@ impl<D: Deliver> ConsumerLoop<D> {
         // connection that the save waits for.
         let mut reading = JoinSet::new();
         let mut turns = JoinSet::new();
+        let mut requests = JoinSet::new();
+        let set_aside = self.set_aside.clone();
         let (mut at_end, mut is_woken) = (false, false);
         let mut stop = self.reports.stop.clone();
         // The time of the next poll. It is a fixed time, so other events in the loop do not delay it.
@@ -168,6 +171,12 @@ impl<D: Deliver> ConsumerLoop<D> {
                     poll_at = after(self.next_poll);
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
+                Some(()) = until_due(set_aside.as_deref()), if requests.is_empty() => {
+                    requests.spawn(self.request_due());
+                }
+                Some(requested) = requests.join_next() => {
+                    requested.map_err(|error| Error::backend("the task of a retry", false, error))??;
+                }
                 Some(()) = in_the_way => self.let_others_begin_beside_suspect().await?,
                 () = self.subscription.wake_up.wait_until(poll_at), if at_end => {
                     at_end = false;

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use super::ConsumerLoop;
 use super::handing_out::deliver;
 use crate::consumer::PlantedBug;
-use crate::consumer::dead_letters::SetAside;
+use crate::consumer::dead_letters::{Failure, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
 use crate::consumer::suspects::Suspects;
@@ -88,8 +88,9 @@ impl<D: Deliver> ConsumerLoop<D> {
 }
 
 async fn set_aside_suspect(set_aside: &SetAside, message: &Message, crashes: u32) -> Result<Outcome> {
-    match set_aside.outcome_without_delivery(message).await? {
-        Some(outcome) => Ok(outcome),
-        None => set_aside.set_aside(message, crashes, "the process ended during each attempt").await,
+    if let Some(outcome) = set_aside.outcome_without_delivery(message).await? {
+        return Ok(outcome);
     }
+    let error = "the process ended during each attempt".into();
+    set_aside.set_aside(message, &Failure { attempts: crashes, error, again: None }).await
 }

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
+use tokio::time::timeout;
 
 use super::SetAside;
 use crate::handling::{Context, Handler};
@@ -11,7 +12,13 @@ use crate::{Message, Outcome, Source};
 impl SetAside {
     pub(super) async fn attempt<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
         let context = Context::new(&self.letters.store, handler.name(), message);
-        let outcome = catch_panic(handler.handle(message, &context)).await?;
+        let handled = catch_panic(handler.handle(message, &context));
+        let outcome = match self.pace.time_limit {
+            None => handled.await?,
+            Some(limit) => timeout(limit, handled)
+                .await
+                .map_err(|_| format!("the handler did not end within its time limit of {limit:?}"))??,
+        };
         self.time_outs.end();
         Ok(outcome)
     }

@@ -5,11 +5,20 @@ use super::time_outs::store_error;
 use crate::consumer::PlantedBug;
 use crate::consumer::backoff::Backoff;
 use crate::consumer::outages::Call;
+use crate::error::{Again, Class};
 use crate::handling::{Contention, Handler, wait};
-use crate::{Error, Message, Outcome, Result, Source, StreamName, chain};
+use crate::{Error, Message, Outcome, Result, Source, StreamName, Version, chain};
 
-/// The number of failed attempts, and the error of the last one.
-pub(super) type Failure = (u32, Source);
+/// A delivery that failed.
+#[derive(Debug)]
+pub(in crate::consumer) struct Failure {
+    /// The number of failed attempts.
+    pub(in crate::consumer) attempts: u32,
+    /// The error of the last attempt.
+    pub(in crate::consumer) error: Source,
+    /// The handler asked for another delivery.
+    pub(in crate::consumer) again: Option<Again>,
+}
 
 /// The reason for a delivery.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +37,7 @@ struct Failures<'a> {
     /// The stream of the last contention.
     contended: Option<StreamName>,
     call: Call<'a>,
-    time_outs: Backoff,
+    backoff: Backoff,
 }
 
 /// The decision after a failed attempt.
@@ -38,6 +47,8 @@ enum Verdict {
     StoreFault,
     /// The message is at fault, and no attempt is left.
     MessageFault,
+    /// The handler asks for another delivery.
+    Again(Again),
 }
 
 impl SetAside {
@@ -71,7 +82,7 @@ impl SetAside {
             contention: Contention::default(),
             contended: None,
             call: self.outages.call(),
-            time_outs: Backoff::new(),
+            backoff: Backoff::new(),
         };
         loop {
             match self.judge(&mut failures, &error, message).await {
@@ -80,7 +91,10 @@ impl SetAside {
                 Verdict::MessageFault => {
                     // These time-outs were the fault of this message, so they must not count against the store.
                     self.time_outs.end();
-                    return Ok(Err((failures.count, error)));
+                    return Ok(Err(Failure { attempts: failures.count, error, again: None }));
+                }
+                Verdict::Again(again) => {
+                    return Ok(Err(Failure { attempts: failures.count, error, again: Some(again) }));
                 }
             }
             // Another process may have set the message aside meanwhile, and an operator may have discarded it.
@@ -102,45 +116,54 @@ impl SetAside {
 
     /// Decides whether to try again. If so, it pauses first when a pause is due.
     async fn judge(&self, failures: &mut Failures<'_>, error: &Source, message: &Message) -> Verdict {
-        let store_error = store_error(&**error);
+        let class = Class::of(&**error);
+        if let Some(Class::Again(again)) = class.filter(|_| !self.has(PlantedBug::AgainIsFinal)) {
+            failures.count += 1;
+            return Verdict::Again(again);
+        }
         // Contention: as long as the stream makes progress, the message is not at fault.
-        if let Some(Error::WrongExpectedVersion { stream, actual, .. }) = store_error {
-            if failures.contended.replace(stream.clone()).is_some_and(|before| before != *stream) {
+        if class == Some(Class::Overtaken) {
+            // If a wrapper hides the versions, no progress is seen.
+            let (stream, actual) = match store_error(&**error) {
+                Some(Error::WrongExpectedVersion { stream, actual, .. }) => (Some(stream.clone()), *actual),
+                _ => (None, Version::NO_STREAM),
+            };
+            let before = std::mem::replace(&mut failures.contended, stream);
+            if before.is_some() && before != failures.contended {
                 // The handler now fails at another stream, so it has got past the one before.
                 failures.contention.progressed();
             }
-            if wait(failures.contention.pause(*actual)).await {
+            if wait(failures.contention.pause(actual)).await {
                 return Verdict::TryAgain;
             }
         }
-        let timed_out = matches!(store_error, Some(Error::TimedOut { .. }));
-        if self.is_store_fault(store_error, message).await {
+        let timed_out = class == Some(Class::TimedOut);
+        if self.is_store_fault(class, message).await {
             return if failures.call.again(error).await { Verdict::TryAgain } else { Verdict::StoreFault };
         }
         failures.count += 1;
         if failures.count >= self.max_attempts || !self.is_on() {
             return Verdict::MessageFault;
         }
-        if timed_out {
-            // During the pause, time-outs of other messages can show that the store is at fault.
-            tokio::time::sleep(failures.time_outs.next()).await;
-        } else {
+        if !timed_out {
             let (message, attempts) = (message.reference(), failures.count);
             tracing::warn!(%message, attempts, error = chain(&**error), "delivering the message again");
         }
+        // During the pause, time-outs of other messages can show that the store is at fault.
+        tokio::time::sleep(failures.backoff.next()).await;
         Verdict::TryAgain
     }
 
-    /// Whether the store, and not the message, is at fault for this error.
-    async fn is_store_fault(&self, error: Option<&Error>, message: &Message) -> bool {
-        match error {
-            Some(Error::TimedOut { .. }) => {
+    /// Whether the store, or a service that the handler needs, and not the message, is at fault for an error.
+    async fn is_store_fault(&self, class: Option<Class>, message: &Message) -> bool {
+        match class {
+            Some(Class::TimedOut) => {
                 // Under `Stop`, the message is not set aside, so it waits like during an outage.
                 !self.is_on()
                     || self.has(PlantedBug::EveryTimeOutPasses)
                     || self.time_outs.is_store_fault(&*self.letters.store, message).await
             }
-            error => error.is_some_and(Error::is_transient),
+            class => class == Some(Class::Passing),
         }
     }
 }

@@ -32,10 +32,10 @@ impl<H: Handler> Deliver for Delivery<H> {
         }
         match set_aside.deliver(&*self.handler, message, Cause::Position).await? {
             Ok(outcome) => Ok(outcome),
-            Err((attempts, error)) if set_aside.is_on() => {
-                set_aside.set_aside(message, attempts, &chain(&*error)).await
+            Err(failure) if set_aside.is_on() || failure.again.is_some() => {
+                set_aside.set_aside(message, &failure).await
             }
-            Err((_, error)) => Err(Error::handler(message, error)),
+            Err(failure) => Err(Error::handler(message, failure.error)),
         }
     }
 

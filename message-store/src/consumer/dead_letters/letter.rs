@@ -18,7 +18,8 @@ use crate::{
 /// The state of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LetterState {
-    /// The message was set aside. It waits for an operator, or behind an earlier message of its entity.
+    /// The message was set aside. It waits for an operator, behind an earlier message of its entity, or until
+    /// [`DeadLetter::again_at`].
     Parked,
     /// Another delivery was requested, and has not ended.
     Retrying,
@@ -42,14 +43,16 @@ pub struct DeadLetter {
     pub error: String,
     #[allow(missing_docs)]
     pub state: LetterState,
+    /// The time at which the consumer delivers the message again by itself, by the database's clock. The handler asked for
+    /// that ([`Fault::again_after`](crate::handling::Fault::again_after)).
+    pub again_at: Option<Timestamp>,
     /// The time when the message was last set aside, by the database's clock.
     pub parked_at: Timestamp,
     /// The step that set the message aside last.
     pub(super) letter: MessageRef,
     /// The message is in this store, or was there when it was set aside.
     pub(super) is_here: bool,
-    /// Later messages of its entity may wait behind it, because it was set aside at least once under
-    /// [`OnFailure::Hold`](super::OnFailure::Hold).
+    /// Later messages of its entity may wait behind it, because it was set aside at least once so that they do.
     pub(super) holds: bool,
     pub(super) end: End,
 }
@@ -66,14 +69,25 @@ impl DeadLetter {
 
     /// Whether the message failed and waits for an operator. A message that only waited behind another has no attempts.
     pub(super) fn waits_for_operator(&self) -> bool {
-        self.state == LetterState::Parked && self.attempts > 0
+        self.state == LetterState::Parked && self.attempts > 0 && self.again_at.is_none()
+    }
+
+    /// Whether the message waits for the time of its next delivery.
+    pub(super) fn waits_for_time(&self) -> bool {
+        self.state == LetterState::Parked && self.again_at.is_some()
     }
 }
 
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message, message_type, attempts, error, state, .. } = self;
-        write!(f, "{message_type} {} at {message}, {attempts} attempts, {state:?}: {error}", message.id)
+        write!(f, "{message_type} {} at {message}, {attempts} attempts, {state:?}", message.id)?;
+        if self.waits_for_time()
+            && let Some(again_at) = self.again_at
+        {
+            write!(f, " until {again_at}")?;
+        }
+        write!(f, ": {error}")
     }
 }
 

@@ -33,7 +33,7 @@ impl DeadLetters {
             match Step::of(&message) {
                 // A discard is final, even if steps of another store are copied here after it.
                 Some(_) if progress.is_discarded() => {}
-                Some(Step::Parked { message: recorded, message_type, attempts, error, holds }) => {
+                Some(Step::Parked { message: recorded, message_type, attempts, error, holds, again_at }) => {
                     let place = self.place_of(&message, &recorded).await?;
                     let before = progress.letter.take();
                     progress.letter = Some(DeadLetter {
@@ -43,6 +43,7 @@ impl DeadLetters {
                         attempts,
                         error,
                         state: LetterState::Parked,
+                        again_at,
                         parked_at: message.time,
                         holds: holds || before.is_some_and(|before| before.holds),
                         letter: message.reference(),

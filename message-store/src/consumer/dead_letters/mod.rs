@@ -15,6 +15,7 @@
 mod attempt;
 mod attempts;
 mod consumer_has_run;
+mod delays;
 mod delivery;
 mod letter;
 mod letter_cache;
@@ -28,6 +29,7 @@ mod step;
 mod time_outs;
 mod unresolved_letters;
 
+pub(super) use attempts::Failure;
 pub(super) use delivery::Delivery;
 pub use letter::{DeadLetter, DeadLetters, LetterState};
 pub(super) use redelivery::Redelivery;

@@ -2,25 +2,37 @@
 
 use std::sync::atomic::Ordering;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::attempts::Failure;
 use super::step::Step;
 use super::{LetterState, SetAside};
-use crate::{Message, Outcome, Result};
+use crate::{Message, Outcome, Result, chain};
 
 /// The maximum length of the error in a letter, in bytes. A longer one is cut.
 const MAX_ERROR_BYTES: usize = 16 << 10;
 
+/// The reason why a message is set aside, as its letter records it.
+struct Reason {
+    attempts: u32,
+    error: String,
+    holds: bool,
+    again_at: Option<Timestamp>,
+}
+
 impl SetAside {
-    /// Sets aside a message that could not be handled. Under [`OnFailure::Hold`](super::OnFailure::Hold), later
-    /// messages of its entity wait.
-    pub(in crate::consumer) async fn set_aside(
-        &self,
-        message: &Message,
-        attempts: u32,
-        error: &str,
-    ) -> Result<Outcome> {
+    /// Sets aside a message that could not be handled. Under [`OnFailure::Hold`](super::OnFailure::Hold), and if the
+    /// handler asked for it, later messages of its entity wait.
+    pub(in crate::consumer) async fn set_aside(&self, message: &Message, failure: &Failure) -> Result<Outcome> {
         let mut cache = self.cache.lock().await;
-        let outcome = self.park(message, attempts, error, false).await?;
-        if self.holds() && matches!(outcome, Outcome::Parked { .. }) {
+        let reason = self.reason(failure).await?;
+        let outcome = self.park(message, &reason, false).await?;
+        let holds = match &outcome {
+            Outcome::Parked { .. } => self.holds(),
+            Outcome::Delayed { .. } => reason.holds,
+            _ => false,
+        };
+        if holds {
             cache.hold(&self.letters.entity_of(message), message.global_position);
             self.is_cache_empty.store(false, Ordering::SeqCst);
         }
@@ -28,31 +40,53 @@ impl SetAside {
     }
 
     /// Sets a message aside again after a redelivery that failed.
-    pub(super) async fn set_aside_again(&self, message: &Message, attempts: u32, error: &str) -> Result<()> {
-        let _ = self.park(message, attempts, error, true).await?;
+    pub(super) async fn set_aside_again(&self, message: &Message, failure: &Failure) -> Result<()> {
+        let _ = self.park(message, &self.reason(failure).await?, true).await?;
         Ok(())
+    }
+
+    async fn reason(&self, failure: &Failure) -> Result<Reason> {
+        let again_at = match failure.again {
+            Some(again) => {
+                let after = SignedDuration::try_from(again.after).unwrap_or(SignedDuration::MAX);
+                Some(self.letters.store.now().await?.checked_add(after).unwrap_or(Timestamp::MAX))
+            }
+            None => None,
+        };
+        let holds = self.holds() || failure.again.is_some_and(|again| again.holds);
+        Ok(Reason { attempts: failure.attempts, error: chain(&*failure.error), holds, again_at })
+    }
+
+    /// Sets aside a message that waits behind an earlier one of its entity.
+    pub(super) async fn park_behind(&self, message: &Message) -> Result<Outcome> {
+        let error = "it waits behind an earlier message of its entity".to_owned();
+        self.park(message, &Reason { attempts: 0, error, holds: self.holds(), again_at: None }, false).await
     }
 
     /// Sets a message aside, unless its letter shows that it waits already or is discarded. `again` means after a
     /// redelivery.
-    pub(super) async fn park(&self, message: &Message, attempts: u32, error: &str, again: bool) -> Result<Outcome> {
+    async fn park(&self, message: &Message, reason: &Reason, again: bool) -> Result<Outcome> {
         let steps = self.letters.steps(&self.letters.stream_of(message)?);
+        let Reason { attempts, error, holds, again_at } = reason;
         let parked = Step::Parked {
             message: message.into(),
             message_type: message.message_type.clone(),
-            attempts,
+            attempts: *attempts,
             error: storable(error),
-            holds: self.holds(),
+            holds: *holds,
+            again_at: *again_at,
         };
         // Reads the letter again each time that another writer has appended first.
         loop {
             let progress = self.letters.read(steps.stream()).await?;
             if let Some(existing) = progress.letter {
+                let waits_for_time = existing.waits_for_time();
                 let letter = existing.letter;
                 match existing.state {
                     // The message only waited behind another, and has failed now for the first time.
                     LetterState::Parked if again && existing.attempts == 0 => {}
                     // The previous consumer crashed before it saved its position, or another process was quicker.
+                    LetterState::Parked if waits_for_time => return Ok(Outcome::Delayed { letter }),
                     LetterState::Parked => return Ok(Outcome::Parked { letter }),
                     LetterState::Retrying if !again => return Ok(Outcome::Parked { letter }),
                     LetterState::Resolved(_) if again => return Ok(Outcome::Parked { letter }),
@@ -61,9 +95,13 @@ impl SetAside {
                 }
             }
             if let Ok(letter) = steps.append(progress.end, &parked).await? {
-                let message = message.reference();
+                let (message, letter) = (message.reference(), letter.message);
+                if let Some(again_at) = again_at {
+                    tracing::info!(%message, attempts, error, %again_at, "the message is delivered again later");
+                    return Ok(Outcome::Delayed { letter });
+                }
                 tracing::error!(%message, attempts, error, "the message could not be handled, and was set aside");
-                return Ok(Outcome::Parked { letter: letter.message });
+                return Ok(Outcome::Parked { letter });
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
 use crate::handling::Handler;
-use crate::{Message, MessageId, Outcome, Result, StreamName, chain};
+use crate::{Error, Message, MessageId, Outcome, Result, StreamName};
 
 /// Handles the steps of letters. After a request for a retry, it delivers the message of the letter. After a letter is
 /// closed, it delivers the messages that wait behind it.
@@ -62,7 +62,8 @@ impl<H: Handler> Redelivery<H> {
         if alone >= set_aside.max_attempts() {
             let error =
                 format!("the delivery was begun {begun} times, {alone} of them alone, and the process ended each time");
-            set_aside.set_aside_again(&message, letter.attempts + begun, &error).await?;
+            let failure = Failure { attempts: letter.attempts + begun, error: error.into(), again: None };
+            set_aside.set_aside_again(&message, &failure).await?;
             return Ok(Redelivered::Failed);
         }
         // The first redelivery need not be alone, because no crash has shown that the message may end the process.
@@ -85,8 +86,13 @@ impl<H: Handler> Redelivery<H> {
                 letters.steps(stream).append_at_any_version(&resolved).await?;
                 Redelivered::Handled(outcome)
             }
-            Err((attempts, error)) => {
-                set_aside.set_aside_again(&message, letter.attempts + attempts, &chain(&*error)).await?;
+            // Without the delay, the consumer would have stopped before the message.
+            Err(Failure { error, again: None, .. }) if letter.again_at.is_some() && !set_aside.is_on() => {
+                return Err(Error::handler(&message, error));
+            }
+            Err(failure) => {
+                let attempts = letter.attempts + failure.attempts;
+                set_aside.set_aside_again(&message, &Failure { attempts, ..failure }).await?;
                 Redelivered::Failed
             }
         };
@@ -131,17 +137,19 @@ impl<H: Handler> Redelivery<H> {
             }
             let open = self.set_aside.letters.open().await?;
             let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
-            let is_passed_over = |letter: &DeadLetter| letter.waits_for_operator() && !(holds && letter.holds);
+            let is_passed_over = |letter: &DeadLetter| {
+                (letter.waits_for_operator() && !(holds && letter.holds)) || (letter.waits_for_time() && !letter.holds)
+            };
             let next = open.into_iter().find(|letter| is_of_entity(letter) && !is_passed_over(letter));
             cache.release(entity);
             // Letters without a message here come last. They hold no entity, and are delivered when the message comes.
             let Some(next) = next.filter(|next| next.is_here) else { return Ok(()) };
-            if holds {
+            if holds || next.waits_for_time() {
                 cache.hold(entity, next.message.global_position);
             }
             drop(cache);
-            // It failed under `Hold`, so later messages wait behind it.
-            if next.waits_for_operator() {
+            // Later messages wait behind it: it failed under `Hold`, or is delivered again later.
+            if next.waits_for_operator() || next.waits_for_time() {
                 return Ok(());
             }
             let LetterProgress { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
@@ -167,6 +175,11 @@ impl<H: Handler> Deliver for Redelivery<H> {
             // The message was delivered in another store, so the messages that wait behind it here are delivered now.
             // After a delivery in this store, that has been done already.
             Some(Step::Resolved { .. }) if is_copy(step) => {}
+            // The consumer must know the time of the next delivery, also if another process has set the message aside.
+            Some(Step::Parked { again_at: Some(_), .. }) => {
+                self.set_aside.refresh_now().await?;
+                return Ok(Outcome::Unhandled);
+            }
             _ => return Ok(Outcome::Unhandled),
         }
         let mut progress = self.set_aside.letters.read(&step.stream).await?;

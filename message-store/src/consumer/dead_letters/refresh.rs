@@ -92,13 +92,14 @@ impl SetAside {
     pub(super) async fn read_changes(&self, cache: &mut LetterCache, handled_through: GlobalPosition) -> Result<()> {
         let began = Instant::now();
         cache.handled_through = handled_through;
-        for (entity, message) in cache.unresolved.refresh(&self.letters, handled_through).await? {
-            if self.holds() {
-                cache.hold(&entity, message);
+        for holding in cache.unresolved.refresh(&self.letters, handled_through).await? {
+            if self.holds() || holding.is_delayed {
+                cache.hold(&holding.entity, holding.message);
             }
         }
         self.is_cache_empty.store(cache.is_empty(), Ordering::SeqCst);
         self.request_due_retries(cache).await?;
+        self.publish_next_delivery(cache).await?;
         self.refresh_trigger().last_read = began;
         Ok(())
     }
@@ -132,6 +133,15 @@ impl SetAside {
         Ok(())
     }
 
+    /// Requests a retry of a letter whose time has come. If another process has done so, or an operator has decided,
+    /// the letter no longer waits.
+    pub(super) async fn request_retry_of_delayed(&self, stream: &StreamName) -> Result<()> {
+        if let Some(letter) = self.letters.read(stream).await?.letter.filter(DeadLetter::waits_for_time) {
+            let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+        }
+        Ok(())
+    }
+
     /// Requests a retry, unless a delivery has begun in this store.
     async fn request_retry(&self, stream: &StreamName) -> Result<()> {
         let progress = self.letters.read(stream).await?;
@@ -148,6 +158,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use super::super::attempts::Failure;
     use super::*;
     use crate::consumer::outages::Outages;
     use crate::consumer::pace::Pace;
@@ -155,6 +166,10 @@ mod tests {
     use crate::consumer::{DeadLetters, OnFailure};
     use crate::testing::FaultyStore;
     use crate::{ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
+
+    fn failure() -> Failure {
+        Failure { attempts: 3, error: "it fails".into(), again: None }
+    }
 
     /// Sends a command to an entity, and returns it as it was read.
     async fn send(store: &Arc<dyn MessageStore>, entity: &str) -> Message {
@@ -182,7 +197,7 @@ mod tests {
         let (ours, theirs) = (set_aside_in(&shared).await, set_aside_in(&store).await);
         assert_eq!(ours.outcome_without_delivery(&message).await.unwrap(), None);
 
-        let _ = theirs.set_aside(&message, 3, "it fails").await.unwrap();
+        let _ = theirs.set_aside(&message, &failure()).await.unwrap();
         let letter = theirs.letters.show(message.id).await.unwrap().unwrap();
         assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
         faulty.set_unavailable(true);
@@ -200,11 +215,11 @@ mod tests {
         let shared: Arc<dyn MessageStore> = faulty.clone();
         let (ours, theirs) = (set_aside_in(&shared).await, set_aside_in(&store).await);
 
-        let _ = theirs.set_aside(&first, 3, "it fails").await.unwrap();
+        let _ = theirs.set_aside(&first, &failure()).await.unwrap();
         faulty.delay_last_read_of("c+deadLetter");
         let (kept_back, ()) = tokio::join!(ours.outcome_without_delivery(&first), async {
             faulty.answer_is_delayed().await;
-            let _ = theirs.set_aside(&second, 3, "it fails").await.unwrap();
+            let _ = theirs.set_aside(&second, &failure()).await.unwrap();
             faulty.release_answer();
         });
         assert!(matches!(kept_back.unwrap(), Some(Outcome::Parked { .. })));

@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::OnFailure;
+use super::delays::NextDelivery;
 use super::letter::DeadLetters;
 use super::letter_cache::LetterCache;
 use super::refresh::RefreshTrigger;
@@ -31,6 +32,7 @@ pub(in crate::consumer) struct SetAside {
     /// Whether the cache is empty. Each delivery checks this first, without the lock.
     pub(super) is_cache_empty: AtomicBool,
     pub(super) refresh_trigger: std::sync::Mutex<RefreshTrigger>,
+    pub(super) next_delivery: NextDelivery,
     /// The deliveries that are under way in this process.
     pub(in crate::consumer) process: Process,
     pub(super) member: Option<GroupMember>,
@@ -63,6 +65,7 @@ impl SetAside {
             cache,
             is_cache_empty,
             refresh_trigger,
+            next_delivery: NextDelivery::default(),
             process,
             member,
             time_outs,
@@ -113,9 +116,7 @@ impl SetAside {
             return Ok(Some(letter.outcome()));
         }
         match cache.held.get(&*self.letters.entity_of(message)) {
-            Some(first) if *first < message.global_position => {
-                self.park(message, 0, "it waits behind an earlier message of its entity", false).await.map(Some)
-            }
+            Some(first) if *first < message.global_position => self.park_behind(message).await.map(Some),
             _ => Ok(None),
         }
     }

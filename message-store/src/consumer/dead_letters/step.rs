@@ -1,5 +1,6 @@
 //! The steps of a letter, as they are stored in its stream.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, StreamName};
@@ -23,8 +24,12 @@ pub(super) enum Step {
         message_type: String,
         attempts: u32,
         error: String,
-        /// The policy was to hold later messages of the entity.
+        /// Later messages of the entity wait.
         holds: bool,
+        /// The time at which the message is delivered again, if the handler asked for that. Otherwise it waits for an
+        /// operator, or behind another message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again_at: Option<Timestamp>,
     },
     /// Another delivery was requested.
     RetryRequested {},

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
 
 use super::letter::{DeadLetter, DeadLetters};
 use super::step::{Step, is_copy};
@@ -29,22 +30,37 @@ pub(super) struct UnresolvedLetter {
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
     pub(super) holds: bool,
+    /// The message is delivered again later.
+    is_delayed: bool,
 }
 
 impl UnresolvedLetter {
     /// The part of a letter that the consumer keeps.
     fn of(letter: DeadLetter) -> Self {
-        let is_discarded = letter.is_discarded();
+        let (is_discarded, is_delayed) = (letter.is_discarded(), letter.waits_for_time());
         let DeadLetter { message, letter, is_here, holds, .. } = letter;
         let position = is_here.then_some(message.global_position);
-        Self { position, message_id: message.id, letter, is_discarded, holds }
+        Self { position, message_id: message.id, letter, is_discarded, holds, is_delayed }
     }
 
     /// The outcome of the message, which is not delivered.
     pub(super) fn outcome(&self) -> Outcome {
         let letter = self.letter.clone();
-        if self.is_discarded { Outcome::Discarded { letter } } else { Outcome::Parked { letter } }
+        match self {
+            Self { is_discarded: true, .. } => Outcome::Discarded { letter },
+            Self { is_delayed: true, .. } => Outcome::Delayed { letter },
+            _ => Outcome::Parked { letter },
+        }
     }
+}
+
+/// A letter behind which later messages of its entity wait.
+pub(super) struct Holding {
+    pub(super) entity: String,
+    pub(super) message: GlobalPosition,
+    /// The message is delivered again later. If not, later messages wait only under
+    /// [`OnFailure::Hold`](super::OnFailure::Hold).
+    pub(super) is_delayed: bool,
 }
 
 /// All letters that are open or discarded, of messages that the consumer has not passed.
@@ -58,6 +74,8 @@ pub(super) struct UnresolvedLetters {
     /// The open letters that were copied here and whose messages have arrived. The consumer may have passed such a
     /// message without a request for a retry: under [`OnFailure::Stop`](super::OnFailure::Stop) it makes none.
     arrived: HashSet<StreamName>,
+    /// The letters whose messages are delivered again at these times. The consumer has passed the messages.
+    delayed: HashMap<StreamName, Timestamp>,
     member: Option<GroupMember>,
 }
 
@@ -68,17 +86,18 @@ impl UnresolvedLetters {
             read_through: GlobalPosition::ZERO,
             changed: Vec::new(),
             arrived: HashSet::new(),
+            delayed: HashMap::new(),
             member,
         }
     }
 
-    /// Reads the changes, and drops the letters of messages up to `handled_through`. Returns the entity and the
-    /// position of the message for each letter that has changed, is open, and holds later messages.
+    /// Reads the changes, and drops the letters of messages up to `handled_through`. Returns each letter that has
+    /// changed, is open, and holds later messages.
     pub(super) async fn refresh(
         &mut self,
         letters: &DeadLetters,
         handled_through: GlobalPosition,
-    ) -> Result<Vec<(String, GlobalPosition)>> {
+    ) -> Result<Vec<Holding>> {
         let read = Read::from(self.read_through.next());
         let mut steps = std::pin::pin!(letters.store.category_messages(&letters.category, read));
         while let Some(step) = steps.try_next().await? {
@@ -100,7 +119,8 @@ impl UnresolvedLetters {
         let holding = changed.iter().filter_map(|stream| {
             let letter = self.by_stream.get(stream).filter(|letter| letter.holds && !letter.is_discarded)?;
             // A message that is not here holds no message that is: later messages of its entity are copied after it.
-            Some((stream.cardinal_id().unwrap_or_default().to_owned(), letter.position?))
+            let entity = stream.cardinal_id().unwrap_or_default().to_owned();
+            Some(Holding { entity, message: letter.position?, is_delayed: letter.is_delayed })
         });
         let holding = holding.collect();
         self.by_stream.retain(|_, letter| letter.position.is_none_or(|position| position > handled_through));
@@ -109,13 +129,29 @@ impl UnresolvedLetters {
 
     /// Applies a step.
     async fn apply(&mut self, letters: &DeadLetters, step: &Message) -> Result<()> {
-        match Step::of(step) {
+        let decoded = Step::of(step);
+        match &decoded {
+            Some(Step::Parked { message, again_at, .. }) if is_own(self.member, &message.stream) => {
+                self.delay(&step.stream, *again_at);
+            }
+            Some(Step::RetryRequested {} | Step::Resolved { .. } | Step::Discarded { .. }) => {
+                self.delay(&step.stream, None);
+            }
+            _ => {}
+        }
+        match decoded {
             // The stream of the message decides: the name of the letter may be shortened, and belong to another member.
             Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
-            Some(Step::Parked { message, holds, .. }) => {
+            Some(Step::Parked { message, holds, again_at, .. }) => {
                 let (message_id, position) = (message.message_id, Some(message.global_position));
-                let mut letter =
-                    UnresolvedLetter { position, message_id, letter: step.reference(), is_discarded: false, holds };
+                let mut letter = UnresolvedLetter {
+                    position,
+                    message_id,
+                    letter: step.reference(),
+                    is_discarded: false,
+                    holds,
+                    is_delayed: again_at.is_some(),
+                };
                 // A copied step has a position in another store, and its letter may have been discarded here before.
                 if is_copy(step)
                     && let Some(whole) = letters.read(&step.stream).await?.letter
@@ -147,6 +183,19 @@ impl UnresolvedLetters {
             Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
         }
         Ok(())
+    }
+
+    /// Records the time at which the message of a letter is delivered again. `None` if it is not.
+    pub(super) fn delay(&mut self, letter: &StreamName, until: Option<Timestamp>) {
+        match until {
+            Some(until) => self.delayed.insert(letter.clone(), until),
+            None => self.delayed.remove(letter),
+        };
+    }
+
+    /// The letters whose messages are delivered again later, with the times.
+    pub(super) fn delayed(&self) -> &HashMap<StreamName, Timestamp> {
+        &self.delayed
     }
 
     /// Whether the message of a letter has not been copied here yet.

@@ -1,5 +1,10 @@
 //! Errors. There is one variant for each reaction that a caller may need.
 
+mod class;
+mod text;
+
+pub(crate) use class::{Again, Class};
+
 use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, Position, StreamName, Version};
 
 /// The error that caused another error, as the driver, the decoder or the handler returned it.
@@ -11,16 +16,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of a store or of the toolkit. Each text says what happened, to which stream, id or position, and what to
 /// do.
 ///
-/// The text contains the whole chain of causes, once. So [`source`](std::error::Error::source) returns `None`, and a
-/// reporter that walks the chain repeats nothing. The field `cause` contains the cause, for inspection and downcasts.
-#[derive(Debug, thiserror::Error)]
+/// The text contains the whole chain of causes, once. So [`source`](std::error::Error::source) does not return the
+/// cause: the field `cause` contains it, for inspection and downcasts. It returns what a consumer does after the error,
+/// if that is not final.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// Another writer appended to the stream first. Nothing was written.
-    #[error(
-        "wrong expected version for {stream}: expected {expected}, the stream is at {actual}. \
-         Nothing was written. Load the stream again and decide again"
-    )]
     WrongExpectedVersion {
         #[allow(missing_docs)]
         stream: StreamName,
@@ -31,10 +33,6 @@ pub enum Error {
     },
 
     /// A message id was used before for another message. Nothing was written.
-    #[error(
-        "message id {id} (for {stream}) is taken: {reason}. Nothing was written. \
-         An id belongs to one message for ever: repeat the whole first append, or take a new id"
-    )]
     IdConflict {
         /// The first id in conflict.
         id: MessageId,
@@ -45,7 +43,6 @@ pub enum Error {
     },
 
     /// A message, name or append is larger than a limit allows. Nothing was written.
-    #[error("{what} is too large: {actual}, and the limit is {limit}")]
     TooLarge {
         /// The thing that is too large, in words.
         what: String,
@@ -56,10 +53,6 @@ pub enum Error {
     },
 
     /// The schema in the database is not the one that this library needs. The library did not change it.
-    #[error(
-        "the schema message_store of {store} cannot be used: {problem}. \
-         Its owner can create, upgrade and repair it with `message-store migrate`"
-    )]
     Schema {
         /// The store's description, without secrets.
         store: String,
@@ -68,7 +61,6 @@ pub enum Error {
     },
 
     /// The input cannot be stored or parsed. Nothing was written.
-    #[error("invalid {what}: {reason}")]
     Invalid {
         /// The kind of input, such as `stream name`.
         what: String,
@@ -77,10 +69,6 @@ pub enum Error {
     },
 
     /// A stored message cannot be decoded as the type that its reader expects.
-    #[error(
-        "the {message_type} at position {position} of {stream} (global position {global_position}) \
-         cannot be decoded: {reason}. Correct the type that reads it, or the message"
-    )]
     Undecodable {
         /// The message's stream.
         stream: StreamName,
@@ -95,7 +83,6 @@ pub enum Error {
     },
 
     /// The store does not have this feature.
-    #[error("{store} does not support {what}")]
     Unsupported {
         /// The store's description, without secrets.
         store: String,
@@ -104,22 +91,12 @@ pub enum Error {
     },
 
     /// The connection was lost after the append was sent. The append may or may not be written.
-    #[error(
-        "the answer to an append was lost ({}): it may be written or not. \
-         Append the same messages again: the store recognises their ids, and nothing is written twice",
-        chain(&**cause)
-    )]
     CommitUnknown {
         /// The error of the connection.
         cause: Source,
     },
 
     /// Another consumer with the same identity has saved a position for this consumer.
-    #[error(
-        "the position of consumer {consumer} is now kept by another consumer, here or in another process (its stream is at {actual}, \
-         and this consumer left it at {expected}). This consumer stops. Give each consumer of a category an identifier of its own, and each member of a group a \
-         number of its own"
-    )]
     PositionTaken {
         /// The name of the consumer's position stream.
         consumer: StreamName,
@@ -130,11 +107,6 @@ pub enum Error {
     },
 
     /// The store ends before the position that a consumer has handled. So it has lost messages, or is behind.
-    #[error(
-        "consumer {consumer} has handled all messages up to global position {handled}, and {store} ends before that. It was restored to an \
-         earlier point, or is a standby that lags behind, so other messages will get these positions again. Let the standby \
-         catch up; or, after a restore, rotate the store's identity and write a new position to {consumer}"
-    )]
     StoreBehind {
         /// The name of the consumer's position stream.
         consumer: StreamName,
@@ -146,21 +118,12 @@ pub enum Error {
 
     /// The store has another history than the one that the call named, for example after a failover that lost the
     /// latest messages. Nothing was written.
-    #[error(
-        "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
-         written, and the process forgets what it remembered of the store. Load the stream again and decide again"
-    )]
     HistoryChanged {
         /// The store's description, without secrets.
         store: String,
     },
 
     /// A handler failed or panicked on a message.
-    #[error(
-        "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \
-         {}. The consumer stopped before it. Remove the cause and start it again: nothing before it is repeated",
-        chain(&**cause)
-    )]
     Handler {
         #[allow(missing_docs)]
         message_type: String,
@@ -179,7 +142,6 @@ pub enum Error {
     /// The database ended a statement because it took too long: it reached a limit on statements or on the wait for a
     /// lock. Nothing was written. Either the database is overloaded, or this statement needs too much time. A probe,
     /// which is a small read, shows which.
-    #[error("{context} took too long: {}", chain(&**cause))]
     TimedOut {
         /// The task of the statement, such as `reading messages`.
         context: String,
@@ -188,7 +150,6 @@ pub enum Error {
     },
 
     /// The database, or the connection to it, failed.
-    #[error("{context}: {}", chain(&**cause))]
     Backend {
         /// The task of the statement, such as `reading messages`.
         context: String,
@@ -206,7 +167,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+        if !cause.is::<Class>() && !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
@@ -252,6 +213,15 @@ impl Error {
         }
     }
 
+    fn class(&self) -> Option<&'static Class> {
+        match self {
+            Self::TimedOut { .. } => Some(&Class::TimedOut),
+            Self::WrongExpectedVersion { .. } => Some(&Class::Overtaken),
+            error if error.is_transient() => Some(&Class::Passing),
+            _ => None,
+        }
+    }
+
     /// Whether the same call may succeed later: the fault passes by itself, or the answer was lost.
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -261,6 +231,12 @@ impl Error {
                 | Self::TimedOut { .. }
                 | Self::Backend { transient: true, .. }
         )
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.class().map(|class| class as _)
     }
 }
 
@@ -284,6 +260,11 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         let wrapped = Error::CommitUnknown { cause: error.into() };
         assert_eq!(wrapped.to_string().matches("Connection refused").count(), 1);
-        assert!(std::error::Error::source(&wrapped).is_none(), "a reporter that walks the chain repeats nothing");
+        let source = std::error::Error::source(&wrapped).unwrap();
+        assert_eq!(
+            source.to_string(),
+            "the same call may succeed later",
+            "a reporter that walks the chain repeats nothing"
+        );
     }
 }

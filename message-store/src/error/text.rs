@@ -1,0 +1,68 @@
+//! The texts of errors.
+
+use std::fmt;
+
+use super::{Error, chain};
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongExpectedVersion { stream, expected, actual } => write!(
+                f,
+                "wrong expected version for {stream}: expected {expected}, the stream is at {actual}. \
+         Nothing was written. Load the stream again and decide again"
+            ),
+            Self::IdConflict { id, stream, reason } => write!(
+                f,
+                "message id {id} (for {stream}) is taken: {reason}. Nothing was written. \
+         An id belongs to one message for ever: repeat the whole first append, or take a new id"
+            ),
+            Self::TooLarge { what, actual, limit } => {
+                write!(f, "{what} is too large: {actual}, and the limit is {limit}")
+            }
+            Self::Schema { store, problem } => write!(
+                f,
+                "the schema message_store of {store} cannot be used: {problem}. \
+         Its owner can create, upgrade and repair it with `message-store migrate`"
+            ),
+            Self::Invalid { what, reason } => write!(f, "invalid {what}: {reason}"),
+            Self::Undecodable { stream, position, global_position, message_type, reason } => write!(
+                f,
+                "the {message_type} at position {position} of {stream} (global position {global_position}) \
+         cannot be decoded: {reason}. Correct the type that reads it, or the message"
+            ),
+            Self::Unsupported { store, what } => write!(f, "{store} does not support {what}"),
+            Self::CommitUnknown { cause } => write!(
+                f,
+                "the answer to an append was lost ({}): it may be written or not. \
+         Append the same messages again: the store recognises their ids, and nothing is written twice",
+                chain(&**cause)
+            ),
+            Self::PositionTaken { consumer, expected, actual } => write!(
+                f,
+                "the position of consumer {consumer} is now kept by another consumer, here or in another process (its stream is at {actual}, \
+         and this consumer left it at {expected}). This consumer stops. Give each consumer of a category an identifier of its own, and each member of a group a \
+         number of its own"
+            ),
+            Self::StoreBehind { consumer, handled, store } => write!(
+                f,
+                "consumer {consumer} has handled all messages up to global position {handled}, and {store} ends before that. It was restored to an \
+         earlier point, or is a standby that lags behind, so other messages will get these positions again. Let the standby \
+         catch up; or, after a restore, rotate the store's identity and write a new position to {consumer}"
+            ),
+            Self::HistoryChanged { store } => write!(
+                f,
+                "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
+         written, and the process forgets what it remembered of the store. Load the stream again and decide again"
+            ),
+            Self::Handler { message_type, id, stream, position, global_position, cause } => write!(
+                f,
+                "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \
+         {}. The consumer stopped before it. Remove the cause and start it again: nothing before it is repeated",
+                chain(&**cause)
+            ),
+            Self::TimedOut { context, cause } => write!(f, "{context} took too long: {}", chain(&**cause)),
+            Self::Backend { context, cause, .. } => write!(f, "{context}: {}", chain(&**cause)),
+        }
+    }
+}
