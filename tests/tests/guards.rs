@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::handling::{CallError, External, Found, Guard, GuardBug, Guarded};
+use message_store::consumer::{Consumer, ConsumerHandle, DeadLetters, OnFailure};
+use message_store::handling::{CallError, Context, External, Found, Guard, GuardBug, Guarded, Handler};
 use message_store::testing::FaultyStore;
-use message_store::{Error, ExpectedVersion, Json, Key, MessageStore, MessageStoreExt as _, NewMessage, Source};
+use message_store::{
+    Append, Error, ExpectedVersion, Json, Key, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
+    Source, StreamName,
+};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::on_both_stores;
 use message_store_tests::payment_api::{Fate, Provider, http};
@@ -356,6 +360,42 @@ on_both_stores! {
         }
         assert_eq!((provider.paid("ann"), provider.calls()), (1, 1));
     }
+
+    async fn a_payment_whose_runner_was_killed_is_confirmed_after_the_lease_and_not_parked(store) {
+        for (policy, to, fate) in [
+            (OnFailure::Stop, "ann", Fate::CallerEndsAfter),
+            (OnFailure::Park, "bob", Fate::CallerEndsAfter),
+            (OnFailure::Hold, "cid", Fate::CallerEndsBefore),
+            (OnFailure::Stop, "dan", Fate::Refused),
+        ] {
+            let world = World::new(&store).await;
+            world.provider.set(to, &[fate]);
+            let command = StreamName::new(format!("payment:command-{to}")).unwrap();
+            let pay = NewMessage::new("Pay", Json::NULL);
+            let sent = store.append_to(&command, ExpectedVersion::Any, vec![pay]).await.unwrap().written[0];
+            let consumer = world.start(policy).await;
+            if fate != Fate::Refused {
+                world.provider.caller_ends.notified().await;
+            }
+            drop(consumer);
+            let mut next = world.start(policy).await;
+            next.wait_for(sent.global_position).await.unwrap();
+            let payment = StreamName::new(format!("payment-{to}")).unwrap();
+            assert_eq!(store.version(&payment).await.unwrap().position(), None, "{to}");
+            let _ = next.stop().await.unwrap();
+            world.leases_end();
+            let last = world.start(policy).await;
+            while store.version(&payment).await.unwrap().position().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(world.provider.paid(to), 1, "{to}");
+            let letters = DeadLetters::of(&store, "payment:command", None).unwrap();
+            while !letters.list().await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let _ = last.stop().await.unwrap();
+        }
+    }
 }
 
 /// Makes a thousand payouts, each with its own series of faults. No payee is paid twice, and each is paid in the end.
@@ -415,4 +455,32 @@ async fn a_guard_searches_before_it_calls_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_without_a_search_before_the_next_call_a_payee_is_paid_twice() {
     assert_eq!(paid_without_an_answer(Some(GuardBug::NoSearch)).await, 2);
+}
+
+/// Pays for each message.
+struct Pays(Guard<Payments>);
+
+#[async_trait]
+impl Handler for Pays {
+    fn name(&self) -> &'static str {
+        "Pays"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec!["Pay"]
+    }
+
+    async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+        let to = message.stream.id().unwrap_or_default();
+        let receipt = self.0.run(&Key::new(to)?, &payout(to)).await?.or_again_after(LEASE)?;
+        let paid = Append::to(StreamName::new(format!("payment-{to}"))?);
+        Ok(context.write("paid", paid.message(NewMessage::new("Paid", Json::encode(&receipt)?))).await?)
+    }
+}
+
+impl World {
+    async fn start(&self, policy: OnFailure) -> ConsumerHandle {
+        let store: Arc<dyn MessageStore> = self.clock.clone();
+        Consumer::new("payment:command", Pays(self.guard())).on_failure(policy).start(&store).await.unwrap()
+    }
 }

@@ -107,8 +107,7 @@ impl SetAside {
     /// Requests a retry for each copied letter whose message is now here and must be delivered. The consumer could not
     /// deliver it when it handled the steps of the letter, because the message was not here yet.
     async fn request_due_retries(&self, cache: &mut LetterCache) -> Result<()> {
-        // Under `Stop`, the consumer delivers no letters.
-        if self.is_on() && !cache.unresolved.arrived().is_empty() {
+        if !cache.unresolved.arrived().is_empty() {
             let open = self.letters.open().await?;
             for letter in open.iter().filter(|letter| cache.unresolved.arrived().contains(&letter.letter.stream)) {
                 let stream = &letter.letter.stream;

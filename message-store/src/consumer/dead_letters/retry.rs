@@ -45,10 +45,9 @@ impl fmt::Display for Retried {
                 write!(f, "the message failed again, after {attempts} attempts in all: {error}")
             }
             Self::Discarded { why } => write!(f, "the message was discarded: {why}"),
-            Self::NotYet => f.write_str(
-                "no delivery has ended yet; check that the retry was requested, and that the consumer runs with \
-                 `OnFailure::Park` or `OnFailure::Hold`",
-            ),
+            Self::NotYet => {
+                f.write_str("no delivery has ended yet; check that the retry was requested, and that the consumer runs")
+            }
         }
     }
 }

@@ -78,8 +78,8 @@ impl SetAside {
         self.pace.planted.is(bug)
     }
 
-    /// Whether the consumer sets messages aside. Under [`OnFailure::Stop`] it does not, but letters that it wrote under
-    /// another policy still count.
+    /// Whether the consumer sets aside messages that failed finally. Under [`OnFailure::Stop`] it does not, but letters
+    /// that it wrote under another policy still count.
     pub(in crate::consumer) fn is_on(&self) -> bool {
         self.policy != OnFailure::Stop
     }

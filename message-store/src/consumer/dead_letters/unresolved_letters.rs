@@ -72,7 +72,7 @@ pub(super) struct UnresolvedLetters {
     /// The letters that have changed since [`UnresolvedLetters::refresh`] last returned.
     changed: Vec<StreamName>,
     /// The open letters that were copied here and whose messages have arrived. The consumer may have passed such a
-    /// message without a request for a retry: under [`OnFailure::Stop`](super::OnFailure::Stop) it makes none.
+    /// message without a request for a retry.
     arrived: HashSet<StreamName>,
     /// The letters whose messages are delivered again at these times. The consumer has passed the messages.
     delayed: HashMap<StreamName, Timestamp>,
