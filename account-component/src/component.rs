@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use message_store::consumer::Consumer;
 use message_store::handling::CommandHandler;
+use message_store::service::Service;
 use message_store::{Category, MessageStore, Result, StreamName};
 
 use crate::Account;
@@ -17,6 +18,11 @@ pub const COMMANDS: &str = "account:command";
 /// Returns an error if the id is empty or too long.
 pub fn command_stream(account_id: &str) -> Result<StreamName> {
     Category::new(COMMANDS)?.stream(account_id)
+}
+
+/// The component as a service. It is not started yet.
+pub fn service(store: &Arc<dyn MessageStore>, concurrency: usize) -> Service {
+    Service::new(store).consumer(commands(store).concurrency(concurrency))
 }
 
 /// The consumer of the commands. It is not started yet.

@@ -4,6 +4,9 @@
 mod allow_sql_condition;
 mod check;
 mod migrate;
+mod open;
+mod position;
+mod read_model;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,10 @@ enum Command {
     /// Allow sessions of a PostgreSQL store to insert SQL conditions into reads, as Message DB does when its setting is
     /// on
     AllowSqlCondition(allow_sql_condition::AllowSqlCondition),
+    /// List, show and set the positions of consumers
+    Position(position::Position),
+    /// List and set the positions of read models
+    ReadModel(read_model::ReadModel),
 }
 
 impl Arguments {
@@ -40,6 +47,8 @@ impl Arguments {
             Command::Migrate(arguments) => arguments.run().await,
             Command::Check(arguments) => arguments.run().await,
             Command::AllowSqlCondition(arguments) => arguments.run().await,
+            Command::Position(arguments) => arguments.run().await,
+            Command::ReadModel(arguments) => arguments.run().await,
         }
     }
 }

@@ -4,6 +4,11 @@
 
 use std::process::{Command, Output};
 
+use async_trait::async_trait;
+use message_store::consumer::Consumer;
+use message_store::handling::{Context, Handler};
+use message_store::{Append, GlobalPosition, Json, Message, NewMessage, Outcome, Source, StreamName, connect};
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_message-store")).args(arguments).env_remove("MESSAGE_STORE").output().unwrap()
 }
@@ -45,10 +50,73 @@ fn a_url_with_another_scheme_is_refused_with_the_expected_form() {
     }
 }
 
+/// Writes three messages, and handles them with a consumer without an identifier.
+async fn three_messages_are_handled(url: &str) {
+    let store = connect(url).await.unwrap();
+    let mut last = GlobalPosition::ZERO;
+    for number in 1..=3 {
+        let stream = StreamName::new(format!("account:command-{number}")).unwrap();
+        let message = NewMessage::new("Open", Json::NULL);
+        last = store.append(Append::to(stream).message(message).into()).await.unwrap().written[0].global_position;
+    }
+    let mut consumer = Consumer::new("account:command", Nothing).start(&store).await.unwrap();
+    consumer.wait_for(last).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Handler for Nothing {
+    fn name(&self) -> &'static str {
+        "Nothing"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec![]
+    }
+
+    async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> {
+        Ok(Outcome::Ignored)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_are_listed_shown_and_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("store.db").display());
+    let of = ["--store", &url, "--category", "account:command"];
+    let run = |action: &[&'static str]| -> Vec<&str> { [&["position"], &action[..1], &of, &action[1..]].concat() };
+    assert!(fails(&run(&["list"])).contains("there is no file"));
+    three_messages_are_handled(&url).await;
+
+    let list = succeeds(&run(&["list"]));
+    let fields: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((fields[0], fields[4], *fields.last().unwrap()), ("-", "0", "stopped"), "{list}");
+    let planned = succeeds(&run(&["set", "--to", "beginning", "--dry-run"]));
+    assert!(planned.contains("to 0 (nothing was set)"), "{planned}");
+    assert!(succeeds(&run(&["get"])).contains(fields[2]));
+    assert!(succeeds(&run(&["set", "--to", "beginning"])).contains("to 0"));
+    let behind = succeeds(&run(&["get"]));
+    assert_eq!(behind.lines().nth(1).unwrap().split_whitespace().nth(4), Some("3"), "{behind}");
+    assert!(succeeds(&run(&["set", "--to", "2100-01-01T00:00:00Z"])).contains("from 0"));
+    assert!(fails(&run(&["set", "--to", "999999"])).contains("is beyond the last one"));
+    assert!(succeeds(&run(&["get", "--identifier", "new", "--member", "1/2"])).contains("has never run"));
+    assert!(succeeds(&["read-model", "--store", &url, "list"]).contains("position"));
+    assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
+}
+
 #[test]
 fn each_command_has_a_help_text() {
-    for arguments in [&["--help"][..], &["migrate", "--help"], &["check", "--help"], &["allow-sql-condition", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["migrate", "--help"],
+        &["check", "--help"],
+        &["allow-sql-condition", "--help"],
+        &["position", "--help"],
+        &["position", "set", "--help"],
+        &["read-model", "--help"],
+    ] {
         let help = succeeds(arguments);
         assert!(help.contains("Usage: message-store") && help.lines().count() > 5, "{help}");
     }

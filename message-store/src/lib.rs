@@ -37,6 +37,7 @@ pub mod entity;
 pub mod handling;
 pub mod intents;
 pub mod operations;
+pub mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
 

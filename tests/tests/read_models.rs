@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use message_store::store::{ReadModel, SqlTransaction, SqlValue};
 use message_store::{
-    Category, Error, ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Source,
-    StreamName, connect,
+    Category, Error, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
+    Source, StreamName, connect,
 };
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::postgres::TestDatabase;
@@ -136,7 +136,40 @@ impl ReadModel for Panics {
     }
 }
 
+/// Counts the messages that are applied.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+#[async_trait]
+impl ReadModel for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    async fn apply(&self, _: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
 on_both_stores! {
+    async fn a_read_model_that_is_set_back_applies_messages_again(store) {
+        deposit(&store, 5).await;
+        let counting = Arc::new(Counting::default());
+        let model: Arc<dyn ReadModel> = counting.clone();
+        let read_models = store.read_models().unwrap();
+        assert!(read_models.positions().await.unwrap().is_empty());
+        assert!(!read_models.set_position("counting", GlobalPosition::ZERO).await.unwrap());
+        assert_eq!(update(&store, &model).await.unwrap(), 5);
+        let positions = read_models.positions().await.unwrap();
+        let account = Category::new("account").unwrap();
+        let end = store.backlog(&account, GlobalPosition::ZERO).await.unwrap().end;
+        assert_eq!(positions, [("counting".to_owned(), end)]);
+        assert!(read_models.set_position("counting", GlobalPosition::ZERO).await.unwrap());
+        assert_eq!(update(&store, &model).await.unwrap(), 5);
+        assert_eq!(counting.0.load(Ordering::SeqCst), 10);
+    }
+
     async fn a_read_model_that_panics_takes_no_connection_and_leaves_nothing(store) {
         // More panics than connections.
         let model: Arc<dyn ReadModel> = Arc::new(Panics { left: 40.into() });

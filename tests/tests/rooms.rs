@@ -18,6 +18,7 @@ const ROOMS: &[&str] = &[
     "intents",
     "handling",
     "consumer",
+    "service",
     "operations",
     "testing",
 ];

@@ -2,6 +2,7 @@
 
 mod demo;
 mod replay;
+mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Show each kind of repeat, and the layer that catches it, on an embedded store in a temporary file
     Demo,
+    /// Run the component as a service, until SIGTERM or Ctrl-C
+    Run(run::Arguments),
     /// Carry out the transactions of a CSV file, with repeats mixed in, and print the outcomes
     Replay(replay::Arguments),
 }
@@ -31,6 +34,7 @@ impl Arguments {
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
             Command::Demo => demo::run().await,
+            Command::Run(arguments) => run::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }

@@ -1,25 +1,25 @@
 //! The handle of a running consumer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::consumer::handled_through::{HandledThrough, HandledThroughReceiver, handled_through};
+use crate::consumer::handled_through::{HandledThrough, handled_through};
 use crate::consumer::names::NameInUse;
 use crate::consumer::outages::Outages;
-use crate::consumer::{Outage, OutcomeCounts, StartupReport};
+use crate::consumer::pace::after;
+use crate::consumer::{ConsumerStatus, Outage, OutcomeCounts, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
 /// position, as in a crash.
 #[derive(Debug)]
 pub struct ConsumerHandle {
-    startup_report: StartupReport,
-    stop: watch::Sender<bool>,
-    handled_through: HandledThroughReceiver,
-    counts: Arc<Mutex<OutcomeCounts>>,
-    outages: Outages,
+    status: ConsumerStatus,
+    stop: watch::Sender<Stop>,
     /// The task of the consumer's loop. `None` after its result was returned to a caller.
     task: Option<JoinHandle<Result<()>>>,
     /// The consumer that delivers dead letters again.
@@ -31,10 +31,18 @@ pub struct ConsumerHandle {
 /// The ends of the handle's channels that the consumer's loop uses.
 #[derive(Debug)]
 pub(super) struct Reports {
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<Stop>,
     pub(super) handled_through: HandledThrough,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
     pub(super) outages: Outages,
+}
+
+/// Whether the loop is asked to stop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stop {
+    pub(super) is_requested: bool,
+    /// The time until which the messages under way may end. `None`: without a limit.
+    pub(super) drain_until: Option<Instant>,
 }
 
 impl ConsumerHandle {
@@ -48,7 +56,7 @@ impl ConsumerHandle {
     where
         W: Future<Output = Result<()>> + Send + 'static,
     {
-        let (stop, stop_asked) = watch::channel(false);
+        let (stop, stop_asked) = watch::channel(Stop::default());
         let (progress, handled_through) = handled_through(startup_report.handled_through);
         let counts = Arc::new(Mutex::new(OutcomeCounts::default()));
         let reports = Reports {
@@ -57,6 +65,7 @@ impl ConsumerHandle {
             counts: Arc::clone(&counts),
             outages: outages.clone(),
         };
+        let status = ConsumerStatus { startup_report: Arc::new(startup_report), handled_through, counts, outages };
         let (work, taken) = (work(reports), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
@@ -65,7 +74,7 @@ impl ConsumerHandle {
             }
             ended
         });
-        Self { startup_report, stop, handled_through, counts, outages, task: Some(task), letter_consumer: None, name }
+        Self { status, stop, task: Some(task), letter_consumer: None, name }
     }
 
     /// Adds the consumer that delivers dead letters. If one of the two ends, both end.
@@ -76,22 +85,27 @@ impl ConsumerHandle {
 
     /// The settings with which the consumer started.
     pub fn startup_report(&self) -> &StartupReport {
-        &self.startup_report
+        self.status.startup_report()
+    }
+
+    /// Shows what the consumer does. The status can be cloned, and does not keep the consumer running.
+    pub fn status(&self) -> ConsumerStatus {
+        self.status.clone()
     }
 
     /// The global position up to which the consumer has handled all messages.
     pub fn handled_through(&self) -> GlobalPosition {
-        self.handled_through.position()
+        self.status.handled_through()
     }
 
     /// The outcomes since the consumer started.
     pub fn counts(&self) -> OutcomeCounts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.counts()
     }
 
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
     pub fn outage(&self) -> Option<Outage> {
-        self.outages.current()
+        self.status.outage()
     }
 
     /// Waits until the consumer has handled all messages up to this position.
@@ -100,10 +114,10 @@ impl ConsumerHandle {
     /// The error that stopped the consumer. It is returned once. Later calls return an error that says that the
     /// consumer has ended.
     pub async fn wait_for(&mut self, position: GlobalPosition) -> Result<()> {
-        let Self { handled_through, task, letter_consumer, .. } = self;
+        let Self { status, task, letter_consumer, .. } = self;
         let ended = tokio::select! {
             biased;
-            true = handled_through.reaches(position) => return Ok(()),
+            true = status.handled_through.reaches(position) => return Ok(()),
             ended = end_of_either(task, letter_consumer) => ended,
         };
         ended.and_then(|()| {
@@ -118,21 +132,37 @@ impl ConsumerHandle {
     /// # Errors
     /// [`Error::Handler`] when a message could not be handled, [`Error::PositionTaken`] when another consumer has
     /// taken over, and the store's errors.
-    pub async fn stop(mut self) -> Result<OutcomeCounts> {
-        self.outages.stop();
+    pub async fn stop(self) -> Result<OutcomeCounts> {
+        self.stop_until(None).await
+    }
+
+    /// As [`ConsumerHandle::stop`], but does not wait longer than this for the messages under way. A handler that has not
+    /// returned then is dropped, and its message is delivered again after the next start.
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::stop`].
+    pub async fn stop_within(self, time: Duration) -> Result<OutcomeCounts> {
+        self.stop_until(Some(after(time))).await
+    }
+
+    async fn stop_until(mut self, drain_until: Option<Instant>) -> Result<OutcomeCounts> {
+        self.status.outages.stop();
         // The error of the letter consumer is returned after this consumer has saved its position.
         let letters_ended = match self.letter_consumer.take() {
-            Some(letter_consumer) => Box::pin(letter_consumer.stop()).await.map(drop),
+            Some(letter_consumer) => Box::pin(letter_consumer.stop_until(drain_until)).await.map(drop),
             None => Ok(()),
         };
-        self.stop.send_replace(true);
+        self.stop.send_replace(Stop { is_requested: true, drain_until });
         self.ended().await?;
         letters_ended?;
         Ok(self.counts())
     }
 
-    /// Waits until the consumer, or its letter consumer, ends.
-    pub(super) async fn ended(&mut self) -> Result<()> {
+    /// Waits until the consumer ends.
+    ///
+    /// # Errors
+    /// The error that stopped the consumer. It is returned once.
+    pub async fn ended(&mut self) -> Result<()> {
         end_of_either(&mut self.task, &mut self.letter_consumer).await
     }
 }

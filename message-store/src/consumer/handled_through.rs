@@ -21,7 +21,7 @@ pub(super) struct HandledThrough {
 }
 
 /// The end that the handle uses.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HandledThroughReceiver {
     position: watch::Receiver<GlobalPosition>,
     /// The position for which a caller waits, or waited last.

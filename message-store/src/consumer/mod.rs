@@ -4,6 +4,7 @@
 mod backoff;
 mod consumer_handle;
 mod consumer_loop;
+mod consumer_status;
 mod dead_letters;
 mod deliver;
 mod handled_through;
@@ -15,6 +16,7 @@ mod partitions;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod position_store;
+mod positions;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod process;
 mod settings;
@@ -22,6 +24,7 @@ mod startup_report;
 mod suspects;
 
 pub use consumer_handle::ConsumerHandle;
+pub use consumer_status::ConsumerStatus;
 pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure, Retried};
 pub use outages::Outage;
 pub use outcome_counts::OutcomeCounts;
@@ -29,6 +32,7 @@ pub use outcome_counts::OutcomeCounts;
 pub use planted_bug::PlantedBug;
 #[cfg(not(feature = "testing"))]
 pub(crate) use planted_bug::PlantedBug;
+pub use positions::{MoveTo, Positions, SavedPosition};
 #[cfg(feature = "testing")]
 pub use process::Process;
 pub use settings::Consumer;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
 use super::pace::after;
+use crate::handling::Shutdown;
 
 /// How long an outage is waited out after a request to stop.
 const AFTER_STOP: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ struct Shared {
     /// The longest outage that is waited out. `None`: without a limit.
     limit: Option<Duration>,
     state: Mutex<State>,
+    shutdown: Shutdown,
     /// The calls that wait try again.
     try_again: Notify,
 }
@@ -69,7 +71,7 @@ struct Current {
 
 impl Outages {
     pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self(Arc::new(Shared { limit, state: Mutex::default(), try_again: Notify::new() }))
+        Self(Arc::new(Shared { limit, state: Mutex::default(), shutdown: Shutdown::new(), try_again: Notify::new() }))
     }
 
     /// The outage that lasts.
@@ -77,8 +79,14 @@ impl Outages {
         self.state().current.as_ref().map(|current| current.outage.clone())
     }
 
+    /// The request to stop, for handlers.
+    pub(super) fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
     /// From now on, outages are waited out only for a short time.
     pub(super) fn stop(&self) {
+        self.0.shutdown.request();
         self.state().stop_by.get_or_insert_with(|| after(AFTER_STOP));
         self.0.try_again.notify_waiters();
     }

@@ -19,8 +19,8 @@ use crate::consumer::pace::Pace;
 use crate::planted::Planted;
 use crate::store::{End, Overtaken, StepStream};
 use crate::{
-    Category, Error, GlobalPosition, History, Message, MessageId, MessageStore, NewMessage, Result, StreamName,
-    StreamRead,
+    Category, Error, GlobalPosition, GroupMember, History, Message, MessageId, MessageStore, NewMessage, Result,
+    StreamName, StreamRead,
 };
 
 /// The number of attempts to take a position over from a consumer that keeps saving it. That consumer stops at its next
@@ -28,7 +28,7 @@ use crate::{
 const MAX_TAKE_OVER_ATTEMPTS: u32 = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
-enum PositionMessage {
+pub(super) enum PositionMessage {
     Recorded(Progress),
 }
 
@@ -99,7 +99,7 @@ struct Pending {
 
 /// The progress that was recorded last in this store. Messages of other programs are ignored, and so is a position that
 /// was copied from another store, because it has no meaning here.
-async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Progress>> {
+pub(super) async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<(Progress, Message)>> {
     let (store, stream) = (steps.store(), steps.stream());
     let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
     let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
@@ -113,7 +113,8 @@ async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<Pro
             (None, _) => return Ok(None),
         }
     }
-    Ok(last.decode_variant()?.map(|PositionMessage::Recorded(progress)| progress))
+    let progress = last.decode_variant()?.map(|PositionMessage::Recorded(progress)| progress);
+    Ok(progress.map(|progress| (progress, last)))
 }
 
 impl PositionStore {
@@ -123,6 +124,25 @@ impl PositionStore {
         match identifier {
             Some(identifier) => category.stream(identifier),
             None => StreamName::new(category.as_str()),
+        }
+    }
+
+    /// The name of the stream with the position of a consumer, or of a member of a group.
+    pub(super) fn stream_of(
+        category: &Category,
+        identifier: Option<&str>,
+        member: Option<GroupMember>,
+    ) -> Result<StreamName> {
+        match (identifier, member) {
+            (None, Some(_)) => {
+                let reason =
+                    "its members need a common identifier, because the names of the members' positions contain it";
+                Err(Error::invalid("consumer group", reason))
+            }
+            (Some(name), Some(member)) => {
+                Self::stream_name(category, Some(&format!("{name}+{}+{}", member.number(), member.size())))
+            }
+            (name, None) => Self::stream_name(category, name),
         }
     }
 
@@ -149,7 +169,7 @@ impl PositionStore {
         let end = steps.end().await?;
         // If no position was saved, no earlier consumer can have crashed.
         let never_run = Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) };
-        let previous = last_recorded(&steps).await?.unwrap_or(never_run);
+        let previous = last_recorded(&steps).await?.map_or(never_run, |(progress, _)| progress);
         let (outages, planted) = (outages.clone(), pace.planted);
         Ok(Self { steps, end, previous, saved: previous, pending: None, outages, planted })
     }
@@ -252,7 +272,7 @@ impl PositionStore {
             }
             Ok(Err(Overtaken { stream, expected, actual })) => {
                 self.assert_store_is_not_behind(self.saved.position).await?;
-                Err(Error::PositionTaken { consumer: stream, expected, actual })
+                Err(Overtaken { stream, expected, actual }.position_taken())
             }
             Err(error) => {
                 if was_sent || matches!(error, Error::CommitUnknown { .. }) {
@@ -277,5 +297,13 @@ impl PositionStore {
             return Err(Error::StoreBehind { consumer, handled, store });
         }
         Ok(())
+    }
+}
+
+impl Overtaken {
+    /// The error of a consumer or an operator that no longer has the last version of a position.
+    pub(super) fn position_taken(self) -> Error {
+        let Self { stream, expected, actual } = self;
+        Error::PositionTaken { consumer: stream, expected, actual }
     }
 }

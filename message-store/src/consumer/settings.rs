@@ -13,7 +13,7 @@ use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
 use crate::consumer::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::handling::Handler;
-use crate::{Category, Error, Filter, GroupMember, MessageStore, Result, StreamName};
+use crate::{Category, Filter, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and delivers each message to a handler: in order for each entity, and at the same time for
 /// different entities.
@@ -308,16 +308,7 @@ impl<H> Consumer<H> {
     }
 
     fn position_stream(&self) -> Result<StreamName> {
-        let identifier = match (&self.identifier, self.member) {
-            (None, Some(_)) => {
-                let reason =
-                    "its members need a common identifier, because the names of the members' positions contain it";
-                return Err(Error::invalid("consumer group", reason));
-            }
-            (Some(name), Some(member)) => Some(format!("{name}+{}+{}", member.number(), member.size())),
-            (name, None) => name.clone(),
-        };
-        PositionStore::stream_name(&Category::new(&self.category)?, identifier.as_deref())
+        PositionStore::stream_of(&Category::new(&self.category)?, self.identifier.as_deref(), self.member)
     }
 
     async fn take_over(&self, store: &Arc<dyn MessageStore>, outages: &Outages) -> Result<PositionStore> {

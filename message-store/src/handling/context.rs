@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Shutdown;
 use super::effects::assert_written_by;
 use crate::{
     Append, AppendRequest, Error, Json, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
@@ -22,6 +23,7 @@ pub struct Context<'a> {
     store: &'a Arc<dyn MessageStore>,
     handler: &'a str,
     message: &'a Message,
+    shutdown: Option<&'a Shutdown>,
     /// The states of the writes, by their names.
     writes: Mutex<BTreeMap<String, WriteState>>,
 }
@@ -39,7 +41,17 @@ impl<'a> Context<'a> {
     /// A context for `message`. `handler` is the name of the handler
     /// ([`Handler::name`](crate::handling::Handler::name)).
     pub fn new(store: &'a Arc<dyn MessageStore>, handler: &'a str, message: &'a Message) -> Self {
-        Self { store, handler, message, writes: Mutex::default() }
+        Self { store, handler, message, shutdown: None, writes: Mutex::default() }
+    }
+
+    /// Shows the handler the requests to stop its consumer.
+    pub(crate) fn with_shutdown(self, shutdown: &'a Shutdown) -> Self {
+        Self { shutdown: Some(shutdown), ..self }
+    }
+
+    /// The requests to stop the consumer, for a handler that works for long. `None` without a consumer.
+    pub fn shutdown(&self) -> Option<&Shutdown> {
+        self.shutdown
     }
 
     /// The store that contains the message. A handler may read from it.

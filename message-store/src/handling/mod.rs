@@ -27,6 +27,7 @@ mod handler;
 mod lease;
 mod protections;
 mod received_command;
+mod shutdown;
 
 pub use command_handler::CommandHandler;
 #[cfg(feature = "testing")]
@@ -45,3 +46,4 @@ pub use guard::{CallError, External, Found, Guard};
 pub use guarded::Guarded;
 pub use handler::Handler;
 pub(crate) use protections::Protections;
+pub use shutdown::Shutdown;

@@ -23,8 +23,9 @@ use super::batch_read::BatchRead;
 use super::connection::Connection;
 use super::failure::backend;
 use super::large_rows::{LargeRows, Place};
-use super::row::{get, global_position_in, message_in};
+use super::row::{InUtc, get, global_position_in, message_in};
 use super::statements::Statements;
+use crate::store::Backlog;
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Limits, Message, MessageId, MessageRef, Position, Read, Result,
     StoreId, StreamName, StreamRead, Version,
@@ -41,6 +42,7 @@ const LAST: &str = include_str!("sql/last_message.sql");
 pub(super) const VERSION: &str = include_str!("sql/version.sql");
 const HORIZON: &str = include_str!("sql/horizon.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
+const BACKLOG: &str = include_str!("sql/backlog.sql");
 const NOW: &str = include_str!("sql/now.sql");
 const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
@@ -169,6 +171,15 @@ pub(super) async fn given_out(client: &Connection) -> Result<GlobalPosition> {
     let rows = query(client, GIVEN_OUT, &[]).await?;
     let position: Option<i64> = rows.first().map(|row| get(row, 0)).transpose()?;
     Ok(GlobalPosition::new(position.unwrap_or_default()))
+}
+
+pub(super) async fn backlog(client: &Connection, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+    let rows = query(client, BACKLOG, &[&category.as_str(), &after.get()]).await?;
+    let Some(row) = rows.first() else { return Ok(Backlog::EMPTY) };
+    let oldest: Option<InUtc> = get(row, 1)?;
+    let end = GlobalPosition::new(get::<Option<i64>>(row, 2)?.unwrap_or_default());
+    client.record_seen(Some(end));
+    Ok(Backlog::new(get::<i64>(row, 0)?.unsigned_abs(), oldest.map(|InUtc(time)| time), end))
 }
 
 pub(super) async fn now(client: &Connection) -> Result<Timestamp> {

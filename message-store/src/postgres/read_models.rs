@@ -9,6 +9,7 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::{Statement, Transaction};
 
 use super::PostgresStore;
+use super::connection::Connection;
 use super::failure::backend;
 use super::row::get;
 use super::silence::Watch;
@@ -19,6 +20,7 @@ use crate::{Category, Error, GlobalPosition, MessageStore as _, Read, Result, So
 const POSITION: &str = include_str!("sql/read_model.sql");
 const MAKE: &str = include_str!("sql/make_read_model.sql");
 const LOCK: &str = include_str!("sql/lock_read_model.sql");
+const POSITIONS: &str = include_str!("sql/read_models.sql");
 const SAVE: &str = include_str!("sql/save_read_model.sql");
 
 #[async_trait]
@@ -64,6 +66,22 @@ impl ReadModels for PostgresStore {
             connection.give_back();
             applied += batch.messages.len();
         }
+    }
+
+    async fn positions(&self) -> Result<Vec<(String, GlobalPosition)>> {
+        let read = async |connection: &mut Connection| {
+            let rows = connection.query(POSITIONS, &[]).await.map_err(backend("reading the read models"))?;
+            rows.iter().map(|row| Ok((get(row, 0)?, GlobalPosition::new(get(row, 1)?)))).collect()
+        };
+        self.pool.with(read).await
+    }
+
+    async fn set_position(&self, name: &str, position: GlobalPosition) -> Result<bool> {
+        let set = async |connection: &mut Connection| {
+            let changed = connection.execute(SAVE, &[&name, &position.get()]).await;
+            changed.map(|rows| rows > 0).map_err(backend("setting the position of a read model"))
+        };
+        self.pool.with(set).await
     }
 }
 

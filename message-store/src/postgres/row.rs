@@ -37,7 +37,7 @@ pub(super) fn global_position_in(row: &Row) -> Result<GlobalPosition> {
 }
 
 /// A `timestamp` without a time zone, in UTC: microseconds, which need no calendar.
-struct InUtc(Timestamp);
+pub(super) struct InUtc(pub(super) Timestamp);
 
 impl<'a> FromSql<'a> for InUtc {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Source> {

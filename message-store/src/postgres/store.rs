@@ -18,7 +18,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -110,6 +110,10 @@ impl MessageStore for PostgresStore {
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         self.pool.with(async |connection| read::given_out(connection).await).await
+    }
+
+    async fn backlog(&self, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        self.pool.with(async |connection| read::backlog(connection, category, after).await).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -5,6 +5,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
+use crate::store::Backlog;
 use crate::{
     Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
     StreamRead, Version,
@@ -19,6 +20,7 @@ const MESSAGE: &str = include_str!("sql/message.sql");
 const VERSION: &str = include_str!("sql/version.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
+const BACKLOG: &str = include_str!("sql/backlog.sql");
 
 pub(super) fn stream(
     connection: &Connection,
@@ -91,6 +93,18 @@ pub(super) fn given_out(connection: &Connection) -> rusqlite::Result<GlobalPosit
     Ok(GlobalPosition::new(connection.query_row(GIVEN_OUT, [], |row| row.get(0))?))
 }
 
+pub(super) fn backlog(
+    connection: &Connection,
+    category: &Category,
+    after: GlobalPosition,
+) -> rusqlite::Result<Backlog> {
+    connection.prepare_cached(BACKLOG)?.query_row((category.as_str(), after.get()), |row| {
+        let (messages, oldest, end): (i64, Option<i64>, Option<i64>) = row.try_into()?;
+        let oldest = oldest.map(|time| time_in(1, time)).transpose()?;
+        Ok(Backlog::new(messages.unsigned_abs(), oldest, GlobalPosition::new(end.unwrap_or_default())))
+    })
+}
+
 fn one(connection: &Connection, sql: &str, parameters: impl Params) -> rusqlite::Result<Option<Message>> {
     connection.prepare_cached(sql)?.query_row(parameters, message_in).optional()
 }
@@ -116,7 +130,6 @@ fn messages(
 
 fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
     const TIME: usize = 7;
-    let time = Timestamp::from_microsecond(row.get(TIME)?);
     Ok(Message {
         id: MessageId::from_uuid(Uuid::from_bytes(row.get(0)?)),
         stream: StreamName::from_database(row.get_ref(1)?.as_str()?),
@@ -125,6 +138,12 @@ fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
         global_position: GlobalPosition::new(row.get(4)?),
         data: Json::from_database(row.get(5)?),
         metadata: Json::from_database(row.get(6)?),
-        time: time.map_err(|error| rusqlite::Error::FromSqlConversionFailure(TIME, Type::Integer, error.into()))?,
+        time: time_in(TIME, row.get(TIME)?)?,
     })
+}
+
+fn time_in(column: usize, microseconds: i64) -> rusqlite::Result<Timestamp> {
+    let unreadable =
+        |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into());
+    Timestamp::from_microsecond(microseconds).map_err(unreadable)
 }

@@ -25,18 +25,49 @@ impl ReadModels for SqliteStore {
             // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
             let turns = Arc::clone(&self.update_turns);
-            let work = move |connection: &mut Connection| {
+            let part = self.with_connection(move |connection| {
                 runtime.block_on(update(connection, &turns, &*model, &category, &limits))
-            };
-            let part = match self.place.clone() {
-                Location::Memory => self.readers.lend(work).await?,
-                // The connections that read a file cannot write.
-                place @ Location::File(_) => blocking(move || work(&mut place.open_again()?)).await?,
-            };
-            match part {
+            });
+            match part.await? {
                 None => return Ok(applied),
                 Some(part) => applied += part,
             }
+        }
+    }
+
+    async fn positions(&self) -> Result<Vec<(String, GlobalPosition)>> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare_cached(include_str!("sql/read_models.sql"))?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, GlobalPosition::new(row.get(1)?))))?;
+            rows.collect()
+        };
+        self.readers.read("reading the read models", read).await
+    }
+
+    async fn set_position(&self, name: &str, position: GlobalPosition) -> Result<bool> {
+        let (name, turns) = (name.to_owned(), Arc::clone(&self.update_turns));
+        let set = move |connection: &mut Connection| {
+            let context = || backend("setting the position of a read model");
+            let own = AuthorTransaction::begin(connection, &turns).map_err(context())?;
+            let sql = include_str!("sql/move_read_model.sql");
+            let rows = own.connection.execute(sql, (name, position.get())).map_err(context())?;
+            own.commit().map_err(context())?;
+            Ok(rows > 0)
+        };
+        self.with_connection(set).await
+    }
+}
+
+impl SqliteStore {
+    /// Calls `work` on a thread that may block, with a connection that may write.
+    async fn with_connection<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match self.place.clone() {
+            Location::Memory => self.readers.lend(work).await,
+            // The connections that read a file cannot write.
+            place @ Location::File(_) => blocking(move || work(&mut place.open_again()?)).await,
         }
     }
 }

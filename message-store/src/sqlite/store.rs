@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -69,6 +69,11 @@ impl MessageStore for SqliteStore {
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         self.readers.read("reading the last position", read::given_out).await
+    }
+
+    async fn backlog(&self, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        let category = category.clone();
+        self.readers.read("counting a backlog", move |connection| read::backlog(connection, &category, after)).await
     }
 
     /// The machine's clock, which all processes with this file share.

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Deduplication, ReadModels};
+use crate::store::{Backlog, Deduplication, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -59,6 +59,37 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// category, if `None`). The message at that position may have been deleted. 0 if no position was assigned. A store
     /// that keeps all categories in one place returns the same for each.
     async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition>;
+
+    /// The backlog of a reader that has handled the messages of a category up to `after`: their number and age, and the
+    /// end of the category.
+    async fn backlog(&self, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        let mut backlog = Backlog::EMPTY;
+        let mut read = Read::from(after.next());
+        loop {
+            let batch = self.read_category(category, read.clone()).await?;
+            if batch.is_at_end(&read) {
+                break;
+            }
+            backlog.messages += batch.messages.len() as u64;
+            backlog.oldest = backlog.oldest.or(batch.messages.first().map(|message| message.time));
+            backlog.end = batch.looked_through;
+            read = Read::from(batch.looked_through.next());
+        }
+        if backlog.messages > 0 {
+            return Ok(backlog);
+        }
+        // The last message is at `low`, or between `low` and `high`.
+        let (mut low, mut high) = (GlobalPosition::ZERO, after.min(self.given_out(Some(category)).await?));
+        while low < high {
+            let middle = GlobalPosition::new(low.get() + (high.get() - low.get() + 1) / 2);
+            let found = self.read_category(category, Read::from(middle).limit(1)).await?;
+            match found.messages.first() {
+                Some(message) => low = message.global_position,
+                None => high = middle.previous(),
+            }
+        }
+        Ok(Backlog { end: low, ..backlog })
+    }
 
     /// The time of the database's clock.
     async fn now(&self) -> Result<Timestamp>;

@@ -1,6 +1,7 @@
 //! The contract of message stores, and the types in it.
 
 mod append;
+mod backlog;
 mod claim;
 mod deduplication;
 mod extension;
@@ -13,6 +14,7 @@ mod wake_up;
 mod window;
 
 pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before};
+pub use backlog::Backlog;
 pub use claim::{Claim, ClaimRecord};
 pub use deduplication::Deduplication;
 pub use extension::MessageStoreExt;

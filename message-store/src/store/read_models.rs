@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Category, Message, Result, Source};
+use crate::{Category, GlobalPosition, Message, Result, Source};
 
 /// A read model. Each message is applied to it once.
 ///
@@ -68,6 +68,21 @@ pub trait ReadModels: Send + Sync {
     /// [`Error::Handler`](crate::Error::Handler) with the read model's error; the store's errors. The read model
     /// remains as it was after the last complete batch.
     async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize>;
+
+    /// The names of the read models that were ever updated, and the global positions up to which messages are applied,
+    /// in the order of the names.
+    ///
+    /// # Errors
+    /// The store's errors.
+    async fn positions(&self) -> Result<Vec<(String, GlobalPosition)>>;
+
+    /// Sets the position of a read model. Returns `false`, and sets nothing, if no read model of this name was ever
+    /// updated. The author's tables do not change: empty them before a position is set back, or the messages after it are
+    /// applied twice. If the read model is being updated, this waits until that has ended.
+    ///
+    /// # Errors
+    /// The store's errors.
+    async fn set_position(&self, name: &str, position: GlobalPosition) -> Result<bool>;
 }
 
 /// A transaction of the store's database. Write parameters as `$1`, `$2`, … (in SQLite also as `?1`, `?2`, …).

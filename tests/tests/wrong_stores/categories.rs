@@ -29,6 +29,7 @@ wrong_stores! {
         a_category_is_read_in_global_order
         a_category_is_read_from_a_global_position_on
         a_read_of_a_category_ends_at_its_limit
+        a_backlog_is_counted_from_a_position_to_the_end_of_its_category
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let batch = read_right(store, category, read).await?;
@@ -48,6 +49,7 @@ wrong_stores! {
     CategoriesAreFoundByTheirPrefix breaks [
         a_category_holds_no_message_of_another
         a_read_of_a_category_that_is_not_there_finds_nothing
+        a_backlog_is_counted_from_a_position_to_the_end_of_its_category
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let Some(prefix) = category.filter(|_| read.filter.is_empty()) else { return read_right(store, category, read).await };
@@ -64,7 +66,10 @@ wrong_stores! {
             of_streams(store, read, own).await
         }
     }
-    ACategoryLeavesOutStreamsWithoutAnId breaks [a_stream_without_an_id_belongs_to_the_category_of_its_name] {
+    ACategoryLeavesOutStreamsWithoutAnId breaks [
+        a_stream_without_an_id_belongs_to_the_category_of_its_name
+        a_backlog_is_counted_from_a_position_to_the_end_of_its_category
+    ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let mut batch = read_right(store, category, read).await?;
             batch.messages.retain(|message| category.is_none() || message.stream.id().is_some());

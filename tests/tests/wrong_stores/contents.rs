@@ -47,7 +47,10 @@ wrong_stores! {
             changed!(message, id = MessageId::new())
         }
     }
-    TimesAreWholeSeconds breaks [the_time_of_a_message_is_the_time_of_its_write] {
+    TimesAreWholeSeconds breaks [
+        the_time_of_a_message_is_the_time_of_its_write
+        a_backlog_is_counted_from_a_position_to_the_end_of_its_category
+    ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, time = whole_seconds(message.time))
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use message_store::store::Backlog;
 use message_store::{AppendRequest, Appended, Batch, Category, GlobalPosition, Read, Result};
 
 use super::wrong::{Store, Wrong, read_right};
@@ -68,6 +69,19 @@ wrong_stores! {
         async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
             let given_out = store.given_out(None).await?;
             Ok(if self.0.load(Ordering::SeqCst) { given_out.previous() } else { given_out })
+        }
+    }
+    ABacklogIncludesTheMessageAtThePosition breaks [
+        a_backlog_is_counted_from_a_position_to_the_end_of_its_category
+    ] {
+        async fn backlog(&self, store: Store<'_>, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+            store.backlog(category, after.previous().max(GlobalPosition::ZERO)).await
+        }
+    }
+    ABacklogEndsWhereTheStoreEnds breaks [a_backlog_is_counted_from_a_position_to_the_end_of_its_category] {
+        async fn backlog(&self, store: Store<'_>, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+            let Backlog { messages, oldest, .. } = store.backlog(category, after).await?;
+            Ok(Backlog::new(messages, oldest, store.given_out(None).await?))
         }
     }
     TheClockGoesAHundredTimesAsFast(OnceLock<Timestamp>) breaks [

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use message_store::store::{Claim, ClaimRecord, Deduplication};
+use message_store::store::{Backlog, Claim, ClaimRecord, Deduplication};
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Uuid, Version, WakeUp,
@@ -47,6 +47,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
 
     async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
         store.given_out(None).await
+    }
+
+    async fn backlog(&self, store: Store<'_>, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        store.backlog(category, after).await
     }
 
     async fn now(&self, store: Store<'_>) -> Result<Timestamp> {
@@ -160,6 +164,10 @@ impl MessageStore for WrongStore {
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         self.wrong.given_out(&*self.right).await
+    }
+
+    async fn backlog(&self, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        self.wrong.backlog(&*self.right, category, after).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
@@ -96,14 +96,10 @@ impl<D: Deliver> ConsumerLoop<D> {
         loop {
             let ended = self.run_until_stopped().await;
             let mut first_error = ended.err();
-            while let Some(done) = self.handling.join_next().await {
-                if let Err(error) = self.record_delivery(done) {
-                    first_error.get_or_insert(error);
-                }
-            }
+            let is_drained = self.drain(&mut first_error).await;
             self.publish_progress();
             if self.has_another_history() {
-                if *self.reports.stop.borrow() {
+                if self.reports.stop.borrow().is_requested {
                     // The saved position belongs to the store's present history. The messages handled since then belong
                     // to the earlier one, so they must not be saved.
                     return Ok(());
@@ -111,12 +107,42 @@ impl<D: Deliver> ConsumerLoop<D> {
                 self.restart_in_new_history().await?;
                 continue;
             }
-            // No message is under way, even if the loop ended with an error, so the record says that it stopped.
-            let saved = self.positions.save(Progress { stopped: true, ..self.progress() }).await;
+            // If no message is under way, the record says that the consumer stopped, even if it ended with an error.
+            let saved = self.positions.save(Progress { stopped: is_drained, ..self.progress() }).await;
             return match first_error {
                 Some(error) => Err(error),
                 None => saved,
             };
+        }
+    }
+
+    /// Waits for the messages under way, up to the deadline of a request to stop. Returns whether none is left.
+    async fn drain(&mut self, first_error: &mut Option<Error>) -> bool {
+        let mut stop = self.reports.stop.clone();
+        // A request to stop may come, or come again, while messages are under way.
+        let mut deadline = std::pin::pin!(async move {
+            let stop = stop.wait_for(|stop| stop.drain_until.is_some()).await;
+            match stop.ok().and_then(|stop| stop.drain_until) {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                biased;
+                done = self.handling.join_next() => match done {
+                    None => return true,
+                    Some(done) => if let Err(error) = self.record_delivery(done) {
+                        first_error.get_or_insert(error);
+                    },
+                },
+                () = &mut deadline => {
+                    let (left, stream) = (self.handling.len(), self.positions.stream());
+                    tracing::warn!(left, consumer = %stream, "messages were still under way at the deadline; they are delivered again");
+                    self.handling.abort_all();
+                    return false;
+                }
+            }
         }
     }
 
@@ -184,7 +210,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                 }
                 _ = timer.tick() => {}
                 // If the handle was dropped, this task is about to be aborted. That is no normal stop.
-                () = async { if stop.wait_for(|stop| *stop).await.is_err() { pending().await } } => return Ok(()),
+                () = async { if stop.wait_for(|stop| stop.is_requested).await.is_err() { pending().await } } => return Ok(()),
             }
             self.save_if_due(at_end).await?;
         }

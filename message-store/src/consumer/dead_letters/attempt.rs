@@ -11,7 +11,7 @@ use crate::{Message, Outcome, Source};
 
 impl SetAside {
     pub(super) async fn attempt<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
-        let context = Context::new(&self.letters.store, handler.name(), message);
+        let context = Context::new(&self.letters.store, handler.name(), message).with_shutdown(self.outages.shutdown());
         let handled = catch_panic(handler.handle(message, &context));
         let outcome = match self.pace.time_limit {
             None => handled.await?,

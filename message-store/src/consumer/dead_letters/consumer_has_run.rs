@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 
 use super::letter::DeadLetters;
 use crate::consumer::position_store::PositionStore;
-use crate::{Error, MessageStoreExt as _, Read, Result, StreamName};
+use crate::{Error, GroupMember, MessageStoreExt as _, Read, Result, StreamName};
 
 impl DeadLetters {
     /// # Errors
@@ -27,7 +27,7 @@ impl DeadLetters {
         let positions = position.category();
         let mut saves = std::pin::pin!(self.store.category_messages(&positions, Read::default()));
         while let Some(save) = saves.try_next().await? {
-            let other = identifier_in(&save.stream);
+            let (other, _) = identifier_in(&save.stream);
             if other == identifier {
                 return Ok(());
             }
@@ -61,13 +61,17 @@ impl DeadLetters {
     }
 }
 
-/// The identifier of the consumer that saves its position in this stream. The members of a group share it.
-fn identifier_in(positions: &StreamName) -> Option<&str> {
-    let id = positions.id()?;
+/// The identifier of the consumer that saves its position in this stream, and the member of a group. The members share
+/// the identifier.
+pub(in crate::consumer) fn identifier_in(positions: &StreamName) -> (Option<&str>, Option<GroupMember>) {
+    let Some(id) = positions.id() else { return (None, None) };
     let mut parts = id.rsplitn(3, '+');
-    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u16>().is_ok());
-    let is_member = is_number(parts.next()) && is_number(parts.next());
-    Some(parts.next().filter(|_| is_member).unwrap_or(id))
+    let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+    let (size, member) = (number(), number());
+    match (parts.next(), member.zip(size).and_then(|(member, size)| GroupMember::new(member, size).ok())) {
+        (Some(identifier), Some(member)) => (Some(identifier), Some(member)),
+        _ => (Some(id), None),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_members_of_a_group_have_one_identifier() {
-        let of = |stream: &str| identifier_in(&StreamName::new(stream).unwrap()).map(str::to_owned);
+        let of = |stream: &str| identifier_in(&StreamName::new(stream).unwrap()).0.map(str::to_owned);
         assert_eq!(of("c+position"), None);
         for (id, identifier) in
             [("g", "g"), ("g+0+12", "g"), ("a-b+c+1+2", "a-b+c"), ("g+1", "g+1"), ("g+x+1", "g+x+1")]

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use super::given::{append, category, numbered, stream, types};
 use super::{Rule, Subject};
+use crate::store::Backlog;
 use crate::{Append, Batch, Category, GlobalPosition, MessageStore, MessageStoreExt as _, Read, Result};
 
 const WRITERS: usize = 16;
@@ -133,6 +134,26 @@ contract! {$ order order_tests {
         append(&*store, "account-1", &["A"]).await;
         let given_out = store.given_out(None).await.unwrap();
         assert!(append(&*store, "account-1", &["B"]).await.written[0].global_position > given_out);
+    }
+
+    /// The messages of other categories do not count, also if their names begin in the same way.
+    async fn a_backlog_is_counted_from_a_position_to_the_end_of_its_category(subject) {
+        let store = subject.store();
+        let backlog = async |after| store.backlog(&category("account"), after).await.unwrap();
+        assert_eq!(backlog(GlobalPosition::ZERO).await, Backlog::EMPTY);
+        let mut places = append(&*store, "account-1", &["A", "B"]).await.written;
+        append(&*store, "account", &["C"]).await;
+        append(&*store, "accountant-1", &["X"]).await;
+        places.extend(append(&*store, "account-2", &["D"]).await.written);
+        append(&*store, "accoun-1", &["X"]).await;
+        let all = store.read_category(&category("account"), Read::default()).await.unwrap().messages;
+        let end = places[2].global_position;
+        for handled in 0..=all.len() {
+            let after = handled.checked_sub(1).map_or(GlobalPosition::ZERO, |last| all[last].global_position);
+            let oldest = all.get(handled).map(|message| message.time);
+            assert_eq!(backlog(after).await, Backlog::new((all.len() - handled) as u64, oldest, end));
+        }
+        assert_eq!(backlog(GlobalPosition::new(end.get() + 1_000)).await, Backlog::new(0, None, end));
     }
 
     /// Given-out positions include those of deleted messages.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Claim, ClaimRecord, Deduplication, ReadModels};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -64,6 +64,11 @@ impl MessageStore for FaultyStore {
     async fn given_out(&self, category: Option<&Category>) -> Result<GlobalPosition> {
         self.assert_here()?;
         self.inner.given_out(category).await
+    }
+
+    async fn backlog(&self, category: &Category, after: GlobalPosition) -> Result<Backlog> {
+        self.assert_here()?;
+        self.inner.backlog(category, after).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -1,0 +1,211 @@
+//! The saved positions of consumers, for operators: list, get, set.
+//!
+//! Problem: a consumer must handle messages again, or pass over some. If its position is changed while it runs, the
+//! consumer and the operator overwrite each other. Fix: a position is set at the version of its stream that the operator
+//! has read, and only if the consumer has stopped, or by force. Why it is right: a consumer that still runs learns at
+//! its next save that it no longer owns the position, and stops.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+
+use super::dead_letters::identifier_in;
+use super::position_store::{PositionMessage, PositionStore, Progress, last_recorded};
+use crate::store::{Backlog, End, StepStream};
+use crate::{
+    Category, Error, GlobalPosition, GroupMember, Message, MessageStore, MessageStoreExt as _, Read, Result, StreamName,
+};
+
+/// The saved positions of the consumers of a category.
+///
+/// ```
+/// use message_store::connect;
+/// use message_store::consumer::{MoveTo, Positions};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let store = connect("sqlite::memory:").await?;
+/// let positions = Positions::of(&store, "account:command")?;
+/// // A new consumer that begins with the messages that are written from now on.
+/// let new = positions.get(Some("audit"), None).await?;
+/// positions.set(&new, MoveTo::End).await?;
+/// for saved in positions.list().await? {
+///     println!("{saved}: {} messages behind", positions.backlog(&saved).await?.messages);
+/// }
+/// # Ok::<(), message_store::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Positions {
+    store: Arc<dyn MessageStore>,
+    category: Category,
+}
+
+/// The position of a consumer, or of a member of a group, as it was read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SavedPosition {
+    /// The identifier of the consumer.
+    pub identifier: Option<String>,
+    /// The member of a group.
+    pub member: Option<GroupMember>,
+    /// The stream in which the position is saved.
+    pub stream: StreamName,
+    /// The global position up to which all messages are handled.
+    pub position: GlobalPosition,
+    /// The time of the last save. `None` if the consumer has never run.
+    pub saved_at: Option<Timestamp>,
+    /// The consumer has stopped normally, or has never run. Otherwise it runs, or has crashed.
+    pub is_stopped: bool,
+    end: End,
+}
+
+/// The place to which a position is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveTo {
+    /// Before the first message. All messages are delivered again, and those that were handled are recognised.
+    Beginning,
+    /// After the last message that is in the category now. Messages before it that were not handled are passed over.
+    End,
+    /// After this global position.
+    Position(GlobalPosition),
+    /// Before the first message of this time or a later one, by the database's clock.
+    Time(Timestamp),
+}
+
+impl fmt::Display for SavedPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is at {}", self.stream, self.position)
+    }
+}
+
+impl Positions {
+    /// The positions of the consumers of this category.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an invalid category.
+    pub fn of(store: &Arc<dyn MessageStore>, category: &str) -> Result<Self> {
+        Ok(Self { store: Arc::clone(store), category: Category::new(category)? })
+    }
+
+    /// The positions of all consumers of the category that have ever run, in the order of their streams' names. Reads
+    /// all saves.
+    ///
+    /// # Errors
+    /// As a read.
+    pub async fn list(&self) -> Result<Vec<SavedPosition>> {
+        let of_all = PositionStore::stream_name(&self.category, None)?.category();
+        let mut streams = BTreeSet::new();
+        let mut saves = std::pin::pin!(self.store.category_messages(&of_all, Read::default()));
+        while let Some(save) = saves.try_next().await? {
+            streams.insert(save.stream);
+        }
+        let mut positions = Vec::new();
+        for stream in streams {
+            positions.push(self.read(stream).await?);
+        }
+        Ok(positions)
+    }
+
+    /// The position of one consumer, or of one member of a group. If it has never run, it is at 0.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a member without an identifier; as a read.
+    pub async fn get(&self, identifier: Option<&str>, member: Option<GroupMember>) -> Result<SavedPosition> {
+        self.read(PositionStore::stream_of(&self.category, identifier, member)?).await
+    }
+
+    async fn read(&self, stream: StreamName) -> Result<SavedPosition> {
+        let steps = StepStream::<PositionMessage>::new(&self.store, stream.clone());
+        let end = steps.end().await?;
+        let (progress, saved_at) = match last_recorded(&steps).await? {
+            Some((progress, Message { time, .. })) => (progress, Some(time)),
+            None => (Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) }, None),
+        };
+        let (identifier, member) = identifier_in(&stream);
+        let (identifier, is_stopped) = (identifier.map(str::to_owned), progress.stopped);
+        Ok(SavedPosition { identifier, member, stream, position: progress.position, saved_at, is_stopped, end })
+    }
+
+    /// The messages of the category after a position. A member of a group handles a part of them.
+    ///
+    /// # Errors
+    /// As a read.
+    pub async fn backlog(&self, saved: &SavedPosition) -> Result<Backlog> {
+        self.store.backlog(&self.category, saved.position).await
+    }
+
+    /// The global position to which a consumer would be set.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a position that the store has not given out; as a read.
+    pub async fn resolve(&self, to: MoveTo) -> Result<GlobalPosition> {
+        match to {
+            MoveTo::Beginning => Ok(GlobalPosition::ZERO),
+            MoveTo::End => Ok(self.store.backlog(&self.category, self.given_out().await?).await?.end),
+            MoveTo::Position(position) => {
+                let given_out = self.given_out().await?;
+                if position > given_out {
+                    let reason = format!("{position} is beyond the last one of {}, {given_out}", self.store.describe());
+                    return Err(Error::invalid("global position", reason));
+                }
+                Ok(position)
+            }
+            MoveTo::Time(time) => self.before(time).await,
+        }
+    }
+
+    async fn given_out(&self) -> Result<GlobalPosition> {
+        self.store.given_out(Some(&self.category)).await
+    }
+
+    /// The position before the first message of this time or a later one. Times rise with the positions, apart from
+    /// jumps of the clock, so few reads find it.
+    async fn before(&self, time: Timestamp) -> Result<GlobalPosition> {
+        let (mut low, mut high) = (GlobalPosition::ZERO, self.given_out().await?);
+        // All messages up to `low` are earlier, and those above `high` are not.
+        while low < high {
+            let middle = GlobalPosition::new(low.get() + (high.get() - low.get() + 1) / 2);
+            let found = self.store.read_category(&self.category, Read::from(middle).limit(1)).await?;
+            match found.messages.first() {
+                Some(message) if message.time < time => low = message.global_position.min(high),
+                _ => high = middle.previous(),
+            }
+        }
+        Ok(low)
+    }
+
+    /// Sets the position of a consumer that has stopped, and returns it. The consumer begins there at its next start.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the consumer runs, or has crashed; [`Error::PositionTaken`] if the position has changed
+    /// since it was read; as [`Positions::resolve`].
+    pub async fn set(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
+        if !saved.is_stopped {
+            let reason = format!(
+                "the consumer of {} runs, or has crashed: its last save does not say that it has stopped. Stop it, or set \
+                 the position by force: a consumer that runs then stops at its next save",
+                saved.stream
+            );
+            return Err(Error::invalid("change of a position", reason));
+        }
+        self.set_by_force(saved, to).await
+    }
+
+    /// As [`Positions::set`], also while the consumer runs. It then stops with [`Error::PositionTaken`] at its next save.
+    ///
+    /// # Errors
+    /// As [`Positions::set`], except that a consumer may run.
+    pub async fn set_by_force(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
+        let position = self.resolve(to).await?;
+        let steps = StepStream::new(&self.store, saved.stream.clone());
+        let progress = Progress { stopped: true, ..Progress::at(position) };
+        match steps.append(saved.end, &PositionMessage::Recorded(progress)).await? {
+            Ok(_) => Ok(position),
+            Err(overtaken) => Err(overtaken.position_taken()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT name, global_position FROM message_store.read_models ORDER BY name

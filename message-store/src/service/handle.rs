@@ -1,0 +1,112 @@
+//! The handle of a running service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, select_all};
+use tokio::sync::watch;
+
+use super::Health;
+use crate::consumer::{ConsumerHandle, ConsumerStatus};
+use crate::{Error, Result};
+
+/// A service that runs in the background. All clones are the same service. It goes on when they are dropped.
+#[derive(Clone, Debug)]
+pub struct ServiceHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    consumers: Vec<ConsumerStatus>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Running,
+    Stopping,
+    Ended(Option<Arc<Error>>),
+}
+
+impl ServiceHandle {
+    /// Runs the consumers until one ends, or a stop is requested.
+    pub(super) fn supervise(consumers: Vec<ConsumerHandle>, drain_within: Duration) -> Self {
+        let statuses: Vec<ConsumerStatus> = consumers.iter().map(ConsumerHandle::status).collect();
+        let reports: Vec<String> = statuses.iter().map(|status| status.startup_report().to_string()).collect();
+        tracing::info!(consumers = statuses.len(), "the service has started:\n{}", reports.join("\n"));
+        let handle = Self(Arc::new(Shared { consumers: statuses, state: watch::Sender::new(State::Running) }));
+        tokio::spawn(run(consumers, drain_within, Arc::clone(&handle.0)));
+        handle
+    }
+
+    /// The consumers, in the order in which they were started.
+    pub fn consumers(&self) -> &[ConsumerStatus] {
+        &self.0.consumers
+    }
+
+    /// Asks the service to stop. [`ServiceHandle::ended`] waits for the end.
+    pub fn stop(&self) {
+        self.0.state.send_if_modified(|state| {
+            let is_running = matches!(state, State::Running);
+            if is_running {
+                *state = State::Stopping;
+            }
+            is_running
+        });
+    }
+
+    /// The health now.
+    pub fn health(&self) -> Health {
+        let mut reasons = Vec::new();
+        let state = self.0.state.borrow().clone();
+        match &state {
+            State::Running => {}
+            State::Stopping => reasons.push("the service is stopping".to_owned()),
+            State::Ended(None) => reasons.push("the service has ended".to_owned()),
+            State::Ended(Some(error)) => reasons.push(format!("the service has ended: {error}")),
+        }
+        for consumer in &self.0.consumers {
+            if let Some(outage) = consumer.outage() {
+                reasons.push(format!("{} has an outage {outage}", consumer.startup_report().position_stream));
+            }
+        }
+        Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons }
+    }
+
+    /// Waits until all consumers have ended.
+    ///
+    /// # Errors
+    /// A copy of the error of the first consumer that ended with one.
+    pub async fn ended(&self) -> Result<()> {
+        let mut states = self.0.state.subscribe();
+        match states.wait_for(|state| matches!(state, State::Ended(_))).await.as_deref() {
+            Ok(State::Ended(Some(error))) => Err(error.shared()),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared: Arc<Shared>) {
+    let mut states = shared.state.subscribe();
+    let stop = async { states.wait_for(|state| matches!(state, State::Stopping)).await.map(drop) };
+    let mut first_error = tokio::select! {
+        _ = stop => None,
+        ended = first_end(&mut consumers) => ended.err(),
+    };
+    shared.state.send_replace(State::Stopping);
+    let stopped = join_all(consumers.into_iter().map(|consumer| consumer.stop_within(drain_within))).await;
+    for error in stopped.into_iter().filter_map(Result::err) {
+        if first_error.is_some() {
+            tracing::warn!(%error, "a consumer has stopped with an error");
+        }
+        first_error.get_or_insert(error);
+    }
+    shared.state.send_replace(State::Ended(first_error.map(Arc::new)));
+}
+
+/// Waits until one of the consumers ends. A service without consumers waits for its stop.
+async fn first_end(consumers: &mut [ConsumerHandle]) -> Result<()> {
+    if consumers.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(consumers.iter_mut().map(|consumer| Box::pin(consumer.ended()))).await.0
+}

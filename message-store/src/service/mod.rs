@@ -1,0 +1,141 @@
+//! Services: several consumers in one process, with one start, one health and one stop.
+//!
+//! Problem: a process with several consumers must start all of them or none, notice when one ends, tell whether it works,
+//! and stop within the time that its platform gives. Fix: a service owns the consumers. If one ends, it stops the others.
+//! A request to stop reaches all at the same moment, and a handler that does not return is left behind at the deadline.
+//! Why nothing is lost: a consumer saves the position below every message that is not handled.
+
+mod handle;
+mod health;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::consumer::{Consumer, ConsumerHandle};
+use crate::handling::Handler;
+use crate::{MessageStore, Result};
+
+pub use handle::ServiceHandle;
+pub use health::Health;
+pub use signals::stop_signal;
+
+/// How long a service drains by default. Kubernetes kills a process 30 s after its signal.
+const DRAIN_WITHIN: Duration = Duration::from_secs(25);
+
+type Start = Box<dyn FnOnce(Arc<dyn MessageStore>) -> BoxFuture<'static, Result<ConsumerHandle>> + Send>;
+
+/// Several consumers in one process.
+///
+/// ```
+/// use message_store::consumer::Consumer;
+/// use message_store::service::Service;
+/// # use async_trait::async_trait;
+/// # use message_store::handling::{Context, Handler};
+/// # use message_store::{Message, Outcome, Source, connect};
+/// # struct Greet;
+/// # #[async_trait]
+/// # impl Handler for Greet {
+/// #     fn name(&self) -> &'static str { "Greet" }
+/// #     fn message_types(&self) -> Vec<&'static str> { vec![] }
+/// #     async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> { Ok(Outcome::Ignored) }
+/// # }
+/// # struct Audit;
+/// # #[async_trait]
+/// # impl Handler for Audit {
+/// #     fn name(&self) -> &'static str { "Audit" }
+/// #     fn message_types(&self) -> Vec<&'static str> { vec![] }
+/// #     async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> { Ok(Outcome::Ignored) }
+/// # }
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let store = connect("sqlite::memory:").await?;
+/// let service = Service::new(&store)
+///     .consumer(Consumer::new("account", Greet))
+///     .consumer(Consumer::new("account", Audit).identifier("audit"));
+/// // `service.run().await` runs until SIGTERM or Ctrl-C. With a handle:
+/// let handle = service.start().await?;
+/// assert!(handle.health().is_ready);
+/// handle.stop();
+/// handle.ended().await?;
+/// # Ok::<(), message_store::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a service does nothing until it is started"]
+pub struct Service {
+    store: Arc<dyn MessageStore>,
+    starts: Vec<Start>,
+    drain_within: Duration,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("consumers", &self.starts.len()).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// A service of this store, without consumers.
+    pub fn new(store: &Arc<dyn MessageStore>) -> Self {
+        Self { store: Arc::clone(store), starts: Vec::new(), drain_within: DRAIN_WITHIN }
+    }
+
+    /// Adds a consumer. Consumers start in the order in which they are added.
+    pub fn consumer<H: Handler>(mut self, consumer: Consumer<H>) -> Self {
+        self.starts.push(Box::new(|store| Box::pin(async move { consumer.start(&store).await })));
+        self
+    }
+
+    /// The time for the messages under way after a request to stop (25 s). A handler that has not returned then is
+    /// dropped, and its message is delivered again after the next start.
+    pub fn drain_within(mut self, time: Duration) -> Self {
+        self.drain_within = time;
+        self
+    }
+
+    /// Starts all consumers, and logs one report of all of them. If one does not start, those that have started are
+    /// stopped.
+    ///
+    /// # Errors
+    /// The error of the consumer that did not start.
+    pub async fn start(self) -> Result<ServiceHandle> {
+        let mut consumers = Vec::new();
+        for start in self.starts {
+            match start(Arc::clone(&self.store)).await {
+                Ok(consumer) => consumers.push(consumer),
+                Err(error) => {
+                    for consumer in consumers {
+                        if let Err(error) = ConsumerHandle::stop_within(consumer, self.drain_within).await {
+                            tracing::warn!(%error, "a consumer could not be stopped after another had not started");
+                        }
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(ServiceHandle::supervise(consumers, self.drain_within))
+    }
+
+    /// Starts all consumers, and runs until one ends, or until SIGTERM or Ctrl-C. Then it stops all of them. A second
+    /// signal ends it at once.
+    ///
+    /// # Errors
+    /// As [`Service::start`], and the error of the first consumer that ended.
+    pub async fn run(self) -> Result<()> {
+        let handle = self.start().await?;
+        tokio::select! {
+            ended = handle.ended() => return ended,
+            signal = stop_signal() => tracing::info!(signal, "stopping"),
+        }
+        handle.stop();
+        tokio::select! {
+            ended = handle.ended() => ended,
+            signal = stop_signal() => {
+                tracing::warn!(signal, "ending at once: messages under way are delivered again after the next start");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT name, global_position FROM read_models ORDER BY name
