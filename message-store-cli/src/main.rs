@@ -3,6 +3,7 @@
 
 mod allow_sql_condition;
 mod check;
+mod dead_letter;
 mod migrate;
 mod open;
 mod position;
@@ -35,6 +36,8 @@ enum Command {
     /// Allow sessions of a PostgreSQL store to insert SQL conditions into reads, as Message DB does when its setting is
     /// on
     AllowSqlCondition(allow_sql_condition::AllowSqlCondition),
+    /// List, show, retry and discard messages that could not be handled
+    DeadLetter(dead_letter::DeadLetterCommand),
     /// List, show and set the positions of consumers
     Position(position::Position),
     /// List and set the positions of read models
@@ -47,6 +50,7 @@ impl Arguments {
             Command::Migrate(arguments) => arguments.run().await,
             Command::Check(arguments) => arguments.run().await,
             Command::AllowSqlCondition(arguments) => arguments.run().await,
+            Command::DeadLetter(arguments) => arguments.run().await,
             Command::Position(arguments) => arguments.run().await,
             Command::ReadModel(arguments) => arguments.run().await,
         }

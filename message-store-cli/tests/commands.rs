@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 use async_trait::async_trait;
-use message_store::consumer::Consumer;
+use message_store::consumer::{Consumer, OnFailure};
 use message_store::handling::{Context, Handler};
 use message_store::{Append, GlobalPosition, Json, Message, NewMessage, Outcome, Source, StreamName, connect};
 
@@ -106,6 +106,57 @@ async fn positions_are_listed_shown_and_set() {
     assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
 }
 
+/// Refuses every message.
+struct Refuses;
+
+#[async_trait]
+impl Handler for Refuses {
+    fn name(&self) -> &'static str {
+        "Refuses"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec![]
+    }
+
+    async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> {
+        Err("a bad message".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_counted_shown_retried_and_discarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("store.db").display());
+    three_messages_are_handled(&url).await;
+    let of = ["--store", &url, "--category", "account:command", "--identifier", "letters"];
+    let run = |action: &[&'static str]| -> Vec<&str> { [&["dead-letter"], &action[..1], &of, &action[1..]].concat() };
+    assert!(fails(&run(&["list"])).contains("has ever run"));
+
+    let store = connect(&url).await.unwrap();
+    let consumer = Consumer::new("account:command", Refuses).identifier("letters").max_attempts(1);
+    let mut consumer = consumer.on_failure(OnFailure::Park).start(&store).await.unwrap();
+    let last = store.given_out(None).await.unwrap();
+    consumer.wait_for(last.min(GlobalPosition::new(3))).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+
+    let list = succeeds(&run(&["list"]));
+    assert_eq!(list.matches("a bad message").count(), 3, "{list}");
+    assert_eq!(succeeds(&run(&["count", "--entity", "2", "--text", "bad", "--type", "Open"])).trim(), "1");
+    assert_eq!(succeeds(&run(&["count", "--state", "delayed"])).trim(), "0");
+    let id: &'static str = list.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned().leak();
+    assert!(succeeds(&run(&["show", id])).contains("1 attempts: a bad message"));
+    let planned = succeeds(&run(&["retry", "--all", "--dry-run"]));
+    assert!(planned.contains("3 letters are selected, 3 are shown"), "{planned}");
+    assert!(succeeds(&run(&["discard", id, "--why", "a test"])).contains("is discarded"));
+    assert!(fails(&run(&["discard", id, "--why", "a test"])).contains("nothing was changed"));
+    let id: &'static str = list.lines().nth(2).unwrap().split_whitespace().next().unwrap().to_owned().leak();
+    assert!(succeeds(&run(&["retry", id, "--edited", "{\"a\":1}"])).contains("the edited message is at"));
+    assert!(succeeds(&run(&["retry", "--all", "--yes"])).contains("1 deliveries were requested"));
+    assert_eq!(succeeds(&run(&["count", "--state", "closed"])).trim(), "2");
+    assert_eq!(succeeds(&run(&["count", "--state", "retrying"])).trim(), "1");
+}
+
 #[test]
 fn each_command_has_a_help_text() {
     for arguments in [
@@ -114,6 +165,8 @@ fn each_command_has_a_help_text() {
         &["check", "--help"],
         &["allow-sql-condition", "--help"],
         &["position", "--help"],
+        &["dead-letter", "--help"],
+        &["dead-letter", "retry", "--help"],
         &["position", "set", "--help"],
         &["read-model", "--help"],
     ] {

@@ -25,7 +25,9 @@ mod suspects;
 
 pub use consumer_handle::ConsumerHandle;
 pub use consumer_status::ConsumerStatus;
-pub use dead_letters::{DeadLetter, DeadLetters, LetterState, OnFailure, Retried};
+pub use dead_letters::{
+    DeadLetter, DeadLetters, LetterFailure, LetterQuery, LetterState, OnFailure, Retried, WaitsFor,
+};
 pub use outages::Outage;
 pub use outcome_counts::OutcomeCounts;
 #[cfg(feature = "testing")]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
+use super::letter_query::LetterQuery;
 use super::step::Step;
 use crate::key::shortened;
 use crate::store::{End, StepStream};
 use crate::{
-    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, Read,
-    Result, StreamName,
+    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, Position, Result, StreamName,
 };
 
 /// The state of a letter.
@@ -48,6 +48,10 @@ pub struct DeadLetter {
     pub again_at: Option<Timestamp>,
     /// The time when the message was last set aside, by the database's clock.
     pub parked_at: Timestamp,
+    /// The deliveries that failed, in order. Each may have had several attempts.
+    pub failures: Vec<LetterFailure>,
+    /// The position of the step that set the message aside first.
+    pub(super) first_parked: Position,
     /// The step that set the message aside last.
     pub(super) letter: MessageRef,
     /// The message is in this store, or was there when it was set aside.
@@ -89,6 +93,20 @@ impl fmt::Display for DeadLetter {
         }
         write!(f, ": {error}")
     }
+}
+
+/// A delivery that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LetterFailure {
+    /// The time when the message was set aside, by the database's clock.
+    pub time: Timestamp,
+    /// The number of failed attempts, over all deliveries until then.
+    pub attempts: u32,
+    /// The error of the last attempt.
+    pub error: String,
+    /// The member of the group that delivered the message, such as `0/4`. `None` without a group.
+    pub member: Option<String>,
 }
 
 /// The dead letters of a consumer.
@@ -134,17 +152,7 @@ impl DeadLetters {
 
     /// As [`DeadLetters::list`], but empty if the consumer has never run.
     pub(super) async fn open(&self) -> Result<Vec<DeadLetter>> {
-        let mut streams: Vec<StreamName> = Vec::new();
-        let mut messages = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
-        while let Some(message) = messages.try_next().await? {
-            if message.message_type == "Parked" && !streams.contains(&message.stream) {
-                streams.push(message.stream);
-            }
-        }
-        let mut letters = Vec::new();
-        for stream in streams {
-            letters.extend(self.read(&stream).await?.letter.filter(DeadLetter::is_open));
-        }
+        let mut letters: Vec<DeadLetter> = self.select(&LetterQuery::default()).try_collect().await?;
         // A position in another store does not show the order here.
         letters.sort_by_key(|letter| (!letter.is_here, letter.message.global_position));
         Ok(letters)

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 
 use super::LetterState;
-use super::letter::{DeadLetter, DeadLetters};
+use super::letter::{DeadLetter, DeadLetters, LetterFailure};
 use super::step::{MessagePlace, Step, is_copy};
 use crate::store::End;
 use crate::{Message, MessageRef, MessageStoreExt as _, Position, Result, StreamName};
@@ -33,9 +33,15 @@ impl DeadLetters {
             match Step::of(&message) {
                 // A discard is final, even if steps of another store are copied here after it.
                 Some(_) if progress.is_discarded() => {}
-                Some(Step::Parked { message: recorded, message_type, attempts, error, holds, again_at }) => {
+                Some(Step::Parked { message: recorded, message_type, attempts, error, holds, again_at, member }) => {
                     let place = self.place_of(&message, &recorded).await?;
                     let before = progress.letter.take();
+                    let first_parked = before.as_ref().map_or(message.position, |before| before.first_parked);
+                    let is_held = before.as_ref().is_some_and(|before| before.holds);
+                    let mut failures = before.map(|before| before.failures).unwrap_or_default();
+                    if attempts > 0 {
+                        failures.push(LetterFailure { time: message.time, attempts, error: error.clone(), member });
+                    }
                     progress.letter = Some(DeadLetter {
                         is_here: place.is_some(),
                         message: place.unwrap_or_else(|| recorded.into()),
@@ -45,7 +51,9 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         again_at,
                         parked_at: message.time,
-                        holds: holds || before.is_some_and(|before| before.holds),
+                        holds: holds || is_held,
+                        failures,
+                        first_parked,
                         letter: message.reference(),
                         end: progress.end,
                     });

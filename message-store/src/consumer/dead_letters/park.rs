@@ -75,6 +75,7 @@ impl SetAside {
             error: storable(error),
             holds: *holds,
             again_at: *again_at,
+            member: self.member.map(|member| format!("{}/{}", member.number(), member.size())),
         };
         // Reads the letter again each time that another writer has appended first.
         loop {

@@ -30,6 +30,9 @@ pub(super) enum Step {
         /// operator, or behind another message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again_at: Option<Timestamp>,
+        /// The member of the group that delivered the message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
     },
     /// Another delivery was requested.
     RetryRequested {},

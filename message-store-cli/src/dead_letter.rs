@@ -1,0 +1,313 @@
+//! `message-store dead-letter`: lists, shows, retries and discards messages that could not be handled.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use comfy_table::{ContentArrangement, Table, presets};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use message_store::consumer::{DeadLetter, DeadLetters, LetterQuery, Retried, WaitsFor};
+use message_store::{Json, MessageId, NewMessage, Uuid};
+
+use crate::open::open;
+
+/// The number of letters that are shown before a decision on many.
+const SAMPLES: usize = 5;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeadLetterCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List letters
+    List {
+        #[command(flatten)]
+        consumer: Consumer,
+        #[command(flatten)]
+        query: Query,
+        /// The largest number of letters
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Count letters
+    Count {
+        #[command(flatten)]
+        consumer: Consumer,
+        #[command(flatten)]
+        query: Query,
+    },
+    /// Show the letter of one message, with all its failures
+    Show {
+        #[command(flatten)]
+        consumer: Consumer,
+        /// The id of the message
+        id: Uuid,
+    },
+    /// Request another delivery of one message, or of all that a query selects. A running consumer makes it
+    Retry {
+        #[command(flatten)]
+        consumer: Consumer,
+        #[command(flatten)]
+        which: Which,
+        /// Wait so many seconds for the result of one message
+        #[arg(long, value_name = "SECONDS", requires = "id")]
+        wait: Option<u64>,
+        /// Write this JSON as a new message in place of the one that failed
+        #[arg(long, value_name = "JSON", requires = "id", conflicts_with = "wait")]
+        edited: Option<String>,
+    },
+    /// Discard one message, or all that a query selects: the consumer will not handle them
+    Discard {
+        #[command(flatten)]
+        consumer: Consumer,
+        #[command(flatten)]
+        which: Which,
+        /// The reason, which the letter records
+        #[arg(long)]
+        why: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Consumer {
+    /// The store: `postgres://…` or `sqlite:PATH`
+    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
+    store: String,
+    /// The category that the consumer reads, such as account:command
+    #[arg(long)]
+    category: String,
+    /// The consumer's identifier, if it has one
+    #[arg(long)]
+    identifier: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Query {
+    /// Only letters of this entity
+    #[arg(long)]
+    entity: Option<String>,
+    /// Only letters of messages of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    message_type: Option<String>,
+    /// Only letters whose error contains this text
+    #[arg(long)]
+    text: Option<String>,
+    /// Only letters whose messages were last set aside at least so many seconds ago
+    #[arg(long, value_name = "SECONDS")]
+    older_than: Option<u64>,
+    /// Only letters in this state. By default, all that are open
+    #[arg(long, value_enum)]
+    state: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum State {
+    /// The message failed finally, and waits for an operator
+    Failed,
+    /// The message is delivered again at a time
+    Delayed,
+    /// The message waits behind an earlier one of its entity
+    Waiting,
+    /// A delivery was requested
+    Retrying,
+    /// The message was handled or discarded
+    Closed,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The id of one message
+    id: Option<Uuid>,
+    #[command(flatten)]
+    query: Query,
+    /// All letters that the conditions select
+    #[arg(long, conflicts_with = "id", required_unless_present = "id")]
+    all: bool,
+    /// With --all: show the number and some of the letters, and change nothing
+    #[arg(long, conflicts_with = "id")]
+    dry_run: bool,
+    /// With --all: do not ask
+    #[arg(long, conflicts_with = "id")]
+    yes: bool,
+}
+
+impl Consumer {
+    async fn letters(&self) -> Result<DeadLetters> {
+        Ok(DeadLetters::of(&open(&self.store).await?, &self.category, self.identifier.as_deref())?)
+    }
+}
+
+impl Query {
+    fn query(&self) -> LetterQuery {
+        let mut query = LetterQuery::default();
+        if let Some(entity) = &self.entity {
+            query = query.entity(entity);
+        }
+        if let Some(message_type) = &self.message_type {
+            query = query.message_type(message_type);
+        }
+        if let Some(text) = &self.text {
+            query = query.containing(text);
+        }
+        if let Some(seconds) = self.older_than {
+            query = query.older_than(Duration::from_secs(seconds));
+        }
+        match self.state {
+            None => query,
+            Some(State::Failed) => query.waiting_for(WaitsFor::Operator),
+            Some(State::Delayed) => query.waiting_for(WaitsFor::Time),
+            Some(State::Waiting) => query.waiting_for(WaitsFor::EarlierMessage),
+            Some(State::Retrying) => query.waiting_for(WaitsFor::Delivery),
+            Some(State::Closed) => query.closed(),
+        }
+    }
+}
+
+impl DeadLetterCommand {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.action {
+            Action::List { consumer, query, limit } => {
+                let (letters, query) = (consumer.letters().await?, query.query());
+                let found: Vec<_> = letters.select(&query).take(limit).try_collect().await?;
+                if found.is_empty() {
+                    letters.count(&query).await?;
+                }
+                print(&found);
+                if found.len() == limit {
+                    println!("(the first {limit}; --limit shows more, and count counts all)");
+                }
+                Ok(())
+            }
+            Action::Count { consumer, query } => {
+                println!("{}", consumer.letters().await?.count(&query.query()).await?);
+                Ok(())
+            }
+            Action::Show { consumer, id } => {
+                let letter = one(&consumer.letters().await?, id).await?;
+                println!("{letter}");
+                for failure in &letter.failures {
+                    let member = failure.member.as_ref().map(|member| format!(", member {member}")).unwrap_or_default();
+                    println!("  {}: {} attempts{member}: {}", failure.time, failure.attempts, failure.error);
+                }
+                Ok(())
+            }
+            Action::Retry { consumer, which, wait, edited } => {
+                let letters = consumer.letters().await?;
+                let Some(id) = which.id else {
+                    let query = which.query.query();
+                    if which.is_confirmed(&letters, "retried").await? {
+                        println!("{} deliveries were requested", letters.retry_all(&query).await?);
+                    }
+                    return Ok(());
+                };
+                retry(&letters, &one(&letters, id).await?, wait.map(Duration::from_secs), edited).await
+            }
+            Action::Discard { consumer, which, why } => {
+                let letters = consumer.letters().await?;
+                let Some(id) = which.id else {
+                    let query = which.query.query();
+                    if which.is_confirmed(&letters, "discarded").await? {
+                        println!("{} messages were discarded", letters.discard_all(&query, &why).await?);
+                    }
+                    return Ok(());
+                };
+                changed(letters.discard(&one(&letters, id).await?, &why).await?)?;
+                println!("the message is discarded");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn one(letters: &DeadLetters, id: Uuid) -> Result<DeadLetter> {
+    letters.show(MessageId::from_uuid(id)).await?.with_context(|| format!("the consumer has no letter of message {id}"))
+}
+
+fn changed(is_changed: bool) -> Result<()> {
+    if !is_changed {
+        bail!("nothing was changed: the message does not wait for a decision, or the letter has changed meanwhile");
+    }
+    Ok(())
+}
+
+async fn retry(
+    letters: &DeadLetters,
+    letter: &DeadLetter,
+    wait: Option<Duration>,
+    edited: Option<String>,
+) -> Result<()> {
+    if let Some(data) = edited {
+        let edited = NewMessage::new(letter.message_type.clone(), Json::parse(&data)?);
+        let place = letters.retry_edited(letter, edited).await?;
+        changed(place.is_some())?;
+        if let Some(place) = place {
+            println!("the edited message is at global position {}; the other is discarded", place.global_position);
+        }
+        return Ok(());
+    }
+    changed(letters.retry(letter).await?)?;
+    println!("a delivery was requested");
+    if let Some(wait) = wait {
+        let retried = letters.wait_for_retry(letter, wait).await?;
+        println!("{retried}");
+        if !matches!(retried, Retried::Resolved { .. }) {
+            bail!("the message was not handled");
+        }
+    }
+    Ok(())
+}
+
+impl Which {
+    /// Shows the number of letters and some of them, and asks.
+    async fn is_confirmed(&self, letters: &DeadLetters, what: &str) -> Result<bool> {
+        let query = self.query.query();
+        let count = letters.count(&query).await?;
+        let mut selected = pin!(letters.select(&query));
+        let mut samples = Vec::new();
+        while samples.len() < SAMPLES
+            && let Some(letter) = selected.try_next().await?
+        {
+            samples.push(letter);
+        }
+        print(&samples);
+        println!("{count} letters are selected, {} are shown", samples.len());
+        if self.dry_run || count == 0 {
+            return Ok(false);
+        }
+        if self.yes {
+            return Ok(true);
+        }
+        eprint!("Are they to be {what}? [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "yes"))
+    }
+}
+
+fn print(letters: &[DeadLetter]) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["message", "type", "stream", "set aside", "attempts", "waits for", "error"]);
+    for letter in letters {
+        let waits_for = match letter.waits_for() {
+            Some(WaitsFor::Operator) => "an operator".to_owned(),
+            Some(WaitsFor::Time) => letter.again_at.map(|time| time.to_string()).unwrap_or_default(),
+            Some(WaitsFor::EarlierMessage) => "an earlier message".to_owned(),
+            Some(WaitsFor::Delivery) => "a delivery".to_owned(),
+            None => format!("nothing: {:?}", letter.state),
+        };
+        table.add_row([
+            letter.message.id.to_string(),
+            letter.message_type.clone(),
+            letter.message.stream.to_string(),
+            letter.parked_at.to_string(),
+            letter.attempts.to_string(),
+            waits_for,
+            letter.error.lines().next().unwrap_or_default().chars().take(80).collect(),
+        ]);
+    }
+    println!("{table}");
+}
