@@ -60,6 +60,8 @@ struct State {
     current: Option<Current>,
     /// After a request to stop, no call waits longer than this.
     stop_by: Option<Instant>,
+    /// The number of interruptions. Calls from before the last one wait no longer.
+    interruptions: u64,
 }
 
 #[derive(Debug)]
@@ -91,20 +93,28 @@ impl Outages {
         self.0.try_again.notify_waiters();
     }
 
+    /// The calls that wait now end with their errors.
+    pub(super) fn interrupt(&self) {
+        self.state().interruptions += 1;
+        self.0.try_again.notify_waiters();
+    }
+
     /// A call that may have to wait.
     pub(super) fn call(&self) -> Call<'_> {
-        Call { outages: self, is_waiting: false, backoff: Backoff::new() }
+        let interruptions = self.state().interruptions;
+        Call { outages: self, state: CallState { began: None, interruptions }, backoff: Backoff::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a failure. Returns the time at which the wait must end, if there is one.
-    fn failed(&self, is_first: bool, error: String) -> Option<Instant> {
+    /// Records a failure of a call. Returns the time at which the wait must end, if there is one.
+    fn failed(&self, call: &mut CallState, error: String) -> Option<Instant> {
         let mut state = self.state();
-        state.waiting += usize::from(is_first);
         let now = Instant::now();
+        state.waiting += usize::from(call.began.is_none());
+        let began = *call.began.get_or_insert(now);
         let current = state.current.get_or_insert_with(|| Current {
             outage: Outage { since: Timestamp::now(), error: String::new() },
             began: now,
@@ -115,8 +125,9 @@ impl Outages {
             tracing::warn!(error, since = %current.outage.since, "an outage: trying again until it ends");
         }
         current.outage.error = error;
-        let limit = self.0.limit.and_then(|limit| current.began.checked_add(limit));
-        limit.into_iter().chain(state.stop_by).min()
+        let limit = self.0.limit.and_then(|limit| began.checked_add(limit));
+        let interrupted = (state.interruptions != call.interruptions).then_some(now);
+        limit.into_iter().chain(state.stop_by).chain(interrupted).min()
     }
 
     /// A call waits no longer.
@@ -135,8 +146,16 @@ impl Outages {
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     outages: &'a Outages,
-    is_waiting: bool,
+    state: CallState,
     backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct CallState {
+    /// The time of the first failure.
+    began: Option<Instant>,
+    /// The number of interruptions before the call.
+    interruptions: u64,
 }
 
 impl Call<'_> {
@@ -145,7 +164,7 @@ impl Call<'_> {
         // Made before the state is read, so that no request to stop is missed.
         let outages = self.outages;
         let try_again = outages.0.try_again.notified();
-        let end = outages.failed(!std::mem::replace(&mut self.is_waiting, true), error.to_string());
+        let end = outages.failed(&mut self.state, error.to_string());
         let now = Instant::now();
         if end.is_some_and(|end| end <= now) {
             return false;
@@ -155,12 +174,12 @@ impl Call<'_> {
             () = sleep_until(end.map_or(next, |end| next.min(end))) => {}
             () = try_again => {}
         }
-        true
+        self.outages.state().interruptions == self.state.interruptions
     }
 
     /// The call was answered. If it had waited, all others that wait try again at once.
     pub(super) fn answered(self) {
-        if self.is_waiting {
+        if self.state.began.is_some() {
             self.outages.0.try_again.notify_waiters();
         }
     }
@@ -168,7 +187,7 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.is_waiting {
+        if self.state.began.is_some() {
             self.outages.ended();
         }
     }
@@ -218,6 +237,26 @@ mod tests {
         let waited = begin.elapsed();
         tokio::join!(waiting.again(&"refused"), async { other.answered() });
         assert_eq!(begin.elapsed(), waited);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interruption_ends_the_calls_that_wait_and_no_later_one() {
+        let outages = Outages::new(None);
+        let mut waiting = outages.call();
+        let (goes_on, ()) = tokio::join!(waiting.again(&"refused"), async { outages.interrupt() });
+        assert!(!goes_on && !waiting.again(&"refused").await);
+        assert!(outages.call().again(&"refused").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_counts_for_each_call() {
+        let outages = Outages::new(Some(Duration::from_secs(2)));
+        let mut first = outages.call();
+        assert!(first.again(&"refused").await);
+        // Its next attempt takes long.
+        sleep_until(after(Duration::from_secs(9))).await;
+        assert!(outages.call().again(&"refused").await);
+        assert!(!first.again(&"refused").await);
     }
 
     #[tokio::test(start_paused = true)]

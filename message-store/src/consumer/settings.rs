@@ -179,7 +179,13 @@ impl<H: Handler> Consumer<H> {
         let letter_settings = Consumer {
             category: letter_category,
             correlation: None,
-            pace: Pace { planted: pace.planted, time_limit: pace.time_limit, poll_interval, ..Pace::default() },
+            pace: Pace {
+                planted: pace.planted,
+                time_limit: pace.time_limit,
+                concurrency: pace.concurrency,
+                poll_interval,
+                ..Pace::default()
+            },
             ..settings.clone()
         };
         let is_late = pace.planted.is(PlantedBug::LettersReadFirst);

@@ -31,8 +31,12 @@ pub(crate) struct Again {
 impl Class {
     /// The class in a chain of causes.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        Self::in_chain(error).copied()
+    }
+
+    pub(crate) fn in_chain<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
         let mut causes = std::iter::successors(Some(error), |error| error.source());
-        causes.find_map(|cause| cause.downcast_ref().copied())
+        causes.find_map(|cause| cause.downcast_ref())
     }
 }
 

@@ -213,8 +213,9 @@ impl Error {
         }
     }
 
-    fn class(&self) -> Option<&'static Class> {
+    fn class(&self) -> Option<&Class> {
         match self {
+            Self::Handler { cause, .. } => Class::in_chain(&**cause),
             Self::TimedOut { .. } => Some(&Class::TimedOut),
             Self::WrongExpectedVersion { .. } => Some(&Class::Overtaken),
             error if error.is_transient() => Some(&Class::Passing),
@@ -230,7 +231,7 @@ impl Error {
                 | Self::HistoryChanged { .. }
                 | Self::TimedOut { .. }
                 | Self::Backend { transient: true, .. }
-        )
+        ) || matches!(self, Self::Handler { .. }) && matches!(self.class(), Some(Class::Passing | Class::TimedOut))
     }
 }
 

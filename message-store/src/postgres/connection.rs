@@ -14,12 +14,13 @@ use std::time::Duration;
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Client, NoTls, Statement};
+use tokio_postgres::{CancelToken, Client, Statement};
 
 use super::PlantedBug;
 use super::history::Histories;
 use super::session::{Session, Sessions};
 use super::silence::Watch;
+use super::tls::{self, Tls};
 use crate::{GlobalPosition, History};
 
 /// The pauses between two requests to cancel a statement. After the last, the connection is closed.
@@ -137,18 +138,18 @@ async fn cancel(client: Session) {
     let mut answered = std::pin::pin!(client.simple_query(""));
     // A silent connection is closed already. Its session in the server may still be working.
     if client.watch.was_silent() {
-        return request_cancel(&token).await;
+        return request_cancel(&token, &client.tls).await;
     }
     for pause in CANCEL_PAUSES {
         if timeout(pause, &mut answered).await.is_ok() {
             return;
         }
-        request_cancel(&token).await;
+        request_cancel(&token, &client.tls).await;
     }
 }
 
-async fn request_cancel(token: &CancelToken) {
-    match timeout(CANCEL_WITHIN, token.cancel_query(NoTls)).await {
+async fn request_cancel(token: &CancelToken, tls: &Tls) {
+    match timeout(CANCEL_WITHIN, tls::cancel(token, tls)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(error = crate::chain(&error), "a statement could not be cancelled"),
         Err(_) => tracing::debug!("a statement could not be cancelled in time"),

@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::AsyncMessage;
 use tokio_postgres::config::Config;
-use tokio_postgres::{AsyncMessage, NoTls};
 
 use super::PostgresOptions;
 use super::failure::{backend, failed};
 use super::history::Histories;
 use super::pool::Pool;
+use super::tls::{self, Tls};
 use crate::store::WakeUps;
 use crate::{Error, Result, StreamName};
 
@@ -33,6 +33,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Listener {
     config: Config,
+    tls: Tls,
     /// The time within which the server must answer.
     answer_within: Duration,
     wake_ups: Arc<WakeUps>,
@@ -63,8 +64,8 @@ impl Listener {
         let outbox = options.notifies.then(Arc::<Outbox>::default);
         let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
-        let (config, answer_within) = (options.config().clone(), options.answer_within);
-        Self { config, answer_within, wake_ups, histories, outbox, tasks }
+        let (config, tls, answer_within) = (options.config().clone(), options.tls.clone(), options.answer_within);
+        Self { config, tls, answer_within, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
@@ -84,7 +85,8 @@ impl Listener {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
             let (wake_ups, histories) = (Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories));
-            let task = tokio::spawn(receive(self.config.clone(), self.answer_within, wake_ups, histories));
+            let task =
+                tokio::spawn(receive((self.config.clone(), self.tls.clone()), self.answer_within, wake_ups, histories));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -122,9 +124,9 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     .await
 }
 
-async fn receive(config: Config, answer_within: Duration, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
+async fn receive(server: (Config, Tls), answer_within: Duration, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
     while let Some(wake_ups) = wake_ups.upgrade() {
-        if let Err(error) = receive_until_lost(&config, answer_within, &wake_ups, &histories).await {
+        if let Err(error) = receive_until_lost(&server, answer_within, &wake_ups, &histories).await {
             tracing::debug!(%error, "the wake-up connection was lost; readers poll");
         }
         sleep(RECONNECT).await;
@@ -132,19 +134,18 @@ async fn receive(config: Config, answer_within: Duration, wake_ups: Weak<WakeUps
 }
 
 async fn receive_until_lost(
-    config: &Config,
+    (config, tls): &(Config, Tls),
     answer_within: Duration,
     wake_ups: &WakeUps,
     histories: &Histories,
 ) -> Result<()> {
     let context = "listening for appends";
     let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
-    let connected = timeout(answer_within, config.connect(NoTls)).await.map_err(silent)?;
-    let (client, mut connection) = connected.map_err(backend(context))?;
-    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    let connected = timeout(answer_within, tls::connect(config, tls)).await.map_err(silent)?;
+    let (client, mut messages) = connected.map_err(backend(context))?;
     let listen = format!("LISTEN {CHANNEL}");
     let mut alive = std::pin::pin!(async {
-        client.batch_execute(&listen).await.map_err(backend(context))?;
+        timeout(answer_within, client.batch_execute(&listen)).await.map_err(silent)?.map_err(backend(context))?;
         // Messages that were written before this LISTEN have woken no reader here.
         wake_ups.wake_all();
         loop {

@@ -32,6 +32,9 @@ mod sql_value;
 mod state;
 mod statements;
 mod store;
+mod tls;
+#[cfg(feature = "tls")]
+mod verification;
 
 pub use check::{Check, CheckedItem, check};
 pub use installation::Installation;

@@ -14,6 +14,7 @@ use super::look_up::LookUp;
 use super::pool::Pool;
 use super::row::get;
 use super::silence::Silences;
+use super::tls::{Tls, is_all_local};
 use super::{PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
 use crate::store::WakeUps;
@@ -51,6 +52,9 @@ impl PostgresOptions {
         let store_id =
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;
+        if matches!(self.tls, Tls::Off) && !is_all_local(&self.config) {
+            tracing::warn!(store = %place, "the connections to this host are not encrypted");
+        }
         let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.planted));
         histories.verify(&client).await?;
         drop(client);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Client;
 use tokio_postgres::config::{Config, Host};
-use tokio_postgres::{Client, NoTls};
 
+use super::tls::{self, Parameters, Tls};
 use super::{PlantedBug, failure};
 use crate::planted::Planted;
 use crate::{Error, Limits, Result};
@@ -21,6 +22,7 @@ const POOL_SIZE: usize = 16;
 #[must_use]
 pub struct PostgresOptions {
     pub(super) config: Config,
+    pub(super) tls: Tls,
     pub(super) pool_size: usize,
     pub(super) limits: Limits,
     pub(super) notifies: bool,
@@ -31,6 +33,11 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// The options in a `postgres://` URL, and defaults for the others.
     ///
+    /// `sslmode` and `sslrootcert` have the meaning that they have to libpq. Without `sslmode`, a local host is not
+    /// encrypted, and any other host must have a certificate for its name, of an authority that the system or
+    /// `sslrootcert` trusts (`verify-full`). That needs the feature `tls`. Without the feature, connections are not
+    /// encrypted, and a distant host is reached with a warning.
+    ///
     /// # Errors
     /// [`Error::Invalid`] when the URL cannot be read.
     pub fn from_url(url: &str) -> Result<Self> {
@@ -40,6 +47,7 @@ impl PostgresOptions {
                 "it must begin with postgres://, as in postgres://user@host/database",
             ));
         }
+        let (url, parameters) = Parameters::take_from(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let source = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Error::invalid("store URL", source)
@@ -51,8 +59,10 @@ impl PostgresOptions {
             config.connect_timeout(Duration::from_secs(10));
         }
         probe_often(&mut config);
+        let tls = parameters.apply(&mut config)?;
         let mut options = Self {
             config,
+            tls,
             pool_size: POOL_SIZE,
             limits: Limits::default(),
             notifies: true,
@@ -106,11 +116,11 @@ impl PostgresOptions {
 
     /// Opens a connection outside the pools. It is closed when it is dropped.
     pub(super) async fn connect(&self) -> Result<Client> {
-        let connected = self.config.connect(NoTls).await;
+        let connected = tls::connect(&self.config, &self.tls).await;
         let context = || format!("connecting to {}", self.place());
-        let (client, connection) = connected.map_err(|error| failure::failed(context(), error))?;
+        let (client, messages) = connected.map_err(|error| failure::failed(context(), error))?;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = tls::drive(messages).await {
                 tracing::debug!(error = crate::chain(&error), "a connection ended");
             }
         });

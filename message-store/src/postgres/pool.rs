@@ -84,10 +84,21 @@ impl Pool {
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         let mut connection = self.get().await?;
         let result = work(&mut connection).await;
-        let result =
-            if connection.watch().was_silent() { result.map_err(|error| self.0.silent(&error)) } else { result };
+        let is_silent = connection.watch().was_silent();
+        let result = result.map_err(|error| match error {
+            Error::Backend { context, .. } if is_silent => self.silent(context),
+            error => error,
+        });
         connection.give_back();
         result
+    }
+}
+
+impl Pool {
+    /// The error of a call whose connection was closed because an answer did not arrive in time.
+    pub(super) fn silent(&self, context: impl Into<String>) -> Error {
+        let PostgresOptions { answer_within, .. } = &self.0.options;
+        Error::backend(context, true, format!("{} did not answer within {answer_within:?}", self.0.options.place()))
     }
 }
 
@@ -115,17 +126,6 @@ impl Shared {
         Error::backend(context, true, format!("no answer within {:?}", self.options.answer_within))
     }
 
-    /// The error of a call whose connection was closed because an answer did not arrive in time.
-    fn silent(&self, error: &Error) -> Error {
-        match error {
-            Error::Backend { context, .. } => {
-                let limit = self.options.answer_within;
-                Error::backend(context, true, format!("{} did not answer within {limit:?}", self.options.place()))
-            }
-            error => error.shared(),
-        }
-    }
-
     fn failed(&self, error: PoolError<tokio_postgres::Error>) -> Error {
         let place = self.options.place();
         match error {
@@ -145,8 +145,8 @@ fn make(
     wait: Option<Duration>,
     silences: &Silences,
 ) -> Result<deadpool::managed::Pool<Sessions>> {
-    let (config, silences) = (options.config().clone(), silences.clone());
-    let sessions = Sessions { config, answer_within: options.answer_limit(), silences };
+    let (config, tls, silences) = (options.config().clone(), options.tls.clone(), silences.clone());
+    let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(wait)

@@ -57,7 +57,9 @@ impl ReadModels for PostgresStore {
             watch.is_answered();
             let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
             for message in &batch.messages {
-                model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
+                model.apply(&mut own, message).await.map_err(|error| {
+                    if watch.was_silent() { self.pool.silent(context) } else { Error::handler(message, error) }
+                })?;
             }
             let position = batch.looked_through.get();
             watch.is_asked();
@@ -107,18 +109,25 @@ impl AuthorTransaction<'_> {
 impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         self.watch.is_asked();
-        let statement = self.prepare(sql).await?;
-        let changed = self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?;
+        let changed = async {
+            let statement = self.prepare(sql).await?;
+            Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)
+        };
+        let changed = changed.await;
         self.watch.is_answered();
-        Ok(changed)
+        changed
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
         self.watch.is_asked();
-        let statement = self.prepare(sql).await?;
-        let rows = self.transaction.query_raw(&statement, parameters.iter().map(Parameter)).await?;
-        let rows: Vec<_> = rows.try_collect().await?;
+        let rows = async {
+            let statement = self.prepare(sql).await?;
+            let rows = self.transaction.query_raw(&statement, parameters.iter().map(Parameter)).await?;
+            Ok::<Vec<_>, Source>(rows.try_collect().await?)
+        };
+        let rows = rows.await;
         self.watch.is_answered();
+        let rows = rows?;
         let row = |row: &tokio_postgres::Row| {
             (0..row.len()).map(|column| Ok(row.try_get::<_, Column>(column)?.0)).collect::<Result<_, Source>>()
         };

@@ -6,22 +6,25 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Client;
 use tokio_postgres::config::Config;
-use tokio_postgres::{Client, NoTls};
 
 use super::silence::{Silences, Watch};
+use super::tls::{self, Tls};
 
 /// A connection of a pool, with its prepared statements.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) watch: Arc<Watch>,
+    pub(super) tls: Tls,
 }
 
 /// Opens the sessions of a pool.
 #[derive(Debug)]
 pub(super) struct Sessions {
     pub(super) config: Config,
+    pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
 }
@@ -32,11 +35,11 @@ impl Manager for Sessions {
 
     async fn create(&self) -> Result<Session, tokio_postgres::Error> {
         let watch = Watch::new(self.answer_within, &self.silences);
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let (client, messages) = tls::connect(&self.config, &self.tls).await?;
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
             tokio::select! {
-                ended = connection => {
+                ended = tls::drive(messages) => {
                     if let Err(error) = ended {
                         tracing::debug!(error = crate::chain(&error), "a connection ended");
                     }
@@ -46,7 +49,7 @@ impl Manager for Sessions {
                 }
             }
         });
-        Ok(Session { client: ClientWrapper::new(client, task), watch })
+        Ok(Session { client: ClientWrapper::new(client, task), watch, tls: self.tls.clone() })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<tokio_postgres::Error> {

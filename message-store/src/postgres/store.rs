@@ -27,8 +27,8 @@ use crate::{
 /// A store in a PostgreSQL database.
 ///
 /// It has a pool of 16 connections ([`PostgresOptions`](super::PostgresOptions) can change that), up to 12 more that
-/// append, and one that listens. Each is opened when it is needed. They are not encrypted: reach a distant server
-/// through a tunnel, or over a network that you trust.
+/// append, and one that listens. Each is opened when it is needed. [`PostgresOptions::from_url`](super::PostgresOptions::from_url)
+/// says when they are encrypted.
 ///
 /// In a database with Message DB's own schema that is not adopted ([`migrate`](super::migrate)), it uses Message DB's
 /// functions. The contract is kept, with two limits: an append takes round trips for each message, and reads of all

@@ -2,7 +2,7 @@
 //! temporary folder.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -211,6 +211,23 @@ impl LocalServer {
     /// The URL of the database `postgres`, for administration.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Gives the server a certificate and its key, in PEM. The server uses them for later connections, when `ssl` is on
+    /// and its settings were loaded again.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be written.
+    pub fn set_certificate(&self, certificate: &str, key: &str) -> Result<()> {
+        for (name, content) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.folder.path().join("data").join(name);
+            std::fs::write(&path, content)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            if let Some(Account { user, group }) = self.account {
+                chown(&path, Some(user), Some(group))?;
+            }
+        }
+        Ok(())
     }
 
     /// The folder of the server's programs.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
@@ -32,6 +32,9 @@ pub(super) use reading::Subscription;
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
 /// twice as long, up to the poll interval.
 const SOONER_BY: u32 = 16;
+
+/// The time in which the store must save the position of a consumer that stops.
+const SAVE_WITHIN: Duration = Duration::from_secs(10);
 
 type Done = (Message, Result<Outcome>);
 
@@ -96,6 +99,15 @@ impl<D: Deliver> ConsumerLoop<D> {
         loop {
             let ended = self.run_until_stopped().await;
             let mut first_error = ended.err();
+            if self.has_another_history() {
+                // The messages under way belong to the earlier history.
+                self.outages.interrupt();
+            } else if let Some(error) = &first_error {
+                self.outages.stop();
+                if matches!(error, Error::PositionTaken { .. }) {
+                    self.outages.interrupt();
+                }
+            }
             let is_drained = self.drain(&mut first_error).await;
             self.publish_progress();
             if self.has_another_history() {
@@ -108,7 +120,11 @@ impl<D: Deliver> ConsumerLoop<D> {
                 continue;
             }
             // If no message is under way, the record says that the consumer stopped, even if it ended with an error.
-            let saved = self.positions.save(Progress { stopped: is_drained, ..self.progress() }).await;
+            let progress = Progress { stopped: is_drained, ..self.progress() };
+            let saved = timeout(SAVE_WITHIN, self.positions.save(progress)).await.unwrap_or_else(|_| {
+                let cause = format!("no answer within {SAVE_WITHIN:?}");
+                Err(Error::backend("saving the position of a consumer that stops", true, cause))
+            });
             return match first_error {
                 Some(error) => Err(error),
                 None => saved,

@@ -25,7 +25,10 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Waits for the turn of the next suspect. `None` if no message is ready, or the one before is not handled yet.
     pub(super) fn next_turn(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
         let together = self.has(PlantedBug::SuspectsTogether);
-        if !self.handling.is_empty() && !together {
+        // A suspect that waits out an outage keeps no other from beginning.
+        let is_free = self.handling.is_empty()
+            || (self.outages.current().is_some() && self.handling.len() < self.pace.concurrency);
+        if !is_free && !together {
             return None;
         }
         let process = self.set_aside.as_ref()?.process.clone();

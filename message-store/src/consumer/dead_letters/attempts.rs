@@ -7,7 +7,7 @@ use crate::consumer::backoff::Backoff;
 use crate::consumer::outages::Call;
 use crate::error::{Again, Class};
 use crate::handling::{Contention, Handler, wait};
-use crate::{Error, Message, Outcome, Result, Source, StreamName, Version, chain};
+use crate::{Error, Message, Outcome, Position, Result, Source, StreamName, Version, chain};
 
 /// A delivery that failed.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ enum Verdict {
     MessageFault,
     /// The handler asks for another delivery.
     Again(Again),
+}
+
+/// The number of conflicts at unseen versions that count as progress of the stream.
+const UNSEEN: u32 = 100;
+
+/// A version for a conflict whose version is not seen.
+fn unseen_version(losses: u32) -> Version {
+    Version::at(Position::new(losses.min(UNSEEN).into()))
 }
 
 impl SetAside {
@@ -123,10 +131,10 @@ impl SetAside {
         }
         // Contention: as long as the stream makes progress, the message is not at fault.
         if class == Some(Class::Overtaken) {
-            // If a wrapper hides the versions, no progress is seen.
             let (stream, actual) = match store_error(&**error) {
                 Some(Error::WrongExpectedVersion { stream, actual, .. }) => (Some(stream.clone()), *actual),
-                _ => (None, Version::NO_STREAM),
+                // A wrapper hides the version, so whether the stream makes progress is not seen.
+                _ => (None, unseen_version(failures.contention.losses)),
             };
             let before = std::mem::replace(&mut failures.contended, stream);
             if before.is_some() && before != failures.contended {

@@ -56,8 +56,10 @@ pub struct DeadLetter {
     pub(super) letter: MessageRef,
     /// The message is in this store, or was there when it was set aside.
     pub(super) is_here: bool,
-    /// Later messages of its entity may wait behind it, because it was set aside at least once so that they do.
+    /// Later messages of its entity wait behind it, as of the step that set it aside last.
     pub(super) holds: bool,
+    /// Later messages of its entity may wait behind it, because one of its steps said so.
+    pub(super) has_held: bool,
     pub(super) end: End,
 }
 
@@ -74,6 +76,11 @@ impl DeadLetter {
     /// Whether the message failed and waits for an operator. A message that only waited behind another has no attempts.
     pub(super) fn waits_for_operator(&self) -> bool {
         self.state == LetterState::Parked && self.attempts > 0 && self.again_at.is_none()
+    }
+
+    /// Whether the message had failed finally before an operator asked for its delivery.
+    pub(super) fn waits_for_operator_again(&self) -> bool {
+        self.attempts > 0 && self.again_at.is_none()
     }
 
     /// Whether the message waits for the time of its next delivery.

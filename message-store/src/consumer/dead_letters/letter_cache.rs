@@ -28,10 +28,6 @@ impl LetterCache {
         *first = (*first).min(from);
     }
 
-    pub(super) fn is_held(&self, entity: &str) -> bool {
-        self.held.contains_key(entity)
-    }
-
     pub(super) fn release(&mut self, entity: &str) {
         self.held.remove(entity);
     }

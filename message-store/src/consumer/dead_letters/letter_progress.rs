@@ -15,6 +15,8 @@ pub(super) struct LetterProgress {
     pub(super) begun: u32,
     /// The number of these that were alone in the process until they, or the process, ended.
     pub(super) alone: u32,
+    /// The last of these was alone.
+    is_last_alone: bool,
     /// At least one of these was begun in this store. A redelivery in another store does not go on here.
     pub(super) is_begun_here: bool,
     /// The last step that set the message aside was written in this store, and not copied here.
@@ -26,8 +28,15 @@ impl DeadLetters {
     /// Reads the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<LetterProgress> {
         let end = self.steps(stream).start();
-        let mut progress =
-            LetterProgress { letter: None, begun: 0, alone: 0, is_begun_here: false, is_parked_here: false, end };
+        let mut progress = LetterProgress {
+            letter: None,
+            begun: 0,
+            alone: 0,
+            is_last_alone: false,
+            is_begun_here: false,
+            is_parked_here: false,
+            end,
+        };
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(message) = steps.try_next().await? {
             match Step::of(&message) {
@@ -37,7 +46,7 @@ impl DeadLetters {
                     let place = self.place_of(&message, &recorded).await?;
                     let before = progress.letter.take();
                     let first_parked = before.as_ref().map_or(message.position, |before| before.first_parked);
-                    let is_held = before.as_ref().is_some_and(|before| before.holds);
+                    let has_held = holds || before.as_ref().is_some_and(|before| before.has_held);
                     let mut failures = before.map(|before| before.failures).unwrap_or_default();
                     if attempts > 0 {
                         failures.push(LetterFailure { time: message.time, attempts, error: error.clone(), member });
@@ -51,7 +60,8 @@ impl DeadLetters {
                         state: LetterState::Parked,
                         again_at,
                         parked_at: message.time,
-                        holds: holds || is_held,
+                        holds,
+                        has_held,
                         failures,
                         first_parked,
                         letter: message.reference(),
@@ -94,13 +104,22 @@ impl LetterProgress {
             (Step::Attempted { alone }, letter) => {
                 self.begun += 1;
                 self.alone += u32::from(alone);
+                self.is_last_alone = alone;
                 self.is_begun_here |= !is_copy;
                 // The message waited behind another, and is now delivered. It is too late to discard it.
                 if let Some(letter) = letter.as_mut().filter(|letter| letter.state == LetterState::Parked) {
                     letter.state = LetterState::Retrying;
                 }
             }
-            (Step::NotAlone {}, _) => self.alone = self.alone.saturating_sub(1),
+            (Step::NotAlone {}, _) => {
+                self.alone = self.alone.saturating_sub(1);
+                self.is_last_alone = false;
+            }
+            (Step::Interrupted {}, _) => {
+                self.begun = self.begun.saturating_sub(1);
+                self.alone = self.alone.saturating_sub(u32::from(self.is_last_alone));
+                self.is_last_alone = false;
+            }
             (Step::RetryRequested {}, Some(letter)) => {
                 letter.state = LetterState::Retrying;
                 self.reset_deliveries();

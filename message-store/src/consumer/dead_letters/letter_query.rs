@@ -47,6 +47,17 @@ pub enum WaitsFor {
     Delivery,
 }
 
+impl WaitsFor {
+    /// What a message waits for that was set aside after these attempts, until this time.
+    pub(super) fn of(attempts: u32, again_at: Option<Timestamp>) -> Self {
+        match (attempts, again_at) {
+            (_, Some(_)) => Self::Time,
+            (0, None) => Self::EarlierMessage,
+            (_, None) => Self::Operator,
+        }
+    }
+}
+
 impl LetterQuery {
     /// Only open letters that wait for this.
     pub fn waiting_for(mut self, waits_for: WaitsFor) -> Self {
@@ -103,9 +114,7 @@ impl DeadLetter {
     /// What the message waits for. `None` if the letter is closed.
     pub fn waits_for(&self) -> Option<WaitsFor> {
         match &self.state {
-            LetterState::Parked if self.waits_for_time() => Some(WaitsFor::Time),
-            LetterState::Parked if self.waits_for_operator() => Some(WaitsFor::Operator),
-            LetterState::Parked => Some(WaitsFor::EarlierMessage),
+            LetterState::Parked => Some(WaitsFor::of(self.attempts, self.again_at)),
             LetterState::Retrying => Some(WaitsFor::Delivery),
             LetterState::Resolved(_) | LetterState::Discarded(_) => None,
         }

@@ -60,7 +60,7 @@ impl SetAside {
     /// Sets aside a message that waits behind an earlier one of its entity.
     pub(super) async fn park_behind(&self, message: &Message) -> Result<Outcome> {
         let error = "it waits behind an earlier message of its entity".to_owned();
-        self.park(message, &Reason { attempts: 0, error, holds: self.holds(), again_at: None }, false).await
+        self.park(message, &Reason { attempts: 0, error, holds: true, again_at: None }, false).await
     }
 
     /// Sets a message aside, unless its letter shows that it waits already or is discarded. `again` means after a

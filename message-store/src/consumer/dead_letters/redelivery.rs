@@ -1,7 +1,11 @@
 //! Redelivery: delivers the messages of letters again.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::attempts::{Cause, Failure};
 use super::letter::DeadLetter;
@@ -13,6 +17,9 @@ use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
 use crate::handling::Handler;
 use crate::{Error, Message, MessageId, Outcome, Result, StreamName};
+
+/// The time in which the store must record that a redelivery ended without a result.
+const RECORD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Handles the steps of letters. After a request for a retry, it delivers the message of the letter. After a letter is
 /// closed, it delivers the messages that wait behind it.
@@ -59,7 +66,8 @@ impl<H: Handler> Redelivery<H> {
         // A redelivery that ended in this process was no crash, even if its result could not be recorded.
         let ended = self.unrecorded_ends().get(stream).copied().unwrap_or_default();
         let alone = alone.saturating_sub(ended);
-        if alone >= set_aside.max_attempts() {
+        // Under `Stop`, no message is passed over.
+        if alone >= set_aside.max_attempts() && (set_aside.is_on() || letter.waits_for_operator_again()) {
             let error =
                 format!("the delivery was begun {begun} times, {alone} of them alone, and the process ended each time");
             let failure = Failure { attempts: letter.attempts + begun, error: error.into(), again: None };
@@ -76,7 +84,14 @@ impl<H: Handler> Redelivery<H> {
             return Ok(Redelivered::Overtaken);
         }
         // The turn is kept until the result is recorded, because a crash before that counts against this redelivery.
-        let (delivered, turn) = self.deliver_in_turn(turn, stream, &message).await?;
+        let was_alone = turn.is_alone();
+        let (delivered, turn) = match self.deliver_in_turn(turn, stream, &message).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.record_interruption(stream, was_alone).await;
+                return Err(error);
+            }
+        };
         if turn.as_ref().is_some_and(Turn::is_alone) && !set_aside.has(PlantedBug::UnrecordedIsCrash) {
             *self.unrecorded_ends().entry(stream.clone()).or_default() += 1;
         }
@@ -87,7 +102,8 @@ impl<H: Handler> Redelivery<H> {
                 Redelivered::Handled(outcome)
             }
             // Without the delay, the consumer would have stopped before the message.
-            Err(Failure { error, again: None, .. }) if letter.again_at.is_some() && !set_aside.is_on() => {
+            Err(Failure { error, again: None, .. }) if !set_aside.is_on() && !letter.waits_for_operator_again() => {
+                self.record_interruption(stream, was_alone).await;
                 return Err(Error::handler(&message, error));
             }
             Err(failure) => {
@@ -99,6 +115,16 @@ impl<H: Handler> Redelivery<H> {
         self.unrecorded_ends().remove(stream);
         drop(turn);
         Ok(redelivered)
+    }
+
+    /// Records that a redelivery ended without a result, so that it does not count as a crash.
+    async fn record_interruption(&self, stream: &StreamName, was_alone: bool) {
+        let steps = self.set_aside.letters.steps(stream);
+        let recording = steps.append_at_any_version(&Step::Interrupted {});
+        // A store that is silent must not keep a consumer that stops.
+        if !matches!(timeout(RECORD_WITHIN, recording).await, Ok(Ok(()))) && was_alone {
+            *self.unrecorded_ends().entry(stream.clone()).or_default() += 1;
+        }
     }
 
     fn unrecorded_ends(&self) -> MutexGuard<'_, HashMap<StreamName, u32>> {
@@ -132,28 +158,34 @@ impl<H: Handler> Redelivery<H> {
         loop {
             let mut cache = self.set_aside.cache.lock().await;
             let holds = self.set_aside.holds();
-            if holds && !cache.is_held(entity) {
-                return Ok(());
+            let handled_through = cache.handled_through;
+            // The letters of messages that were set aside since the last refresh.
+            self.set_aside.read_changes(&mut cache, handled_through).await?;
+            let mut open = Vec::new();
+            for stream in cache.unresolved.open_of(entity) {
+                let letter = self.set_aside.letters.read(stream).await?.letter;
+                open.extend(letter.filter(|letter| letter.is_open() && self.set_aside.is_own(&letter.message.stream)));
             }
-            let open = self.set_aside.letters.open().await?;
-            let is_of_entity = |letter: &DeadLetter| letter.letter.stream.cardinal_id() == Some(entity);
+            // A position in another store does not show the order here.
+            open.sort_by_key(|letter| (!letter.is_here, letter.message.global_position));
             let is_passed_over = |letter: &DeadLetter| {
                 (letter.waits_for_operator() && !(holds && letter.holds)) || (letter.waits_for_time() && !letter.holds)
             };
-            let next = open.into_iter().find(|letter| is_of_entity(letter) && !is_passed_over(letter));
+            let next = open.into_iter().find(|letter| !is_passed_over(letter));
             cache.release(entity);
             // Letters without a message here come last. They hold no entity, and are delivered when the message comes.
             let Some(next) = next.filter(|next| next.is_here) else { return Ok(()) };
-            if holds || next.waits_for_time() {
-                cache.hold(entity, next.message.global_position);
-            }
+            // Later messages of the entity wait until this one is delivered.
+            cache.hold(entity, next.message.global_position);
+            self.set_aside.is_cache_empty.store(false, Ordering::SeqCst);
             drop(cache);
             // Later messages wait behind it: it failed under `Hold`, or is delivered again later.
             if next.waits_for_operator() || next.waits_for_time() {
                 return Ok(());
             }
             let LetterProgress { begun, alone, .. } = self.set_aside.letters.read(&next.letter.stream).await?;
-            if matches!(self.deliver_letter(&next, begun, alone).await?, Redelivered::Failed | Redelivered::NotHere) {
+            // After a failure, the letter shows whether the next message may be delivered.
+            if matches!(self.deliver_letter(&next, begun, alone).await?, Redelivered::NotHere) {
                 return Ok(());
             }
         }
@@ -187,7 +219,7 @@ impl<H: Handler> Deliver for Redelivery<H> {
         else {
             return Ok(Outcome::Unhandled);
         };
-        let (holds, mut outcome) = (letter.holds, None);
+        let (holds, mut outcome) = (letter.has_held, None);
         // The cache must contain this step before the consumer delivers messages that it has read already. It must also
         // contain a letter that was copied here together with its request, or the entity would not be released.
         self.set_aside.refresh_now().await?;

@@ -93,7 +93,7 @@ impl SetAside {
         let began = Instant::now();
         cache.handled_through = handled_through;
         for holding in cache.unresolved.refresh(&self.letters, handled_through).await? {
-            if self.holds() || holding.is_delayed {
+            if self.holds() || holding.is_always {
                 cache.hold(&holding.entity, holding.message);
             }
         }
@@ -114,7 +114,7 @@ impl SetAside {
                 // `open` has the letters without a message here last, so they are not first in the queue.
                 let is_in_queue = |other: &&DeadLetter| {
                     let is_of_its_entity = other.letter.stream.cardinal_id() == stream.cardinal_id();
-                    other.letter.stream == *stream || (is_of_its_entity && other.holds)
+                    other.letter.stream == *stream || (is_of_its_entity && other.has_held)
                 };
                 let is_first = || open.iter().find(is_in_queue).is_some_and(|first| first.letter.stream == *stream);
                 let is_due = match letter.state {

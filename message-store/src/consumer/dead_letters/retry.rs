@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::letter::{DeadLetter, DeadLetters, LetterState};
@@ -28,6 +29,11 @@ pub enum Retried {
         /// The error of the last attempt.
         error: String,
     },
+    /// The handler asked for another delivery later, which the consumer makes by itself.
+    Delayed {
+        /// The time of that delivery, by the database's clock.
+        until: Timestamp,
+    },
     /// The message was discarded.
     Discarded {
         /// The reason.
@@ -44,6 +50,7 @@ impl fmt::Display for Retried {
             Self::FailedAgain { attempts, error } => {
                 write!(f, "the message failed again, after {attempts} attempts in all: {error}")
             }
+            Self::Delayed { until } => write!(f, "the message is delivered again at {until}"),
             Self::Discarded { why } => write!(f, "the message was discarded: {why}"),
             Self::NotYet => {
                 f.write_str("no delivery has ended yet; check that the retry was requested, and that the consumer runs")
@@ -79,11 +86,14 @@ impl DeadLetters {
 /// The result of a retry that was requested after `letter` was read. `None` if there is no result yet.
 fn retry_result(letter: &DeadLetter, now: DeadLetter) -> Option<Retried> {
     let is_parked_again = now.letter.id != letter.letter.id;
-    let DeadLetter { state, attempts, error, .. } = now;
+    let DeadLetter { state, attempts, error, again_at, .. } = now;
     match state {
         LetterState::Resolved(outcome) => Some(Retried::Resolved { outcome }),
         LetterState::Discarded(why) => Some(Retried::Discarded { why }),
-        LetterState::Parked => is_parked_again.then_some(Retried::FailedAgain { attempts, error }),
+        LetterState::Parked => is_parked_again.then_some(match again_at {
+            Some(until) => Retried::Delayed { until },
+            None => Retried::FailedAgain { attempts, error },
+        }),
         LetterState::Retrying => None,
     }
 }

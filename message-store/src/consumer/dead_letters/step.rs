@@ -17,6 +17,8 @@ pub(super) enum Step {
     },
     /// The redelivery is no longer alone: other messages begin before it has ended.
     NotAlone {},
+    /// The redelivery ended without a result, and the process did not: it was stopped, or waited out an outage.
+    Interrupted {},
     /// The message was set aside.
     Parked {
         #[serde(flatten)]

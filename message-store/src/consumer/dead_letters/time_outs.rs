@@ -41,7 +41,12 @@ impl TimeOuts {
             entities.insert(message.stream.cardinal_id().unwrap_or_default().to_owned());
             entities.len()
         };
-        entities > 1 || !matches!(tokio::time::timeout(PROBE_TIMEOUT, store.version(&self.probe)).await, Ok(Ok(_)))
+        entities > 1 || !self.answers(store).await
+    }
+
+    /// Whether the store answers a probe in time.
+    pub(super) async fn answers(&self, store: &dyn MessageStore) -> bool {
+        matches!(tokio::time::timeout(PROBE_TIMEOUT, store.version(&self.probe)).await, Ok(Ok(_)))
     }
 }
 

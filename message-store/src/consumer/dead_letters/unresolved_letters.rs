@@ -8,12 +8,13 @@
 //! was read, the consumer knows the decision before it delivers a message of the batch. Why it costs little: there are
 //! few letters, and the consumer drops those of messages that it has passed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::letter::{DeadLetter, DeadLetters};
+use super::letter_query::WaitsFor;
 use super::step::{Step, is_copy};
 use crate::{
     GlobalPosition, GroupMember, Message, MessageId, MessageRef, MessageStoreExt as _, Outcome, Read, Result,
@@ -30,17 +31,17 @@ pub(super) struct UnresolvedLetter {
     pub(super) letter: MessageRef,
     pub(super) is_discarded: bool,
     pub(super) holds: bool,
-    /// The message is delivered again later.
-    is_delayed: bool,
+    /// What the message waits for, as of the step that set it aside last.
+    waits_for: Option<WaitsFor>,
 }
 
 impl UnresolvedLetter {
     /// The part of a letter that the consumer keeps.
     fn of(letter: DeadLetter) -> Self {
-        let (is_discarded, is_delayed) = (letter.is_discarded(), letter.waits_for_time());
+        let (is_discarded, waits_for) = (letter.is_discarded(), letter.waits_for());
         let DeadLetter { message, letter, is_here, holds, .. } = letter;
         let position = is_here.then_some(message.global_position);
-        Self { position, message_id: message.id, letter, is_discarded, holds, is_delayed }
+        Self { position, message_id: message.id, letter, is_discarded, holds, waits_for }
     }
 
     /// The outcome of the message, which is not delivered.
@@ -48,7 +49,7 @@ impl UnresolvedLetter {
         let letter = self.letter.clone();
         match self {
             Self { is_discarded: true, .. } => Outcome::Discarded { letter },
-            Self { is_delayed: true, .. } => Outcome::Delayed { letter },
+            Self { waits_for: Some(WaitsFor::Time), .. } => Outcome::Delayed { letter },
             _ => Outcome::Parked { letter },
         }
     }
@@ -58,9 +59,9 @@ impl UnresolvedLetter {
 pub(super) struct Holding {
     pub(super) entity: String,
     pub(super) message: GlobalPosition,
-    /// The message is delivered again later. If not, later messages wait only under
+    /// Later messages wait under every policy. If not, they wait only under
     /// [`OnFailure::Hold`](super::OnFailure::Hold).
-    pub(super) is_delayed: bool,
+    pub(super) is_always: bool,
 }
 
 /// All letters that are open or discarded, of messages that the consumer has not passed.
@@ -76,6 +77,8 @@ pub(super) struct UnresolvedLetters {
     arrived: HashSet<StreamName>,
     /// The letters whose messages are delivered again at these times. The consumer has passed the messages.
     delayed: HashMap<StreamName, Timestamp>,
+    /// The letters of each entity that are not closed, also of messages that the consumer has passed.
+    open: HashMap<String, BTreeSet<StreamName>>,
     member: Option<GroupMember>,
 }
 
@@ -87,6 +90,7 @@ impl UnresolvedLetters {
             changed: Vec::new(),
             arrived: HashSet::new(),
             delayed: HashMap::new(),
+            open: HashMap::new(),
             member,
         }
     }
@@ -119,8 +123,8 @@ impl UnresolvedLetters {
         let holding = changed.iter().filter_map(|stream| {
             let letter = self.by_stream.get(stream).filter(|letter| letter.holds && !letter.is_discarded)?;
             // A message that is not here holds no message that is: later messages of its entity are copied after it.
-            let entity = stream.cardinal_id().unwrap_or_default().to_owned();
-            Some(Holding { entity, message: letter.position?, is_delayed: letter.is_delayed })
+            let is_always = matches!(letter.waits_for, Some(WaitsFor::Time | WaitsFor::EarlierMessage));
+            Some(Holding { entity: entity_of(stream), message: letter.position?, is_always })
         });
         let holding = holding.collect();
         self.by_stream.retain(|_, letter| letter.position.is_none_or(|position| position > handled_through));
@@ -133,16 +137,19 @@ impl UnresolvedLetters {
         match &decoded {
             Some(Step::Parked { message, again_at, .. }) if is_own(self.member, &message.stream) => {
                 self.delay(&step.stream, *again_at);
+                self.open.entry(entity_of(&step.stream)).or_default().insert(step.stream.clone());
             }
-            Some(Step::RetryRequested {} | Step::Resolved { .. } | Step::Discarded { .. }) => {
+            Some(Step::RetryRequested {}) => self.delay(&step.stream, None),
+            Some(Step::Resolved { .. } | Step::Discarded { .. }) => {
                 self.delay(&step.stream, None);
+                self.close(&step.stream);
             }
             _ => {}
         }
         match decoded {
             // The stream of the message decides: the name of the letter may be shortened, and belong to another member.
             Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
-            Some(Step::Parked { message, holds, again_at, .. }) => {
+            Some(Step::Parked { message, holds, again_at, attempts, .. }) => {
                 let (message_id, position) = (message.message_id, Some(message.global_position));
                 let mut letter = UnresolvedLetter {
                     position,
@@ -150,7 +157,7 @@ impl UnresolvedLetters {
                     letter: step.reference(),
                     is_discarded: false,
                     holds,
-                    is_delayed: again_at.is_some(),
+                    waits_for: Some(WaitsFor::of(attempts, again_at)),
                 };
                 // A copied step has a position in another store, and its letter may have been discarded here before.
                 if is_copy(step)
@@ -180,9 +187,27 @@ impl UnresolvedLetters {
                     self.by_stream.remove(&step.stream);
                 }
             }
-            Some(Step::Attempted { .. } | Step::NotAlone {} | Step::RetryRequested {}) | None => {}
+            Some(Step::Attempted { .. } | Step::NotAlone {} | Step::Interrupted {} | Step::RetryRequested {})
+            | None => {}
         }
         Ok(())
+    }
+
+    /// Removes a letter from those that are not closed. A copied step can close a letter that is open here, so the reader
+    /// of a letter decides.
+    fn close(&mut self, letter: &StreamName) {
+        let entity = entity_of(letter);
+        if let Some(open) = self.open.get_mut(&entity) {
+            open.remove(letter);
+            if open.is_empty() {
+                self.open.remove(&entity);
+            }
+        }
+    }
+
+    /// The letters of an entity that may be open.
+    pub(super) fn open_of(&self, entity: &str) -> impl Iterator<Item = &StreamName> {
+        self.open.get(entity).into_iter().flatten()
     }
 
     /// Records the time at which the message of a letter is delivered again. `None` if it is not.
@@ -220,6 +245,11 @@ impl UnresolvedLetters {
     pub(super) fn get(&self, stream: &StreamName) -> Option<&UnresolvedLetter> {
         self.by_stream.get(stream)
     }
+}
+
+/// The entity of a letter, as the names of letters contain it.
+fn entity_of(letter: &StreamName) -> String {
+    letter.cardinal_id().unwrap_or_default().to_owned()
 }
 
 /// Whether a member of a group handles the messages of a stream. `None` is a consumer without a group.
