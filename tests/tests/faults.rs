@@ -32,6 +32,8 @@ enum Failure {
     AgainAfter(Duration),
     AgainHoldingNothing(Duration),
     Hangs,
+    /// Takes this long, and does not fail.
+    Slow(Duration),
 }
 
 impl Failure {
@@ -44,7 +46,7 @@ impl Failure {
             Self::WrappedInContext => refused().context("charging the card").context("handling an order").into(),
             Self::AgainAfter(delay) => Fault::again_after(delay, "not yet").into(),
             Self::AgainHoldingNothing(delay) => Fault::again_after(delay, "not yet").holding_nothing().into(),
-            Self::Hangs => unreachable!("it returns nothing"),
+            Self::Hangs | Self::Slow(_) => unreachable!("it is no error"),
         }
     }
 }
@@ -124,16 +126,16 @@ impl Handler for Failing {
         let failure = self.failures.lock().unwrap().get_mut(&message.id).and_then(VecDeque::pop_front);
         match failure {
             Some(Failure::Hangs) => std::future::pending().await,
-            Some(failure) => Err(failure.error()),
-            None => {
-                let outcome = self.decide.carry_out(message).await?;
-                // Consumers with other identifiers have handled the messages of earlier rounds.
-                if matches!(outcome, Outcome::Handled { .. }) {
-                    self.handled.lock().unwrap().push(message.id);
-                }
-                Ok(outcome)
-            }
+            Some(Failure::Slow(time)) => sleep(time).await,
+            Some(failure) => return Err(failure.error()),
+            None => {}
         }
+        let outcome = self.decide.carry_out(message).await?;
+        // Consumers with other identifiers have handled the messages of earlier rounds.
+        if matches!(outcome, Outcome::Handled { .. }) {
+            self.handled.lock().unwrap().push(message.id);
+        }
+        Ok(outcome)
     }
 }
 
@@ -317,6 +319,113 @@ on_both_stores! {
         assert!(letter.error.contains("time limit of 100ms") && letter.attempts == 3, "{letter}");
         assert_eq!(handler.handled().len(), 2);
         assert!(handler.handled().contains(&second.id));
+    }
+
+    async fn messages_that_wait_behind_a_delayed_one_are_delivered_in_order_whatever_becomes_of_them(store) {
+        let soon = Duration::from_millis(100);
+        for policy in POLICIES {
+            // The second message of the entity waits behind the first, and is delayed, slow, or fails finally.
+            let mut second = vec![Failure::AgainAfter(soon), Failure::Slow(soon * 3)];
+            if policy == OnFailure::Park {
+                second.push(Failure::Final);
+            }
+            for failure in second {
+                let mut sent = send_deposits(&store, "account:command", "1", 3).await;
+                let handler = Failing::new(&store);
+                handler.fail(&sent[0], [Failure::AgainAfter(soon), Failure::AgainAfter(soon)]);
+                let is_final = failure == Failure::Final;
+                handler.fail(&sent[1], if is_final { vec![failure; 9] } else { vec![failure] });
+                let consumer = handler.start(&store, policy).await;
+                while handler.attempts(&sent[1]) < 1 {
+                    sleep(Duration::from_millis(2)).await;
+                }
+                sent.extend(send_deposits(&store, "account:command", "1", 1).await);
+                let mut expected: Vec<MessageId> = sent.iter().map(|message| message.id).collect();
+                if is_final {
+                    expected.remove(1);
+                }
+                // Another consumer may have left a message of an earlier round.
+                let of_round = || handler.handled().into_iter().filter(|id| expected.contains(id)).collect::<Vec<_>>();
+                timeout(COMES, async {
+                    while of_round().len() < expected.len() {
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                })
+                .await
+                .unwrap();
+                assert_eq!(of_round(), expected, "{policy:?}, {failure:?}");
+                let _ = consumer.stop().await.unwrap();
+            }
+        }
+    }
+
+    async fn a_message_that_waited_and_fails_finally_stops_a_consumer_that_is_to_stop(store) {
+        let [first, second, _] = deposits(&store).await;
+        let handler = Failing::new(&store);
+        handler.fail(&first, [Failure::AgainAfter(Duration::from_millis(100))]);
+        handler.fail(&second, [Failure::Final; 99]);
+        let never = message_store::GlobalPosition::new(1_000_000_000);
+        // More starts than attempts.
+        for _ in 0..6 {
+            let mut consumer = handler.start(&store, OnFailure::Stop).await;
+            let error = timeout(COMES, consumer.wait_for(never)).await.unwrap().unwrap_err();
+            assert!(matches!(&error, Error::Handler { id, .. } if *id == second.id), "{error}");
+        }
+        handler.mend();
+        let consumer = handler.start(&store, OnFailure::Stop).await;
+        handler.until_handled(3).await;
+        let _ = consumer.stop().await.unwrap();
+    }
+
+    async fn a_passing_fault_of_a_redelivery_survives_any_number_of_stops_and_holds_no_other_entity(store) {
+        for policy in POLICIES {
+            let [first, _, other] = deposits(&store).await;
+            let handler = Failing::new(&store);
+            let soon = Duration::from_millis(50);
+            handler.fail(&first, std::iter::once(Failure::AgainAfter(soon)).chain(vec![Failure::Passing; 9_999]));
+            handler.fail(&other, [Failure::AgainAfter(soon * 4)]);
+            for round in 0..5 {
+                let begun = handler.attempts(&first);
+                let consumer = handler.start(&store, policy).await;
+                while handler.attempts(&first) < begun + 2 {
+                    sleep(Duration::from_millis(2)).await;
+                }
+                if round == 0 {
+                    handler.until_handled(1).await;
+                    assert_eq!(handler.handled(), [other.id], "{policy:?}");
+                }
+                // The redelivery waits out an outage, which a stop does for a short time only.
+                let _ = consumer.stop().await;
+                let letter = letters(&store, policy).show(first.id).await.unwrap().unwrap();
+                assert!(letter.is_open() && letter.attempts == 1, "{policy:?}: {letter}");
+            }
+            handler.mend();
+            let consumer = handler.start(&store, policy).await;
+            handler.until_handled(3).await;
+            let _ = consumer.stop().await.unwrap();
+        }
+    }
+
+    async fn a_message_that_no_longer_holds_its_entity_lets_the_others_pass(store) {
+        let [first, second, other] = deposits(&store).await;
+        let handler = Failing::new(&store);
+        let soon = Duration::from_millis(100);
+        handler.fail(&first, [Failure::AgainAfter(soon), Failure::AgainHoldingNothing(HOUR)]);
+        let consumer = handler.start(&store, OnFailure::Park).await;
+        handler.until_handled(2).await;
+        assert_eq!(handler.handled(), [other.id, second.id]);
+        let _ = consumer.stop().await.unwrap();
+    }
+
+    async fn a_consumer_that_ends_does_not_wait_for_a_service_that_is_away(store) {
+        let [first, _, other] = deposits(&store).await;
+        let handler = Failing::new(&store);
+        handler.fail(&first, vec![Failure::Passing; 9_999]);
+        handler.fail(&other, [Failure::Final; 9]);
+        let mut consumer = handler.start(&store, OnFailure::Stop).await;
+        let never = message_store::GlobalPosition::new(1_000_000_000);
+        let error = timeout(COMES, consumer.wait_for(never)).await.unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Handler { id, .. } if *id == other.id), "{error}");
     }
 
     async fn twin_without_a_time_limit_a_handler_that_hangs_holds_its_entity(store) {

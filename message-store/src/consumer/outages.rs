@@ -88,9 +88,18 @@ impl Outages {
 
     /// From now on, outages are waited out only for a short time.
     pub(super) fn stop(&self) {
-        self.0.shutdown.request();
         self.state().stop_by.get_or_insert_with(|| after(AFTER_STOP));
+        self.0.shutdown.request();
         self.0.try_again.notify_waiters();
+    }
+
+    /// Waits until a request to stop is so old that no outage is waited out any more.
+    pub(super) async fn until_given_up(&self) {
+        self.0.shutdown.requested().await;
+        let stop_by = self.state().stop_by;
+        if let Some(stop_by) = stop_by {
+            sleep_until(stop_by).await;
+        }
     }
 
     /// The calls that wait now end with their errors.

@@ -103,7 +103,7 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// The longest outage that is waited out. Without this setting, the consumer waits for as long as an outage lasts.
+    /// The longest time that one call waits in an outage. Without this setting, it waits for as long as an outage lasts.
     ///
     /// While calls to the store fail for a reason that passes by itself (a lost connection, a server that starts, stops
     /// or is read-only, no free connection, a time-out), the consumer tries again after growing pauses of up to 5
@@ -134,7 +134,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// The time that the handler may take for one attempt. Without this setting, there is no limit. At the limit, the
-    /// handler's future is dropped, and the attempt has failed. A handler that blocks its thread is not ended.
+    /// handler's future is dropped. The attempt counts as one that timed out in the database: see
+    /// [`Error::TimedOut`](crate::Error::TimedOut). A handler that blocks its thread is not ended.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.pace.time_limit = Some(limit);
         self

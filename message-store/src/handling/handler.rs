@@ -47,7 +47,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// An error means that the message was not handled. After a transient [`Error`](crate::Error), or after a version
-    /// conflict while the stream makes progress, the consumer tries again. After any other error,
+    /// conflict while the stream makes progress, the consumer tries again; a [`Fault`](crate::handling::Fault) says when.
+    /// After any other error,
     /// [`OnFailure`](crate::consumer::OnFailure) decides what happens to the message.
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
 

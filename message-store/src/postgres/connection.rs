@@ -138,13 +138,34 @@ async fn cancel(client: Session) {
     let mut answered = std::pin::pin!(client.simple_query(""));
     // A silent connection is closed already. Its session in the server may still be working.
     if client.watch.was_silent() {
-        return request_cancel(&token, &client.tls).await;
+        request_cancel(&token, &client.tls).await;
+        if let Some(process) = client.watch.process()
+            && timeout(CANCEL_WITHIN, end_session(&client, process)).await.is_err()
+        {
+            tracing::debug!(process, "the session of a silent connection could not be ended in time");
+        }
+        return;
     }
     for pause in CANCEL_PAUSES {
         if timeout(pause, &mut answered).await.is_ok() {
             return;
         }
         request_cancel(&token, &client.tls).await;
+    }
+}
+
+/// Ends the server's session of a silent connection, over a connection of its own.
+async fn end_session(silent: &Session, process: i32) {
+    const END_SESSION: &str = include_str!("sql/end_session.sql");
+    let ended = async {
+        let (client, messages) = tls::connect(&silent.config, &silent.tls).await?;
+        let driver = tokio::spawn(tls::drive(messages));
+        let ended = client.query(END_SESSION, &[&process]).await;
+        driver.abort();
+        ended
+    };
+    if let Err(error) = ended.await {
+        tracing::debug!(process, error = crate::chain(&error), "the session of a silent connection could not be ended");
     }
 }
 

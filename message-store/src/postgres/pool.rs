@@ -145,7 +145,7 @@ fn make(
     wait: Option<Duration>,
     silences: &Silences,
 ) -> Result<deadpool::managed::Pool<Sessions>> {
-    let (config, tls, silences) = (options.config().clone(), options.tls.clone(), silences.clone());
+    let (config, tls, silences) = (Arc::new(options.config().clone()), options.tls.clone(), silences.clone());
     let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)

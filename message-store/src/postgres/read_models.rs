@@ -54,6 +54,7 @@ impl ReadModels for PostgresStore {
                 connection.give_back();
                 continue;
             }
+            watch.is_in_transaction_of(get(&row, 5)?);
             watch.is_answered();
             let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
             for message in &batch.messages {

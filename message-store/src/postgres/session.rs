@@ -17,13 +17,14 @@ use super::tls::{self, Tls};
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) watch: Arc<Watch>,
+    pub(super) config: Arc<Config>,
     pub(super) tls: Tls,
 }
 
 /// Opens the sessions of a pool.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
@@ -49,7 +50,12 @@ impl Manager for Sessions {
                 }
             }
         });
-        Ok(Session { client: ClientWrapper::new(client, task), watch, tls: self.tls.clone() })
+        Ok(Session {
+            client: ClientWrapper::new(client, task),
+            watch,
+            config: Arc::clone(&self.config),
+            tls: self.tls.clone(),
+        })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<tokio_postgres::Error> {

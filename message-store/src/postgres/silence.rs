@@ -9,7 +9,7 @@
 //! so only callers that wait already have to wait for the limit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -33,6 +33,8 @@ pub(super) struct Watch {
     /// Changes with each statement and each row.
     activity: AtomicU64,
     was_silent: AtomicBool,
+    /// The server's process, if it keeps locks in a transaction while the author's code works. 0 if it is not known.
+    process: AtomicI32,
 }
 
 impl Watch {
@@ -45,6 +47,7 @@ impl Watch {
             is_waiting: AtomicBool::new(false),
             activity: AtomicU64::new(0),
             was_silent: AtomicBool::new(false),
+            process: AtomicI32::new(0),
         })
     }
 
@@ -57,6 +60,16 @@ impl Watch {
     /// The caller waits for no answer.
     pub(super) fn is_answered(&self) {
         self.is_waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// The server's process of the connection keeps locks in a transaction.
+    pub(super) fn is_in_transaction_of(&self, process: i32) {
+        self.process.store(process, Ordering::SeqCst);
+    }
+
+    /// The server's process that may keep locks.
+    pub(super) fn process(&self) -> Option<i32> {
+        Some(self.process.load(Ordering::SeqCst)).filter(|process| *process != 0)
     }
 
     /// Whether the connection ended because an answer did not arrive.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
@@ -28,6 +28,7 @@ use crate::{Error, Message, Outcome, Result};
 use handing_out::until_due;
 use reading::NewMessages;
 pub(super) use reading::Subscription;
+use saving::not_saved;
 
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
 /// twice as long, up to the poll interval.
@@ -35,6 +36,9 @@ const SOONER_BY: u32 = 16;
 
 /// The time in which the store must save the position of a consumer that stops.
 const SAVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The time in which the store must answer while a consumer stops.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 type Done = (Message, Result<Outcome>);
 
@@ -60,6 +64,8 @@ pub(super) struct ConsumerLoop<D> {
     next_poll: Duration,
     done_since_save: u64,
     last_save: Instant,
+    /// A save was under way when the consumer gave up waiting for the store.
+    is_save_given_up: bool,
 }
 
 impl<D: Deliver> ConsumerLoop<D> {
@@ -88,6 +94,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             next_poll: pace.poll_interval / SOONER_BY,
             done_since_save: 0,
             last_save: Instant::now(),
+            is_save_given_up: false,
         };
         work.suspects = work.find_suspects();
         work
@@ -121,10 +128,11 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
             // If no message is under way, the record says that the consumer stopped, even if it ended with an error.
             let progress = Progress { stopped: is_drained, ..self.progress() };
-            let saved = timeout(SAVE_WITHIN, self.positions.save(progress)).await.unwrap_or_else(|_| {
-                let cause = format!("no answer within {SAVE_WITHIN:?}");
-                Err(Error::backend("saving the position of a consumer that stops", true, cause))
-            });
+            let saved = if self.is_save_given_up {
+                Err(not_saved())
+            } else {
+                timeout(SAVE_WITHIN, self.positions.save(progress)).await.unwrap_or_else(|_| Err(not_saved()))
+            };
             return match first_error {
                 Some(error) => Err(error),
                 None => saved,
@@ -143,6 +151,14 @@ impl<D: Deliver> ConsumerLoop<D> {
                 None => pending().await,
             }
         });
+        // Handlers may wait for a store that is silent.
+        let (outages, store) = (self.outages.clone(), Arc::clone(&self.subscription.store));
+        let mut silent = std::pin::pin!(async move {
+            outages.until_given_up().await;
+            while matches!(timeout(PROBE_WITHIN, store.now()).await, Ok(Ok(_))) {
+                sleep(PROBE_WITHIN).await;
+            }
+        });
         loop {
             tokio::select! {
                 biased;
@@ -155,6 +171,12 @@ impl<D: Deliver> ConsumerLoop<D> {
                 () = &mut deadline => {
                     let (left, stream) = (self.handling.len(), self.positions.stream());
                     tracing::warn!(left, consumer = %stream, "messages were still under way at the deadline; they are delivered again");
+                    self.handling.abort_all();
+                    return false;
+                }
+                () = &mut silent => {
+                    let (left, stream) = (self.handling.len(), self.positions.stream());
+                    tracing::warn!(left, consumer = %stream, "messages are under way, and the store does not answer; they are delivered again");
                     self.handling.abort_all();
                     return false;
                 }

@@ -3,10 +3,15 @@
 use tokio::time::Instant;
 
 use super::ConsumerLoop;
-use crate::Result;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::position_store::Progress;
 use crate::consumer::suspects::Suspects;
+use crate::{Error, Result};
+
+/// The error of a consumer that stops and whose position the store does not save.
+pub(super) fn not_saved() -> Error {
+    Error::backend("saving the position of a consumer that stops", true, "the store did not answer in time")
+}
 
 impl<D: Deliver> ConsumerLoop<D> {
     pub(super) async fn save_if_due(&mut self, at_end: bool) -> Result<()> {
@@ -44,7 +49,15 @@ impl<D: Deliver> ConsumerLoop<D> {
     async fn save(&mut self) -> Result<()> {
         self.done_since_save = 0;
         self.last_save = Instant::now();
-        self.positions.save(self.progress()).await
+        let (progress, outages) = (self.progress(), self.outages.clone());
+        tokio::select! {
+            biased;
+            saved = self.positions.save(progress) => saved,
+            () = outages.until_given_up() => {
+                self.is_save_given_up = true;
+                Err(not_saved())
+            }
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -18,7 +18,7 @@ impl SetAside {
             None => handled.await?,
             Some(limit) => match timeout(limit, handled).await {
                 Ok(handled) => handled?,
-                Err(_) => return Err(self.took_too_long(limit).await),
+                Err(_) => return Err(took_too_long(limit)),
             },
         };
         self.time_outs.end();
@@ -26,15 +26,11 @@ impl SetAside {
     }
 }
 
-impl SetAside {
-    /// The error of an attempt that reached its time limit. If the store does not answer, the fault is not the message's.
-    async fn took_too_long(&self, limit: Duration) -> Source {
-        let text = format!("the handler did not end within its time limit of {limit:?}");
-        if self.time_outs.answers(&*self.letters.store).await {
-            return text.into();
-        }
-        Error::backend(text, true, "and the store does not answer").into()
-    }
+/// The error of an attempt that reached its time limit. As with the database's own limits, the store or the message may
+/// be at fault: see [`super::time_outs`].
+fn took_too_long(limit: Duration) -> Source {
+    let cause = format!("the handler did not end within its time limit of {limit:?}");
+    Error::TimedOut { context: "handling the message".to_owned(), cause: cause.into() }.into()
 }
 
 /// The result of a call of the handler. A panic is an error.
