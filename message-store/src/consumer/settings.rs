@@ -153,7 +153,7 @@ impl<H: Handler> Consumer<H> {
     /// Starts the consumer in the background. It reads its position, takes it over, and logs its [`StartupReport`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid category, for a group without an identifier, and when another handler of the
+    /// [`Error::Invalid`](crate::Error::Invalid) for an invalid category, for a group without an identifier, and when another handler of the
     /// same name, or the same handler under another identifier, handles the category in this process. Also the errors
     /// of the store.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
