@@ -136,8 +136,8 @@ impl ConsumerHandle {
         self.stop_until(None).await
     }
 
-    /// As [`ConsumerHandle::stop`], but does not wait longer than this for the messages under way. A handler that has not
-    /// returned then is dropped, and its message is delivered again after the next start.
+    /// As [`ConsumerHandle::stop`], but does not wait longer than this for the messages under way. A handler that has
+    /// not returned then is dropped, and its message is delivered again after the next start.
     ///
     /// # Errors
     /// As [`ConsumerHandle::stop`].

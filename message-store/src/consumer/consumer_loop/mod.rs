@@ -1,5 +1,6 @@
 //! The loop of a consumer: it reads ahead, hands messages out, records those that are handled, and saves the position.
 
+mod draining;
 mod handing_out;
 mod history_change;
 mod one_at_a_time;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
@@ -36,9 +37,6 @@ const SOONER_BY: u32 = 16;
 
 /// The time in which the store must save the position of a consumer that stops.
 const SAVE_WITHIN: Duration = Duration::from_secs(10);
-
-/// The time in which the store must answer while a consumer stops.
-const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 type Done = (Message, Result<Outcome>);
 
@@ -137,50 +135,6 @@ impl<D: Deliver> ConsumerLoop<D> {
                 Some(error) => Err(error),
                 None => saved,
             };
-        }
-    }
-
-    /// Waits for the messages under way, up to the deadline of a request to stop. Returns whether none is left.
-    async fn drain(&mut self, first_error: &mut Option<Error>) -> bool {
-        let mut stop = self.reports.stop.clone();
-        // A request to stop may come, or come again, while messages are under way.
-        let mut deadline = std::pin::pin!(async move {
-            let stop = stop.wait_for(|stop| stop.drain_until.is_some()).await;
-            match stop.ok().and_then(|stop| stop.drain_until) {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
-            }
-        });
-        // Handlers may wait for a store that is silent.
-        let (outages, store) = (self.outages.clone(), Arc::clone(&self.subscription.store));
-        let mut silent = std::pin::pin!(async move {
-            outages.until_given_up().await;
-            while matches!(timeout(PROBE_WITHIN, store.now()).await, Ok(Ok(_))) {
-                sleep(PROBE_WITHIN).await;
-            }
-        });
-        loop {
-            tokio::select! {
-                biased;
-                done = self.handling.join_next() => match done {
-                    None => return true,
-                    Some(done) => if let Err(error) = self.record_delivery(done) {
-                        first_error.get_or_insert(error);
-                    },
-                },
-                () = &mut deadline => {
-                    let (left, stream) = (self.handling.len(), self.positions.stream());
-                    tracing::warn!(left, consumer = %stream, "messages were still under way at the deadline; they are delivered again");
-                    self.handling.abort_all();
-                    return false;
-                }
-                () = &mut silent => {
-                    let (left, stream) = (self.handling.len(), self.positions.stream());
-                    tracing::warn!(left, consumer = %stream, "messages are under way, and the store does not answer; they are delivered again");
-                    self.handling.abort_all();
-                    return false;
-                }
-            }
         }
     }
 

@@ -64,7 +64,8 @@ impl SetAside {
     /// failure if the message is at fault.
     ///
     /// # Errors
-    /// [`Error::Handler`] when the store is at fault and the outage has reached its limit; the errors of reading and writing letters.
+    /// [`Error::Handler`] when the store is at fault and the outage has reached its limit; the errors of reading and
+    /// writing letters.
     pub(super) async fn deliver<H: Handler>(
         &self,
         handler: &H,

@@ -1,0 +1,63 @@
+//! Draining: the messages under way end before the consumer does, but not for ever.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::ConsumerLoop;
+use crate::Error;
+use crate::consumer::deliver::Deliver;
+
+/// The time in which the store must answer while a consumer stops.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+
+impl<D: Deliver> ConsumerLoop<D> {
+    /// Waits for the messages under way, up to the deadline of a request to stop. Returns whether none is left.
+    pub(super) async fn drain(&mut self, first_error: &mut Option<Error>) -> bool {
+        let mut stop = self.reports.stop.clone();
+        // A request to stop may come, or come again, while messages are under way.
+        let mut deadline = std::pin::pin!(async move {
+            let stop = stop.wait_for(|stop| stop.drain_until.is_some()).await;
+            match stop.ok().and_then(|stop| stop.drain_until) {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        });
+        // Handlers may wait for a store that is silent.
+        let (outages, store) = (self.outages.clone(), Arc::clone(&self.subscription.store));
+        let mut silent = std::pin::pin!(async move {
+            outages.until_given_up().await;
+            while matches!(timeout(PROBE_WITHIN, store.now()).await, Ok(Ok(_))) {
+                sleep(PROBE_WITHIN).await;
+            }
+        });
+        loop {
+            tokio::select! {
+                biased;
+                done = self.handling.join_next() => match done {
+                    None => return true,
+                    Some(done) => if let Err(error) = self.record_delivery(done) {
+                        first_error.get_or_insert(error);
+                    },
+                },
+                () = &mut deadline => {
+                    self.leave_behind("they were under way at the deadline");
+                    return false;
+                }
+                () = &mut silent => {
+                    self.leave_behind("the store does not answer");
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Drops the messages under way.
+    fn leave_behind(&mut self, reason: &str) {
+        let (left, stream) = (self.handling.len(), self.positions.stream());
+        tracing::warn!(left, consumer = %stream, reason, "messages are dropped; they are delivered again after the next start");
+        self.handling.abort_all();
+    }
+}
