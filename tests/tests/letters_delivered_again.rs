@@ -303,6 +303,8 @@ async fn is_released_in_the_successor(store: &Store, bug: Option<ConsumerBug>) -
     handler.fail(&bad);
     let mut first = handler.start_group(store, OnFailure::Hold, 1, None).await.remove(0);
     first.wait_for(bad.global_position).await.unwrap();
+    // From here on it has nothing to save until the retry, so it does not notice its successor before.
+    until_letters_are_read(store, "g+0+1").await;
     handler.mend();
 
     faulty.delay_last_read_of("account:command+deadLetter+g");
