@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::letter_query::LetterQuery;
+use super::letter_query::{LetterQuery, WaitsFor};
 use super::step::Step;
 use crate::key::shortened;
 use crate::store::{End, StepStream};
@@ -75,27 +75,25 @@ impl DeadLetter {
 
     /// Whether the message failed and waits for an operator. A message that only waited behind another has no attempts.
     pub(super) fn waits_for_operator(&self) -> bool {
-        self.state == LetterState::Parked && self.attempts > 0 && self.again_at.is_none()
-    }
-
-    /// Whether the message had failed finally before an operator asked for its delivery.
-    pub(super) fn waits_for_operator_again(&self) -> bool {
-        self.attempts > 0 && self.again_at.is_none()
+        self.waits_for() == Some(WaitsFor::Operator)
     }
 
     /// Whether the message waits for the time of its next delivery.
     pub(super) fn waits_for_time(&self) -> bool {
-        self.state == LetterState::Parked && self.again_at.is_some()
+        self.waits_for() == Some(WaitsFor::Time)
+    }
+
+    /// Whether the last delivery failed finally, also if another was requested since.
+    pub(super) fn has_failed_finally(&self) -> bool {
+        WaitsFor::of(self.attempts, self.again_at) == WaitsFor::Operator
     }
 }
 
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { message, message_type, attempts, error, state, .. } = self;
+        let Self { message, message_type, attempts, error, state, again_at, .. } = self;
         write!(f, "{message_type} {} at {message}, {attempts} attempts, {state:?}", message.id)?;
-        if self.waits_for_time()
-            && let Some(again_at) = self.again_at
-        {
+        if let (LetterState::Parked, Some(again_at)) = (state, again_at) {
             write!(f, " until {again_at}")?;
         }
         write!(f, ": {error}")

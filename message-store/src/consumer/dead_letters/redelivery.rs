@@ -67,7 +67,7 @@ impl<H: Handler> Redelivery<H> {
         let ended = self.unrecorded_ends().get(stream).copied().unwrap_or_default();
         let alone = alone.saturating_sub(ended);
         // Under `Stop`, no message is passed over.
-        if alone >= set_aside.max_attempts() && (set_aside.is_on() || letter.waits_for_operator_again()) {
+        if alone >= set_aside.max_attempts() && (set_aside.is_on() || letter.has_failed_finally()) {
             let error =
                 format!("the delivery was begun {begun} times, {alone} of them alone, and the process ended each time");
             let failure = Failure { attempts: letter.attempts + begun, error: error.into(), again: None };
@@ -102,7 +102,7 @@ impl<H: Handler> Redelivery<H> {
                 Redelivered::Handled(outcome)
             }
             // Without the delay, the consumer would have stopped before the message.
-            Err(Failure { error, again: None, .. }) if !set_aside.is_on() && !letter.waits_for_operator_again() => {
+            Err(Failure { error, again: None, .. }) if !set_aside.is_on() && !letter.has_failed_finally() => {
                 self.record_interruption(stream, was_alone).await;
                 return Err(Error::handler(&message, error));
             }
