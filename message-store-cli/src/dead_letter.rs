@@ -4,12 +4,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use message_store::consumer::{DeadLetter, DeadLetters, LetterQuery, Retried, WaitsFor};
 use message_store::{Json, MessageId, NewMessage, Uuid};
 
-use crate::open::open;
+use crate::open::StoreUrl;
+use crate::table::table;
 
 /// The number of letters that are shown before a decision on many.
 const SAMPLES: usize = 5;
@@ -73,9 +73,8 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Consumer {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     /// The category that the consumer reads, such as account:command
     #[arg(long)]
     category: String,
@@ -136,7 +135,7 @@ struct Which {
 
 impl Consumer {
     async fn letters(&self) -> Result<DeadLetters> {
-        Ok(DeadLetters::of(&open(&self.store).await?, &self.category, self.identifier.as_deref())?)
+        Ok(DeadLetters::of(&self.store.open().await?, &self.category, self.identifier.as_deref())?)
     }
 }
 
@@ -288,9 +287,7 @@ impl Which {
 }
 
 fn print(letters: &[DeadLetter]) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["message", "type", "stream", "set aside", "attempts", "waits for", "error"]);
+    let mut table = table(["message", "type", "stream", "set aside", "attempts", "waits for", "error"]);
     for letter in letters {
         let waits_for = match letter.waits_for() {
             Some(WaitsFor::Operator) => "an operator".to_owned(),

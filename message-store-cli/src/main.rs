@@ -8,6 +8,7 @@ mod migrate;
 mod open;
 mod position;
 mod read_model;
+mod table;
 
 use std::process::ExitCode;
 

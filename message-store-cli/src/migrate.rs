@@ -4,11 +4,12 @@ use anyhow::{Context as _, Result, bail};
 use message_store::postgres::{self, Installation};
 use message_store::{MessageStore as _, sqlite::SqliteStore};
 
+use crate::open::StoreUrl;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Migrate {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
 
     /// Upgrade a database with Message DB's schema in place: every message keeps its id and positions, and its clients
     /// keep working
@@ -18,13 +19,13 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<()> {
-        if let Some(path) = self.store.strip_prefix("sqlite:") {
+        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
             let store = SqliteStore::open(path).await?;
             println!("{}: the schema is current", store.describe());
             return Ok(());
         }
         let migrated =
-            if self.adopt { postgres::adopt(&self.store).await } else { postgres::migrate(&self.store).await };
+            if self.adopt { postgres::adopt(&self.store.url).await } else { postgres::migrate(&self.store.url).await };
         match migrated.context("nothing was migrated")? {
             found @ Installation::MessageDb if !self.adopt => {
                 bail!("found {found}, and did not change it; give --adopt to upgrade it in place")

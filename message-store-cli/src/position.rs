@@ -1,11 +1,11 @@
 //! `message-store position`: lists, shows and sets the positions of consumers.
 
 use anyhow::{Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 use message_store::consumer::{MoveTo, Positions, SavedPosition};
 use message_store::{GlobalPosition, GroupMember, Timestamp};
 
-use crate::open::open;
+use crate::open::StoreUrl;
+use crate::table::table;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Position {
@@ -25,9 +25,8 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Consumers {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     /// The category that the consumers read, such as account:command
     #[arg(long)]
     category: String,
@@ -99,7 +98,7 @@ impl Position {
 
 impl Consumers {
     async fn open(&self) -> Result<Positions> {
-        Ok(Positions::of(&open(&self.store).await?, &self.category)?)
+        Ok(Positions::of(&self.store.open().await?, &self.category)?)
     }
 }
 
@@ -137,18 +136,9 @@ impl Set {
 }
 
 async fn show(of: &Consumers, positions: &Positions, found: &[SavedPosition]) -> Result<()> {
-    let now = open(&of.store).await?.now().await?;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header([
-        "consumer",
-        "member",
-        "position",
-        "end",
-        "messages behind",
-        "seconds behind",
-        "saved",
-        "state",
-    ]);
+    let now = of.store.open().await?.now().await?;
+    let mut table =
+        table(["consumer", "member", "position", "end", "messages behind", "seconds behind", "saved", "state"]);
     for saved in found {
         let backlog = positions.backlog(saved).await?;
         let state = match (saved.saved_at, saved.is_stopped) {

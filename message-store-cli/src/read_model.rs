@@ -1,16 +1,15 @@
 //! `message-store read-model`: lists and sets the positions of read models.
 
 use anyhow::{Context as _, Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 use message_store::GlobalPosition;
 
-use crate::open::open;
+use crate::open::StoreUrl;
+use crate::table::table;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadModel {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     #[command(subcommand)]
     action: Action,
 }
@@ -31,15 +30,11 @@ enum Action {
 
 impl ReadModel {
     pub(crate) async fn run(self) -> Result<()> {
-        let store = open(&self.store).await?;
+        let store = self.store.open().await?;
         let read_models = store.read_models().context("this store has no read models")?;
         match self.action {
             Action::List => {
-                let mut table = Table::new();
-                table
-                    .load_style(presets::NOTHING)
-                    .set_content_arrangement(ContentArrangement::Disabled)
-                    .set_header(["read model", "position"]);
+                let mut table = table(["read model", "position"]);
                 for (name, position) in read_models.positions().await? {
                     table.add_row([name, position.to_string()]);
                 }
