@@ -26,8 +26,14 @@ use crate::{Category, Filter, GroupMember, MessageStore, Result, StreamName};
 #[derive(Clone, Debug)]
 #[must_use = "a consumer does nothing until it is started"]
 pub struct Consumer<H> {
-    category: String,
     handler: H,
+    settings: Settings,
+}
+
+/// The settings of a consumer, apart from its handler.
+#[derive(Clone, Debug)]
+struct Settings {
+    category: String,
     identifier: Option<String>,
     member: Option<GroupMember>,
     correlation: Option<Category>,
@@ -41,9 +47,8 @@ pub struct Consumer<H> {
 impl<H: Handler> Consumer<H> {
     /// A consumer of this category with this handler. All other settings have their defaults.
     pub fn new(category: impl Into<String>, handler: H) -> Self {
-        Self {
+        let settings = Settings {
             category: category.into(),
-            handler,
             identifier: None,
             member: None,
             correlation: None,
@@ -52,13 +57,14 @@ impl<H: Handler> Consumer<H> {
             max_attempts: 3,
             outage_limit: None,
             process: Process::this(),
-        }
+        };
+        Self { handler, settings }
     }
 
     /// The identifier distinguishes consumers of one category. Each identifier has its own position. In one process,
     /// each consumer also needs a handler with its own name. Without an identifier, a category can have one consumer.
     pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
-        self.identifier = Some(identifier.into());
+        self.settings.identifier = Some(identifier.into());
         self
     }
 
@@ -67,39 +73,39 @@ impl<H: Handler> Consumer<H> {
     /// identifier. Its size may change: members of the new size start from the beginning, and messages that were
     /// handled are recognised.
     pub fn group(mut self, member: GroupMember) -> Self {
-        self.member = Some(member);
+        self.settings.member = Some(member);
         self
     }
 
     /// Reads only messages that are correlated with a stream of this category.
     pub fn correlation(mut self, category: Category) -> Self {
-        self.correlation = Some(category);
+        self.settings.correlation = Some(category);
         self
     }
 
     /// The maximum number of messages that are handled at the same time, each of another entity (1).
     pub fn concurrency(mut self, messages: usize) -> Self {
-        self.pace.concurrency = messages.max(1);
+        self.settings.pace.concurrency = messages.max(1);
         self
     }
 
     /// The number of messages in one read (1,000). The consumer keeps at most about twice as many in memory.
     pub fn batch(mut self, messages: usize) -> Self {
-        self.pace.batch = messages.max(1);
+        self.settings.pace.batch = messages.max(1);
         self
     }
 
     /// The longest time between two reads when no wake-up arrives (100 ms). After new messages, the consumer reads more
     /// often for a while.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.pace.poll_interval = interval;
+        self.settings.pace.poll_interval = interval;
         self
     }
 
     /// Saves the position after this number of messages or this time (1,000 messages, 1 s). The consumer also saves it
     /// when no message is left, and when it stops.
     pub fn save_after(mut self, messages: u64, time: Duration) -> Self {
-        self.pace.save_after = (messages.max(1), time);
+        self.settings.pace.save_after = (messages.max(1), time);
         self
     }
 
@@ -109,27 +115,27 @@ impl<H: Handler> Consumer<H> {
     /// or is read-only, no free connection, a time-out), the consumer tries again after growing pauses of up to 5
     /// seconds, and [`ConsumerHandle::outage`] shows the outage. At its limit, the consumer ends with the error.
     pub fn outage_limit(mut self, limit: Duration) -> Self {
-        self.outage_limit = Some(limit);
+        self.settings.outage_limit = Some(limit);
         self
     }
 
     /// Switches a protection off.
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
-        self.pace.planted = crate::planted::Planted::one(bug);
+        self.settings.pace.planted = crate::planted::Planted::one(bug);
         self
     }
 
     /// Runs as if in another process: messages that other consumers of this process have under way are ignored.
     #[cfg(feature = "testing")]
     pub fn in_process(mut self, process: &crate::consumer::Process) -> Self {
-        self.process = process.clone();
+        self.settings.process = process.clone();
         self
     }
 
     /// The policy for a message that cannot be handled ([`OnFailure::Stop`]).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
-        self.on_failure = on_failure;
+        self.settings.on_failure = on_failure;
         self
     }
 
@@ -137,7 +143,7 @@ impl<H: Handler> Consumer<H> {
     /// handler's future is dropped. The attempt counts as one that timed out in the database: see
     /// [`Error::TimedOut`](crate::Error::TimedOut). A handler that blocks its thread is not ended.
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.pace.time_limit = Some(limit);
+        self.settings.pace.time_limit = Some(limit);
         self
     }
 
@@ -146,7 +152,7 @@ impl<H: Handler> Consumer<H> {
     /// message is blamed for a crash only if no other message of any consumer of the process was under way. So if such
     /// a message is slow, other consumers wait for one or a few seconds.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.max_attempts = max_attempts.max(1);
+        self.settings.max_attempts = max_attempts.max(1);
         self
     }
 
@@ -157,93 +163,44 @@ impl<H: Handler> Consumer<H> {
     /// same name, or the same handler under another identifier, handles the category in this process. Also the errors
     /// of the store.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
-        let category = Category::new(&self.category)?;
-        let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), self.identifier.clone())?;
+        let category = Category::new(&self.settings.category)?;
+        let identifier = self.settings.identifier.clone();
+        let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), identifier)?;
         self.start_as(store, name).await
     }
 
     async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<ConsumerHandle> {
-        let outages = Outages::new(self.outage_limit);
-        let positions = self.take_over(store, &outages).await?;
-        let letters = DeadLetters::of(store, &self.category, self.identifier.as_deref())?;
-        let letter_category = letters.category().to_owned();
-        let (policy, member, pace) = (self.on_failure, self.member, self.pace);
-        let is_alone = pace.planted.is(PlantedBug::OtherConsumersUncounted);
-        let process = if is_alone { Process::default() } else { self.process.clone() };
-        let (handler, settings) = self.split();
+        let Self { handler, settings } = self;
         let handler = Arc::new(handler);
+        let outages = Outages::new(settings.outage_limit);
+        let positions = settings.take_over(store, &outages).await?;
+        let letters = DeadLetters::of(store, &settings.category, settings.identifier.as_deref())?;
+        let letter_settings = settings.of_letters(letters.category());
+        let (policy, member, pace) = (settings.on_failure, settings.member, settings.pace);
+        let is_alone = pace.planted.is(PlantedBug::OtherConsumersUncounted);
+        let process = if is_alone { Process::default() } else { settings.process.clone() };
+        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
+        let read_letters = SetAside::new(letters, failures, member, pace, outages.clone(), process, place);
+        let take_over_letters = letter_settings.take_over(store, &outages);
         // The position of the letter consumer is taken over before the letters are read. So the previous consumer does
         // not change the letters that were read here, and later changes are delivered to this consumer.
-        // Under `Stop`, there are few letters. A wake-up comes at once in any case.
-        let poll_interval =
-            if policy == OnFailure::Stop { Duration::from_secs(1) } else { Pace::default().poll_interval };
-        let letter_settings = Consumer {
-            category: letter_category,
-            correlation: None,
-            pace: Pace {
-                planted: pace.planted,
-                time_limit: pace.time_limit,
-                concurrency: pace.concurrency,
-                poll_interval,
-                ..Pace::default()
-            },
-            ..settings.clone()
+        let (letter_positions, set_aside) = if pace.planted.is(PlantedBug::LettersReadFirst) {
+            let set_aside = read_letters.await?;
+            (take_over_letters.await?, Arc::new(set_aside))
+        } else {
+            (take_over_letters.await?, Arc::new(read_letters.await?))
         };
-        let is_late = pace.planted.is(PlantedBug::LettersReadFirst);
-        let take_over_letters = async || letter_settings.take_over(store, &outages).await;
-        let mut letter_positions = if is_late { None } else { Some(take_over_letters().await?) };
-        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
-        let set_aside =
-            Arc::new(SetAside::new(letters, failures, member, pace, outages.clone(), process, place).await?);
-        if is_late {
-            letter_positions = Some(take_over_letters().await?);
-        }
 
-        let letter_consumer = match letter_positions {
-            None => None,
-            Some(letter_positions) => {
-                let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
-                // Each member of a group reads all letters, and takes those of its own messages. It cannot select them
-                // by stream, because the stream name of a letter may be shortened.
-                let member = letter_settings.member.filter(|_| pace.planted.is(PlantedBug::LettersByName));
-                let redelivery = Consumer { member, ..letter_settings }.with(redelivery);
-                Some(redelivery.launch(store, letter_positions, None, None, outages.clone()).await?)
-            }
-        };
-        let delivery = settings.with(Delivery { handler, set_aside: Arc::clone(&set_aside) });
-        let running = delivery.launch(store, positions, Some(set_aside), Some(name), outages).await?;
-        Ok(match letter_consumer {
-            Some(letter_consumer) => running.with_letter_consumer(letter_consumer),
-            None => running,
-        })
-    }
-
-    fn split(self) -> (H, Consumer<()>) {
-        let Self {
-            category,
-            handler,
-            identifier,
-            member,
-            correlation,
-            pace,
-            on_failure,
-            max_attempts,
-            outage_limit,
-            process,
-        } = self;
-        let rest = Consumer {
-            category,
-            handler: (),
-            identifier,
-            member,
-            correlation,
-            pace,
-            on_failure,
-            max_attempts,
-            outage_limit,
-            process,
-        };
-        (handler, rest)
+        let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
+        // Each member of a group reads all letters, and takes those of its own messages. It cannot select them by
+        // stream, because the stream name of a letter may be shortened.
+        let member = letter_settings.member.filter(|_| pace.planted.is(PlantedBug::LettersByName));
+        let letter_settings = Settings { member, ..letter_settings };
+        let letter_consumer =
+            letter_settings.launch(redelivery, store, letter_positions, None, None, outages.clone()).await?;
+        let delivery = Delivery { handler, set_aside: Arc::clone(&set_aside) };
+        let running = settings.launch(delivery, store, positions, Some(set_aside), Some(name), outages).await?;
+        Ok(running.with_letter_consumer(letter_consumer))
     }
 
     /// Starts the consumer, and runs until it fails.
@@ -268,7 +225,17 @@ impl<H: Handler> Consumer<H> {
     }
 }
 
-impl<H> Consumer<H> {
+impl Settings {
+    /// The settings of the consumer that delivers the letters.
+    fn of_letters(&self, category: &str) -> Self {
+        // Under `Stop`, there are few letters. A wake-up comes at once in any case.
+        let is_rare = self.on_failure == OnFailure::Stop;
+        let poll_interval = if is_rare { Duration::from_secs(1) } else { Pace::default().poll_interval };
+        let Pace { concurrency, time_limit, planted, .. } = self.pace;
+        let pace = Pace { concurrency, poll_interval, time_limit, planted, ..Pace::default() };
+        Self { category: category.to_owned(), correlation: None, pace, ..self.clone() }
+    }
+
     /// The category's stream, if it has messages and this consumer is a member of a group. Members divide messages by
     /// cardinal id, and messages of that stream have none.
     async fn unread_stream(&self, store: &Arc<dyn MessageStore>) -> Result<Option<StreamName>> {
@@ -277,17 +244,15 @@ impl<H> Consumer<H> {
         Ok(has_messages.then_some(stream))
     }
 
-    async fn launch(
+    async fn launch<D: Deliver>(
         self,
+        delivery: D,
         store: &Arc<dyn MessageStore>,
         positions: PositionStore,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
         outages: Outages,
-    ) -> Result<ConsumerHandle>
-    where
-        H: Deliver,
-    {
+    ) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
         if let Some(stream) = &unread_stream {
@@ -296,8 +261,8 @@ impl<H> Consumer<H> {
         let startup_report = StartupReport {
             category: category.clone(),
             store: store.describe(),
-            handler: self.handler.name(),
-            message_types: self.handler.message_types(),
+            handler: delivery.name(),
+            message_types: delivery.message_types(),
             handled_through: positions.saved(),
             position_stream: positions.stream().clone(),
             correlation: self.correlation.clone(),
@@ -310,7 +275,7 @@ impl<H> Consumer<H> {
         let wake_up = store.wake_up(Some(&category)).await?;
         Ok(ConsumerHandle::spawn(startup_report, name, outages, |reports| {
             let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up };
-            ConsumerLoop::new(self.handler, self.pace, subscription, positions, set_aside, reports).run()
+            ConsumerLoop::new(delivery, self.pace, subscription, positions, set_aside, reports).run()
         }))
     }
 
@@ -322,35 +287,5 @@ impl<H> Consumer<H> {
         let positions = PositionStore::take_over(store, self.position_stream()?, &self.pace, outages).await?;
         positions.assert_store_is_not_behind(positions.saved()).await?;
         Ok(positions)
-    }
-}
-
-impl Consumer<()> {
-    /// A consumer with the same settings, and this handler.
-    fn with<H>(self, handler: H) -> Consumer<H> {
-        let Self {
-            category,
-            handler: (),
-            identifier,
-            member,
-            correlation,
-            pace,
-            on_failure,
-            max_attempts,
-            outage_limit,
-            process,
-        } = self;
-        Consumer {
-            category,
-            handler,
-            identifier,
-            member,
-            correlation,
-            pace,
-            on_failure,
-            max_attempts,
-            outage_limit,
-            process,
-        }
     }
 }
