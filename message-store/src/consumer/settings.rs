@@ -229,8 +229,11 @@ impl Settings {
     /// The settings of the consumer that delivers the letters.
     fn of_letters(&self, category: &str) -> Self {
         // Under `Stop`, there are few letters. A wake-up comes at once in any case.
-        let is_rare = self.on_failure == OnFailure::Stop;
-        let poll_interval = if is_rare { Duration::from_secs(1) } else { Pace::default().poll_interval };
+        let poll_interval = match self.on_failure {
+            _ if self.pace.planted.is(PlantedBug::OnlyWakeUps) => Duration::from_hours(1),
+            OnFailure::Stop => Duration::from_secs(1),
+            OnFailure::Park | OnFailure::Hold => Pace::default().poll_interval,
+        };
         let Pace { concurrency, time_limit, planted, .. } = self.pace;
         let pace = Pace { concurrency, poll_interval, time_limit, planted, ..Pace::default() };
         Self { category: category.to_owned(), correlation: None, pace, ..self.clone() }
