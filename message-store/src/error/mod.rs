@@ -123,6 +123,17 @@ pub enum Error {
         store: String,
     },
 
+    /// A member of a group no longer owns a slot, or its lease has ended. Nothing was written. The slot's present owner
+    /// handles its messages.
+    SlotLost {
+        /// The name of the group.
+        group: String,
+        /// The slot.
+        slot: u16,
+        /// The epoch in which the member owned the slot.
+        epoch: i64,
+    },
+
     /// A handler failed or panicked on a message.
     Handler {
         #[allow(missing_docs)]

@@ -55,6 +55,11 @@ impl fmt::Display for Error {
                 "{store} has another history than before (a failover to a server that lacked the latest messages, or a restore). Nothing was \
          written, and the process forgets what it remembered of the store. Load the stream again and decide again"
             ),
+            Self::SlotLost { group, slot, epoch } => write!(
+                f,
+                "this member no longer owns slot {slot} of group {group} (epoch {epoch}), or its lease has ended. Nothing was written, and \
+         the slot's owner handles its messages"
+            ),
             Self::Handler { message_type, id, stream, position, global_position, cause } => write!(
                 f,
                 "handling {message_type} {id} (position {position} of {stream}, global position {global_position}) failed: \

@@ -22,7 +22,7 @@ pub(super) const RACES: usize = 5;
 
 /// The arguments of `append_messages`.
 #[derive(Debug, Default)]
-struct Arguments<'a> {
+pub(super) struct Arguments<'a> {
     stream_names: Vec<&'a str>,
     known_positions: Vec<Option<i64>>,
     append_parts: Vec<i32>,
@@ -98,7 +98,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The arguments in the order of the function's parameters.
-    fn list(&self) -> [&(dyn ToSql + Sync); 11] {
+    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 11] {
         [
             &self.stream_names,
             &self.known_positions,
@@ -149,7 +149,10 @@ pub(super) async fn send<'a>(
     sent(&row, batch)
 }
 
-fn sent<'a>(row: &Row, batch: impl IntoIterator<Item = &'a [Append]>) -> Result<Sent, tokio_postgres::Error> {
+pub(super) fn sent<'a>(
+    row: &Row,
+    batch: impl IntoIterator<Item = &'a [Append]>,
+) -> Result<Sent, tokio_postgres::Error> {
     let positions: Vec<Option<i64>> = row.try_get(0)?;
     let global_positions: Vec<Option<i64>> = row.try_get(1)?;
     let refusals: Option<Vec<Option<&str>>> = row.try_get(2)?;

@@ -2,6 +2,7 @@
 
 mod append;
 mod append_one;
+mod append_with_fence;
 mod batch_read;
 mod check;
 mod connection;
@@ -10,6 +11,7 @@ mod group_commit;
 mod history;
 mod installation;
 mod large_rows;
+mod leases;
 mod listen;
 mod look_up;
 mod message_db;

@@ -9,6 +9,7 @@ use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::history::Histories;
 use super::installation::{Installation, message_db_store_id};
 use super::large_rows::LargeRows;
+use super::leases::PostgresLeases;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
@@ -77,6 +78,7 @@ impl PostgresOptions {
             (pool_for_appends(long_wait, LONG_WAIT_SIZE)?, pool_for_appends(short_wait, SHORT_WAIT_SIZE)?);
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
+        let leases = PostgresLeases { pool: pool.clone() };
         Ok(PostgresStore {
             pool,
             place,
@@ -88,6 +90,7 @@ impl PostgresOptions {
             listener,
             group_commit,
             look_up,
+            leases,
             rotating: tokio::sync::Mutex::default(),
         })
     }

@@ -58,6 +58,12 @@ impl Pool {
         Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, silences, current })))
     }
 
+    /// A pool of at most `size` connections to the same server, which other callers do not use.
+    pub(super) fn apart(&self, size: usize) -> Result<Self> {
+        let Shared { options, histories, wait, silences, .. } = &*self.0;
+        Self::new(options.clone(), histories, size, *wait, silences)
+    }
+
     /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].
     pub(super) async fn get(&self) -> Result<Connection> {
         for _ in 0..CHANGES {

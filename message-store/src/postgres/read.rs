@@ -106,9 +106,19 @@ async fn batch(
     read: &Read,
     (limits, large_rows): (&Limits, &LargeRows),
 ) -> Result<Batch> {
-    let Filter { correlation, member, message_types } = &read.filter;
+    let Filter { correlation, member, slots, message_types } = &read.filter;
     let correlation = correlation.as_ref().map(Category::as_str);
-    let (member, size) = (member.map(|it| i64::from(it.number())), member.map(|it| i64::from(it.size())));
+    let (member, size) = match (member, slots) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("filter", "it names a member and slots, and a group has one of them"));
+        }
+        (Some(member), None) => (Some(vec![i64::from(member.number())]), Some(i64::from(member.size()))),
+        (None, Some(slots)) => {
+            let without_an_entity = slots.takes(None).then_some(-1);
+            (Some(slots.numbers().map(i64::from).chain(without_an_entity).collect()), Some(i64::from(slots.count())))
+        }
+        (None, None) => (None, None),
+    };
     let types = (!message_types.is_empty()).then_some(message_types);
     let filter: &[&(dyn ToSql + Sync)] = &[&correlation, &member, &size, &types];
     let (statements, filter) = if read.filter.is_empty() { (plain, &[][..]) } else { (filtered, filter) };

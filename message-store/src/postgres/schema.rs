@@ -12,15 +12,16 @@ use super::migrations::{Failed, migrate_tables};
 
 /// The version of the functions. Every change of their scripts needs a new version: a store replaces functions of an
 /// older one only.
-pub(super) const FUNCTIONS: i32 = 3;
+pub(super) const FUNCTIONS: i32 = 4;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
     include_str!("../../migrations/postgres/functions/message_db_views.sql"),
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
+    include_str!("../../migrations/postgres/functions/groups.sql"),
     include_str!("../../migrations/postgres/functions/privileges.sql"),
 ];
 
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn a_change_of_the_functions_is_a_new_version() {
         let hash = crate::hash::hash_64(&(STREAM_NAMES.to_owned() + &SCRIPTS.concat()));
-        let known = (3, -7_780_406_464_092_094_763);
+        let known = (4, -4_481_449_684_641_750_246);
         assert_eq!(
             (FUNCTIONS, hash),
             known,

@@ -8,17 +8,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::append_with_fence::append_with_fence;
 use super::connection::Connection;
 use super::failure::backend;
 use super::group_commit::GroupCommit;
 use super::history::Histories;
 use super::large_rows::LargeRows;
+use super::leases::PostgresLeases;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -45,6 +47,7 @@ pub struct PostgresStore {
     pub(super) listener: Listener,
     pub(super) group_commit: GroupCommit,
     pub(super) look_up: LookUp,
+    pub(super) leases: PostgresLeases,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
 
@@ -58,6 +61,13 @@ impl PostgresStore {
     /// The bounds of a batch that is read.
     fn bounds(&self) -> (&Limits, &LargeRows) {
         (&self.limits, &self.large_rows)
+    }
+
+    fn assert_history(&self, connection: &Connection, history: History) -> Result<()> {
+        if connection.history() == history {
+            return Ok(());
+        }
+        Err(Error::HistoryChanged { store: self.place.clone() })
     }
 
     /// Refuses a feature that Message DB's own schema does not have.
@@ -90,14 +100,20 @@ impl MessageStore for PostgresStore {
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         let history = request.history().unwrap_or_else(|| self.history());
-        let appends = self.accept(request)?;
+        let (appends, fence) =
+            if self.is_message_db { (self.accept(request)?, None) } else { self.accept_with_fence(request)? };
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
-        let appended = if self.is_message_db {
+        let appended = if let Some(fence) = &fence {
             self.pool
                 .with(async |connection| {
-                    if connection.history() != history {
-                        return Err(Error::HistoryChanged { store: self.place.clone() });
-                    }
+                    self.assert_history(connection, history)?;
+                    append_with_fence(connection, &appends, fence).await
+                })
+                .await?
+        } else if self.is_message_db {
+            self.pool
+                .with(async |connection| {
+                    self.assert_history(connection, history)?;
                     message_db::append(connection, &appends).await
                 })
                 .await?
@@ -176,6 +192,10 @@ impl MessageStore for PostgresStore {
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
         if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        if self.is_message_db { None } else { Some(&self.leases) }
     }
 }
 

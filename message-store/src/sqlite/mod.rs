@@ -2,6 +2,7 @@
 
 mod blocking;
 mod failure;
+mod leases;
 mod location;
 mod migrate;
 mod once;

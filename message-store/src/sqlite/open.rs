@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::blocking::blocking;
 use super::failure::backend;
+use super::leases::SqliteLeases;
 use super::location::{Location, open_to_read};
 use super::readers::Readers;
 use super::turns::Turns;
@@ -54,5 +55,7 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     };
     let writer = Writer::start(connection, Turns::of(&place), Arc::clone(&wake_ups))?;
     let update_turns = Arc::new(Mutex::new(Turns::of(&place)));
-    Ok(SqliteStore { place, update_turns, limits, store_id, rotations: AtomicU64::new(0), wake_ups, writer, readers })
+    let leases = SqliteLeases { readers: readers.clone(), writer: writer.clone() };
+    let rotations = AtomicU64::new(0);
+    Ok(SqliteStore { place, update_turns, limits, store_id, rotations, wake_ups, writer, readers, leases })
 }

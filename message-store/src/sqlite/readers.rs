@@ -9,7 +9,7 @@ use super::blocking::blocking;
 use super::failure::failed;
 use crate::{Error, Result};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Readers {
     free: Arc<Mutex<Vec<Arc<Mutex<Connection>>>>>,
     permits: Arc<Semaphore>,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, ReadModels, WakeUps};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -18,6 +18,7 @@ use crate::{
 
 use super::blocking::blocking;
 use super::failure::failed;
+use super::leases::SqliteLeases;
 use super::location::Location;
 use super::read;
 use super::readers::Readers;
@@ -40,6 +41,7 @@ pub struct SqliteStore {
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,
+    pub(super) leases: SqliteLeases,
 }
 
 #[async_trait]
@@ -64,7 +66,8 @@ impl MessageStore for SqliteStore {
     }
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
-        self.writer.append(self.accept(request)?).await
+        let (appends, fence) = self.accept_with_fence(request)?;
+        self.writer.append(appends, fence).await
     }
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
@@ -148,6 +151,10 @@ impl MessageStore for SqliteStore {
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
         Some(self)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(&self.leases)
     }
 }
 

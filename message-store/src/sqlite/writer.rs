@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
+use super::leases::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
-use crate::store::{Claim, ClaimRecord, Stored, WakeUps, written_before};
+use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
 };
@@ -27,7 +28,7 @@ const QUEUE: usize = 1024;
 /// The greatest number of requests that share a commit.
 const GROUP: usize = 512;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 struct Job {
@@ -37,12 +38,13 @@ struct Job {
 
 /// One caller's part of the shared transaction.
 enum Request {
-    Append(Vec<Append>),
+    Append(Vec<Append>, Option<Fence>),
     Once(Claim, Vec<Append>, Json),
     Find(Claim),
     Lease(Claim, Uuid, Duration),
     Release(Claim, Uuid),
     Sweep(u32),
+    ChangeLease(LeaseChange),
 }
 
 enum Reply {
@@ -51,6 +53,7 @@ enum Reply {
     Swept(u64),
     Leased(bool),
     Released,
+    LeaseChanged(LeaseChanged),
 }
 
 impl Writer {
@@ -63,8 +66,9 @@ impl Writer {
         Ok(Self(sender))
     }
 
-    pub(super) async fn append(&self, appends: Vec<Append>) -> Result<Appended> {
-        match self.ask(Request::Append(appends)).await? {
+    /// With a fence, the append is refused if the fence's slot is lost.
+    pub(super) async fn append(&self, appends: Vec<Append>, fence: Option<Fence>) -> Result<Appended> {
+        match self.ask(Request::Append(appends, fence)).await? {
             Reply::Appended(appended) => Ok(appended),
             _ => Err(Error::backend("appending to the SQLite store", false, "the writer answered something else")),
         }
@@ -101,6 +105,13 @@ impl Writer {
         }
     }
 
+    pub(super) async fn change_lease(&self, change: LeaseChange) -> Result<LeaseChanged> {
+        match self.ask(Request::ChangeLease(change)).await? {
+            Reply::LeaseChanged(changed) => Ok(changed),
+            _ => Err(Error::backend("changing a lease", false, "the writer answered something else")),
+        }
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { request, answer }).await.is_err() {
@@ -113,13 +124,13 @@ impl Writer {
 impl Request {
     /// Whether the request must survive a loss of power. A lease may be lost.
     fn must_last(&self) -> bool {
-        !matches!(self, Self::Lease(..) | Self::Release(..))
+        !matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeLease(LeaseChange::Renew(..)))
     }
 
     /// What it writes if it is carried out.
     fn appends(&self) -> &[Append] {
         match self {
-            Self::Append(appends) | Self::Once(_, appends, _) => appends,
+            Self::Append(appends, _) | Self::Once(_, appends, _) => appends,
             _ => &[],
         }
     }
@@ -201,7 +212,13 @@ fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
 
 fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {
     Ok(match request {
-        Request::Append(appends) => Reply::Appended(append(transaction, appends)?),
+        Request::Append(appends, fence) => {
+            if let Some(fence) = fence {
+                leases::assert_owned(transaction, fence)?;
+            }
+            Reply::Appended(append(transaction, appends)?)
+        }
+        Request::ChangeLease(change) => Reply::LeaseChanged(leases::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
+use crate::store::Fence;
 use crate::{
     Error, ExpectedVersion, GlobalPosition, History, Json, Limits, Message, MessageId, NewMessage, Position, Result,
     StreamName,
@@ -68,6 +69,7 @@ impl Append {
 pub struct AppendRequest {
     appends: Vec<Append>,
     history: Option<History>,
+    fence: Option<Fence>,
 }
 
 impl AppendRequest {
@@ -81,6 +83,22 @@ impl AppendRequest {
     /// The history that the request is tied to. `None` if it is tied to none.
     pub fn history(&self) -> Option<History> {
         self.history
+    }
+
+    /// Ties the request to the slot of a group. If its owner has lost the slot or its lease when the messages would be
+    /// written, the store refuses it with [`SlotLost`](crate::Error::SlotLost).
+    pub fn fenced_by(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+
+    /// The slot that the request is tied to. `None` if it is tied to none.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+
+    pub(super) fn take_fence(&mut self) -> Option<Fence> {
+        self.fence.take()
     }
 
     /// One append for each stream. A stream can appear only once.
@@ -140,7 +158,7 @@ impl From<Append> for AppendRequest {
 
 impl From<Vec<Append>> for AppendRequest {
     fn from(appends: Vec<Append>) -> Self {
-        Self { appends, history: None }
+        Self { appends, history: None, fence: None }
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
+use crate::store::Fence;
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage,
     Position, Read, Result, StreamName, StreamRead,
@@ -33,10 +34,23 @@ pub trait MessageStoreExt: MessageStore {
     /// # Errors
     /// As [`accept`](Self::accept).
     fn accept_with_key(&self, request: AppendRequest) -> Result<Vec<Append>> {
+        if request.fence().is_some() {
+            return Err(Error::Unsupported { store: self.describe(), what: "this append with a fence".to_owned() });
+        }
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
         }
         request.into_valid_appends(self.limits())
+    }
+
+    /// For backends that have [leases](MessageStore::leases): as [`accept`](Self::accept), for a request that may have a
+    /// fence, which it returns.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    fn accept_with_fence(&self, mut request: AppendRequest) -> Result<(Vec<Append>, Option<Fence>)> {
+        let fence = request.take_fence();
+        Ok((self.accept(request)?, fence))
     }
 
     /// Appends messages to one stream.

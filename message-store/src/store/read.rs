@@ -1,5 +1,7 @@
 //! Reads: their settings, their filters, and the batches that they return.
 
+use std::collections::BTreeSet;
+
 use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result};
 
 /// The default limit of a read, in messages.
@@ -101,6 +103,8 @@ pub struct Filter {
     pub correlation: Option<Category>,
     /// The message's cardinal id belongs to this member of a consumer group.
     pub member: Option<GroupMember>,
+    /// The message's cardinal id belongs to one of these slots of an elastic consumer group. Not both this and `member`.
+    pub slots: Option<Slots>,
     /// The message's type is one of these. Empty: any type.
     pub message_types: Vec<String>,
 }
@@ -115,6 +119,12 @@ impl Filter {
     /// Requires a cardinal id that belongs to this member.
     pub fn member(mut self, member: GroupMember) -> Self {
         self.member = Some(member);
+        self
+    }
+
+    /// Requires a cardinal id that belongs to one of these slots.
+    pub fn slots(mut self, slots: Slots) -> Self {
+        self.slots = Some(slots);
         self
     }
 
@@ -133,6 +143,7 @@ impl Filter {
     pub fn passes(&self, message: &Message) -> bool {
         (self.message_types.is_empty() || self.message_types.contains(&message.message_type))
             && self.member.is_none_or(|member| message.stream.cardinal_hash().is_some_and(|hash| member.takes(hash)))
+            && self.slots.as_ref().is_none_or(|slots| slots.takes(message.stream.cardinal_hash()))
             && self.correlation.as_ref().is_none_or(|category| correlated(message, category))
     }
 }
@@ -178,6 +189,50 @@ impl GroupMember {
     pub(crate) fn takes(self, hash: i64) -> bool {
         hash.unsigned_abs() % u64::from(self.size) == u64::from(self.member)
     }
+}
+
+/// Slots of an elastic consumer group. A stream belongs to the slot that is the absolute value of the hash of its cardinal
+/// id, modulo their number. Streams without a cardinal id belong to slot 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slots {
+    count: u16,
+    numbers: BTreeSet<u16>,
+}
+
+impl Slots {
+    /// These of `count` slots.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless every number is below the count, and for a count above 32,767.
+    pub fn new(numbers: impl IntoIterator<Item = u16>, count: u16) -> Result<Self> {
+        let numbers: BTreeSet<u16> = numbers.into_iter().collect();
+        if numbers.last().is_some_and(|last| *last >= count) || count == 0 || i16::try_from(count).is_err() {
+            let reason = format!("{numbers:?} of {count}: each must be below the count, and that below 32768");
+            return Err(Error::invalid("slots", reason));
+        }
+        Ok(Self { count, numbers })
+    }
+
+    /// The number of all slots of the group.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// The numbers of these slots, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = u16> {
+        self.numbers.iter().copied()
+    }
+
+    /// Whether these slots have the streams with this hash of the cardinal id.
+    pub fn takes(&self, hash: Option<i64>) -> bool {
+        self.numbers.contains(&slot_of(hash, self.count))
+    }
+}
+
+/// The slot, of `count`, of the streams with this hash of the cardinal id.
+pub(crate) fn slot_of(hash: Option<i64>, count: u16) -> u16 {
+    let number = hash.unwrap_or_default().unsigned_abs() % u64::from(count.max(1));
+    u16::try_from(number).unwrap_or_default()
 }
 
 /// The messages that a read returned, and the position up to which it looked.

@@ -68,6 +68,7 @@ wrong_stores! {
     }
     ACategoryLeavesOutStreamsWithoutAnId breaks [
         a_stream_without_an_id_belongs_to_the_category_of_its_name
+        a_read_of_slots_returns_the_streams_of_these_slots
         a_backlog_is_counted_from_a_position_to_the_end_of_its_category
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
@@ -99,6 +100,7 @@ wrong_stores! {
         all_streams_of_an_entity_come_to_one_member_of_a_group
         a_stream_without_an_entity_comes_to_no_member_of_a_group
         members_are_told_apart_by_the_hash_of_the_cardinal_id
+        a_read_of_slots_returns_the_streams_of_these_slots
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, mut read: Read) -> Result<Batch> {
@@ -128,6 +130,7 @@ wrong_stores! {
         a_filtered_read_goes_on_over_batches
         every_entity_comes_to_a_member_of_a_group
         all_streams_of_an_entity_come_to_one_member_of_a_group
+        a_read_of_slots_returns_the_streams_of_these_slots
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
@@ -173,6 +176,7 @@ wrong_stores! {
         a_filtered_read_goes_on_over_batches
         every_entity_comes_to_a_member_of_a_group
         all_streams_of_an_entity_come_to_one_member_of_a_group
+        a_read_of_slots_returns_the_streams_of_these_slots
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let mut batch = read_right(store, category, read.clone()).await?;

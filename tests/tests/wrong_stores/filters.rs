@@ -99,7 +99,10 @@ wrong_stores! {
             shared(store, category, read, |member, message| is_right(member, message) || is_everyones(message)).await
         }
     }
-    SharesLeaveAnEntityOut breaks [every_entity_comes_to_a_member_of_a_group] {
+    SharesLeaveAnEntityOut breaks [
+        every_entity_comes_to_a_member_of_a_group
+        a_read_of_slots_returns_the_streams_of_these_slots
+    ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let is_nobodys = |message: &Message| message.stream.cardinal_id() == Some("7");
             shared(store, category, read, |member, message| is_right(member, message) && !is_nobodys(message)).await

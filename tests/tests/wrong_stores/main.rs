@@ -46,6 +46,7 @@ mod appends;
 mod categories;
 mod contents;
 mod filters;
+mod groups;
 mod keys;
 mod order;
 mod refusals;
@@ -81,6 +82,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         wake_ups::ALL,
         keys::ALL,
         windows::ALL,
+        groups::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -49,6 +49,8 @@ wrong_stores! {
         a_store_keeps_its_messages_when_it_is_opened_again
         rotation_keeps_the_messages
         an_append_with_a_free_key_writes_its_messages
+        the_owner_of_a_slot_appends_with_its_fence
+        an_append_with_a_fence_keeps_the_rules_of_appends
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, mut read: StreamRead) -> Result<Vec<Message>> {
             if !read.backwards {
@@ -171,6 +173,8 @@ wrong_stores! {
         an_append_whose_id_is_taken_leaves_the_key_free
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        an_earlier_owner_appends_nothing
+        an_owner_appends_nothing_after_its_lease
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))

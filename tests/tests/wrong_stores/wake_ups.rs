@@ -54,6 +54,8 @@ wrong_stores! {
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
         a_message_from_another_process_is_found
         a_store_keeps_its_messages_when_it_is_opened_again
+        the_owner_of_a_slot_appends_with_its_fence
+        an_append_with_a_fence_keeps_the_rules_of_appends
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request).await?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use message_store::store::{Backlog, Claim, ClaimRecord, Deduplication};
+use message_store::store::{
+    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
+};
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Uuid, Version, WakeUp,
@@ -14,6 +16,8 @@ use message_store::{
 
 /// The right store beneath a wrong one.
 pub(crate) type Store<'a> = &'a dyn MessageStore;
+/// The leases of the right store.
+pub(crate) type Rights<'a> = &'a dyn Leases;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -42,6 +46,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
     }
 
     async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+        store.append(request).await
+    }
+
+    async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
         store.append(request).await
     }
 
@@ -107,6 +115,47 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         keys(store).sweep(batch).await
     }
 
+    async fn create_group(&self, leases: Rights<'_>, group: &str, progress: Vec<Json>) -> Result<()> {
+        leases.create_group(group, progress).await
+    }
+
+    async fn groups(&self, leases: Rights<'_>) -> Result<Vec<String>> {
+        leases.groups().await
+    }
+
+    async fn group(&self, leases: Rights<'_>, group: &str) -> Result<GroupRecord> {
+        leases.group(group).await
+    }
+
+    async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration) -> Result<bool> {
+        leases.renew(member, time).await
+    }
+
+    async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
+        leases.claim(member, slots).await
+    }
+
+    async fn save(&self, leases: Rights<'_>, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        leases.save(member, saves).await
+    }
+
+    async fn leave(&self, leases: Rights<'_>, member: &Membership) -> Result<()> {
+        leases.leave(member).await
+    }
+
+    async fn set_progress(&self, leases: Rights<'_>, group: &str, slots: Vec<(SlotRecord, Json)>) -> Result<bool> {
+        leases.set_progress(group, slots).await
+    }
+
+    async fn apart(&self, leases: Rights<'_>) -> Result<Arc<dyn Leases>> {
+        leases.apart().await
+    }
+
+    /// Whether the store has leases.
+    fn has_leases(&self) -> bool {
+        true
+    }
+
     /// Called after another writer has rolled back.
     fn rolled_back(&self) {}
 
@@ -125,6 +174,11 @@ pub(crate) async fn read_right(store: &dyn MessageStore, category: Option<&Categ
 /// The keys of the right store.
 pub(crate) fn keys(store: &dyn MessageStore) -> &dyn Deduplication {
     store.deduplication().unwrap()
+}
+
+/// The leases of the right store.
+pub(crate) fn leases(store: &dyn MessageStore) -> &dyn Leases {
+    store.leases().unwrap()
 }
 
 /// A right store, and the fault that is added to it.
@@ -159,6 +213,9 @@ impl MessageStore for WrongStore {
     }
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        if request.fence().is_some() {
+            return self.wrong.append_with_fence(&*self.right, request).await;
+        }
         self.wrong.append(&*self.right, request).await
     }
 
@@ -215,6 +272,49 @@ impl MessageStore for WrongStore {
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
         Some(self)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.wrong.has_leases().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Leases for WrongStore {
+    async fn create_group(&self, group: &str, progress: Vec<Json>) -> Result<()> {
+        self.wrong.create_group(leases(&*self.right), group, progress).await
+    }
+
+    async fn groups(&self) -> Result<Vec<String>> {
+        self.wrong.groups(leases(&*self.right)).await
+    }
+
+    async fn group(&self, group: &str) -> Result<GroupRecord> {
+        self.wrong.group(leases(&*self.right), group).await
+    }
+
+    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool> {
+        self.wrong.renew(leases(&*self.right), member, time).await
+    }
+
+    async fn claim(&self, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
+        self.wrong.claim(leases(&*self.right), member, slots).await
+    }
+
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        self.wrong.save(leases(&*self.right), member, saves).await
+    }
+
+    async fn leave(&self, member: &Membership) -> Result<()> {
+        self.wrong.leave(leases(&*self.right), member).await
+    }
+
+    async fn set_progress(&self, group: &str, slots: Vec<(SlotRecord, Json)>) -> Result<bool> {
+        self.wrong.set_progress(leases(&*self.right), group, slots).await
+    }
+
+    async fn apart(&self) -> Result<Arc<dyn Leases>> {
+        self.wrong.apart(leases(&*self.right)).await
     }
 }
 

@@ -6,6 +6,7 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('acquire_lock(varchar)', false, false),
     ('append_message(text, bigint, bigint, uuid, text, jsonb, jsonb)', true, true),
     ('append_messages(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], jsonb[], text)', true, true),
+    ('assert_slot(text, integer, bigint, uuid)', true, true),
     ('assert_sql_condition()', false, false),
     ('cardinal_id(varchar)', false, false),
     ('category(varchar)', false, false),
@@ -90,9 +91,12 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots}'::text[])
             UNION ALL
-            SELECT unnest('{INSERT,UPDATE}'::text[]), 'read_models'
+            SELECT privilege, name
+            FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,group_members,group_slots}'::text[]) AS name
+            UNION ALL
+            SELECT 'DELETE', 'group_members'
           ) AS t (privilege, name)
           WHERE NOT has_table_privilege(m.oid, to_regclass('message_store.' || t.name)::oid, t.privilege)
         ) AS l (name)

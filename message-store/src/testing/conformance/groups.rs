@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt as _;
 
-use super::given::{append, category, filtered};
+use super::given::{append, category, filtered, stream};
 use super::{Rule, Subject};
 use crate::{Filter, GroupMember, MessageStore, MessageStoreExt as _, StreamName};
+use crate::store::Slots;
 
 const SIZE: u16 = 3;
 const ENTITIES: usize = 20;
@@ -62,6 +63,21 @@ contract! {$ groups groups_tests {
                 let hash = stream.cardinal_hash().unwrap_or_default().unsigned_abs();
                 assert_eq!(hash % u64::from(SIZE), member, "{stream}");
             }
+        }
+    }
+
+    /// As the members of a group, by Message DB's hash. Streams without an entity come to slot 0.
+    async fn a_read_of_slots_returns_the_streams_of_these_slots(subject) {
+        let store = subject.store();
+        let all: BTreeSet<_> = shares(&*store).await.into_iter().flatten().chain([stream("account")]).collect();
+        for wanted in [vec![0, 2], vec![1], vec![1, 3, 4], vec![]] {
+            let slots = Slots::new(wanted, 5).unwrap();
+            let expected: BTreeSet<_> =
+                all.iter().filter(|stream| slots.takes(stream.cardinal_hash())).cloned().collect();
+            let read = filtered(Filter::default().slots(slots)).limit(7);
+            let account = category("account");
+            let messages = store.category_messages(&account, read).map_ok(|message| message.stream);
+            assert_eq!(messages.try_collect::<BTreeSet<_>>().await.unwrap(), expected);
         }
     }
 }}

@@ -91,6 +91,8 @@ parts! {$
     key_appends key_appends_tests
     windows windows_tests
     sweeps sweeps_tests
+    slots slots_tests
+    fences fences_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

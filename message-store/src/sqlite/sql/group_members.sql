@@ -1,0 +1,1 @@
+SELECT name, id, lease_until FROM group_members WHERE group_name = ?1 AND lease_until > ?2 ORDER BY name
