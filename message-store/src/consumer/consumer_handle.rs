@@ -7,11 +7,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::consumer::groups::OwnedSlots;
 use crate::consumer::handled_through::{HandledThrough, handled_through};
 use crate::consumer::names::NameInUse;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::after;
 use crate::consumer::{ConsumerStatus, Outage, OutcomeCounts, StartupReport};
+use crate::store::GroupRecord;
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
@@ -51,6 +53,7 @@ impl ConsumerHandle {
         startup_report: StartupReport,
         name: Option<NameInUse>,
         outages: Outages,
+        seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
         work: impl FnOnce(Reports) -> W,
     ) -> Self
     where
@@ -65,7 +68,8 @@ impl ConsumerHandle {
             counts: Arc::clone(&counts),
             outages: outages.clone(),
         };
-        let status = ConsumerStatus { startup_report: Arc::new(startup_report), handled_through, counts, outages };
+        let startup_report = Arc::new(startup_report);
+        let status = ConsumerStatus { startup_report, handled_through, counts, outages, seen };
         let (work, taken) = (work(reports), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
@@ -106,6 +110,11 @@ impl ConsumerHandle {
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
     pub fn outage(&self) -> Option<Outage> {
         self.status.outage()
+    }
+
+    /// The slots that the consumer owns now, in order, if it is a member of an elastic group.
+    pub fn slots(&self) -> Vec<u16> {
+        self.status.slots()
     }
 
     /// Waits until the consumer has handled all messages up to this position.

@@ -1,11 +1,16 @@
 //! The status of a consumer, for those who do not own it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::GlobalPosition;
+use crate::consumer::groups::OwnedSlots;
 use crate::consumer::handled_through::HandledThroughReceiver;
 use crate::consumer::outages::Outages;
 use crate::consumer::{Outage, OutcomeCounts, StartupReport};
+use crate::store::{GroupRecord, SlotRecord};
 
 /// Shows what a consumer does. All clones show the same consumer, also after it has ended.
 #[derive(Clone, Debug)]
@@ -14,6 +19,8 @@ pub struct ConsumerStatus {
     pub(super) handled_through: HandledThroughReceiver,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
     pub(super) outages: Outages,
+    /// The slots of a member of an elastic group, and the group as its keeper saw it last.
+    pub(super) seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
 }
 
 impl ConsumerStatus {
@@ -30,6 +37,19 @@ impl ConsumerStatus {
     /// The outcomes since the consumer started.
     pub fn counts(&self) -> OutcomeCounts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The slots that the consumer owns now, in order, if it is a member of an elastic group.
+    pub fn slots(&self) -> Vec<u16> {
+        self.seen.as_ref().map(|(owned, _)| owned.numbers()).unwrap_or_default()
+    }
+
+    /// The longest time for which a slot of the elastic group has no owner, as the member saw it last. `None` if each slot
+    /// has one.
+    pub fn oldest_unowned_slot(&self) -> Option<Duration> {
+        let (_, seen) = self.seen.as_ref()?;
+        let unowned = |slot: &SlotRecord| slot.owner.is_none().then_some(slot.owned_or_free_for);
+        seen.borrow().slots.iter().filter_map(unowned).max()
     }
 
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.

@@ -7,7 +7,9 @@ mod consumer_loop;
 mod consumer_status;
 mod dead_letters;
 mod deliver;
+mod groups;
 mod handled_through;
+mod member;
 mod names;
 mod outages;
 mod outcome_counts;
@@ -19,6 +21,7 @@ mod position_store;
 mod positions;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod process;
+mod saved_progress;
 mod settings;
 mod startup_report;
 mod suspects;
@@ -28,6 +31,7 @@ pub use consumer_status::ConsumerStatus;
 pub use dead_letters::{
     DeadLetter, DeadLetters, LetterFailure, LetterQuery, LetterState, OnFailure, Retried, WaitsFor,
 };
+pub use groups::{ElasticGroup, GroupStatus, SlotStatus};
 pub use outages::Outage;
 pub use outcome_counts::OutcomeCounts;
 #[cfg(feature = "testing")]

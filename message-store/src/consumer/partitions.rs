@@ -5,20 +5,76 @@
 //! has a queue, and only its first message is handled. A set contains the positions of all messages that are not
 //! handled. Why it is right: a message is handed out only if no other message of its entity is under way, and the saved
 //! position is below the lowest position that is not handled.
+//!
+//! The member of an elastic group has a position for each of its slots. Other consumers have one slot, for ever.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use crate::store::slot_of;
 use crate::{GlobalPosition, Message};
 
 /// The messages that were read and are not handled.
 #[derive(Debug)]
 pub(super) struct Partitions {
+    /// The number of slots of the group, or 1.
+    count: u16,
+    slots: BTreeMap<u16, Slot>,
     /// For each entity with a message that is ready or handed out: the messages that wait behind it.
     waiting: HashMap<String, VecDeque<Message>>,
-    ready: VecDeque<Message>,
+    ready: VecDeque<HandedOut>,
+    /// The number of messages that were read and are not handled.
+    len: usize,
+    /// The position up to which all messages were handled before the last slot was removed.
+    without_slots: GlobalPosition,
+}
+
+/// The progress in one slot.
+#[derive(Debug)]
+struct Slot {
+    epoch: i64,
     unhandled: BTreeSet<GlobalPosition>,
     read_through: GlobalPosition,
     handed_out_through: GlobalPosition,
+    under_way: usize,
+    /// No further message is handed out.
+    is_releasing: bool,
+}
+
+/// A message, and the slot for which it is delivered.
+#[derive(Debug)]
+pub(super) struct HandedOut {
+    pub(super) slot: u16,
+    pub(super) epoch: i64,
+    pub(super) message: Message,
+}
+
+/// The slots that one read serves, and the place where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cursor {
+    /// The slots have been read up to this position.
+    pub(super) after: GlobalPosition,
+    /// The numbers and epochs of the slots.
+    pub(super) slots: Vec<(u16, i64)>,
+    /// Other slots have been read up to this position, so the read goes no further.
+    pub(super) until: Option<GlobalPosition>,
+}
+
+impl Slot {
+    fn at(epoch: i64, position: GlobalPosition) -> Self {
+        let unhandled = BTreeSet::new();
+        Self {
+            epoch,
+            unhandled,
+            read_through: position,
+            handed_out_through: position,
+            under_way: 0,
+            is_releasing: false,
+        }
+    }
+
+    fn handled_through(&self) -> GlobalPosition {
+        self.unhandled.first().map_or(self.read_through, |lowest| lowest.previous())
+    }
 }
 
 /// The messages of the category's stream, which has no entity id, are one partition.
@@ -29,47 +85,152 @@ fn entity(message: &Message) -> &str {
 impl Partitions {
     /// No message is under way, and all up to `handled_through` are handled.
     pub(super) fn new(handled_through: GlobalPosition) -> Self {
+        let mut new = Self::of_slots(1);
+        new.add_slot(0, 0, handled_through);
+        new
+    }
+
+    /// No slot yet, of `count`.
+    pub(super) fn of_slots(count: u16) -> Self {
         Self {
+            count,
+            slots: BTreeMap::new(),
             waiting: HashMap::new(),
             ready: VecDeque::new(),
-            unhandled: BTreeSet::new(),
-            read_through: handled_through,
-            handed_out_through: handled_through,
+            len: 0,
+            without_slots: GlobalPosition::ZERO,
         }
+    }
+
+    /// Adds a slot. All its messages up to `handled_through` are handled.
+    pub(super) fn add_slot(&mut self, slot: u16, epoch: i64, handled_through: GlobalPosition) {
+        self.drop_slot(slot);
+        self.slots.insert(slot, Slot::at(epoch, handled_through));
+    }
+
+    /// Removes a slot in this epoch, with its messages. The messages of it that are under way no longer count.
+    pub(super) fn remove_slot(&mut self, slot: u16, epoch: i64) {
+        if self.epoch(slot) == Some(epoch) {
+            self.drop_slot(slot);
+        }
+    }
+
+    fn drop_slot(&mut self, slot: u16) {
+        self.without_slots = self.handled_through();
+        let Some(dropped) = self.slots.remove(&slot) else { return };
+        self.len -= dropped.unhandled.len();
+        self.drop_queued(slot);
+    }
+
+    /// Hands out no further message of a slot. Its messages that are not handed out stay unhandled.
+    pub(super) fn begin_release(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.is_releasing = true;
+        }
+        self.drop_queued(slot);
+    }
+
+    fn drop_queued(&mut self, slot: u16) {
+        let count = self.count;
+        self.ready.retain(|ready| ready.slot != slot);
+        let slot_of_entity = |entity: &str| slot_of((!entity.is_empty()).then(|| crate::hash::hash_64(entity)), count);
+        self.waiting.retain(|entity, _| slot_of_entity(entity) != slot);
+    }
+
+    /// The slots that are being released, with no message under way.
+    pub(super) fn drained(&self) -> impl Iterator<Item = u16> {
+        self.slots.iter().filter(|(_, slot)| slot.is_releasing && slot.under_way == 0).map(|(number, _)| *number)
+    }
+
+    /// The numbers and epochs of the slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u16, i64)> {
+        self.slots.iter().map(|(number, slot)| (*number, slot.epoch))
+    }
+
+    fn epoch(&self, slot: u16) -> Option<i64> {
+        self.slots.get(&slot).map(|slot| slot.epoch)
+    }
+
+    fn slot_of(&self, message: &Message) -> u16 {
+        if self.count == 1 { 0 } else { slot_of(message.stream.cardinal_hash(), self.count) }
+    }
+
+    /// The next read: of the slots that have been read least. `None` if there is no slot to read.
+    pub(super) fn next_read(&self) -> Option<Cursor> {
+        let read = || self.slots.iter().filter(|(_, slot)| !slot.is_releasing);
+        let after = read().map(|(_, slot)| slot.read_through).min()?;
+        let until = read().map(|(_, slot)| slot.read_through).filter(|through| *through > after).min();
+        let slots = read().filter(|(_, slot)| slot.read_through == after).map(|(number, slot)| (*number, slot.epoch));
+        Some(Cursor { after, slots: slots.collect(), until })
     }
 
     /// Adds the messages of a read, in order. `looked_through` is the position up to which the read looked.
-    pub(super) fn add(&mut self, messages: Vec<Message>, looked_through: GlobalPosition) {
+    pub(super) fn add(&mut self, messages: Vec<Message>, looked_through: GlobalPosition, cursor: &Cursor) {
+        let looked_through = cursor.until.map_or(looked_through, |until| until.min(looked_through));
+        let is_read = |slots: &BTreeMap<u16, Slot>, number: u16| {
+            let slot = slots.get(&number).filter(|slot| !slot.is_releasing && slot.read_through == cursor.after);
+            slot.is_some_and(|slot| cursor.slots.contains(&(number, slot.epoch)))
+        };
         for message in messages {
-            self.unhandled.insert(message.global_position);
-            if let Some(waiting) = self.waiting.get_mut(entity(&message)) {
-                waiting.push_back(message);
-            } else {
-                self.waiting.insert(entity(&message).to_owned(), VecDeque::new());
-                self.ready.push_back(message);
+            if message.global_position > looked_through {
+                break;
+            }
+            let slot = self.slot_of(&message);
+            if is_read(&self.slots, slot) {
+                self.queue(slot, message);
             }
         }
-        self.read_through = self.read_through.max(looked_through);
+        for (number, _) in &cursor.slots {
+            if is_read(&self.slots, *number)
+                && let Some(slot) = self.slots.get_mut(number)
+            {
+                slot.read_through = slot.read_through.max(looked_through);
+            }
+        }
+    }
+
+    /// Adds a message that was read before.
+    pub(super) fn add_again(&mut self, message: Message) {
+        let slot = self.slot_of(&message);
+        self.queue(slot, message);
+    }
+
+    fn queue(&mut self, number: u16, message: Message) {
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        self.len += usize::from(slot.unhandled.insert(message.global_position));
+        if let Some(waiting) = self.waiting.get_mut(entity(&message)) {
+            waiting.push_back(message);
+        } else {
+            self.waiting.insert(entity(&message).to_owned(), VecDeque::new());
+            self.ready.push_back(HandedOut { slot: number, epoch: slot.epoch, message });
+        }
     }
 
     /// Hands out the next ready message.
-    pub(super) fn next(&mut self) -> Option<Message> {
+    pub(super) fn next(&mut self) -> Option<HandedOut> {
         let next = self.ready.pop_front()?;
-        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        self.hand_out(&next);
         Some(next)
+    }
+
+    fn hand_out(&mut self, next: &HandedOut) {
+        if let Some(slot) = self.slots.get_mut(&next.slot) {
+            slot.under_way += 1;
+            slot.handed_out_through = slot.handed_out_through.max(next.message.global_position);
+        }
     }
 
     /// The ready message with the lowest position. If no message is handed out, no unhandled message is below it.
     pub(super) fn lowest_ready(&self) -> Option<&Message> {
-        self.ready.iter().min_by_key(|message| message.global_position)
+        self.ready.iter().map(|ready| &ready.message).min_by_key(|message| message.global_position)
     }
 
     /// Hands out the message that [`lowest_ready`](Self::lowest_ready) returns.
-    pub(super) fn next_in_order(&mut self) -> Option<Message> {
+    pub(super) fn next_in_order(&mut self) -> Option<HandedOut> {
         let lowest = self.lowest_ready()?.global_position;
-        let number = self.ready.iter().position(|message| message.global_position == lowest)?;
+        let number = self.ready.iter().position(|ready| ready.message.global_position == lowest)?;
         let next = self.ready.remove(number)?;
-        self.handed_out_through = self.handed_out_through.max(next.global_position);
+        self.hand_out(&next);
         Some(next)
     }
 
@@ -78,36 +239,45 @@ impl Partitions {
         !self.ready.is_empty()
     }
 
-    /// Removes a message that was handled. The next one of its entity becomes ready.
-    pub(super) fn done(&mut self, message: &Message) {
-        self.unhandled.remove(&message.global_position);
+    /// Removes a message that was handled. The next one of its entity becomes ready. Returns `false`, and removes nothing,
+    /// if its slot is gone.
+    pub(super) fn done(&mut self, number: u16, epoch: i64, message: &Message) -> bool {
+        let Some(slot) = self.slots.get_mut(&number).filter(|slot| slot.epoch == epoch) else { return false };
+        slot.under_way = slot.under_way.saturating_sub(1);
+        self.len -= usize::from(slot.unhandled.remove(&message.global_position));
         let waiting = self.waiting.get_mut(entity(message));
         match waiting.and_then(VecDeque::pop_front) {
-            Some(next) => self.ready.push_back(next),
+            Some(message) => self.ready.push_back(HandedOut { slot: number, epoch, message }),
             None => {
                 self.waiting.remove(entity(message));
             }
         }
+        true
     }
 
     /// The number of messages that were read and are not handled.
     pub(super) fn len(&self) -> usize {
-        self.unhandled.len()
+        self.len
     }
 
-    /// The position up to which the category was read.
+    /// The position up to which the category was read, in the slot that was read most.
     pub(super) fn read_through(&self) -> GlobalPosition {
-        self.read_through
+        self.slots.values().map(|slot| slot.read_through).max().unwrap_or(self.without_slots)
     }
 
-    /// The highest position that was handed out.
-    pub(super) fn handed_out_through(&self) -> GlobalPosition {
-        self.handed_out_through
+    /// The highest position that was handed out of a slot.
+    pub(super) fn handed_out_through(&self, slot: u16) -> GlobalPosition {
+        self.slots.get(&slot).map_or(self.without_slots, |slot| slot.handed_out_through)
     }
 
-    /// The position up to which all messages are handled.
+    /// The position up to which all messages of a slot are handled.
+    pub(super) fn handled_through_in(&self, slot: u16) -> GlobalPosition {
+        self.slots.get(&slot).map_or(self.without_slots, Slot::handled_through)
+    }
+
+    /// The position up to which all messages of all slots are handled.
     pub(super) fn handled_through(&self) -> GlobalPosition {
-        self.unhandled.first().map_or(self.read_through, |lowest| lowest.previous())
+        self.slots.values().map(Slot::handled_through).min().unwrap_or(self.without_slots)
     }
 }
 
@@ -129,6 +299,19 @@ mod tests {
         }
     }
 
+    fn add(partitions: &mut Partitions, messages: Vec<Message>, looked_through: i64) {
+        let cursor = partitions.next_read().unwrap();
+        partitions.add(messages, GlobalPosition::new(looked_through), &cursor);
+    }
+
+    fn next(partitions: &mut Partitions) -> Message {
+        partitions.next().unwrap().message
+    }
+
+    fn done(partitions: &mut Partitions, message: &Message) {
+        assert!(partitions.done(0, 0, message));
+    }
+
     fn at(partitions: &Partitions) -> i64 {
         partitions.handled_through().get()
     }
@@ -136,23 +319,23 @@ mod tests {
     #[test]
     fn an_entity_has_one_message_under_way_and_others_do_not_wait_for_it() {
         let mut partitions = Partitions::new(GlobalPosition::ZERO);
-        partitions.add(vec![message("a", 1), message("a", 2), message("b", 3)], GlobalPosition::new(3));
-        let first = partitions.next().unwrap();
-        let other = partitions.next().unwrap();
+        add(&mut partitions, vec![message("a", 1), message("a", 2), message("b", 3)], 3);
+        let first = next(&mut partitions);
+        let other = next(&mut partitions);
         assert_eq!((first.global_position.get(), other.global_position.get()), (1, 3));
         assert!(partitions.next().is_none(), "the second message of a waits for the first");
-        partitions.done(&first);
-        assert_eq!(partitions.next().unwrap().global_position.get(), 2);
+        done(&mut partitions, &first);
+        assert_eq!(next(&mut partitions).global_position.get(), 2);
     }
 
     #[test]
     fn next_in_order_returns_the_lowest_message_of_all_entities() {
         let mut partitions = Partitions::new(GlobalPosition::ZERO);
-        partitions.add(vec![message("a", 1), message("a", 2), message("b", 3)], GlobalPosition::new(3));
+        add(&mut partitions, vec![message("a", 1), message("a", 2), message("b", 3)], 3);
         for expected in 1..=3 {
-            let next = partitions.next_in_order().unwrap();
+            let next = partitions.next_in_order().unwrap().message;
             assert_eq!(next.global_position.get(), expected);
-            partitions.done(&next);
+            done(&mut partitions, &next);
             assert_eq!(at(&partitions), expected);
         }
         assert!(!partitions.is_ready());
@@ -161,15 +344,80 @@ mod tests {
     #[test]
     fn the_position_stays_below_unhandled_messages() {
         let mut partitions = Partitions::new(GlobalPosition::ZERO);
-        partitions.add(vec![message("a", 4), message("b", 6), message("c", 9)], GlobalPosition::new(12));
+        add(&mut partitions, vec![message("a", 4), message("b", 6), message("c", 9)], 12);
         assert_eq!(at(&partitions), 3);
-        let (a, b, c) = (partitions.next().unwrap(), partitions.next().unwrap(), partitions.next().unwrap());
-        partitions.done(&c);
-        partitions.done(&b);
+        let (a, b, c) = (next(&mut partitions), next(&mut partitions), next(&mut partitions));
+        done(&mut partitions, &c);
+        done(&mut partitions, &b);
         assert_eq!(at(&partitions), 3, "4 is not handled");
-        partitions.done(&a);
+        done(&mut partitions, &a);
         assert_eq!(at(&partitions), 12, "filtered positions count as handled");
         assert_eq!(partitions.len(), 0);
         assert!(partitions.waiting.is_empty(), "an entity without messages needs no queue");
+    }
+
+    const COUNT: u16 = 8;
+
+    /// Two entities in different slots, and these slots.
+    fn two_entities() -> [(String, u16); 2] {
+        let slot = |entity: &str| slot_of(StreamName::new(format!("c-{entity}")).unwrap().cardinal_hash(), COUNT);
+        let mut entities = (0..).map(|number: i32| number.to_string());
+        let first = entities.next().unwrap();
+        let other = entities.find(|other| slot(other) != slot(&first)).unwrap();
+        [first, other].map(|entity| (entity.clone(), slot(&entity)))
+    }
+
+    fn of_two_slots(first: i64, other: i64) -> Partitions {
+        let [(_, a), (_, b)] = two_entities();
+        let mut partitions = Partitions::of_slots(COUNT);
+        partitions.add_slot(a, 1, GlobalPosition::new(first));
+        partitions.add_slot(b, 2, GlobalPosition::new(other));
+        partitions
+    }
+
+    #[test]
+    fn a_slot_that_is_behind_is_read_by_itself_up_to_the_others() {
+        let [(one, a), (other, b)] = two_entities();
+        let mut partitions = of_two_slots(10, 20);
+        let cursor = partitions.next_read().unwrap();
+        assert_eq!(
+            cursor,
+            Cursor { after: GlobalPosition::new(10), slots: vec![(a, 1)], until: Some(GlobalPosition::new(20)) }
+        );
+        add(&mut partitions, vec![message(&one, 12), message(&one, 25)], 25);
+        assert_eq!((partitions.len(), partitions.handled_through_in(a).get()), (1, 11));
+        let cursor = partitions.next_read().unwrap();
+        assert_eq!((cursor.after.get(), cursor.slots.len(), cursor.until), (20, 2, None));
+        add(&mut partitions, vec![message(&other, 24), message(&one, 25)], 25);
+        assert_eq!((partitions.len(), partitions.handled_through_in(b).get(), at(&partitions)), (3, 23, 11));
+    }
+
+    #[test]
+    fn a_read_adds_nothing_to_a_slot_that_was_removed_or_claimed_again() {
+        let [(one, a), (other, b)] = two_entities();
+        let mut partitions = of_two_slots(10, 10);
+        let cursor = partitions.next_read().unwrap();
+        partitions.remove_slot(a, 1);
+        partitions.add_slot(b, 5, GlobalPosition::new(3));
+        partitions.add(vec![message(&one, 12), message(&other, 13)], GlobalPosition::new(13), &cursor);
+        assert_eq!((partitions.len(), at(&partitions)), (0, 3));
+    }
+
+    #[test]
+    fn a_slot_that_is_released_keeps_its_unhandled_messages_and_hands_none_out() {
+        let [(one, a), (other, b)] = two_entities();
+        let mut partitions = of_two_slots(0, 0);
+        add(&mut partitions, vec![message(&one, 1), message(&one, 2), message(&other, 3)], 3);
+        let under_way = partitions.next().unwrap();
+        assert_eq!(under_way.slot, a);
+        partitions.begin_release(a);
+        assert_eq!(partitions.drained().count(), 0, "a message is under way");
+        assert_eq!(partitions.next().unwrap().slot, b);
+        assert!(partitions.next().is_none());
+        assert!(partitions.done(a, 1, &under_way.message));
+        assert_eq!(partitions.drained().collect::<Vec<_>>(), [a]);
+        assert!(!partitions.is_ready());
+        assert_eq!(partitions.handled_through_in(a).get(), 1, "the second message was not handled");
+        assert!(!partitions.done(a, 0, &under_way.message), "of an earlier epoch");
     }
 }

@@ -283,21 +283,28 @@ impl PositionStore {
         }
     }
 
-    /// Fails if the store has not given out the position `handled`. The consumer has read that position, so the store
-    /// has lost its latest messages. Positions of deleted messages count as given out.
+    /// Fails if the store has not given out the position `handled`.
     pub(super) async fn assert_store_is_not_behind(&self, handled: GlobalPosition) -> Result<()> {
         if self.planted.is(PlantedBug::PositionUnchecked) {
             return Ok(());
         }
-        let store = self.steps.store();
-        let own = self.stream().category();
-        let read = own.as_str().strip_suffix("+position").map(Category::new).transpose()?;
-        if store.given_out(read.as_ref()).await? < handled {
-            let (consumer, store) = (self.stream().clone(), store.describe());
-            return Err(Error::StoreBehind { consumer, handled, store });
-        }
-        Ok(())
+        assert_store_is_not_behind(&**self.steps.store(), self.stream(), handled).await
     }
+}
+
+/// Fails if the store has not given out the position `handled`. The consumer with this position stream has read that
+/// position, so the store has lost its latest messages. Positions of deleted messages count as given out.
+pub(super) async fn assert_store_is_not_behind(
+    store: &dyn MessageStore,
+    consumer: &StreamName,
+    handled: GlobalPosition,
+) -> Result<()> {
+    let own = consumer.category();
+    let read = own.as_str().strip_suffix("+position").map(Category::new).transpose()?;
+    if store.given_out(read.as_ref()).await? < handled {
+        return Err(Error::StoreBehind { consumer: consumer.clone(), handled, store: store.describe() });
+    }
+    Ok(())
 }
 
 impl Overtaken {

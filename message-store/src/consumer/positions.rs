@@ -13,10 +13,12 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::dead_letters::identifier_in;
+use super::groups::progress_of;
 use super::position_store::{PositionMessage, PositionStore, Progress, last_recorded};
-use crate::store::{Backlog, End, StepStream};
+use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream};
 use crate::{
-    Category, Error, GlobalPosition, GroupMember, Message, MessageStore, MessageStoreExt as _, Read, Result, StreamName,
+    Category, Error, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, Read, Result,
+    StreamName,
 };
 
 /// The saved positions of the consumers of a category.
@@ -52,15 +54,27 @@ pub struct SavedPosition {
     pub identifier: Option<String>,
     /// The member of a group.
     pub member: Option<GroupMember>,
-    /// The stream in which the position is saved.
+    /// The stream in which the position is saved. An elastic group has the name of the stream, and no messages in it.
     pub stream: StreamName,
-    /// The global position up to which all messages are handled.
+    /// The global position up to which all messages are handled: of an elastic group, in all its slots.
     pub position: GlobalPosition,
+    /// The number of slots of an elastic group. `None` for other consumers.
+    pub slots: Option<usize>,
     /// The time of the last save. `None` if the consumer has never run.
     pub saved_at: Option<Timestamp>,
-    /// The consumer has stopped normally, or has never run. Otherwise it runs, or has crashed.
+    /// The consumer has stopped normally, or has never run. Otherwise it runs, or has crashed. An elastic group has stopped
+    /// if no member has a lease.
     pub is_stopped: bool,
-    end: End,
+    saved_in: SavedIn,
+}
+
+/// Where a position is saved, as it was read.
+#[derive(Clone, Debug)]
+enum SavedIn {
+    /// A stream that ends here.
+    Stream(End),
+    /// The slots of an elastic group.
+    Slots(Vec<SlotRecord>),
 }
 
 /// The place to which a position is set.
@@ -103,6 +117,10 @@ impl Positions {
         while let Some(save) = saves.try_next().await? {
             streams.insert(save.stream);
         }
+        if let Some(leases) = self.store.leases() {
+            let groups = leases.groups().await?.into_iter().filter_map(|group| StreamName::new(group).ok());
+            streams.extend(groups.filter(|group| group.category() == of_all));
+        }
         let mut positions = Vec::new();
         for stream in streams {
             positions.push(self.read(stream).await?);
@@ -119,6 +137,12 @@ impl Positions {
     }
 
     async fn read(&self, stream: StreamName) -> Result<SavedPosition> {
+        if let Some(leases) = self.store.leases() {
+            let group = leases.group(stream.as_str()).await?;
+            if !group.slots.is_empty() {
+                return of_group(stream, group);
+            }
+        }
         let steps = StepStream::<PositionMessage>::new(&self.store, stream.clone());
         let end = steps.end().await?;
         let (progress, saved_at) = match last_recorded(&steps).await? {
@@ -127,7 +151,8 @@ impl Positions {
         };
         let (identifier, member) = identifier_in(&stream);
         let (identifier, is_stopped) = (identifier.map(str::to_owned), progress.stopped);
-        Ok(SavedPosition { identifier, member, stream, position: progress.position, saved_at, is_stopped, end })
+        let (position, saved_in) = (progress.position, SavedIn::Stream(end));
+        Ok(SavedPosition { identifier, member, stream, position, slots: None, saved_at, is_stopped, saved_in })
     }
 
     /// The messages of the category after a position. A member of a group handles a part of them.
@@ -185,27 +210,69 @@ impl Positions {
     /// since it was read; as [`Positions::resolve`].
     pub async fn set(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
         if !saved.is_stopped {
-            let reason = format!(
-                "the consumer of {} runs, or has crashed: its last save does not say that it has stopped. Stop it, or set \
-                 the position by force: a consumer that runs then stops at its next save",
-                saved.stream
-            );
+            let reason = match saved.slots {
+                Some(_) => format!(
+                    "a member of the elastic group {} runs, or its lease has not ended yet. Stop the members, or set the \
+                     position by force: members that run then continue from there",
+                    saved.stream
+                ),
+                None => format!(
+                    "the consumer of {} runs, or has crashed: its last save does not say that it has stopped. Stop it, or set \
+                     the position by force: a consumer that runs then stops at its next save",
+                    saved.stream
+                ),
+            };
             return Err(Error::invalid("change of a position", reason));
         }
         self.set_by_force(saved, to).await
     }
 
     /// As [`Positions::set`], also while the consumer runs. It then stops with [`Error::PositionTaken`] at its next save.
+    /// The members of an elastic group continue from the new position.
     ///
     /// # Errors
     /// As [`Positions::set`], except that a consumer may run.
     pub async fn set_by_force(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
         let position = self.resolve(to).await?;
-        let steps = StepStream::new(&self.store, saved.stream.clone());
         let progress = Progress { stopped: true, ..Progress::at(position) };
-        match steps.append(saved.end, &PositionMessage::Recorded(progress)).await? {
-            Ok(_) => Ok(position),
-            Err(overtaken) => Err(overtaken.position_taken()),
+        match &saved.saved_in {
+            SavedIn::Stream(end) => {
+                let steps = StepStream::new(&self.store, saved.stream.clone());
+                match steps.append(*end, &PositionMessage::Recorded(progress)).await? {
+                    Ok(_) => Ok(position),
+                    Err(overtaken) => Err(overtaken.position_taken()),
+                }
+            }
+            SavedIn::Slots(slots) => {
+                let progress = Json::encode(&progress)?;
+                let changes = slots.iter().map(|slot| (slot.clone(), progress.clone())).collect();
+                let leases = self.store.leases();
+                let leases = leases.ok_or_else(|| Error::invalid("change of a position", "the store has no groups"))?;
+                if leases.set_progress(saved.stream.as_str(), changes).await? {
+                    return Ok(position);
+                }
+                let reason = format!("the progress of {} has changed since it was read. Read it again", saved.stream);
+                Err(Error::invalid("change of a position", reason))
+            }
         }
     }
+}
+
+/// The position of an elastic group.
+fn of_group(stream: StreamName, GroupRecord { members, slots, .. }: GroupRecord) -> Result<SavedPosition> {
+    let mut position = None;
+    for slot in &slots {
+        let of_slot = progress_of(stream.as_str(), slot)?.position;
+        position = Some(position.map_or(of_slot, |position: GlobalPosition| position.min(of_slot)));
+    }
+    Ok(SavedPosition {
+        identifier: identifier_in(&stream).0.map(str::to_owned),
+        member: None,
+        position: position.unwrap_or(GlobalPosition::ZERO),
+        slots: Some(slots.len()),
+        saved_at: slots.iter().filter_map(|slot| slot.saved_at).max(),
+        is_stopped: members.is_empty(),
+        saved_in: SavedIn::Slots(slots),
+        stream,
+    })
 }

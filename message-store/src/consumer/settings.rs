@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::consumer::consumer_loop::{ConsumerLoop, Subscription};
 use crate::consumer::dead_letters::{DeadLetters, Delivery, OnFailure, Redelivery, SetAside};
 use crate::consumer::deliver::Deliver;
+use crate::consumer::groups::{ElasticGroup, Share};
+use crate::consumer::member::{Member, Place};
 use crate::consumer::names::NameInUse;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
@@ -13,7 +15,7 @@ use crate::consumer::position_store::PositionStore;
 use crate::consumer::process::Process;
 use crate::consumer::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::handling::Handler;
-use crate::{Category, Filter, GroupMember, MessageStore, Result, StreamName};
+use crate::{Category, Filter, GlobalPosition, GroupMember, MessageStore, Result, StreamName};
 
 /// Reads a category and delivers each message to a handler: in order for each entity, and at the same time for
 /// different entities.
@@ -32,12 +34,13 @@ pub struct Consumer<H> {
 
 /// The settings of a consumer, apart from its handler.
 #[derive(Clone, Debug)]
-struct Settings {
-    category: String,
-    identifier: Option<String>,
-    member: Option<GroupMember>,
+pub(super) struct Settings {
+    pub(super) category: String,
+    pub(super) identifier: Option<String>,
+    pub(super) member: Option<GroupMember>,
+    elastic_group: Option<ElasticGroup>,
     correlation: Option<Category>,
-    pace: Pace,
+    pub(super) pace: Pace,
     on_failure: OnFailure,
     max_attempts: u32,
     outage_limit: Option<Duration>,
@@ -51,6 +54,7 @@ impl<H: Handler> Consumer<H> {
             category: category.into(),
             identifier: None,
             member: None,
+            elastic_group: None,
             correlation: None,
             pace: Pace::default(),
             on_failure: OnFailure::Stop,
@@ -74,6 +78,15 @@ impl<H: Handler> Consumer<H> {
     /// handled are recognised.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.settings.member = Some(member);
+        self
+    }
+
+    /// Makes the consumer a member of an elastic group, which other consumers of the same category and identifier join and
+    /// leave at any time, in this process or in others: see [`ElasticGroup`]. It replaces [`group`](Self::group).
+    ///
+    /// The group begins where the consumer or group of this identifier has stopped, and takes its positions over.
+    pub fn elastic_group(mut self, group: ElasticGroup) -> Self {
+        self.settings.elastic_group = Some(group);
         self
     }
 
@@ -173,18 +186,30 @@ impl<H: Handler> Consumer<H> {
         let Self { handler, settings } = self;
         let handler = Arc::new(handler);
         let outages = Outages::new(settings.outage_limit);
-        let positions = settings.take_over(store, &outages).await?;
         let letters = DeadLetters::of(store, &settings.category, settings.identifier.as_deref())?;
+        match settings.elastic_group.clone() {
+            Some(group) => Member::start(handler, settings, group, letters, store, name, outages).await,
+            None => Self::start_alone(handler, settings, letters, store, name, outages).await,
+        }
+    }
+
+    async fn start_alone(
+        handler: Arc<H>,
+        settings: Settings,
+        letters: DeadLetters,
+        store: &Arc<dyn MessageStore>,
+        name: NameInUse,
+        outages: Outages,
+    ) -> Result<ConsumerHandle> {
+        let positions = settings.take_over(store, &outages).await?;
         let letter_settings = settings.of_letters(letters.category());
-        let (policy, member, pace) = (settings.on_failure, settings.member, settings.pace);
-        let is_alone = pace.planted.is(PlantedBug::OtherConsumersUncounted);
-        let process = if is_alone { Process::default() } else { settings.process.clone() };
-        let (place, failures) = ((positions.stream(), positions.saved()), (policy, settings.max_attempts));
-        let read_letters = SetAside::new(letters, failures, member, pace, outages.clone(), process, place);
+        let share = settings.member.map_or(Share::All, Share::Member);
+        let place = (positions.stream(), positions.saved());
+        let read_letters = settings.set_aside(letters, share, outages.clone(), place);
         let take_over_letters = letter_settings.take_over(store, &outages);
         // The position of the letter consumer is taken over before the letters are read. So the previous consumer does
         // not change the letters that were read here, and later changes are delivered to this consumer.
-        let (letter_positions, set_aside) = if pace.planted.is(PlantedBug::LettersReadFirst) {
+        let (letter_positions, set_aside) = if settings.pace.planted.is(PlantedBug::LettersReadFirst) {
             let set_aside = read_letters.await?;
             (take_over_letters.await?, Arc::new(set_aside))
         } else {
@@ -194,12 +219,14 @@ impl<H: Handler> Consumer<H> {
         let redelivery = Redelivery::new(Arc::clone(&handler), Arc::clone(&set_aside));
         // Each member of a group reads all letters, and takes those of its own messages. It cannot select them by
         // stream, because the stream name of a letter may be shortened.
-        let member = letter_settings.member.filter(|_| pace.planted.is(PlantedBug::LettersByName));
+        let member = letter_settings.member.filter(|_| settings.pace.planted.is(PlantedBug::LettersByName));
         let letter_settings = Settings { member, ..letter_settings };
+        let letter_place = Place::of_stream(letter_positions);
         let letter_consumer =
-            letter_settings.launch(redelivery, store, letter_positions, None, None, outages.clone()).await?;
+            letter_settings.launch(redelivery, store, letter_place, None, None, outages.clone()).await?;
         let delivery = Delivery { handler, set_aside: Arc::clone(&set_aside) };
-        let running = settings.launch(delivery, store, positions, Some(set_aside), Some(name), outages).await?;
+        let place = Place::of_stream(positions);
+        let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), outages).await?;
         Ok(running.with_letter_consumer(letter_consumer))
     }
 
@@ -227,7 +254,7 @@ impl<H: Handler> Consumer<H> {
 
 impl Settings {
     /// The settings of the consumer that delivers the letters.
-    fn of_letters(&self, category: &str) -> Self {
+    pub(super) fn of_letters(&self, category: &str) -> Self {
         // Under `Stop`, there are few letters. A wake-up comes at once in any case.
         let poll_interval = match self.on_failure {
             _ if self.pace.planted.is(PlantedBug::OnlyWakeUps) => Duration::from_hours(1),
@@ -236,7 +263,7 @@ impl Settings {
         };
         let Pace { concurrency, time_limit, planted, .. } = self.pace;
         let pace = Pace { concurrency, poll_interval, time_limit, planted, ..Pace::default() };
-        Self { category: category.to_owned(), correlation: None, pace, ..self.clone() }
+        Self { category: category.to_owned(), correlation: None, elastic_group: None, pace, ..self.clone() }
     }
 
     /// The category's stream, if it has messages and this consumer is a member of a group. Members divide messages by
@@ -247,11 +274,25 @@ impl Settings {
         Ok(has_messages.then_some(stream))
     }
 
-    async fn launch<D: Deliver>(
+    /// The letters of the consumer, and its policy. `positions` is its position stream, and its position.
+    pub(super) async fn set_aside(
+        &self,
+        letters: DeadLetters,
+        share: Share,
+        outages: Outages,
+        positions: (&StreamName, GlobalPosition),
+    ) -> Result<SetAside> {
+        let is_alone = self.pace.planted.is(PlantedBug::OtherConsumersUncounted);
+        let process = if is_alone { Process::default() } else { self.process.clone() };
+        SetAside::new(letters, (self.on_failure, self.max_attempts), share, self.pace, outages, process, positions)
+            .await
+    }
+
+    pub(super) async fn launch<D: Deliver>(
         self,
         delivery: D,
         store: &Arc<dyn MessageStore>,
-        positions: PositionStore,
+        place: Place,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
         outages: Outages,
@@ -261,28 +302,32 @@ impl Settings {
         if let Some(stream) = &unread_stream {
             tracing::warn!(%stream, "no member of the group reads the messages of this stream, because its name has no id");
         }
+        let Place { positions, partitions, role, seen } = place;
+        let stream = self.position_stream()?;
         let startup_report = StartupReport {
             category: category.clone(),
             store: store.describe(),
             handler: delivery.name(),
             message_types: delivery.message_types(),
-            handled_through: positions.saved(),
-            position_stream: positions.stream().clone(),
+            handled_through: partitions.handled_through(),
+            position_stream: stream.clone(),
             correlation: self.correlation.clone(),
             member: self.member,
+            elastic_member: role.member_name(),
             unread_stream,
             concurrency: self.pace.concurrency,
         };
         tracing::info!("{startup_report}");
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
-        Ok(ConsumerHandle::spawn(startup_report, name, outages, |reports| {
-            let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up };
-            ConsumerLoop::new(delivery, self.pace, subscription, positions, set_aside, reports).run()
+        Ok(ConsumerHandle::spawn(startup_report, name, outages, seen, |reports| {
+            let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up, positions: stream };
+            let start = (positions, partitions);
+            ConsumerLoop::new(delivery, self.pace, subscription, start, role, set_aside, reports).run()
         }))
     }
 
-    fn position_stream(&self) -> Result<StreamName> {
+    pub(super) fn position_stream(&self) -> Result<StreamName> {
         PositionStore::stream_of(&Category::new(&self.category)?, self.identifier.as_deref(), self.member)
     }
 

@@ -24,6 +24,8 @@ pub struct StartupReport {
     pub correlation: Option<Category>,
     /// The consumer reads only this member's share of the entities.
     pub member: Option<GroupMember>,
+    /// The name of this member of an elastic group.
+    pub elastic_member: Option<String>,
     /// The category's stream without an id, if it has messages and a group reads the category. No member reads these
     /// messages.
     pub unread_stream: Option<StreamName>,
@@ -42,6 +44,9 @@ impl fmt::Display for StartupReport {
         }
         if let Some(member) = self.member {
             writeln!(f, "  group        member {} of {}", member.number(), member.size())?;
+        }
+        if let Some(member) = &self.elastic_member {
+            writeln!(f, "  group        member {member:?} of an elastic group")?;
         }
         if let Some(stream) = &self.unread_stream {
             writeln!(f, "  unread       the messages of {stream}: no member of a group reads a stream without an id")?;

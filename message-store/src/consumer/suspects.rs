@@ -7,38 +7,59 @@
 //! was the last recorded one and was recorded as alone in the process (see [`super::process`]), so no other message was
 //! under way. When it is handled, the next save replaces the record. Without a crash, no message is recorded.
 
+use std::collections::BTreeMap;
+
 use crate::consumer::position_store::{Progress, Suspect};
 use crate::{GlobalPosition, Message, MessageId};
 
-/// The messages that may have been under way when the previous consumer crashed.
+/// The messages that may have been under way when the previous consumer crashed, or the previous owners of slots.
 #[derive(Debug)]
 pub(super) struct Suspects {
-    /// All messages up to this position are suspects.
-    through: GlobalPosition,
+    /// For each slot: all messages up to this position are suspects.
+    through: BTreeMap<u16, GlobalPosition>,
     /// The number of messages above `through` that are suspects too.
     unsaved: u64,
-    /// The suspect that was recorded last before the crash.
-    previous: Option<Suspect>,
-    /// The suspect that each save records.
-    recorded: Option<Suspect>,
+    /// The suspects that were recorded last before the crashes.
+    previous: Vec<Suspect>,
+    /// The suspect that each save of its slot records.
+    recorded: Option<(u16, Suspect)>,
 }
 
 impl Suspects {
-    /// `previous` is the progress that the previous consumer saved last. Up to `unsaved` messages may have been handed
-    /// out after that save. `None` if the previous consumer stopped normally.
-    pub(super) fn of_previous(previous: &Progress, unsaved: u64) -> Option<Self> {
+    /// `previous` is the progress that the previous consumer saved last in a slot. Up to `unsaved` messages may have been
+    /// handed out after that save. `None` if the previous consumer stopped normally.
+    pub(super) fn of_previous(slot: u16, previous: &Progress, unsaved: u64) -> Option<Self> {
         let through = previous.handed_out_through.unwrap_or(previous.position);
-        (!previous.stopped).then_some(Self { through, unsaved, previous: previous.suspect, recorded: previous.suspect })
+        (!previous.stopped).then(|| Self {
+            through: BTreeMap::from([(slot, through)]),
+            unsaved,
+            previous: previous.suspect.into_iter().collect(),
+            recorded: previous.suspect.map(|suspect| (slot, suspect)),
+        })
     }
 
-    /// The messages up to this position are suspects, for this consumer, and for the next one if this one crashes.
-    pub(super) fn through(&self) -> GlobalPosition {
-        self.through
+    /// Adds the suspects of another slot.
+    pub(super) fn add(&mut self, other: Self) {
+        self.through.extend(other.through);
+        self.unsaved = self.unsaved.max(other.unsaved);
+        self.previous.extend(other.previous);
+        self.recorded = self.recorded.or(other.recorded);
     }
 
-    /// The suspect that is handed out.
-    pub(super) fn recorded(&self) -> Option<Suspect> {
-        self.recorded
+    /// The messages of a slot up to this position are suspects, for this consumer, and for the next one if this one
+    /// crashes.
+    pub(super) fn through(&self, slot: u16) -> GlobalPosition {
+        self.through.get(&slot).copied().unwrap_or(GlobalPosition::ZERO)
+    }
+
+    /// The suspect of a slot that is handed out.
+    pub(super) fn recorded(&self, slot: u16) -> Option<Suspect> {
+        self.recorded.filter(|(of_slot, _)| *of_slot == slot).map(|(_, suspect)| suspect)
+    }
+
+    /// Whether a suspect is handed out.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
     }
 
     /// The number of crashes in which this message was under way alone.
@@ -53,25 +74,26 @@ impl Suspects {
 
     fn record_of(&self, message_id: MessageId) -> Suspect {
         let none = Suspect { message_id, attempts: 0, given_up: 0 };
-        self.previous.filter(|previous| previous.message_id == message_id).unwrap_or(none)
+        self.previous.iter().find(|previous| previous.message_id == message_id).copied().unwrap_or(none)
     }
 
     /// Records that a message is about to be handed out. The caller saves the progress before the delivery.
-    pub(super) fn hand_out(&mut self, message: &Message, is_alone: bool) {
-        if message.global_position > self.through {
+    pub(super) fn hand_out(&mut self, slot: u16, message: &Message, is_alone: bool) {
+        if message.global_position > self.through(slot) {
             self.unsaved = self.unsaved.saturating_sub(1);
         }
         let Suspect { message_id, attempts, given_up } = self.record_of(message.id);
-        self.recorded = Some(if is_alone {
+        let suspect = if is_alone {
             Suspect { message_id, attempts: attempts + 1, given_up }
         } else {
             Suspect { message_id, attempts, given_up: given_up + 1 }
-        });
+        };
+        self.recorded = Some((slot, suspect));
     }
 
     /// Records that the suspect is no longer alone.
     pub(super) fn others_began(&mut self) {
-        if let Some(recorded) = &mut self.recorded {
+        if let Some((_, recorded)) = &mut self.recorded {
             recorded.attempts = recorded.attempts.saturating_sub(1);
             recorded.given_up += 1;
         }

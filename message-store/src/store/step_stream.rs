@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::store::Fence;
 use crate::{
     Append, AppendRequest, Error, ExpectedVersion, History, Message, MessageRef, MessageStore, MessageStoreExt as _,
     NewMessage, Position, Result, StreamName, Version, variant,
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct StepStream<S> {
     store: Arc<dyn MessageStore>,
     stream: StreamName,
+    fence: Option<Fence>,
     steps: PhantomData<fn() -> S>,
 }
 
@@ -70,7 +72,12 @@ impl From<Overtaken> for Error {
 
 impl<S: Serialize + DeserializeOwned> StepStream<S> {
     pub(crate) fn new(store: &Arc<dyn MessageStore>, stream: StreamName) -> Self {
-        Self { store: Arc::clone(store), stream, steps: PhantomData }
+        Self { store: Arc::clone(store), stream, fence: None, steps: PhantomData }
+    }
+
+    /// Appends only while the owner of a slot has the slot.
+    pub(crate) fn fenced_by(self, fence: Option<Fence>) -> Self {
+        Self { fence, ..self }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn MessageStore> {
@@ -123,7 +130,7 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
         let id = step.id;
         let mut appends = vec![Append::to(self.stream.clone()).expecting(end.version).message(step)];
         appends.extend(beside);
-        let request = AppendRequest::from(appends).in_history(end.history);
+        let request = self.fenced(appends.into()).in_history(end.history);
         match self.store.append_settled(request).await {
             Ok(appended) => {
                 let written = appended.written[0];
@@ -167,7 +174,14 @@ impl<S: Serialize + DeserializeOwned> StepStream<S> {
     /// Appends a step that does not depend on the steps before it.
     pub(crate) async fn append_at_any_version(&self, step: &S) -> Result<()> {
         let append = Append::to(self.stream.clone()).message(NewMessage::from_variant(step)?);
-        self.store.append_settled(append).await.map(drop)
+        self.store.append_settled(self.fenced(append.into())).await.map(drop)
+    }
+
+    fn fenced(&self, request: AppendRequest) -> AppendRequest {
+        match &self.fence {
+            Some(fence) => request.fenced_by(fence.clone()),
+            None => request,
+        }
     }
 
     async fn last_message(&self) -> Result<(Option<Message>, End)> {

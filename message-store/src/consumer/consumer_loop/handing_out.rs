@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
+
 use super::ConsumerLoop;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
-use crate::{Error, Message, Outcome, Result};
+use crate::{Error, Message, MessageId, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
     /// Requests the deliveries of messages that were set aside until now. An outage is waited out.
@@ -32,19 +34,28 @@ impl<D: Deliver> ConsumerLoop<D> {
     pub(super) fn hand_out_ready(&mut self) {
         while self.suspects.is_none()
             && self.handling.len() < self.pace.concurrency
-            && let Some(message) = self.partitions.next()
+            && let Some(next) = self.partitions.next()
         {
             let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
             // `None` in the letter consumer: the redelivery takes a turn of its own.
             let set_aside = self.set_aside.clone();
-            self.handling.spawn(async move {
+            let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
+            let task = self.handling.spawn(async move {
                 let _beside = match &set_aside {
                     Some(set_aside) => Some(set_aside.process.beside_others().await),
                     None => None,
                 };
-                let outcome = deliver(&*delivery, &message, &outages).await;
-                (message, outcome)
+                let outcome = deliver(&*delivery, &next.message, &outages).await;
+                (next, outcome)
             });
+            self.note_task(id, (slot, epoch, task));
+        }
+    }
+
+    /// Keeps the task of a delivery, which ends when a member loses its slot.
+    pub(super) fn note_task(&mut self, id: MessageId, task: (u16, i64, AbortHandle)) {
+        if self.role.owned().is_some() {
+            self.aborts.insert(id, task);
         }
     }
 }
@@ -60,8 +71,8 @@ pub(super) async fn deliver(delivery: &impl Deliver, message: &Message, outages:
     let mut call = outages.call();
     loop {
         match delivery.deliver(message).await {
-            // The delivery has waited already, and its error names the message.
-            Err(error @ Error::Handler { .. }) => return Err(error),
+            // The delivery has waited already, and its error names the message. A slot that is lost is no fault of it.
+            Err(error @ (Error::Handler { .. } | Error::SlotLost { .. })) => return Err(error),
             Err(error) if error.is_transient() && call.again(&error).await => {}
             Err(error) => return Err(Error::handler(message, error.into())),
             Ok(outcome) => {

@@ -1,11 +1,12 @@
 //! A restart of the loop after the store's history has changed.
 
-use super::{ConsumerLoop, SOONER_BY};
+use super::{ConsumerLoop, SOONER_BY, Subscription};
 use crate::Result;
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::PositionStore;
+use crate::consumer::saved_progress::SavedProgress;
 
 impl<D: Deliver> ConsumerLoop<D> {
     /// Whether the store's history differs from the one to which the position belongs.
@@ -18,7 +19,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// saved position belongs to the present history.
     pub(super) async fn restart_in_new_history(&mut self) -> Result<()> {
         tracing::warn!(
-            consumer = %self.positions.stream(),
+            consumer = %self.subscription.positions,
             handled_through = %self.partitions.handled_through(),
             "the store has another history than before: the consumer restarts from the position that is saved there"
         );
@@ -33,12 +34,29 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     async fn reload_position(&mut self) -> Result<()> {
-        let (store, stream) = (&self.subscription.store, self.positions.stream().clone());
-        self.positions = PositionStore::take_over(store, stream, &self.pace, &self.outages).await?;
-        self.partitions = Partitions::new(self.positions.saved());
-        if let Some(set_aside) = &self.set_aside {
-            set_aside.reload(self.positions.saved()).await?;
+        let Subscription { store, category, positions: stream, .. } = &self.subscription;
+        match &mut self.positions {
+            SavedProgress::Stream(positions) => {
+                *positions = PositionStore::take_over(store, stream.clone(), &self.pace, &self.outages).await?;
+                self.partitions = Partitions::new(positions.saved());
+                if let Some(set_aside) = &self.set_aside {
+                    set_aside.reload(positions.saved()).await?;
+                }
+            }
+            // The keeper releases the slots, and claims them again.
+            SavedProgress::Slots(positions) => {
+                for (slot, epoch) in self.partitions.slots().collect::<Vec<_>>() {
+                    self.partitions.remove_slot(slot, epoch);
+                }
+                positions.forget();
+            }
+            SavedProgress::Nowhere { history } => {
+                let now = store.history();
+                self.partitions = Partitions::new(store.given_out(Some(category)).await?);
+                *history = now;
+            }
         }
+        self.aborts.clear();
         // No crash happened: a message that the saved progress names as under way was this consumer's own, and has
         // ended.
         (self.suspects, self.alone) = (None, None);

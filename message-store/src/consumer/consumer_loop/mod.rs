@@ -5,14 +5,17 @@ mod handing_out;
 mod history_change;
 mod one_at_a_time;
 mod reading;
+mod role;
 mod saving;
+mod slots;
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::consumer::PlantedBug;
@@ -21,14 +24,15 @@ use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::{Pace, after};
-use crate::consumer::partitions::Partitions;
-use crate::consumer::position_store::{PositionStore, Progress};
+use crate::consumer::partitions::{HandedOut, Partitions};
 use crate::consumer::process::Alone;
+use crate::consumer::saved_progress::SavedProgress;
 use crate::consumer::suspects::Suspects;
-use crate::{Error, Message, Outcome, Result};
+use crate::{Error, MessageId, Outcome, Result};
 use handing_out::until_due;
 use reading::NewMessages;
 pub(super) use reading::Subscription;
+pub(super) use role::Role;
 use saving::not_saved;
 
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
@@ -38,7 +42,7 @@ const SOONER_BY: u32 = 16;
 /// The time in which the store must save the position of a consumer that stops.
 const SAVE_WITHIN: Duration = Duration::from_secs(10);
 
-type Done = (Message, Result<Outcome>);
+type Done = (HandedOut, Result<Outcome>);
 
 /// One consumer, or the letter consumer that runs with it.
 pub(super) struct ConsumerLoop<D> {
@@ -46,7 +50,8 @@ pub(super) struct ConsumerLoop<D> {
     pace: Pace,
     outages: Outages,
     subscription: Subscription,
-    positions: PositionStore,
+    positions: SavedProgress,
+    role: Role,
     reports: Reports,
     partitions: Partitions,
     /// The letters of the consumer. `None` in the letter consumer itself.
@@ -56,6 +61,8 @@ pub(super) struct ConsumerLoop<D> {
     /// While the suspect that is handed out is alone in the process.
     alone: Option<Alone>,
     handling: JoinSet<Done>,
+    /// The tasks of a member's deliveries, with their slots and epochs.
+    aborts: HashMap<MessageId, (u16, i64, AbortHandle)>,
     /// Whether the next batch can have repeats: from a start until a batch has none.
     expects_repeats: bool,
     /// The time until the next poll, if no wake-up arrives.
@@ -71,23 +78,25 @@ impl<D: Deliver> ConsumerLoop<D> {
         delivery: D,
         pace: Pace,
         subscription: Subscription,
-        positions: PositionStore,
+        (positions, partitions): (SavedProgress, Partitions),
+        role: Role,
         set_aside: Option<Arc<SetAside>>,
         reports: Reports,
     ) -> Self {
-        let partitions = Partitions::new(positions.saved());
         let mut work = Self {
             delivery: Arc::new(delivery),
             pace,
             outages: reports.outages.clone(),
             subscription,
             positions,
+            role,
             reports,
             partitions,
             set_aside,
             suspects: None,
             alone: None,
             handling: JoinSet::new(),
+            aborts: HashMap::new(),
             expects_repeats: true,
             next_poll: pace.poll_interval / SOONER_BY,
             done_since_save: 0,
@@ -119,18 +128,18 @@ impl<D: Deliver> ConsumerLoop<D> {
                 if self.reports.stop.borrow().is_requested {
                     // The saved position belongs to the store's present history. The messages handled since then belong
                     // to the earlier one, so they must not be saved.
+                    self.leave().await;
                     return Ok(());
                 }
                 self.restart_in_new_history().await?;
                 continue;
             }
-            // If no message is under way, the record says that the consumer stopped, even if it ended with an error.
-            let progress = Progress { stopped: is_drained, ..self.progress() };
             let saved = if self.is_save_given_up {
                 Err(not_saved())
             } else {
-                timeout(SAVE_WITHIN, self.positions.save(progress)).await.unwrap_or_else(|_| Err(not_saved()))
+                timeout(SAVE_WITHIN, self.save_at_the_end(is_drained)).await.unwrap_or_else(|_| Err(not_saved()))
             };
+            self.leave().await;
             return match first_error {
                 Some(error) => Err(error),
                 None => saved,
@@ -153,6 +162,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut poll_at = Instant::now();
         let restarts_wait = self.pace.planted.is(PlantedBug::WaitRestarted);
         loop {
+            self.release_drained().await?;
             self.hand_out_ready();
             if turns.is_empty()
                 && let Some(suspects) = &self.suspects
@@ -160,8 +170,12 @@ impl<D: Deliver> ConsumerLoop<D> {
             {
                 turns.spawn(turn);
             }
-            if reading.is_empty() && !at_end && self.partitions.len() < self.pace.batch {
-                reading.spawn(self.read(std::mem::take(&mut is_woken)));
+            if reading.is_empty()
+                && !at_end
+                && self.partitions.len() < self.pace.batch
+                && let Some(cursor) = self.partitions.next_read()
+            {
+                reading.spawn(self.read(cursor, std::mem::take(&mut is_woken))?);
             }
             if at_end && restarts_wait {
                 poll_at = after(self.next_poll);
@@ -188,6 +202,11 @@ impl<D: Deliver> ConsumerLoop<D> {
                     at_end = self.add_batch(batch);
                     poll_at = after(self.next_poll);
                 }
+                news = self.role.news() => {
+                    if self.learn(news).await? {
+                        at_end = false;
+                    }
+                }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
                 Some(()) = until_due(set_aside.as_deref()), if requests.is_empty() => {
                     requests.spawn(self.request_due());
@@ -209,7 +228,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     /// Adds the messages of a read, except the repeats. Returns whether the read reached the end of the category.
-    fn add_batch(&mut self, NewMessages { mut batch, repeats }: NewMessages) -> bool {
+    fn add_batch(&mut self, NewMessages { mut batch, cursor, repeats }: NewMessages) -> bool {
         if let Some(repeats) = repeats {
             self.expects_repeats = !repeats.is_empty();
             batch.messages.retain(|message| match repeats.get(&message.id) {
@@ -220,11 +239,11 @@ impl<D: Deliver> ConsumerLoop<D> {
                 None => true,
             });
         }
-        let at_end = batch.looked_through <= self.partitions.read_through();
+        let at_end = batch.looked_through <= cursor.after;
         let longer = (self.next_poll * 2).min(self.pace.poll_interval);
         // After new messages, more may follow soon.
         self.next_poll = if at_end { longer } else { self.pace.poll_interval / SOONER_BY };
-        self.partitions.add(batch.messages, batch.looked_through);
+        self.partitions.add(batch.messages, batch.looked_through, &cursor);
         if at_end && self.partitions.len() == 0 {
             // All messages that may have been under way during the crash are handled.
             self.suspects = None;
@@ -239,10 +258,22 @@ impl<D: Deliver> ConsumerLoop<D> {
 
     /// Records the outcome of a delivery, or returns its error.
     fn record_delivery(&mut self, done: Result<Done, JoinError>) -> Result<()> {
-        let (message, outcome) = done.map_err(|error| Error::backend("the task of a delivery", false, error))?;
-        let outcome = outcome?;
-        self.count(&outcome);
-        self.partitions.done(&message);
+        let (HandedOut { slot, epoch, message }, outcome) = match done {
+            Ok(done) => done,
+            // A delivery of a slot that was lost.
+            Err(error) if error.is_cancelled() => return Ok(()),
+            Err(error) => return Err(Error::backend("the task of a delivery", false, error)),
+        };
+        self.aborts.remove(&message.id);
+        match outcome {
+            Ok(outcome) => {
+                if self.partitions.done(slot, epoch, &message) {
+                    self.count(&outcome);
+                }
+            }
+            Err(Error::SlotLost { .. }) => self.lose(slot, epoch),
+            Err(error) => return Err(error),
+        }
         self.suspects = self.suspects.take().and_then(|mut suspects| suspects.handled().then_some(suspects));
         Ok(())
     }

@@ -11,15 +11,21 @@ use crate::consumer::PlantedBug;
 use crate::consumer::dead_letters::{Failure, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
+use crate::consumer::saved_progress::SavedProgress;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
+    /// The messages that may have ended the process of the previous consumer.
     pub(super) fn find_suspects(&self) -> Option<Suspects> {
         self.set_aside.as_ref().filter(|set_aside| set_aside.is_on())?;
-        // This many messages may have been handed out after the last save.
-        let unsaved = self.pace.save_after.0.saturating_add(self.pace.concurrency as u64);
-        Suspects::of_previous(self.positions.previous(), unsaved)
+        let SavedProgress::Stream(positions) = &self.positions else { return None };
+        Suspects::of_previous(0, positions.previous(), self.unsaved_messages())
+    }
+
+    /// The number of messages that may have been handed out after a save.
+    pub(super) fn unsaved_messages(&self) -> u64 {
+        self.pace.save_after.0.saturating_add(self.pace.concurrency as u64)
     }
 
     /// Waits for the turn of the next suspect. `None` if no message is ready, or the one before is not handled yet.
@@ -43,12 +49,13 @@ impl<D: Deliver> ConsumerLoop<D> {
     pub(super) async fn hand_out_suspect(&mut self, turn: Result<Turn, JoinError>) -> Result<()> {
         let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
-        let Some(message) = self.partitions.next_in_order() else { return Ok(()) };
-        let crashes = suspects.crashes(message.id);
-        suspects.hand_out(&message, turn.is_alone() || self.pace.planted.is(PlantedBug::SuspectsTogether));
+        let Some(next) = self.partitions.next_in_order() else { return Ok(()) };
+        let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
+        let crashes = suspects.crashes(id);
+        suspects.hand_out(slot, &next.message, turn.is_alone() || self.pace.planted.is(PlantedBug::SuspectsTogether));
         let has_crashed_too_often = crashes >= set_aside.max_attempts();
         if !has_crashed_too_often {
-            self.positions.save(self.progress()).await?;
+            self.save(self.progress(), &[]).await?;
         }
         let beside;
         (self.alone, beside) = match turn {
@@ -56,15 +63,16 @@ impl<D: Deliver> ConsumerLoop<D> {
             Turn::Beside(beside) => (None, Some(beside)),
         };
         let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
-        self.handling.spawn(async move {
+        let task = self.handling.spawn(async move {
             let _beside = beside;
             let outcome = if has_crashed_too_often {
-                set_aside_suspect(&set_aside, &message, crashes).await
+                set_aside_suspect(&set_aside, &next.message, crashes).await
             } else {
-                deliver(&*delivery, &message, &outages).await
+                deliver(&*delivery, &next.message, &outages).await
             };
-            (message, outcome)
+            (next, outcome)
         });
+        self.note_task(id, (slot, epoch, task));
         Ok(())
     }
 
@@ -74,7 +82,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         if let Some(suspects) = &mut self.suspects {
             suspects.others_began();
         }
-        self.positions.save(self.progress()).await?;
+        self.save(self.progress(), &[]).await?;
         self.alone = None;
         Ok(())
     }
@@ -83,7 +91,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// crash is not blamed on it.
     pub(super) async fn let_others_begin_after_suspect(&mut self) -> Result<()> {
         if !self.has(PlantedBug::OthersBeginFirst) {
-            self.positions.save(self.progress()).await?;
+            self.save(self.progress(), &[]).await?;
         }
         self.alone = None;
         Ok(())

@@ -1,8 +1,10 @@
 //! Saving: writes the consumer's progress when it is due.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 
-use super::ConsumerLoop;
+use super::{ConsumerLoop, Subscription};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::position_store::Progress;
 use crate::consumer::suspects::Suspects;
@@ -19,16 +21,16 @@ impl<D: Deliver> ConsumerLoop<D> {
         let since = self.last_save.elapsed();
         let idle = at_end && self.partitions.len() == 0 && since >= self.pace.poll_interval;
         // If a message is handled and its record stays, a later crash is blamed on it.
-        let is_recorded = self.suspects.as_ref().is_some_and(|suspects| suspects.recorded().is_some());
+        let is_recorded = self.suspects.as_ref().is_some_and(Suspects::is_recorded);
         let is_outdated = self.positions.has_suspect() && !is_recorded && !self.partitions.is_ready();
         if !(idle || is_outdated || self.done_since_save >= messages || since >= time) {
             return Ok(());
         }
-        if self.positions.is_saved(self.progress()) {
+        if self.positions.is_saved(&self.progress()) {
             self.last_save = Instant::now();
             return self.assert_store_is_not_behind().await;
         }
-        self.save().await
+        self.save(self.progress(), &[]).await
     }
 
     /// Checks whether the store was restored to an earlier point. Such a store would give out the same positions again,
@@ -36,7 +38,9 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// save would. A save needs no such check, because it fails if the position stream is not where the consumer left
     /// it.
     async fn assert_store_is_not_behind(&self) -> Result<()> {
-        match self.positions.assert_store_is_not_behind(self.partitions.read_through()).await {
+        let Subscription { store, positions: stream, .. } = &self.subscription;
+        let read_through = self.partitions.read_through();
+        match self.positions.assert_store_is_not_behind(store, stream, read_through).await {
             // The check is made again. Other calls show an outage.
             Err(error) if error.is_transient() => {
                 tracing::debug!(%error, "could not check whether the store is behind");
@@ -46,26 +50,50 @@ impl<D: Deliver> ConsumerLoop<D> {
         }
     }
 
-    async fn save(&mut self) -> Result<()> {
+    /// Saves the progress, and releases the slots in `released`.
+    pub(super) async fn save(&mut self, progress: BTreeMap<u16, Progress>, released: &[u16]) -> Result<()> {
         self.done_since_save = 0;
         self.last_save = Instant::now();
-        let (progress, outages) = (self.progress(), self.outages.clone());
-        tokio::select! {
+        let outages = self.outages.clone();
+        let gone = tokio::select! {
             biased;
-            saved = self.positions.save(progress) => saved,
+            saved = self.positions.save(&progress, released) => saved?,
             () = outages.until_given_up() => {
                 self.is_save_given_up = true;
-                Err(not_saved())
+                return Err(not_saved());
             }
+        };
+        for (slot, epoch) in gone {
+            if !released.contains(&slot) {
+                tracing::warn!(consumer = %self.subscription.positions, slot, epoch, "the progress was not saved, because the slot is lost");
+            }
+            self.drop_slot(slot, epoch);
         }
+        Ok(())
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        let position = self.partitions.handled_through();
-        let suspects = self.suspects.as_ref().map_or(position, Suspects::through);
-        let highest = self.partitions.handed_out_through().max(suspects);
+    /// Saves the progress of a consumer that ends, and releases its slots. If no message is under way, the record says that
+    /// the consumer stopped, even if it ended with an error.
+    pub(super) async fn save_at_the_end(&mut self, is_drained: bool) -> Result<()> {
+        let mut progress = self.progress();
+        for progress in progress.values_mut() {
+            progress.stopped = is_drained;
+        }
+        let released: Vec<u16> = progress.keys().copied().collect();
+        self.positions.save(&progress, &released).await.map(drop)
+    }
+
+    /// The progress in each slot.
+    pub(super) fn progress(&self) -> BTreeMap<u16, Progress> {
+        self.partitions.slots().map(|(slot, _)| (slot, self.progress_in(slot))).collect()
+    }
+
+    fn progress_in(&self, slot: u16) -> Progress {
+        let position = self.partitions.handled_through_in(slot);
+        let suspects = self.suspects.as_ref().map_or(position, |suspects| suspects.through(slot));
+        let highest = self.partitions.handed_out_through(slot).max(suspects);
         let handed_out_through = (highest > position).then_some(highest);
-        let suspect = self.suspects.as_ref().and_then(Suspects::recorded);
+        let suspect = self.suspects.as_ref().and_then(|suspects| suspects.recorded(slot));
         Progress { handed_out_through, suspect, ..Progress::at(position) }
     }
 }

@@ -108,7 +108,7 @@ impl SetAside {
             }
             // Another process may have set the message aside meanwhile, and an operator may have discarded it.
             if cause == Cause::Position {
-                self.refresh_now().await?;
+                self.refresh().await?;
                 if let Some(outcome) = self.outcome_without_delivery(message).await? {
                     return Ok(Ok(outcome));
                 }

@@ -22,6 +22,11 @@ impl DeadLetters {
         if self.store.version(&position).await?.position().is_some() || !has_letters().await?.messages.is_empty() {
             return Ok(());
         }
+        if let Some(leases) = self.store.leases()
+            && !leases.group(position.as_str()).await?.slots.is_empty()
+        {
+            return Ok(());
+        }
         // Each member of a group has its own position, and the name contains the size of the group.
         let mut others = BTreeSet::new();
         let positions = position.category();

@@ -3,19 +3,18 @@
 use std::collections::HashMap;
 
 use super::unresolved_letters::UnresolvedLetters;
-use crate::{GlobalPosition, GroupMember};
+use crate::GlobalPosition;
+use crate::consumer::groups::Share;
 
 pub(super) struct LetterCache {
     pub(super) unresolved: UnresolvedLetters,
     /// The held entities. Their messages after this position wait.
     pub(super) held: HashMap<String, GlobalPosition>,
-    /// The consumer's position at the last refresh.
-    pub(super) handled_through: GlobalPosition,
 }
 
 impl LetterCache {
-    pub(super) fn empty(member: Option<GroupMember>) -> Self {
-        Self { unresolved: UnresolvedLetters::new(member), held: HashMap::new(), handled_through: GlobalPosition::ZERO }
+    pub(super) fn empty(share: Share) -> Self {
+        Self { unresolved: UnresolvedLetters::new(share), held: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

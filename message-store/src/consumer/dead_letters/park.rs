@@ -66,7 +66,7 @@ impl SetAside {
     /// Sets a message aside, unless its letter shows that it waits already or is discarded. `again` means after a
     /// redelivery.
     async fn park(&self, message: &Message, reason: &Reason, again: bool) -> Result<Outcome> {
-        let steps = self.letters.steps(&self.letters.stream_of(message)?);
+        let steps = self.steps(&self.letters.stream_of(message)?, &message.stream)?;
         let Reason { attempts, error, holds, again_at } = reason;
         let parked = Step::Parked {
             message: message.into(),
@@ -75,7 +75,7 @@ impl SetAside {
             error: storable(error),
             holds: *holds,
             again_at: *again_at,
-            member: self.member.map(|member| format!("{}/{}", member.number(), member.size())),
+            member: self.share.member_name(),
         };
         // Reads the letter again each time that another writer has appended first.
         loop {

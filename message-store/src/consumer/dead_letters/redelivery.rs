@@ -14,6 +14,7 @@ use super::step::{Step, is_copy};
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
+use crate::consumer::groups::Share;
 use crate::consumer::process::Turn;
 use crate::handling::Handler;
 use crate::{Error, Message, MessageId, Outcome, Result, StreamName};
@@ -58,7 +59,7 @@ impl<H: Handler> Redelivery<H> {
             }
             tracing::warn!(%letter, "the message of a letter is no longer in the store");
             let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
-            return letters.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
+            return set_aside.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
         if begun == 0 {
             self.unrecorded_ends().remove(stream);
@@ -80,15 +81,15 @@ impl<H: Handler> Redelivery<H> {
             _ => set_aside.process.clone().turn(begun - alone - 1).await,
         };
         // Appended at the version that was read, so that a letter that was discarded since is not delivered.
-        if !letters.append(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
+        if !set_aside.append(letter, &Step::Attempted { alone: turn.is_alone() }).await? {
             return Ok(Redelivered::Overtaken);
         }
         // The turn is kept until the result is recorded, because a crash before that counts against this redelivery.
         let was_alone = turn.is_alone();
-        let (delivered, turn) = match self.deliver_in_turn(turn, stream, &message).await {
+        let (delivered, turn) = match self.deliver_in_turn(turn, letter, &message).await {
             Ok(ended) => ended,
             Err(error) => {
-                self.record_interruption(stream, was_alone).await;
+                self.record_interruption(letter, was_alone).await;
                 return Err(error);
             }
         };
@@ -98,12 +99,12 @@ impl<H: Handler> Redelivery<H> {
         let redelivered = match delivered {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.kind().to_string() };
-                letters.steps(stream).append_at_any_version(&resolved).await?;
+                set_aside.steps(stream, &letter.message.stream)?.append_at_any_version(&resolved).await?;
                 Redelivered::Handled(outcome)
             }
             // Without the delay, the consumer would have stopped before the message.
             Err(Failure { error, again: None, .. }) if !set_aside.is_on() && !letter.has_failed_finally() => {
-                self.record_interruption(stream, was_alone).await;
+                self.record_interruption(letter, was_alone).await;
                 return Err(Error::handler(&message, error));
             }
             Err(failure) => {
@@ -118,9 +119,11 @@ impl<H: Handler> Redelivery<H> {
     }
 
     /// Records that a redelivery ended without a result, so that it does not count as a crash.
-    async fn record_interruption(&self, stream: &StreamName, was_alone: bool) {
-        let steps = self.set_aside.letters.steps(stream);
-        let recording = steps.append_at_any_version(&Step::Interrupted {});
+    async fn record_interruption(&self, letter: &DeadLetter, was_alone: bool) {
+        let stream = &letter.letter.stream;
+        let recording = async {
+            self.set_aside.steps(stream, &letter.message.stream)?.append_at_any_version(&Step::Interrupted {}).await
+        };
         // A store that is silent must not keep a consumer that stops.
         if !matches!(timeout(RECORD_WITHIN, recording).await, Ok(Ok(()))) && was_alone {
             *self.unrecorded_ends().entry(stream.clone()).or_default() += 1;
@@ -136,7 +139,7 @@ impl<H: Handler> Redelivery<H> {
     async fn deliver_in_turn(
         &self,
         turn: Turn,
-        stream: &StreamName,
+        letter: &DeadLetter,
         message: &Message,
     ) -> Result<(Result<Outcome, Failure>, Option<Turn>)> {
         let mut delivery = std::pin::pin!(self.set_aside.deliver(&*self.handler, message, Cause::Letter));
@@ -145,7 +148,8 @@ impl<H: Handler> Redelivery<H> {
             delivered = &mut delivery => return Ok((delivered?, Some(Turn::Alone(alone)))),
             () = alone.is_in_the_way() => {}
         }
-        self.set_aside.letters.steps(stream).append_at_any_version(&Step::NotAlone {}).await?;
+        let steps = self.set_aside.steps(&letter.letter.stream, &letter.message.stream)?;
+        steps.append_at_any_version(&Step::NotAlone {}).await?;
         drop(alone);
         Ok((delivery.await?, None))
     }
@@ -158,9 +162,8 @@ impl<H: Handler> Redelivery<H> {
         loop {
             let mut cache = self.set_aside.cache.lock().await;
             let holds = self.set_aside.holds();
-            let handled_through = cache.handled_through;
             // The letters of messages that were set aside since the last refresh.
-            self.set_aside.read_changes(&mut cache, handled_through).await?;
+            self.set_aside.read_changes(&mut cache).await?;
             let mut open = Vec::new();
             for stream in cache.unresolved.open_of(entity) {
                 let letter = self.set_aside.letters.read(stream).await?.letter;
@@ -202,14 +205,16 @@ impl<H: Handler> Deliver for Redelivery<H> {
     }
 
     async fn deliver(&self, step: &Message) -> Result<Outcome> {
+        let is_resumed = matches!(&self.set_aside.share, Share::Slots(owned) if owned.is_resumed(step.id));
         match Step::of(step) {
+            _ if is_resumed => {}
             Some(Step::RetryRequested {} | Step::Discarded { .. }) => {}
             // The message was delivered in another store, so the messages that wait behind it here are delivered now.
             // After a delivery in this store, that has been done already.
             Some(Step::Resolved { .. }) if is_copy(step) => {}
             // The consumer must know the time of the next delivery, also if another process has set the message aside.
             Some(Step::Parked { again_at: Some(_), .. }) => {
-                self.set_aside.refresh_now().await?;
+                self.set_aside.refresh().await?;
                 return Ok(Outcome::Unhandled);
             }
             _ => return Ok(Outcome::Unhandled),
@@ -219,10 +224,18 @@ impl<H: Handler> Deliver for Redelivery<H> {
         else {
             return Ok(Outcome::Unhandled);
         };
+        let _under_way = match &self.set_aside.share {
+            Share::Slots(owned) => match owned.enter(&letter.message.stream) {
+                Some(under_way) => Some(under_way),
+                // The slot is being released, and its next owner resumes the letter.
+                None => return Ok(Outcome::Unhandled),
+            },
+            Share::All | Share::Member(_) => None,
+        };
         let (holds, mut outcome) = (letter.has_held, None);
         // The cache must contain this step before the consumer delivers messages that it has read already. It must also
         // contain a letter that was copied here together with its request, or the entity would not be released.
-        self.set_aside.refresh_now().await?;
+        self.set_aside.refresh().await?;
         while let LetterProgress { letter: Some(letter), begun, alone, .. } = progress
             && letter.state == LetterState::Retrying
         {

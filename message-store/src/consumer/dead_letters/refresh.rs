@@ -10,7 +10,7 @@ use super::letter_cache::LetterCache;
 use super::step::Step;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
-use crate::{GlobalPosition, Result, StreamName, WakeUp};
+use crate::{GlobalPosition, Message, Result, StreamName, WakeUp};
 
 /// The events that make a refresh due.
 pub(super) struct RefreshTrigger {
@@ -21,36 +21,39 @@ pub(super) struct RefreshTrigger {
 }
 
 impl SetAside {
-    /// Empties the cache, and reads all letters again.
+    /// Reads all letters again, for messages after `handled_through`.
     pub(in crate::consumer) async fn reload(&self, handled_through: GlobalPosition) -> Result<()> {
         let mut cache = self.cache.lock().await;
+        self.set_handled_through(handled_through);
         self.is_cache_empty.store(false, Ordering::SeqCst);
-        *cache = LetterCache::empty(self.member);
-        self.read_changes(&mut cache, handled_through).await
+        let mut new = LetterCache::empty(self.share.clone());
+        self.read_changes(&mut new).await?;
+        *cache = new;
+        Ok(())
     }
 
-    /// Reads the changes of letters. Messages up to `handled_through` have been handled.
-    pub(in crate::consumer) async fn refresh(&self, handled_through: GlobalPosition) -> Result<()> {
+    /// The last steps of the letters whose delivery an earlier owner of their slots may have left undone.
+    pub(in crate::consumer) async fn to_resume(&self) -> Result<Vec<Message>> {
+        let letters = self.cache.lock().await.unresolved.to_resume();
+        let mut steps = Vec::new();
+        for letter in letters {
+            steps.extend(self.letters.store.last_message(&letter, None).await?);
+        }
+        Ok(steps)
+    }
+
+    /// Reads the changes of letters.
+    pub(in crate::consumer) async fn refresh(&self) -> Result<()> {
         if self.has(PlantedBug::LettersReadAtTheStart) {
             return Ok(());
         }
         // The lock is kept during the read, so that an entity that is released meanwhile is not held again.
-        self.read_changes(&mut *self.cache.lock().await, handled_through).await
+        self.read_changes(&mut *self.cache.lock().await).await
     }
 
     /// Whether a letter's message was not in the store at the last refresh.
     pub(in crate::consumer) async fn waits_for_messages(&self) -> bool {
         !self.is_cache_empty.load(Ordering::SeqCst) && self.cache.lock().await.unresolved.has_missing_message()
-    }
-
-    /// As [`SetAside::refresh`], with the position of the last refresh.
-    pub(super) async fn refresh_now(&self) -> Result<()> {
-        if self.has(PlantedBug::LettersReadAtTheStart) {
-            return Ok(());
-        }
-        let mut cache = self.cache.lock().await;
-        let handled_through = cache.handled_through;
-        self.read_changes(&mut cache, handled_through).await
     }
 
     /// Whether letters must be read before the next delivery: after a wake-up, or a poll interval after the last
@@ -69,12 +72,11 @@ impl SetAside {
         if !self.is_refresh_due() {
             return Ok(());
         }
-        let handled_through = cache.handled_through;
         let mut wake_up = self.refresh_trigger().wake_up.clone();
         let is_woken = wake_up.has_woken();
         // Acknowledged before the read, so that a change during the read makes another refresh due.
         wake_up.acknowledge();
-        match self.read_changes(&mut cache, handled_through).await {
+        match self.read_changes(&mut cache).await {
             Err(error) if error.is_transient() && !is_woken => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
@@ -89,10 +91,9 @@ impl SetAside {
     }
 
     /// Reads the changes of letters into the cache, which the caller has locked.
-    pub(super) async fn read_changes(&self, cache: &mut LetterCache, handled_through: GlobalPosition) -> Result<()> {
+    pub(super) async fn read_changes(&self, cache: &mut LetterCache) -> Result<()> {
         let began = Instant::now();
-        cache.handled_through = handled_through;
-        for holding in cache.unresolved.refresh(&self.letters, handled_through).await? {
+        for holding in cache.unresolved.refresh(&self.letters, self.handled_through()).await? {
             if self.holds() || holding.is_always {
                 cache.hold(&holding.entity, holding.message);
             }
@@ -135,8 +136,9 @@ impl SetAside {
     /// Requests a retry of a letter whose time has come. If another process has done so, or an operator has decided,
     /// the letter no longer waits.
     pub(super) async fn request_retry_of_delayed(&self, stream: &StreamName) -> Result<()> {
-        if let Some(letter) = self.letters.read(stream).await?.letter.filter(DeadLetter::waits_for_time) {
-            let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+        let letter = self.letters.read(stream).await?.letter;
+        if let Some(letter) = letter.filter(|letter| letter.waits_for_time() && self.is_own(&letter.message.stream)) {
+            let _ = self.append(&letter, &Step::RetryRequested {}).await?;
         }
         Ok(())
     }
@@ -146,7 +148,7 @@ impl SetAside {
         let progress = self.letters.read(stream).await?;
         if let Some(letter) = progress.letter.filter(|letter| letter.is_open() && !progress.is_begun_here) {
             // If another writer has appended a step first, that step counts.
-            let _ = self.letters.append(&letter, &Step::RetryRequested {}).await?;
+            let _ = self.append(&letter, &Step::RetryRequested {}).await?;
         }
         Ok(())
     }
@@ -159,12 +161,13 @@ mod tests {
 
     use super::super::attempts::Failure;
     use super::*;
+    use crate::consumer::groups::Share;
     use crate::consumer::outages::Outages;
     use crate::consumer::pace::Pace;
     use crate::consumer::process::Process;
     use crate::consumer::{DeadLetters, OnFailure};
     use crate::testing::FaultyStore;
-    use crate::{ExpectedVersion, Json, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
+    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
 
     fn failure() -> Failure {
         Failure { attempts: 3, error: "it fails".into(), again: None }
@@ -184,7 +187,7 @@ mod tests {
         let letters = DeadLetters::of(store, "c", None).unwrap();
         let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
         let pace = Pace { poll_interval: Duration::from_hours(1), ..Pace::default() };
-        SetAside::new(letters, failures, None, pace, Outages::new(None), Process::default(), place).await.unwrap()
+        SetAside::new(letters, failures, Share::All, pace, Outages::new(None), Process::default(), place).await.unwrap()
     }
 
     #[tokio::test]

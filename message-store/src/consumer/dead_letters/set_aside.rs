@@ -1,22 +1,24 @@
 //! Setting messages aside: the state that the delivery and the redelivery of a consumer share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::OnFailure;
 use super::delays::NextDelivery;
-use super::letter::DeadLetters;
+use super::letter::{DeadLetter, DeadLetters};
 use super::letter_cache::LetterCache;
 use super::refresh::RefreshTrigger;
+use super::step::Step;
 use super::time_outs::TimeOuts;
-use super::unresolved_letters::is_own;
 use crate::consumer::PlantedBug;
+use crate::consumer::groups::Share;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
 use crate::consumer::process::Process;
-use crate::{GlobalPosition, GroupMember, Message, Outcome, Result, StreamName};
+use crate::store::StepStream;
+use crate::{GlobalPosition, Message, Outcome, Result, StreamName};
 
 /// The letters of a consumer, and its policy for messages that fail.
 pub(in crate::consumer) struct SetAside {
@@ -35,7 +37,9 @@ pub(in crate::consumer) struct SetAside {
     pub(super) next_delivery: NextDelivery,
     /// The deliveries that are under way in this process.
     pub(in crate::consumer) process: Process,
-    pub(super) member: Option<GroupMember>,
+    pub(in crate::consumer) share: Share,
+    /// All messages up to this position are handled, so their letters are not needed before a delivery.
+    handled_through: AtomicI64,
     pub(super) time_outs: TimeOuts,
 }
 
@@ -44,14 +48,14 @@ impl SetAside {
     pub(in crate::consumer) async fn new(
         letters: DeadLetters,
         (policy, max_attempts): (OnFailure, u32),
-        member: Option<GroupMember>,
+        share: Share,
         pace: Pace,
         outages: Outages,
         process: Process,
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
         let (stream, handled_through) = positions;
-        let (cache, time_outs) = (Mutex::new(LetterCache::empty(member)), TimeOuts::new(stream.clone()));
+        let (cache, time_outs) = (Mutex::new(LetterCache::empty(share.clone())), TimeOuts::new(stream.clone()));
         let is_cache_empty = AtomicBool::new(false);
         // Listens before the first read, so that no later change is missed.
         let wake_up = letters.store.wake_up(Some(&letters.category)).await?;
@@ -67,10 +71,11 @@ impl SetAside {
             refresh_trigger,
             next_delivery: NextDelivery::default(),
             process,
-            member,
+            share,
+            handled_through: AtomicI64::new(handled_through.get()),
             time_outs,
         };
-        new.read_changes(&mut *new.cache.lock().await, handled_through).await?;
+        new.read_changes(&mut *new.cache.lock().await).await?;
         Ok(new)
     }
 
@@ -91,7 +96,30 @@ impl SetAside {
 
     /// Whether this member of its group handles the messages of a stream.
     pub(super) fn is_own(&self, stream: &StreamName) -> bool {
-        self.has(PlantedBug::LettersByName) || is_own(self.member, stream)
+        self.has(PlantedBug::LettersByName) || self.share.is_own(stream)
+    }
+
+    /// The position up to which the consumer has handled all messages of its share.
+    pub(super) fn handled_through(&self) -> GlobalPosition {
+        GlobalPosition::new(self.handled_through.load(Ordering::SeqCst))
+    }
+
+    pub(in crate::consumer) fn set_handled_through(&self, position: GlobalPosition) {
+        self.handled_through.store(position.get(), Ordering::SeqCst);
+    }
+
+    /// The steps of a letter, for writing. `message` is the stream of the letter's message.
+    ///
+    /// # Errors
+    /// [`Error::SlotLost`](crate::Error::SlotLost) if the member of an elastic group does not own the message's slot.
+    pub(super) fn steps(&self, letter: &StreamName, message: &StreamName) -> Result<StepStream<Step>> {
+        Ok(self.letters.steps(letter).fenced_by(self.share.fence(message)?))
+    }
+
+    /// Appends a step, if the letter has not changed since it was read. Returns whether it did.
+    pub(super) async fn append(&self, letter: &DeadLetter, step: &Step) -> Result<bool> {
+        let steps = self.steps(&letter.letter.stream, &letter.message.stream)?;
+        Ok(steps.append(letter.end, step).await?.is_ok())
     }
 
     /// The number of failed attempts after which a message is set aside.

@@ -16,10 +16,8 @@ use jiff::Timestamp;
 use super::letter::{DeadLetter, DeadLetters};
 use super::letter_query::WaitsFor;
 use super::step::{Step, is_copy};
-use crate::{
-    GlobalPosition, GroupMember, Message, MessageId, MessageRef, MessageStoreExt as _, Outcome, Read, Result,
-    StreamName,
-};
+use crate::consumer::groups::Share;
+use crate::{GlobalPosition, Message, MessageId, MessageRef, MessageStoreExt as _, Outcome, Read, Result, StreamName};
 
 /// A letter that is open or discarded.
 #[derive(Clone, Debug)]
@@ -79,11 +77,15 @@ pub(super) struct UnresolvedLetters {
     delayed: HashMap<StreamName, Timestamp>,
     /// The letters of each entity that are not closed, also of messages that the consumer has passed.
     open: HashMap<String, BTreeSet<StreamName>>,
-    member: Option<GroupMember>,
+    /// The letters with a requested delivery that has not ended.
+    requested: BTreeSet<StreamName>,
+    /// The letters whose messages only wait behind another.
+    behind: BTreeSet<StreamName>,
+    share: Share,
 }
 
 impl UnresolvedLetters {
-    pub(super) fn new(member: Option<GroupMember>) -> Self {
+    pub(super) fn new(share: Share) -> Self {
         Self {
             by_stream: HashMap::new(),
             read_through: GlobalPosition::ZERO,
@@ -91,7 +93,9 @@ impl UnresolvedLetters {
             arrived: HashSet::new(),
             delayed: HashMap::new(),
             open: HashMap::new(),
-            member,
+            requested: BTreeSet::new(),
+            behind: BTreeSet::new(),
+            share,
         }
     }
 
@@ -135,11 +139,22 @@ impl UnresolvedLetters {
     async fn apply(&mut self, letters: &DeadLetters, step: &Message) -> Result<()> {
         let decoded = Step::of(step);
         match &decoded {
-            Some(Step::Parked { message, again_at, .. }) if is_own(self.member, &message.stream) => {
+            Some(Step::Parked { message, again_at, attempts, .. }) if self.share.is_own(&message.stream) => {
                 self.delay(&step.stream, *again_at);
                 self.open.entry(entity_of(&step.stream)).or_default().insert(step.stream.clone());
+                self.requested.remove(&step.stream);
+                if *attempts == 0 {
+                    self.behind.insert(step.stream.clone());
+                } else {
+                    self.behind.remove(&step.stream);
+                }
             }
-            Some(Step::RetryRequested {}) => self.delay(&step.stream, None),
+            Some(Step::RetryRequested {}) => {
+                self.delay(&step.stream, None);
+                if self.open.get(&entity_of(&step.stream)).is_some_and(|open| open.contains(&step.stream)) {
+                    self.requested.insert(step.stream.clone());
+                }
+            }
             Some(Step::Resolved { .. } | Step::Discarded { .. }) => {
                 self.delay(&step.stream, None);
                 self.close(&step.stream);
@@ -148,7 +163,7 @@ impl UnresolvedLetters {
         }
         match decoded {
             // The stream of the message decides: the name of the letter may be shortened, and belong to another member.
-            Some(Step::Parked { message, .. }) if !is_own(self.member, &message.stream) => {}
+            Some(Step::Parked { message, .. }) if !self.share.is_own(&message.stream) => {}
             Some(Step::Parked { message, holds, again_at, attempts, .. }) => {
                 let (message_id, position) = (message.message_id, Some(message.global_position));
                 let mut letter = UnresolvedLetter {
@@ -175,7 +190,7 @@ impl UnresolvedLetters {
                 // A copied `Resolved` may have removed the letter before. The discard is final, so it is added again.
                 None if is_copy(step) => {
                     let letter = letters.read(&step.stream).await?.letter;
-                    if let Some(letter) = letter.filter(|letter| is_own(self.member, &letter.message.stream)) {
+                    if let Some(letter) = letter.filter(|letter| self.share.is_own(&letter.message.stream)) {
                         self.by_stream.insert(step.stream.clone(), UnresolvedLetter::of(letter));
                     }
                 }
@@ -196,6 +211,8 @@ impl UnresolvedLetters {
     /// Removes a letter from those that are not closed. A copied step can close a letter that is open here, so the reader
     /// of a letter decides.
     fn close(&mut self, letter: &StreamName) {
+        self.requested.remove(letter);
+        self.behind.remove(letter);
         let entity = entity_of(letter);
         if let Some(open) = self.open.get_mut(&entity) {
             open.remove(letter);
@@ -203,6 +220,14 @@ impl UnresolvedLetters {
                 self.open.remove(&entity);
             }
         }
+    }
+
+    /// The letters whose delivery an earlier owner of their slots may have left undone: those with a requested delivery,
+    /// and one of each entity with messages that wait behind another.
+    pub(super) fn to_resume(&self) -> BTreeSet<StreamName> {
+        let mut entities = HashSet::new();
+        let behind = self.behind.iter().filter(|letter| entities.insert(entity_of(letter)));
+        behind.chain(&self.requested).cloned().collect()
     }
 
     /// The letters of an entity that may be open.
@@ -250,9 +275,4 @@ impl UnresolvedLetters {
 /// The entity of a letter, as the names of letters contain it.
 fn entity_of(letter: &StreamName) -> String {
     letter.cardinal_id().unwrap_or_default().to_owned()
-}
-
-/// Whether a member of a group handles the messages of a stream. `None` is a consumer without a group.
-pub(super) fn is_own(member: Option<GroupMember>, stream: &StreamName) -> bool {
-    member.is_none_or(|member| stream.cardinal_hash().is_some_and(|hash| member.takes(hash)))
 }

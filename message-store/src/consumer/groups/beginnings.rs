@@ -1,0 +1,111 @@
+//! The first progress of an elastic group's slots.
+//!
+//! Problem: a consumer, or a group of a fixed size, becomes an elastic group, and no message may be lost. Fix: the group
+//! begins where the consumers of its identifier have stopped, and takes their positions over. Why nothing is lost: each
+//! slot begins at the lowest position of the members that have handled its entities. Messages that were handled are
+//! recognised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+
+use crate::consumer::dead_letters::identifier_in;
+use crate::consumer::outages::Outages;
+use crate::consumer::pace::Pace;
+use crate::consumer::position_store::{PositionStore, Progress, last_recorded};
+use crate::store::StepStream;
+use crate::{Category, Error, GlobalPosition, Json, MessageStore, MessageStoreExt as _, Read, Result, StreamName};
+
+/// The consumers with the group's identifier that ran before it.
+#[derive(Default)]
+struct Before {
+    /// The progress of each member. A consumer without a group is the only member of its own.
+    members: BTreeMap<u16, Progress>,
+    saved_last: Option<Timestamp>,
+}
+
+/// Creates the group of a consumer's members, if it was never created.
+///
+/// # Errors
+/// [`Error::Unsupported`] if the store has no leases; [`Error::Invalid`] if the group has another number of slots; the
+/// store's errors.
+pub(in crate::consumer) async fn create_group(
+    store: &Arc<dyn MessageStore>,
+    positions: &StreamName,
+    slots: u16,
+    pace: &Pace,
+    outages: &Outages,
+) -> Result<()> {
+    let unsupported = || Error::Unsupported { store: store.describe(), what: "elastic groups".to_owned() };
+    let leases = store.leases().ok_or_else(unsupported)?;
+    let group = positions.as_str();
+    if leases.group(group).await?.slots.is_empty() {
+        let progress = first_progress(store, positions, slots, pace, outages).await?;
+        leases.create_group(group, progress.iter().map(Json::encode).collect::<Result<_>>()?).await?;
+    }
+    let count = leases.group(group).await?.slots.len();
+    if count != usize::from(slots) {
+        let reason = format!("{group} has {count} slots, and this member wants {slots}. Their number cannot change");
+        return Err(Error::invalid("elastic group", reason));
+    }
+    Ok(())
+}
+
+async fn first_progress(
+    store: &Arc<dyn MessageStore>,
+    positions: &StreamName,
+    slots: u16,
+    pace: &Pace,
+    outages: &Outages,
+) -> Result<Vec<Progress>> {
+    let mut before: BTreeMap<u16, Before> = BTreeMap::new();
+    for stream in streams_of(store, positions).await? {
+        let last = last_recorded(&StepStream::new(store, stream.clone())).await?;
+        let (_, member) = identifier_in(&stream);
+        let taken = PositionStore::take_over(store, stream, pace, outages).await?;
+        let (number, size) = member.map_or((0, 1), |member| (member.number(), member.size()));
+        let of_size = before.entry(size).or_default();
+        of_size.members.insert(number, *taken.previous());
+        of_size.saved_last = of_size.saved_last.max(last.map(|(_, message)| message.time));
+    }
+    let latest = before.into_iter().max_by_key(|(_, before)| before.saved_last);
+    Ok((0..slots)
+        .map(|slot| latest.as_ref().map_or_else(never_run, |(size, before)| before.of(slot, slots, *size)))
+        .collect())
+}
+
+fn never_run() -> Progress {
+    Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) }
+}
+
+impl Before {
+    /// The progress of a slot, of `slots`, if this group had `size` members.
+    fn of(&self, slot: u16, slots: u16, size: u16) -> Progress {
+        // If the size divides the number of slots, all entities of a slot had one member.
+        let members = if slots.is_multiple_of(size) { vec![slot % size] } else { (0..size).collect() };
+        let of_member = |member: u16| self.members.get(&member).copied().unwrap_or_else(never_run);
+        let progress: Vec<Progress> = members.into_iter().map(of_member).collect();
+        let position = progress.iter().map(|progress| progress.position).min().unwrap_or(GlobalPosition::ZERO);
+        Progress {
+            handed_out_through: progress.iter().filter_map(|progress| progress.handed_out_through).max(),
+            stopped: progress.iter().all(|progress| progress.stopped),
+            ..Progress::at(position)
+        }
+    }
+}
+
+/// The position streams of the consumers with the identifier of `positions`.
+async fn streams_of(store: &Arc<dyn MessageStore>, positions: &StreamName) -> Result<BTreeSet<StreamName>> {
+    let (identifier, _) = identifier_in(positions);
+    let mut streams = BTreeSet::new();
+    let category: Category = positions.category();
+    let mut saves = std::pin::pin!(store.category_messages(&category, Read::default()));
+    while let Some(save) = saves.try_next().await? {
+        if identifier_in(&save.stream).0 == identifier {
+            streams.insert(save.stream);
+        }
+    }
+    Ok(streams)
+}

@@ -1,0 +1,181 @@
+//! The slots that a member owns now, as its consumer, its letter consumer and its keeper see them.
+//!
+//! Problem: a slot is released while the letter consumer may be about to deliver one of its letters. Fix: a delivery of a
+//! letter enters the slot, and a slot that is being released lets no further delivery enter. The release waits until
+//! those that have entered have ended.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::store::{Fence, Membership, slot_of};
+use crate::{Message, MessageId, Result, StreamName};
+
+#[derive(Debug)]
+pub(in crate::consumer) struct OwnedSlots {
+    member: Membership,
+    count: u16,
+    slots: Mutex<BTreeMap<u16, Owned>>,
+    /// The slots, with their epochs, that the consumer gave up since the keeper looked last.
+    dropped: Mutex<Vec<(u16, i64)>>,
+    letters: Mutex<Letters>,
+    /// Notified when a delivery of a letter has ended.
+    left: Notify,
+    /// Notified when there are letters to resume.
+    resumed: Notify,
+}
+
+#[derive(Debug)]
+struct Owned {
+    epoch: i64,
+    is_releasing: bool,
+    letters_under_way: usize,
+}
+
+/// The letters that an earlier owner may have left half done.
+#[derive(Debug, Default)]
+struct Letters {
+    to_resume: Vec<Message>,
+    resuming: HashSet<MessageId>,
+}
+
+/// A letter is being delivered until this is dropped.
+#[derive(Debug)]
+pub(in crate::consumer) struct UnderWay {
+    owned: Arc<OwnedSlots>,
+    slot: u16,
+    epoch: i64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OwnedSlots {
+    /// No slot of `count` yet.
+    pub(in crate::consumer) fn new(member: Membership, count: u16) -> Self {
+        Self {
+            member,
+            count,
+            slots: Mutex::default(),
+            dropped: Mutex::default(),
+            letters: Mutex::default(),
+            left: Notify::new(),
+            resumed: Notify::new(),
+        }
+    }
+
+    pub(in crate::consumer) fn member(&self) -> &Membership {
+        &self.member
+    }
+
+    /// The number of all slots of the group.
+    pub(in crate::consumer) fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// The numbers of the slots that the member owns, in order.
+    pub(in crate::consumer) fn numbers(&self) -> Vec<u16> {
+        lock(&self.slots).keys().copied().collect()
+    }
+
+    pub(in crate::consumer) fn insert(&self, slot: u16, epoch: i64) {
+        lock(&self.slots).insert(slot, Owned { epoch, is_releasing: false, letters_under_way: 0 });
+    }
+
+    /// Lets no further letter of the slot be delivered.
+    pub(in crate::consumer) fn begin_release(&self, slot: u16) {
+        if let Some(owned) = lock(&self.slots).get_mut(&slot) {
+            owned.is_releasing = true;
+        }
+    }
+
+    /// Whether no letter of the slot is being delivered.
+    pub(in crate::consumer) fn is_quiet(&self, slot: u16) -> bool {
+        lock(&self.slots).get(&slot).is_none_or(|owned| owned.letters_under_way == 0)
+    }
+
+    /// Waits until a delivery of a letter ends.
+    pub(in crate::consumer) async fn delivery_ends(&self) {
+        self.left.notified().await;
+    }
+
+    /// The member no longer owns the slot in this epoch.
+    pub(in crate::consumer) fn remove(&self, slot: u16, epoch: i64) {
+        let mut slots = lock(&self.slots);
+        if slots.get(&slot).is_some_and(|owned| owned.epoch == epoch) {
+            slots.remove(&slot);
+        }
+        lock(&self.dropped).push((slot, epoch));
+    }
+
+    /// The slots that the consumer gave up since the last call.
+    pub(super) fn take_dropped(&self) -> Vec<(u16, i64)> {
+        std::mem::take(&mut lock(&self.dropped))
+    }
+
+    /// The slot of a stream.
+    pub(in crate::consumer) fn slot_of(&self, stream: &StreamName) -> u16 {
+        slot_of(stream.cardinal_hash(), self.count)
+    }
+
+    /// Whether the member owns the slot of a stream, and does not release it.
+    pub(super) fn is_own(&self, stream: &StreamName) -> bool {
+        lock(&self.slots).get(&self.slot_of(stream)).is_some_and(|owned| !owned.is_releasing)
+    }
+
+    pub(super) fn fence(&self, stream: &StreamName) -> Result<Fence> {
+        let slot = self.slot_of(stream);
+        let epoch = lock(&self.slots).get(&slot).map(|owned| owned.epoch);
+        let fence = Fence::new(self.member.clone(), slot, epoch.unwrap_or_default());
+        if epoch.is_some() { Ok(fence) } else { Err(fence.lost()) }
+    }
+
+    /// Begins the delivery of a letter. `None` if the member does not own the slot, or releases it.
+    pub(in crate::consumer) fn enter(self: &Arc<Self>, stream: &StreamName) -> Option<UnderWay> {
+        let slot = self.slot_of(stream);
+        let mut slots = lock(&self.slots);
+        let owned = slots.get_mut(&slot).filter(|owned| !owned.is_releasing)?;
+        owned.letters_under_way += 1;
+        Some(UnderWay { owned: Arc::clone(self), slot, epoch: owned.epoch })
+    }
+
+    /// Hands the last steps of letters that an earlier owner may have left half done to the letter consumer.
+    pub(in crate::consumer) fn resume(&self, steps: Vec<Message>) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut letters = lock(&self.letters);
+        letters.resuming.extend(steps.iter().map(|step| step.id));
+        letters.to_resume.extend(steps);
+        self.resumed.notify_one();
+    }
+
+    /// Waits for letters to resume.
+    pub(in crate::consumer) async fn to_resume(&self) -> Vec<Message> {
+        loop {
+            let notified = self.resumed.notified();
+            let steps = std::mem::take(&mut lock(&self.letters).to_resume);
+            if !steps.is_empty() {
+                return steps;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether the letter of this step is resumed. Each is resumed once.
+    pub(in crate::consumer) fn is_resumed(&self, step: MessageId) -> bool {
+        let mut letters = lock(&self.letters);
+        !letters.resuming.is_empty() && letters.resuming.remove(&step)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(owned) = lock(&self.owned.slots).get_mut(&self.slot).filter(|owned| owned.epoch == self.epoch) {
+            owned.letters_under_way -= 1;
+        }
+        self.owned.left.notify_one();
+    }
+}
