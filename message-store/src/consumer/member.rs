@@ -61,7 +61,7 @@ impl Member {
         let membership = Membership::new(stream.as_str(), group.member_name());
         join(leases, &membership, group.lease).await?;
 
-        let owned = Arc::new(OwnedSlots::new(membership, group.slots));
+        let owned = Arc::new(OwnedSlots::new(membership, group.slots, settings.pace.planted));
         let letter_category = Category::new(letters.category())?;
         // Letters before this position are resumed when their slots are claimed.
         let (history, letters_end) = (store.history(), store.given_out(Some(&letter_category)).await?);

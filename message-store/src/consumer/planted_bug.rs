@@ -35,4 +35,14 @@ pub enum PlantedBug {
     AgainIsFinal,
     /// The consumer reads the changes of letters only after wake-ups.
     OnlyWakeUps,
+    /// A member of an elastic group writes letters without the fences of its slots.
+    FencesLeftOut,
+    /// The keeper of a lease is a task of the consumer's runtime.
+    KeeperInRuntime,
+    /// A member of an elastic group does not read the letters again when it has claimed slots.
+    LettersNotReadOnClaim,
+    /// A member of an elastic group releases slots while messages of them are under way.
+    ReleasedWhileUnderWay,
+    /// A member that has claimed slots does not resume the letters that the owner before left undone.
+    LettersNotResumed,
 }

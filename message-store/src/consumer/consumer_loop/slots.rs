@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::role::{News, Role};
 use super::{ConsumerLoop, SAVE_WITHIN, SOONER_BY};
+use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::groups::Change;
 use crate::consumer::position_store::Progress;
@@ -68,7 +69,12 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut call = outages.call();
         let to_resume = loop {
             let read = async {
-                set_aside.reload(handled_through).await?;
+                if !self.pace.planted.is(PlantedBug::LettersNotReadOnClaim) {
+                    set_aside.reload(handled_through).await?;
+                }
+                if self.pace.planted.is(PlantedBug::LettersNotResumed) {
+                    return Ok(Vec::new());
+                }
                 set_aside.to_resume().await
             };
             match read.await {
@@ -122,7 +128,8 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Releases the slots that the keeper has asked for, and that have no message under way.
     pub(super) async fn release_drained(&mut self) -> Result<()> {
         let Some(owned) = self.role.owned() else { return Ok(()) };
-        let drained: Vec<u16> = self.partitions.drained().filter(|slot| owned.is_quiet(*slot)).collect();
+        let waits = !self.has(PlantedBug::ReleasedWhileUnderWay);
+        let drained: Vec<u16> = self.partitions.drained(waits).filter(|slot| owned.is_quiet(*slot)).collect();
         if drained.is_empty() {
             return Ok(());
         }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::OwnedSlots;
 use super::membership::is_taken;
 use super::plan::Plan;
+use crate::consumer::PlantedBug;
 use crate::store::{GroupRecord, Leases, Membership, SlotRecord, SlotSave};
 use crate::{Error, MessageStore, Result};
 
@@ -72,6 +73,10 @@ impl Keeper {
         let (stop, stopped) = oneshot::channel();
         let (has_ended, ended) = oneshot::channel();
         let (store, owned) = (Arc::clone(store), Arc::clone(owned));
+        if owned.planted.is(PlantedBug::KeeperInRuntime) {
+            tokio::spawn(async move { keep(&*store, owned, lease, changes, seen).await });
+            return Ok(Self { changes: received, stop: Some(stop), ended: None });
+        }
         let starting = |error| Error::backend("starting the keeper of a lease", false, error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(starting)?;
         let run = move || {

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::consumer::PlantedBug;
+use crate::planted::Planted;
 use crate::store::{Fence, Membership, slot_of};
 use crate::{Message, MessageId, Result, StreamName};
 
@@ -16,6 +18,7 @@ use crate::{Message, MessageId, Result, StreamName};
 pub(in crate::consumer) struct OwnedSlots {
     member: Membership,
     count: u16,
+    pub(super) planted: Planted<PlantedBug>,
     slots: Mutex<BTreeMap<u16, Owned>>,
     /// The slots, with their epochs, that the consumer gave up since the keeper looked last.
     dropped: Mutex<Vec<(u16, i64)>>,
@@ -54,10 +57,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl OwnedSlots {
     /// No slot of `count` yet.
-    pub(in crate::consumer) fn new(member: Membership, count: u16) -> Self {
+    pub(in crate::consumer) fn new(member: Membership, count: u16, planted: Planted<PlantedBug>) -> Self {
         Self {
             member,
             count,
+            planted,
             slots: Mutex::default(),
             dropped: Mutex::default(),
             letters: Mutex::default(),

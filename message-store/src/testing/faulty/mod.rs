@@ -1,6 +1,7 @@
 //! A store for tests with planned faults, whose clock a test can move forward.
 
 mod contract;
+mod leases;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -8,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+
+use leases::FaultyLeases;
 
 use crate::{Append, Category, Error, GlobalPosition, Message, MessageStore, Result, StreamName};
 
@@ -24,7 +27,8 @@ pub struct FaultyStore {
     rivals: Mutex<VecDeque<Append>>,
     histories: AtomicU64,
     lose_wake_ups: AtomicBool,
-    is_away: AtomicBool,
+    is_away: Arc<AtomicBool>,
+    leases: FaultyLeases,
     times_out: Mutex<Vec<StreamName>>,
     timed_out: AtomicU32,
     hold: AtomicU32,
@@ -44,6 +48,13 @@ struct Clock {
 impl FaultyStore {
     /// Wraps `inner`, without faults.
     pub fn new(inner: &Arc<dyn MessageStore>) -> Arc<Self> {
+        let is_away = Arc::new(AtomicBool::new(false));
+        let leases = FaultyLeases {
+            store: Arc::clone(inner),
+            apart: None,
+            is_away: Arc::clone(&is_away),
+            are_heartbeats_lost: Arc::default(),
+        };
         Arc::new(Self {
             inner: Arc::clone(inner),
             refuse: AtomicU32::new(0),
@@ -54,7 +65,8 @@ impl FaultyStore {
             rivals: Mutex::default(),
             histories: AtomicU64::new(0),
             lose_wake_ups: AtomicBool::new(false),
-            is_away: AtomicBool::new(false),
+            is_away,
+            leases,
             times_out: Mutex::default(),
             timed_out: AtomicU32::new(0),
             hold: AtomicU32::new(0),
@@ -114,6 +126,11 @@ impl FaultyStore {
     /// [`FaultyStore::time_out_appends_to`] still time out.
     pub fn set_unavailable(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    /// Sets whether members of elastic groups cannot renew their leases.
+    pub fn lose_heartbeats(&self, are_lost: bool) {
+        self.leases.are_heartbeats_lost.store(are_lost, Ordering::SeqCst);
     }
 
     /// Makes every later append to one of these streams write nothing and time out.
