@@ -303,7 +303,7 @@ async fn written_after_the_lease(store: &Store, bug: Option<PlantedBug>) -> (usi
 }
 
 /// Handlers block all threads of a runtime for ten leases. Returns the number of slots that were lost.
-fn lost_while_blocked(url: String, bug: Option<PlantedBug>) -> usize {
+fn lost_while_blocked(url: &str, bug: Option<PlantedBug>) -> usize {
     use async_trait::async_trait;
     use message_store::handling::{Context, Handler};
     use message_store::{Message, Outcome, Source};
@@ -331,9 +331,9 @@ fn lost_while_blocked(url: String, bug: Option<PlantedBug>) -> usize {
         |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
     let (blocked, other) = (runtime(2), runtime(2));
     let begun = Arc::new(AtomicUsize::new(0));
-    let (handler, place) = (Blocks(Arc::clone(&begun)), url.clone());
+    let handler = Blocks(Arc::clone(&begun));
     let running = blocked.block_on(async {
-        let store = connect(&place).await.unwrap();
+        let store = connect(url).await.unwrap();
         for account in 0..4 {
             send_deposits(&store, "account:command", &account.to_string(), 1).await;
         }
@@ -346,7 +346,7 @@ fn lost_while_blocked(url: String, bug: Option<PlantedBug>) -> usize {
         consumer.start(&store).await.unwrap()
     });
     let lost = other.block_on(async {
-        let store = connect(&url).await.unwrap();
+        let store = connect(url).await.unwrap();
         until("two handlers block", async || begun.load(Ordering::SeqCst) >= 2).await;
         let mut lost = 0;
         for _ in 0..40 {
@@ -365,21 +365,21 @@ fn lost_while_blocked(url: String, bug: Option<PlantedBug>) -> usize {
 async fn handlers_that_block_all_threads_cost_no_slot_on_postgres() {
     let place = AgeingStore::postgres().await;
     let url = place.url();
-    assert_eq!(tokio::task::spawn_blocking(move || lost_while_blocked(url, None)).await.unwrap(), 0);
+    assert_eq!(tokio::task::spawn_blocking(move || lost_while_blocked(&url, None)).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handlers_that_block_all_threads_cost_no_slot_on_sqlite() {
     let place = AgeingStore::sqlite();
     let url = place.url();
-    assert_eq!(tokio::task::spawn_blocking(move || lost_while_blocked(url, None)).await.unwrap(), 0);
+    assert_eq!(tokio::task::spawn_blocking(move || lost_while_blocked(&url, None)).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twin_when_the_keeper_is_a_task_handlers_that_block_cost_all_slots() {
     let place = AgeingStore::sqlite();
     let url = place.url();
-    let lost = tokio::task::spawn_blocking(move || lost_while_blocked(url, Some(PlantedBug::KeeperInRuntime)));
+    let lost = tokio::task::spawn_blocking(move || lost_while_blocked(&url, Some(PlantedBug::KeeperInRuntime)));
     assert_eq!(lost.await.unwrap(), 64);
 }
 

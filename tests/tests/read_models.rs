@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::store::{ReadModel, SqlTransaction, SqlValue};
+use message_store::store::{Fence, Membership, ReadModel, SqlTransaction, SqlValue};
 use message_store::{
     Category, Error, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
     Source, StreamName, connect,
@@ -316,4 +317,62 @@ async fn the_statements_of_a_read_model_are_planned_as_in_other_sessions() {
     deposit(&store, 1).await;
     let model: Arc<dyn ReadModel> = Arc::new(Settings);
     assert_eq!(update(&store, &model).await.unwrap(), 1);
+}
+
+/// The owner of a slot loses it while it updates a read model.
+struct Loses {
+    store: Arc<dyn MessageStore>,
+    member: Membership,
+    is_fenced: bool,
+}
+
+#[async_trait]
+impl ReadModel for Loses {
+    fn name(&self) -> &'static str {
+        "balances"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        balances(false).apply(transaction, message).await?;
+        // The lease ends before the commit.
+        if self.is_fenced {
+            let leases = self.store.leases().unwrap();
+            assert!(leases.renew(&self.member, Duration::from_millis(1)).await?);
+            while !leases.group("g").await?.members.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn updated_after_the_lease(place: &AgeingStore, is_lost: bool) -> Result<usize, Error> {
+    let store = connect(&place.url()).await.unwrap();
+    place.execute(TABLE, TABLE).await;
+    deposit(&store, 2).await;
+    let (leases, member) = (store.leases().unwrap(), Membership::new("g", "a"));
+    leases.create_group("g", vec![Json::NULL]).await.unwrap();
+    assert!(leases.renew(&member, Duration::from_hours(1)).await.unwrap());
+    let slot = leases.claim(&member, &leases.group("g").await.unwrap().slots).await.unwrap().remove(0);
+    let fence = Fence::new(member.clone(), 0, slot.epoch);
+    let model: Arc<dyn ReadModel> =
+        Arc::new(Loses { store: connect(&place.url()).await.unwrap(), member, is_fenced: is_lost });
+    store.read_models().unwrap().update_fenced(&model, &account(), Some(&fence)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_owner_of_a_slot_updates_a_read_model_with_its_fence() {
+    for place in [AgeingStore::postgres().await, AgeingStore::sqlite()] {
+        assert_eq!(updated_after_the_lease(&place, false).await.unwrap(), 2);
+        assert_eq!(balance(&place).await, Some((20, 1)));
+    }
+}
+
+/// (A SQLite file has one writer, so a lease cannot end within a transaction that updates a read model.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_model_is_not_updated_after_the_lease() {
+    let place = AgeingStore::postgres().await;
+    let refused = updated_after_the_lease(&place, true).await;
+    assert!(matches!(refused, Err(Error::SlotLost { .. })), "{refused:?}");
+    assert_eq!(balance(&place).await, None);
 }

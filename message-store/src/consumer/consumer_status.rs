@@ -52,6 +52,13 @@ impl ConsumerStatus {
         seen.borrow().slots.iter().filter_map(unowned).max()
     }
 
+    /// The longest time for which a slot of the elastic group has no owner, if that is longer than two leases. A member that
+    /// runs would have claimed it.
+    pub fn slots_stand_still_for(&self) -> Option<Duration> {
+        let (owned, _) = self.seen.as_ref()?;
+        self.oldest_unowned_slot().filter(|time| *time > owned.lease() * 2)
+    }
+
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
     pub fn outage(&self) -> Option<Outage> {
         self.outages.current()

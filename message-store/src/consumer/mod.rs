@@ -2,6 +2,8 @@
 //! has handled all messages.
 
 mod backoff;
+#[allow(clippy::module_inception)]
+mod consumer;
 mod consumer_handle;
 mod consumer_loop;
 mod consumer_status;
@@ -26,6 +28,7 @@ mod settings;
 mod startup_report;
 mod suspects;
 
+pub use consumer::Consumer;
 pub use consumer_handle::ConsumerHandle;
 pub use consumer_status::ConsumerStatus;
 pub use dead_letters::{
@@ -41,5 +44,4 @@ pub(crate) use planted_bug::PlantedBug;
 pub use positions::{MoveTo, Positions, SavedPosition};
 #[cfg(feature = "testing")]
 pub use process::Process;
-pub use settings::Consumer;
 pub use startup_report::StartupReport;

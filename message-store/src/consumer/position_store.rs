@@ -117,6 +117,19 @@ pub(super) async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result
     Ok(progress.map(|progress| (progress, last)))
 }
 
+/// The identifier of the consumer that saves its position in this stream, and the member of a group. The members share
+/// the identifier.
+pub(super) fn identifier_in(positions: &StreamName) -> (Option<&str>, Option<GroupMember>) {
+    let Some(id) = positions.id() else { return (None, None) };
+    let mut parts = id.rsplitn(3, '+');
+    let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+    let (size, member) = (number(), number());
+    match (parts.next(), member.zip(size).and_then(|(member, size)| GroupMember::new(member, size).ok())) {
+        (Some(identifier), Some(member)) => (Some(identifier), Some(member)),
+        _ => (Some(id), None),
+    }
+}
+
 impl PositionStore {
     /// The name of the stream with a consumer's position.
     pub(super) fn stream_name(category: &Category, identifier: Option<&str>) -> Result<StreamName> {
@@ -312,5 +325,21 @@ impl Overtaken {
     pub(super) fn position_taken(self) -> Error {
         let Self { stream, expected, actual } = self;
         Error::PositionTaken { consumer: stream, expected, actual }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_a_group_have_one_identifier() {
+        let of = |stream: &str| identifier_in(&StreamName::new(stream).unwrap()).0.map(str::to_owned);
+        assert_eq!(of("c+position"), None);
+        for (id, identifier) in
+            [("g", "g"), ("g+0+12", "g"), ("a-b+c+1+2", "a-b+c"), ("g+1", "g+1"), ("g+x+1", "g+x+1")]
+        {
+            assert_eq!(of(&format!("c+position-{id}")).as_deref(), Some(identifier));
+        }
     }
 }

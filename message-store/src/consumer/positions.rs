@@ -12,9 +12,8 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::dead_letters::identifier_in;
 use super::groups::progress_of;
-use super::position_store::{PositionMessage, PositionStore, Progress, last_recorded};
+use super::position_store::{PositionMessage, PositionStore, Progress, identifier_in, last_recorded};
 use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream};
 use crate::{
     Category, Error, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, Read, Result,

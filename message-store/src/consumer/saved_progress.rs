@@ -11,7 +11,7 @@ use crate::{GlobalPosition, History, MessageStore, Result, StreamName};
 #[derive(Debug)]
 pub(super) enum SavedProgress {
     /// One position, in a stream.
-    Stream(PositionStore),
+    Stream(Box<PositionStore>),
     /// In the slots of an elastic group.
     Slots(SlotPositions),
     /// The letter consumer of a member of an elastic group saves nothing: the next owner of a slot finds the letters that

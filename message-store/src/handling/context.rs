@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Shutdown;
 use super::effects::assert_written_by;
+use crate::store::Fence;
 use crate::{
     Append, AppendRequest, Error, Json, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
     derived_id,
@@ -24,6 +25,7 @@ pub struct Context<'a> {
     handler: &'a str,
     message: &'a Message,
     shutdown: Option<&'a Shutdown>,
+    fence: Option<Fence>,
     /// The states of the writes, by their names.
     writes: Mutex<BTreeMap<String, WriteState>>,
 }
@@ -41,12 +43,24 @@ impl<'a> Context<'a> {
     /// A context for `message`. `handler` is the name of the handler
     /// ([`Handler::name`](crate::handling::Handler::name)).
     pub fn new(store: &'a Arc<dyn MessageStore>, handler: &'a str, message: &'a Message) -> Self {
-        Self { store, handler, message, shutdown: None, writes: Mutex::default() }
+        Self { store, handler, message, shutdown: None, fence: None, writes: Mutex::default() }
     }
 
     /// Shows the handler the requests to stop its consumer.
     pub(crate) fn with_shutdown(self, shutdown: &'a Shutdown) -> Self {
         Self { shutdown: Some(shutdown), ..self }
+    }
+
+    /// Shows the handler the fence of the message's slot.
+    pub(crate) fn with_fence(self, fence: Option<Fence>) -> Self {
+        Self { fence, ..self }
+    }
+
+    /// The fence of the message's slot, if the consumer is a member of an elastic group: what is written with it is refused
+    /// when the member has lost the slot. The messages of [`write`](Self::write) need none, because their ids are refused
+    /// the second time.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
     }
 
     /// The requests to stop the consumer, for a handler that works for long. `None` without a consumer.

@@ -25,11 +25,16 @@ pub(super) async fn append_with_fence(client: &Connection, appends: &[Append], f
                 let nothing = || Err(Error::backend("appending with a fence", false, "the server returned no result"));
                 return results.pop().flatten().unwrap_or_else(nothing);
             }
-            Err(error) if error.code().map(SqlState::code) == Some(SLOT_LOST) => return Err(fence.lost()),
+            Err(error) if is_slot_lost(&error) => return Err(fence.lost()),
             Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => races += 1,
             Err(error) => return Err(meaning(error, appends)),
         }
     }
+}
+
+/// Whether the slot of a fence is lost.
+pub(super) fn is_slot_lost(error: &tokio_postgres::Error) -> bool {
+    error.code().map(SqlState::code) == Some(SLOT_LOST)
 }
 
 async fn send(

@@ -6,26 +6,35 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Statement, Transaction};
 
 use super::PostgresStore;
+use super::append_with_fence::is_slot_lost;
 use super::connection::Connection;
 use super::failure::backend;
 use super::row::get;
 use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
-use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue};
 use crate::{Category, Error, GlobalPosition, MessageStore as _, Read, Result, Source};
 
 const POSITION: &str = include_str!("sql/read_model.sql");
 const MAKE: &str = include_str!("sql/make_read_model.sql");
 const LOCK: &str = include_str!("sql/lock_read_model.sql");
 const POSITIONS: &str = include_str!("sql/read_models.sql");
+const SET_FENCE: &str = include_str!("sql/set_fence.sql");
+const COMMIT_WITH_FENCE: &str = include_str!("sql/commit_with_fence.sql");
 const SAVE: &str = include_str!("sql/save_read_model.sql");
 
 #[async_trait]
 impl ReadModels for PostgresStore {
-    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
+    async fn update_fenced(
+        &self,
+        model: &Arc<dyn ReadModel>,
+        category: &Category,
+        fence: Option<&Fence>,
+    ) -> Result<usize> {
         let context = "updating a read model";
         let mut applied = 0;
         loop {
@@ -54,6 +63,11 @@ impl ReadModels for PostgresStore {
                 connection.give_back();
                 continue;
             }
+            if let Some(Fence { member, slot, epoch, .. }) = fence {
+                let owner: [&(dyn ToSql + Sync); 4] =
+                    [&member.group, &slot.to_string(), &epoch.to_string(), &member.id.to_string()];
+                transaction.execute(SET_FENCE, &owner).await.map_err(backend(context))?;
+            }
             watch.is_in_transaction_of(get(&row, 5)?);
             watch.is_answered();
             let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
@@ -65,6 +79,11 @@ impl ReadModels for PostgresStore {
             let position = batch.looked_through.get();
             watch.is_asked();
             transaction.execute(SAVE, &[&model.name(), &position]).await.map_err(backend(context))?;
+            if let Some(fence) = fence {
+                let committed = transaction.batch_execute(COMMIT_WITH_FENCE).await;
+                committed.map_err(|error| if is_slot_lost(&error) { fence.lost() } else { backend(context)(error) })?;
+            }
+            // With a fence, the transaction has ended already.
             transaction.commit().await.map_err(backend(context))?;
             connection.give_back();
             applied += batch.messages.len();

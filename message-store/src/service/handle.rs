@@ -68,6 +68,10 @@ impl ServiceHandle {
             if let Some(outage) = consumer.outage() {
                 reasons.push(format!("{} has an outage {outage}", consumer.startup_report().position_stream));
             }
+            if let Some(time) = consumer.slots_stand_still_for() {
+                let group = &consumer.startup_report().position_stream;
+                reasons.push(format!("a slot of {group} has had no owner for {} s", time.as_secs()));
+            }
         }
         Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons }
     }

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod failure;
+mod lease_changes;
 mod leases;
 mod location;
 mod migrate;

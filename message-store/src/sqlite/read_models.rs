@@ -9,24 +9,31 @@ use rusqlite::{Connection, OptionalExtension as _, Statement};
 use tokio::runtime::Handle;
 
 use super::blocking::blocking;
-use super::failure::backend;
+use super::failure::{Failed, backend};
+use super::lease_changes::assert_owned;
 use super::location::Location;
 use super::turns::Turns;
 use super::{SqliteStore, read};
-use crate::store::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue};
 use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
 
 #[async_trait]
 impl ReadModels for SqliteStore {
-    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
+    async fn update_fenced(
+        &self,
+        model: &Arc<dyn ReadModel>,
+        category: &Category,
+        fence: Option<&Fence>,
+    ) -> Result<usize> {
         let mut applied = 0;
         loop {
+            let fence = fence.cloned();
             let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
             // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
             let turns = Arc::clone(&self.update_turns);
             let part = self.with_connection(move |connection| {
-                runtime.block_on(update(connection, &turns, &*model, &category, &limits))
+                runtime.block_on(update(connection, &turns, &*model, (&category, &limits), fence.as_ref()))
             });
             match part.await? {
                 None => return Ok(applied),
@@ -77,8 +84,8 @@ async fn update(
     connection: &mut Connection,
     turns: &Mutex<Turns>,
     model: &dyn ReadModel,
-    category: &Category,
-    limits: &Limits,
+    (category, limits): (&Category, &Limits),
+    fence: Option<&Fence>,
 ) -> Result<Option<usize>> {
     let context = || backend("updating a read model");
     let mut own = AuthorTransaction::begin(connection, turns).map_err(context())?;
@@ -95,6 +102,12 @@ async fn update(
     }
     let sql = include_str!("sql/save_read_model.sql");
     own.connection.execute(sql, (model.name(), batch.looked_through.get())).map_err(context())?;
+    if let Some(fence) = fence {
+        assert_owned(own.connection, fence).map_err(|failed| match failed {
+            Failed::Refused(error) => error,
+            Failed::Database(error) => context()(error),
+        })?;
+    }
     own.commit().map_err(context())?;
     Ok(Some(batch.messages.len()))
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
-use super::leases::{self, LeaseChange, LeaseChanged};
+use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
 use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
@@ -214,11 +214,11 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
     Ok(match request {
         Request::Append(appends, fence) => {
             if let Some(fence) = fence {
-                leases::assert_owned(transaction, fence)?;
+                lease_changes::assert_owned(transaction, fence)?;
             }
             Reply::Appended(append(transaction, appends)?)
         }
-        Request::ChangeLease(change) => Reply::LeaseChanged(leases::change(transaction, change)?),
+        Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

@@ -163,6 +163,7 @@ impl SlotSave {
     }
 
     /// Releases the slot too.
+    #[must_use]
     pub fn and_release(mut self) -> Self {
         self.is_release = true;
         self

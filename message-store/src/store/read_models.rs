@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::store::Fence;
 use crate::{Category, GlobalPosition, Message, Result, Source};
 
 /// A read model. Each message is applied to it once.
@@ -67,7 +68,23 @@ pub trait ReadModels: Send + Sync {
     /// # Errors
     /// [`Error::Handler`](crate::Error::Handler) with the read model's error; the store's errors. The read model
     /// remains as it was after the last complete batch.
-    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize>;
+    async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
+        self.update_fenced(model, category, None).await
+    }
+
+    /// As [`update`](Self::update), but applies messages only while the owner of a slot has the slot: the check is the last
+    /// step of each transaction. Give it the fence of the handler's context
+    /// ([`Context::fence`](crate::handling::Context::fence)), in a group with one slot for each read model.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update); [`Error::SlotLost`](crate::Error::SlotLost) if the owner has lost the slot or its
+    /// lease.
+    async fn update_fenced(
+        &self,
+        model: &Arc<dyn ReadModel>,
+        category: &Category,
+        fence: Option<&Fence>,
+    ) -> Result<usize>;
 
     /// The names of the read models that were ever updated, and the global positions up to which messages are applied,
     /// in the order of the names.

@@ -37,7 +37,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let Subscription { store, category, positions: stream, .. } = &self.subscription;
         match &mut self.positions {
             SavedProgress::Stream(positions) => {
-                *positions = PositionStore::take_over(store, stream.clone(), &self.pace, &self.outages).await?;
+                **positions = PositionStore::take_over(store, stream.clone(), &self.pace, &self.outages).await?;
                 self.partitions = Partitions::new(positions.saved());
                 if let Some(set_aside) = &self.set_aside {
                     set_aside.reload(positions.saved()).await?;

@@ -12,7 +12,9 @@ use crate::{Error, Message, Outcome, Source};
 
 impl SetAside {
     pub(super) async fn attempt<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
-        let context = Context::new(&self.letters.store, handler.name(), message).with_shutdown(self.outages.shutdown());
+        let context = Context::new(&self.letters.store, handler.name(), message)
+            .with_shutdown(self.outages.shutdown())
+            .with_fence(self.share.fence(&message.stream)?);
         let handled = catch_panic(handler.handle(message, &context));
         let outcome = match self.pace.time_limit {
             None => handled.await?,

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use futures_util::TryStreamExt as _;
 
 use super::letter::DeadLetters;
-use crate::consumer::position_store::PositionStore;
-use crate::{Error, GroupMember, MessageStoreExt as _, Read, Result, StreamName};
+use crate::consumer::position_store::{PositionStore, identifier_in};
+use crate::{Error, MessageStoreExt as _, Read, Result, StreamName};
 
 impl DeadLetters {
     /// # Errors
@@ -63,34 +63,5 @@ impl DeadLetters {
             of_group.unwrap_or_default(),
             self.category,
         )
-    }
-}
-
-/// The identifier of the consumer that saves its position in this stream, and the member of a group. The members share
-/// the identifier.
-pub(in crate::consumer) fn identifier_in(positions: &StreamName) -> (Option<&str>, Option<GroupMember>) {
-    let Some(id) = positions.id() else { return (None, None) };
-    let mut parts = id.rsplitn(3, '+');
-    let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
-    let (size, member) = (number(), number());
-    match (parts.next(), member.zip(size).and_then(|(member, size)| GroupMember::new(member, size).ok())) {
-        (Some(identifier), Some(member)) => (Some(identifier), Some(member)),
-        _ => (Some(id), None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_members_of_a_group_have_one_identifier() {
-        let of = |stream: &str| identifier_in(&StreamName::new(stream).unwrap()).0.map(str::to_owned);
-        assert_eq!(of("c+position"), None);
-        for (id, identifier) in
-            [("g", "g"), ("g+0+12", "g"), ("a-b+c+1+2", "a-b+c"), ("g+1", "g+1"), ("g+x+1", "g+x+1")]
-        {
-            assert_eq!(of(&format!("c+position-{id}")).as_deref(), Some(identifier));
-        }
     }
 }

@@ -32,7 +32,6 @@ mod time_outs;
 mod unresolved_letters;
 
 pub(super) use attempts::Failure;
-pub(super) use consumer_has_run::identifier_in;
 pub(super) use delivery::Delivery;
 pub use letter::LetterFailure;
 pub use letter::{DeadLetter, DeadLetters, LetterState};

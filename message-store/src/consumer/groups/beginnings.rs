@@ -11,10 +11,9 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use crate::consumer::dead_letters::identifier_in;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
-use crate::consumer::position_store::{PositionStore, Progress, last_recorded};
+use crate::consumer::position_store::{PositionStore, Progress, identifier_in, last_recorded};
 use crate::store::StepStream;
 use crate::{Category, Error, GlobalPosition, Json, MessageStore, MessageStoreExt as _, Read, Result, StreamName};
 

@@ -66,7 +66,6 @@ impl Keeper {
     pub(in crate::consumer) fn start(
         store: &Arc<dyn MessageStore>,
         owned: &Arc<OwnedSlots>,
-        lease: Duration,
         seen: watch::Sender<GroupRecord>,
     ) -> Result<Self> {
         let (changes, received) = mpsc::unbounded_channel();
@@ -74,7 +73,7 @@ impl Keeper {
         let (has_ended, ended) = oneshot::channel();
         let (store, owned) = (Arc::clone(store), Arc::clone(owned));
         if owned.planted.is(PlantedBug::KeeperInRuntime) {
-            tokio::spawn(async move { keep(&*store, owned, lease, changes, seen).await });
+            tokio::spawn(async move { keep(&*store, owned, changes, seen).await });
             return Ok(Self { changes: received, stop: Some(stop), ended: None });
         }
         let starting = |error| Error::backend("starting the keeper of a lease", false, error);
@@ -82,7 +81,7 @@ impl Keeper {
         let run = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = keep(&*store, owned, lease, changes, seen) => {}
+                    () = keep(&*store, owned, changes, seen) => {}
                     // An error means that the consumer is gone.
                     _ = stopped => {}
                 }
@@ -107,7 +106,6 @@ impl Keeper {
 async fn keep(
     store: &dyn MessageStore,
     owned: Arc<OwnedSlots>,
-    lease: Duration,
     changes: mpsc::UnboundedSender<Change>,
     seen: watch::Sender<GroupRecord>,
 ) {
@@ -119,6 +117,7 @@ async fn keep(
         }
         sleep(PAUSE).await;
     };
+    let lease = owned.lease();
     let (given, releasing) = (BTreeMap::new(), BTreeSet::new());
     let mut keeping = Keeping { leases, owned, lease, given, releasing, renewed: None, changes, seen };
     loop {

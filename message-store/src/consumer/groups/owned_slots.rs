@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::ElasticGroup;
 use crate::consumer::PlantedBug;
 use crate::planted::Planted;
 use crate::store::{Fence, Membership, slot_of};
@@ -18,6 +20,7 @@ use crate::{Message, MessageId, Result, StreamName};
 pub(in crate::consumer) struct OwnedSlots {
     member: Membership,
     count: u16,
+    lease: Duration,
     pub(super) planted: Planted<PlantedBug>,
     slots: Mutex<BTreeMap<u16, Owned>>,
     /// The slots, with their epochs, that the consumer gave up since the keeper looked last.
@@ -57,10 +60,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl OwnedSlots {
     /// No slot of `count` yet.
-    pub(in crate::consumer) fn new(member: Membership, count: u16, planted: Planted<PlantedBug>) -> Self {
+    pub(in crate::consumer) fn new(member: Membership, group: &ElasticGroup, planted: Planted<PlantedBug>) -> Self {
         Self {
             member,
-            count,
+            count: group.slots,
+            lease: group.lease,
             planted,
             slots: Mutex::default(),
             dropped: Mutex::default(),
@@ -77,6 +81,11 @@ impl OwnedSlots {
     /// The number of all slots of the group.
     pub(in crate::consumer) fn count(&self) -> u16 {
         self.count
+    }
+
+    /// The length of a lease.
+    pub(in crate::consumer) fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// The numbers of the slots that the member owns, in order.

@@ -11,7 +11,7 @@ async fn append(store: &dyn MessageStore, member: &Membership, slot: &SlotRecord
     store.append(AppendRequest::from(to("mail-1", &["Sent"])).fenced_by(fence)).await
 }
 
-fn is_lost(result: Result<Appended>) -> bool {
+fn is_lost(result: &Result<Appended>) -> bool {
     matches!(result, Err(Error::SlotLost { .. }))
 }
 
@@ -34,9 +34,9 @@ contract! {$ fences fences_tests {
         let (second, now) = owner(leases, "b").await;
         assert!(leases.renew(&first, super::slots::LONG).await.unwrap());
         // Its own epoch, and the present one.
-        assert!(is_lost(append(&*store, &first, &claimed[1]).await));
-        assert!(is_lost(append(&*store, &first, &now[1]).await));
-        assert!(is_lost(append(&*store, &second, &claimed[1]).await));
+        assert!(is_lost(&append(&*store, &first, &claimed[1]).await));
+        assert!(is_lost(&append(&*store, &first, &now[1]).await));
+        assert!(is_lost(&append(&*store, &second, &claimed[1]).await));
         assert!(is_empty(&*store, "mail-1").await);
     }
 
@@ -46,7 +46,7 @@ contract! {$ fences fences_tests {
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
         expire(leases, &member).await;
-        assert!(is_lost(append(&*store, &member, &claimed[1]).await));
+        assert!(is_lost(&append(&*store, &member, &claimed[1]).await));
         assert!(is_empty(&*store, "mail-1").await);
     }
 
