@@ -50,11 +50,11 @@ impl Plan {
 /// The number of slots that each member should own.
 fn shares(GroupRecord { members, slots, .. }: &GroupRecord) -> BTreeMap<Uuid, usize> {
     let owned = |member: Uuid| slots.iter().filter(|slot| slot.owner == Some(member)).count();
-    let mut ranked: Vec<_> =
-        members.iter().map(|member| (Reverse(owned(member.id)), &member.name, member.id)).collect();
+    // Of members that own as many, the newest keeps the larger share: in a rolling replacement, the oldest leave first.
+    let mut ranked: Vec<_> = members.iter().map(|member| (Reverse(owned(member.id)), Reverse(member.id))).collect();
     ranked.sort();
     let (each, larger) = (slots.len() / members.len().max(1), slots.len() % members.len().max(1));
-    ranked.into_iter().enumerate().map(|(rank, (.., id))| (id, each + usize::from(rank < larger))).collect()
+    ranked.into_iter().enumerate().map(|(rank, (_, Reverse(id)))| (id, each + usize::from(rank < larger))).collect()
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
         }
 
         fn join(&mut self, name: &str) -> Uuid {
-            let id = Uuid::new_v4();
+            let id = Uuid::now_v7();
             self.0.members.push(MemberRecord::new(name, id, Duration::from_secs(9)));
             self.0.members.sort_by(|one, other| one.name.cmp(&other.name));
             id
