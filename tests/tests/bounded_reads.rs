@@ -38,7 +38,7 @@ impl Scene {
         let mut limits = Limits::default();
         limits.batch_bytes = BATCH_BYTES;
         let options = PostgresOptions::from_url(&proxy.url(database.url())).unwrap();
-        let mut options = options.pool_size(pool_size).limits(limits).notifications(false);
+        let mut options = options.reading_connections(pool_size).limits(limits).notifications(false);
         if let Some(bug) = bug {
             options = options.plant(bug);
         }

@@ -41,7 +41,8 @@ impl Scene {
     /// Opens the store, and runs this SQL in the other session, which keeps its locks.
     async fn locking(sql: &str, pool_size: usize, bug: Option<PlantedBug>) -> Self {
         let database = TestDatabase::create().await;
-        let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(pool_size).notifications(false);
+        let mut options =
+            PostgresOptions::from_url(database.url()).unwrap().reading_connections(pool_size).notifications(false);
         if let Some(bug) = bug {
             options = options.plant(bug);
         }

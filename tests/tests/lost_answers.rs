@@ -167,7 +167,8 @@ async fn once_whose_answer_is_lost_and_cannot_be_asked_for_is_unknown() {
     let scene = Scene::after(&[], None).await;
     // One connection, which stays open while no other can be made.
     let options = PostgresOptions::from_url(&scene.proxy.url(scene.database.url())).unwrap();
-    let store: Arc<dyn MessageStore> = Arc::new(options.pool_size(1).notifications(false).open().await.unwrap());
+    let store: Arc<dyn MessageStore> =
+        Arc::new(options.reading_connections(1).notifications(false).open().await.unwrap());
     let _ = run(&store, "first", vec![]).await.unwrap();
     scene.proxy.refuse();
     let answer = run(&store, "second", marked()).await;

@@ -80,7 +80,7 @@ async fn whole_reads_by_readers(bugs: [Option<PlantedBug>; 2]) -> i64 {
     let mut reads = 0;
     for bug in bugs {
         // One connection makes its plans while the table is empty, and keeps them.
-        let mut options = PostgresOptions::from_url(database.url()).unwrap().pool_size(1);
+        let mut options = PostgresOptions::from_url(database.url()).unwrap().reading_connections(1);
         if let Some(bug) = bug {
             options = options.plant(bug);
         }

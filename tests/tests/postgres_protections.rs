@@ -68,7 +68,7 @@ async fn a_server_that_is_not_there_is_a_typed_error_without_the_password() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pool_of_one_connection_serves_many_callers() {
     let database = TestDatabase::create().await;
-    let options = message_store::postgres::PostgresOptions::from_url(database.url()).unwrap().pool_size(1);
+    let options = message_store::postgres::PostgresOptions::from_url(database.url()).unwrap().reading_connections(1);
     let store = std::sync::Arc::new(options.open().await.unwrap());
     let callers: Vec<_> = (0..50)
         .map(|number| {

@@ -60,7 +60,7 @@ fn fill<'a>(messages: impl Iterator<Item = &'a Message>, most: usize, limit: usi
 }
 
 async fn store(url: &str, limits: Limits, bug: PlantedBug) -> PostgresStore {
-    let options = PostgresOptions::from_url(url).unwrap().limits(limits).notifications(false).pool_size(2);
+    let options = PostgresOptions::from_url(url).unwrap().limits(limits).notifications(false).reading_connections(2);
     options.plant(bug).open().await.unwrap()
 }
 

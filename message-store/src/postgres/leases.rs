@@ -29,6 +29,9 @@ const SET: &str = include_str!("sql/set_slots.sql");
 #[derive(Debug)]
 pub(super) struct PostgresLeases {
     pub(super) pool: Pool,
+    /// The connection for heartbeats. The runtime that opens it is that of a keeper. If it ends, another keeper opens it
+    /// again.
+    pub(super) apart: Pool,
 }
 
 impl PostgresLeases {
@@ -129,7 +132,7 @@ impl Leases for PostgresLeases {
     }
 
     async fn apart(&self) -> Result<Arc<dyn Leases>> {
-        Ok(Arc::new(Self { pool: self.pool.apart(1)? }))
+        Ok(Arc::new(Self { pool: self.apart.clone(), apart: self.apart.clone() }))
     }
 }
 

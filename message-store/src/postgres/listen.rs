@@ -36,6 +36,7 @@ pub(super) struct Listener {
     tls: Tls,
     /// The time within which the server must answer.
     answer_within: Duration,
+    listens: bool,
     wake_ups: Arc<WakeUps>,
     histories: Arc<Histories>,
     outbox: Option<Arc<Outbox>>,
@@ -65,7 +66,8 @@ impl Listener {
         let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
         let (config, tls, answer_within) = (options.config().clone(), options.tls.clone(), options.answer_within);
-        Self { config, tls, answer_within, wake_ups, histories, outbox, tasks }
+        let listens = options.connections.listens;
+        Self { config, tls, answer_within, listens, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
@@ -82,6 +84,9 @@ impl Listener {
 
     /// Starts the task that receives wake-ups from other processes, if it is not running.
     pub(super) fn listen(&self) {
+        if !self.listens {
+            return;
+        }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
             let (wake_ups, histories) = (Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories));

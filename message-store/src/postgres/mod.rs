@@ -6,6 +6,7 @@ mod append_with_fence;
 mod batch_read;
 mod check;
 mod connection;
+mod connections;
 mod failure;
 mod group_commit;
 mod history;

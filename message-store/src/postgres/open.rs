@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
 use super::group_commit::{GroupCommit, SHORT_WAIT};
@@ -21,12 +22,7 @@ use crate::Result;
 use crate::store::WakeUps;
 
 /// How long a call waits for a free connection before it fails.
-const POOL_WAIT: Duration = Duration::from_secs(30);
-/// The sizes of the pools that only append: the one that waits for a lock without a limit, and the one that waits
-/// briefly.
-const LONG_WAIT_SIZE: usize = 8;
-const SHORT_WAIT_SIZE: usize = 4;
-
+pub(super) const POOL_WAIT: Duration = Duration::from_secs(30);
 impl PostgresStore {
     /// Opens the store that a `postgres://` URL names, and creates its schema if there is none.
     ///
@@ -65,8 +61,8 @@ impl PostgresOptions {
             self.set("search_path", "message_store,public");
         }
         let options = self.with_indexes_only().with_time_limits();
-        let silences = Silences::default();
-        let pool = Pool::new(options.clone(), &histories, options.pool_size, Some(POOL_WAIT), &silences)?;
+        let (silences, connections) = (Silences::default(), options.connections);
+        let pool = Pool::new(options.clone(), &histories, connections.reads, Some(POOL_WAIT), &silences)?;
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
@@ -74,11 +70,15 @@ impl PostgresOptions {
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
         let pool_for_appends = |options, size| Pool::new(options, &histories, size, None, &silences);
-        let (long_wait, short_wait) =
-            (pool_for_appends(long_wait, LONG_WAIT_SIZE)?, pool_for_appends(short_wait, SHORT_WAIT_SIZE)?);
+        let long_wait = pool_for_appends(long_wait, connections.long_waits)?;
+        let short_wait = match connections.short_waits {
+            0 => long_wait.clone(),
+            size => pool_for_appends(short_wait, size)?,
+        };
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
-        let leases = PostgresLeases { pool: pool.clone() };
+        let leases = PostgresLeases { apart: pool.apart(1)?, pool: pool.clone() };
+        let read_model_turns = Semaphore::new(connections.read_models());
         Ok(PostgresStore {
             pool,
             place,
@@ -91,6 +91,7 @@ impl PostgresOptions {
             group_commit,
             look_up,
             leases,
+            read_model_turns,
             rotating: tokio::sync::Mutex::default(),
         })
     }

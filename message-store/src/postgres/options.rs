@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::config::{Config, Host};
 
+use super::connections::{self, Connections};
 use super::tls::{self, Parameters, Tls};
 use super::{PlantedBug, failure};
 use crate::planted::Planted;
@@ -14,8 +15,6 @@ use crate::{Error, Limits, Result};
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// The driver's default time before it probes an idle connection, which is too long to notice a lost host.
 const DRIVER_KEEPALIVE: Duration = Duration::from_hours(2);
-/// The default number of connections.
-const POOL_SIZE: usize = 16;
 
 /// The options of a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ const POOL_SIZE: usize = 16;
 pub struct PostgresOptions {
     pub(super) config: Config,
     pub(super) tls: Tls,
-    pub(super) pool_size: usize,
+    pub(super) connections: Connections,
     pub(super) limits: Limits,
     pub(super) notifies: bool,
     pub(super) answer_within: Duration,
@@ -37,6 +36,8 @@ impl PostgresOptions {
     /// encrypted, and any other host must have a certificate for its name, of an authority that the system or
     /// `sslrootcert` trusts (`verify-full`). That needs the feature `tls`. Without the feature, connections are not
     /// encrypted, and a distant host is reached with a warning.
+    ///
+    /// `connections` is the greatest number of connections ([`connections`](Self::connections)).
     ///
     /// # Errors
     /// [`Error::Invalid`] when the URL cannot be read.
@@ -63,7 +64,7 @@ impl PostgresOptions {
         let mut options = Self {
             config,
             tls,
-            pool_size: POOL_SIZE,
+            connections: Connections::divided(parameters.connections.unwrap_or(connections::DEFAULT)),
             limits: Limits::default(),
             notifies: true,
             answer_within: ANSWER_WITHIN,
@@ -76,9 +77,22 @@ impl PostgresOptions {
         Ok(options)
     }
 
-    /// Sets the size of the pool. Default: 16 connections. Up to 13 more append and listen.
-    pub fn pool_size(mut self, connections: usize) -> Self {
-        self.pool_size = connections.max(1);
+    /// Sets the greatest number of connections of an open store (10, at least 3). The parameter `connections` of a URL
+    /// does the same.
+    ///
+    /// About half of them read. The others append, one listens for wake-ups, and one renews the leases of elastic groups.
+    /// A connection is opened when it is needed. With 3, none listens, and readers in this process find the messages of
+    /// other processes by polling; with fewer than 6, a member of an elastic group opens one more. A call that is given up
+    /// is cancelled over a connection that exists for that moment.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = Connections::divided(connections);
+        self
+    }
+
+    /// Sets the number of connections that read.
+    #[cfg(feature = "testing")]
+    pub fn reading_connections(mut self, connections: usize) -> Self {
+        self.connections.reads = connections.max(1);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Statement, Transaction};
 
@@ -13,6 +14,7 @@ use super::PostgresStore;
 use super::append_with_fence::is_slot_lost;
 use super::connection::Connection;
 use super::failure::backend;
+use super::open::POOL_WAIT;
 use super::row::get;
 use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
@@ -52,6 +54,12 @@ impl ReadModels for PostgresStore {
             if batch.is_at_end(&read) {
                 return Ok(applied);
             }
+            // Its code may ask the store, so one connection is left for that.
+            let turn = timeout(POOL_WAIT, self.read_model_turns.acquire()).await;
+            let _turn = match turn {
+                Ok(turn) => turn.map_err(|error| Error::backend(context, false, error))?,
+                Err(late) => return Err(Error::backend("waiting for a turn to update a read model", true, late)),
+            };
             let mut connection = self.pool.get().await?;
             let watch = connection.watch();
             let transaction = connection.transaction().await.map_err(backend(context))?;

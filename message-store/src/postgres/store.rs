@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::append_with_fence::append_with_fence;
@@ -28,8 +29,8 @@ use crate::{
 
 /// A store in a PostgreSQL database.
 ///
-/// It has a pool of 16 connections ([`PostgresOptions`](super::PostgresOptions) can change that), up to 12 more that
-/// append, and one that listens. Each is opened when it is needed. [`PostgresOptions::from_url`](super::PostgresOptions::from_url)
+/// It has at most 10 connections ([`PostgresOptions::connections`](super::PostgresOptions::connections) changes that). Each is
+/// opened when it is needed. [`PostgresOptions::from_url`](super::PostgresOptions::from_url)
 /// says when they are encrypted.
 ///
 /// In a database with Message DB's own schema that is not adopted ([`migrate`](super::migrate)), it uses Message DB's
@@ -48,6 +49,7 @@ pub struct PostgresStore {
     pub(super) group_commit: GroupCommit,
     pub(super) look_up: LookUp,
     pub(super) leases: PostgresLeases,
+    pub(super) read_model_turns: Semaphore,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
 

@@ -46,11 +46,13 @@ enum Mode {
     VerifyFull,
 }
 
-/// The parameters of a URL that concern TLS.
+/// The parameters of a URL that the driver does not know, or knows otherwise.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parameters {
     mode: Option<Mode>,
     root_certificate: Option<String>,
+    /// The greatest number of connections.
+    pub(super) connections: Option<usize>,
 }
 
 impl Parameters {
@@ -66,6 +68,11 @@ impl Parameters {
                     let path = percent_encoding::percent_decode_str(path).decode_utf8();
                     let path = path.map_err(|_| Error::invalid("store URL", "sslrootcert must be UTF-8"))?;
                     parameters.root_certificate = Some(path.into_owned());
+                }
+                Some(("connections", number)) => {
+                    let number = number.parse().ok().filter(|number| *number >= 3);
+                    let reason = || Error::invalid("store URL", "connections must be a number, and at least 3");
+                    parameters.connections = Some(number.ok_or_else(reason)?);
                 }
                 Some((name @ ("sslcert" | "sslkey" | "sslpassword" | "sslcrl"), _)) => {
                     return Err(Error::invalid("store URL", format!("{name} is not supported: use a password")));
