@@ -17,7 +17,7 @@ use super::pool::Pool;
 use super::row::get;
 use super::silence::Silences;
 use super::tls::{Tls, is_all_local};
-use super::{PostgresOptions, PostgresStore, failure, migrate, read};
+use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
 use crate::store::WakeUps;
 
@@ -66,6 +66,8 @@ impl PostgresOptions {
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
+        let takes_all = options.planted.is(PlantedBug::ReadModelsTakeAllConnections);
+        let read_models = if takes_all { connections.reads } else { connections.read_models() };
         let long_wait = options.for_appends();
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
@@ -78,7 +80,6 @@ impl PostgresOptions {
         let group_commit = GroupCommit::new(long_wait, short_wait, place.clone(), Arc::clone(&histories));
         let look_up = LookUp::start(pool.clone());
         let leases = PostgresLeases { apart: pool.apart(1)?, pool: pool.clone() };
-        let read_model_turns = Semaphore::new(connections.read_models());
         Ok(PostgresStore {
             pool,
             place,
@@ -91,7 +92,7 @@ impl PostgresOptions {
             group_commit,
             look_up,
             leases,
-            read_model_turns,
+            read_model_turns: Semaphore::new(read_models),
             rotating: tokio::sync::Mutex::default(),
         })
     }

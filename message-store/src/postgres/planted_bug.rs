@@ -27,6 +27,8 @@ pub enum PlantedBug {
     LostAnswersCountAsNow,
     /// An answer that does not arrive is waited for without a limit.
     SilenceIsWaitedOut,
+    /// Read models may take all connections that read.
+    ReadModelsTakeAllConnections,
     /// A batch that took too long is sent again in halves.
     TimeOutsAreHalved,
 }
