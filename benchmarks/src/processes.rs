@@ -42,6 +42,8 @@ pub struct Written {
 impl Writers {
     /// Runs the writers in this process.
     pub async fn run(&self) -> Result<()> {
+        #[cfg(feature = "metrics")]
+        let _metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
         let store = connect(&self.url).await?;
         let time = Duration::from_millis(self.milliseconds);
         let sample = append(&store, self.first..self.first + self.count, self.categories, time).await?;

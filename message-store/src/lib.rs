@@ -24,6 +24,7 @@ mod stream_name;
 mod variant;
 
 pub mod store;
+pub mod telemetry;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

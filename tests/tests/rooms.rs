@@ -10,6 +10,7 @@ use message_store_tests::imports::{Imports, rust_files};
 /// The folders of the library, from bottom to top. `values` are the files beside the folders.
 const ROOMS: &[&str] = &[
     "values",
+    "telemetry",
     "store",
     "postgres",
     "sqlite",

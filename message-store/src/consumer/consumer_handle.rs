@@ -39,6 +39,14 @@ pub(super) struct Reports {
     pub(super) outages: Outages,
 }
 
+/// What the handle shows beside the reports of the loop.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) counts: Arc<Mutex<OutcomeCounts>>,
+    /// The slots of a member of an elastic group, and the group as its keeper sees it.
+    pub(super) seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
+}
+
 /// Whether the loop is asked to stop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stop {
@@ -53,15 +61,14 @@ impl ConsumerHandle {
         startup_report: StartupReport,
         name: Option<NameInUse>,
         outages: Outages,
-        seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
-        work: impl FnOnce(Reports) -> W,
+        Shown { counts, seen }: Shown,
+        work: impl FnOnce(Reports, ConsumerStatus) -> W,
     ) -> Self
     where
         W: Future<Output = Result<()>> + Send + 'static,
     {
         let (stop, stop_asked) = watch::channel(Stop::default());
         let (progress, handled_through) = handled_through(startup_report.handled_through);
-        let counts = Arc::new(Mutex::new(OutcomeCounts::default()));
         let reports = Reports {
             stop: stop_asked,
             handled_through: progress,
@@ -70,7 +77,7 @@ impl ConsumerHandle {
         };
         let startup_report = Arc::new(startup_report);
         let status = ConsumerStatus { startup_report, handled_through, counts, outages, seen };
-        let (work, taken) = (work(reports), name.clone());
+        let (work, taken) = (work(reports, status.clone()), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
             if let Some(name) = taken {

@@ -44,6 +44,13 @@ impl ConsumerStatus {
         self.seen.as_ref().map(|(owned, _)| owned.numbers()).unwrap_or_default()
     }
 
+    /// The number of slots that the member owns, the number without an owner, and the longest time without an owner.
+    pub(super) fn slot_counts(&self) -> Option<(usize, usize, Option<Duration>)> {
+        let (owned, seen) = self.seen.as_ref()?;
+        let unowned = seen.borrow().slots.iter().filter(|slot| slot.owner.is_none()).count();
+        Some((owned.numbers().len(), unowned, self.oldest_unowned_slot()))
+    }
+
     /// The longest time for which a slot of the elastic group has no owner, as the member saw it last. `None` if each slot
     /// has one.
     pub fn oldest_unowned_slot(&self) -> Option<Duration> {

@@ -6,6 +6,7 @@ mod backoff;
 mod consumer;
 mod consumer_handle;
 mod consumer_loop;
+mod consumer_metrics;
 mod consumer_status;
 mod dead_letters;
 mod deliver;
@@ -23,6 +24,7 @@ mod position_store;
 mod positions;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod process;
+mod sampling;
 mod saved_progress;
 mod settings;
 mod startup_report;

@@ -131,7 +131,7 @@ impl Outages {
         });
         if now.duration_since(current.logged) >= LOG_INTERVAL {
             current.logged = now;
-            tracing::warn!(error, since = %current.outage.since, "an outage: trying again until it ends");
+            tracing::warn!(target: "message_store::consumer", error, since = %current.outage.since, "an outage: trying again until it ends");
         }
         current.outage.error = error;
         let limit = self.0.limit.and_then(|limit| began.checked_add(limit));
@@ -146,7 +146,7 @@ impl Outages {
         if state.waiting == 0
             && let Some(Current { outage, began, .. }) = state.current.take()
         {
-            tracing::info!(since = %outage.since, lasted = ?began.elapsed(), error = outage.error, "an outage has ended");
+            tracing::info!(target: "message_store::consumer", since = %outage.since, lasted = ?began.elapsed(), error = outage.error, "an outage has ended");
         }
     }
 }

@@ -10,9 +10,21 @@ use crate::{Outcome, OutcomeKind};
 pub struct OutcomeCounts {
     outcomes: BTreeMap<OutcomeKind, u64>,
     events: u64,
+    retried: BTreeMap<OutcomeKind, u64>,
 }
 
 impl OutcomeCounts {
+    /// Counts the outcome of a letter's message that was delivered again.
+    pub(super) fn count_retried(&mut self, kind: OutcomeKind) {
+        *self.retried.entry(kind).or_default() += 1;
+    }
+
+    /// The outcomes of letters' messages that were delivered again, with their counts. [`OutcomeKind::Parked`] and
+    /// [`OutcomeKind::Delayed`] mean that the delivery failed again.
+    pub fn retried(&self) -> impl Iterator<Item = (OutcomeKind, u64)> + '_ {
+        self.retried.iter().map(|(kind, count)| (*kind, *count))
+    }
+
     pub(super) fn count(&mut self, outcome: &Outcome) {
         *self.outcomes.entry(outcome.kind()).or_default() += 1;
         if let Outcome::Handled { events, .. } = outcome {
@@ -31,7 +43,7 @@ impl OutcomeCounts {
     }
 
     /// The number of messages, with any outcome. It includes messages that the handler did not receive, because their
-    /// letters are open or discarded. It excludes redeliveries of letters: each letter records their result.
+    /// letters are open or discarded. It excludes redeliveries of letters ([`retried`](Self::retried)).
     pub fn messages(&self) -> u64 {
         self.outcomes.values().sum()
     }
@@ -44,7 +56,8 @@ impl OutcomeCounts {
 
 impl fmt::Display for OutcomeCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Vec<String> = self.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let retried = self.retried().map(|(kind, count)| format!("retried and {kind} {count}"));
+        let counts: Vec<String> = self.iter().map(|(kind, count)| format!("{kind} {count}")).chain(retried).collect();
         f.write_str(&counts.join(", "))
     }
 }

@@ -104,7 +104,7 @@ pub(super) async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result
     let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
     let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
     while is_copy(&last) {
-        tracing::warn!(%stream, "ignoring a position that was copied from another store, because it has no meaning here");
+        tracing::warn!(target: "message_store::consumer", %stream, "ignoring a position that was copied from another store, because it has no meaning here");
         let before = store.read_stream(stream, StreamRead::backwards_from(last.position)).await?;
         let is_native = |message: &&Message| message.message_type == RECORDED && !is_copy(message);
         match (before.iter().find(is_native), before.last()) {

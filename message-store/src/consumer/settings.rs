@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::consumer_handle::Shown;
 use super::consumer_loop::{ConsumerLoop, Role, Subscription};
 use super::dead_letters::{DeadLetters, OnFailure, SetAside};
 use super::deliver::Deliver;
@@ -15,9 +17,11 @@ use super::pace::Pace;
 use super::partitions::Partitions;
 use super::position_store::PositionStore;
 use super::process::Process;
+use super::sampling::sample;
 use super::saved_progress::SavedProgress;
 use super::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::store::GroupRecord;
+use crate::telemetry::is_on;
 use crate::{Category, Filter, GlobalPosition, GroupMember, MessageStore, Result, StreamName};
 
 /// The settings of a consumer, apart from its handler.
@@ -100,7 +104,7 @@ impl Settings {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
         if let Some(stream) = &unread_stream {
-            tracing::warn!(%stream, "no member of the group reads the messages of this stream, because its name has no id");
+            tracing::warn!(target: "message_store::consumer", %stream, "no member of the group reads the messages of this stream, because its name has no id");
         }
         let Place { positions, partitions, role, seen } = place;
         let stream = self.position_stream()?;
@@ -117,13 +121,24 @@ impl Settings {
             unread_stream,
             concurrency: self.pace.concurrency,
         };
-        tracing::info!("{startup_report}");
+        tracing::info!(target: "message_store::consumer", "{startup_report}");
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
-        Ok(ConsumerHandle::spawn(startup_report, name, outages, seen, |reports| {
+        let counts = set_aside.as_ref().map(|set_aside| Arc::clone(&set_aside.counts)).unwrap_or_default();
+        let shown = Shown { counts, seen };
+        let (sampled, samples_of) = (set_aside.clone(), Arc::clone(store));
+        Ok(ConsumerHandle::spawn(startup_report, name, outages, shown, |reports, status| {
             let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up, positions: stream };
             let start = (positions, partitions);
-            ConsumerLoop::new(delivery, self.pace, subscription, start, role, set_aside, reports).run()
+            let consumer = ConsumerLoop::new(delivery, self.pace, subscription, start, role, set_aside, reports);
+            async move {
+                let mut samples = JoinSet::new();
+                if let Some(set_aside) = sampled.filter(|_| is_on()) {
+                    let metrics = set_aside.metrics.clone();
+                    samples.spawn(sample(samples_of, status, set_aside, metrics));
+                }
+                consumer.run().await
+            }
         }))
     }
 

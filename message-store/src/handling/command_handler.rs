@@ -85,12 +85,12 @@ impl<D: Decider> CommandHandler<D> {
         let outcome = self.decide(&command, received).await?;
         match &outcome {
             Outcome::Handled { late: true, .. } => {
-                tracing::info!(message = %message.reference(), "a late command was handled");
+                tracing::info!(target: "message_store::handling", message = %message.reference(), "a late command was handled");
             }
             Outcome::AlreadyProcessed { original }
             | Outcome::Duplicate { original }
             | Outcome::Conflict { original } => {
-                tracing::debug!(message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was recognised");
+                tracing::debug!(target: "message_store::handling", message = %message.reference(), %original, outcome = %outcome.kind(), "a repeat was recognised");
             }
             _ => {}
         }

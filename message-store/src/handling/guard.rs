@@ -325,7 +325,7 @@ impl<X: External> Guard<X> {
         attempt: u32,
         reason: String,
     ) -> Result<Guarded<X::Response>> {
-        tracing::warn!(stream = %call.steps.stream(), attempt, reason, "it is unknown whether a guarded call had its effect");
+        tracing::warn!(target: "message_store::handling", stream = %call.steps.stream(), attempt, reason, "it is unknown whether a guarded call had its effect");
         let unknown = Step::Unknown { attempt, request: call.request_fingerprint.clone(), reason: reason.clone() };
         call.steps.append_after(claim, &unknown).await??;
         Ok(Guarded::Unknown { reason })

@@ -67,7 +67,7 @@ impl Lease {
         tokio::time::sleep(pause).await;
         let renewed = async { keys(&*self.store)?.lease(&self.claim, self.owner, LEASE).await };
         if let Err(error) = renewed.await {
-            tracing::debug!(%error, "a lease could not be renewed; if another caller does the same work, one of the two writes");
+            tracing::debug!(target: "message_store::intents", %error, "a lease could not be renewed; if another caller does the same work, one of the two writes");
         }
     }
 
@@ -86,7 +86,7 @@ impl Lease {
 async fn release(store: &dyn MessageStore, claim: &Claim, owner: Uuid) {
     let released = async { keys(store)?.release(claim, owner).await };
     if let Err(error) = released.await {
-        tracing::debug!(%error, "a lease was not released; it ends after its time");
+        tracing::debug!(target: "message_store::intents", %error, "a lease was not released; it ends after its time");
     }
 }
 

@@ -142,7 +142,7 @@ async fn cancel(client: Session) {
         if let Some(process) = client.watch.process()
             && timeout(CANCEL_WITHIN, end_session(&client, process)).await.is_err()
         {
-            tracing::debug!(process, "the session of a silent connection could not be ended in time");
+            tracing::debug!(target: "message_store::postgres", process, "the session of a silent connection could not be ended in time");
         }
         return;
     }
@@ -165,14 +165,16 @@ async fn end_session(silent: &Session, process: i32) {
         ended
     };
     if let Err(error) = ended.await {
-        tracing::debug!(process, error = crate::chain(&error), "the session of a silent connection could not be ended");
+        tracing::debug!(target: "message_store::postgres", process, error = crate::chain(&error), "the session of a silent connection could not be ended");
     }
 }
 
 async fn request_cancel(token: &CancelToken, tls: &Tls) {
     match timeout(CANCEL_WITHIN, tls::cancel(token, tls)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = crate::chain(&error), "a statement could not be cancelled"),
-        Err(_) => tracing::debug!("a statement could not be cancelled in time"),
+        Ok(Err(error)) => {
+            tracing::debug!(target: "message_store::postgres", error = crate::chain(&error), "a statement could not be cancelled");
+        }
+        Err(_) => tracing::debug!(target: "message_store::postgres", "a statement could not be cancelled in time"),
     }
 }

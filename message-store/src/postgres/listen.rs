@@ -113,7 +113,7 @@ async fn send(outbox: Arc<Outbox>, pool: Pool) {
                 .into_iter()
                 .collect();
         if let Err(error) = notify(&pool, &categories).await {
-            tracing::debug!(%error, "a wake-up could not be sent; readers poll");
+            tracing::debug!(target: "message_store::postgres", %error, "a wake-up could not be sent; readers poll");
         }
         sleep(GATHER).await;
     }
@@ -132,7 +132,7 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
 async fn receive(server: (Config, Tls), answer_within: Duration, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
     while let Some(wake_ups) = wake_ups.upgrade() {
         if let Err(error) = receive_until_lost(&server, answer_within, &wake_ups, &histories).await {
-            tracing::debug!(%error, "the wake-up connection was lost; readers poll");
+            tracing::debug!(target: "message_store::postgres", %error, "the wake-up connection was lost; readers poll");
         }
         sleep(RECONNECT).await;
     }

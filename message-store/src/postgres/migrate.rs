@@ -116,7 +116,7 @@ fn report(problems: Vec<Observation>, place: &str) -> Result<()> {
         if is_serious {
             return Err(Error::Schema { store: place.to_owned(), problem: format!("{what}: {problem}") });
         }
-        tracing::warn!("{what}: {problem}");
+        tracing::warn!(target: "message_store::postgres", "{what}: {problem}");
     }
     Ok(())
 }
@@ -155,10 +155,10 @@ async fn migrate_locked(client: &mut Client) -> Result<()> {
             let text = format!("{error}. These transactions have locks in the schema: {holders}");
             return Err(Error::backend(context, true, text));
         }
-        tracing::warn!(%error, %holders, "the schema message_store is locked; the migration starts again");
+        tracing::warn!(target: "message_store::postgres", %error, %holders, "the schema message_store is locked; the migration starts again");
         tokio::time::sleep(PAUSE).await;
     }
-    tracing::info!(from = %found, to = newest_version(), "the schema message_store is current");
+    tracing::info!(target: "message_store::postgres", from = %found, to = newest_version(), "the schema message_store is current");
     Ok(())
 }
 
@@ -187,7 +187,7 @@ async fn revoke_inserts(client: &Client) -> Result<()> {
     let old = transactions_under_way(client).await?;
     while transactions_under_way(client).await?.iter().any(|transaction| old.contains(transaction)) {
         if began.elapsed() > GIVE_UP_AFTER {
-            tracing::warn!(
+            tracing::warn!(target: "message_store::postgres",
                 "a transaction that began before the adoption is still open: migrate again to revoke the right to INSERT"
             );
             return Ok(());

@@ -10,6 +10,7 @@ mod connections;
 mod failure;
 mod group_commit;
 mod history;
+mod horizon;
 mod installation;
 mod large_rows;
 mod leases;

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 
 use super::group_commit::{GroupCommit, SHORT_WAIT};
 use super::history::Histories;
+use super::horizon::Horizon;
 use super::installation::{Installation, message_db_store_id};
 use super::large_rows::LargeRows;
 use super::leases::PostgresLeases;
@@ -19,7 +20,7 @@ use super::silence::Silences;
 use super::tls::{Tls, is_all_local};
 use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
-use crate::store::WakeUps;
+use crate::store::{AppendMetrics, WakeUps};
 
 /// How long a call waits for a free connection before it fails.
 pub(super) const POOL_WAIT: Duration = Duration::from_secs(30);
@@ -50,19 +51,19 @@ impl PostgresOptions {
             if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
         warn_if_not_durable(&client, &place).await?;
         if matches!(self.tls, Tls::Off) && !is_all_local(&self.config) {
-            tracing::warn!(store = %place, "the connections to this host are not encrypted");
+            tracing::warn!(target: "message_store::postgres", store = %place, "the connections to this host are not encrypted");
         }
         let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.planted));
         histories.verify(&client).await?;
         drop(client);
         if is_message_db {
-            tracing::warn!(store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");
+            tracing::warn!(target: "message_store::postgres", store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");
             // Message DB's functions call each other without the name of the schema.
             self.set("search_path", "message_store,public");
         }
         let options = self.with_indexes_only().with_time_limits();
         let (silences, connections) = (Silences::default(), options.connections);
-        let pool = Pool::new(options.clone(), &histories, connections.reads, Some(POOL_WAIT), &silences)?;
+        let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), &silences)?;
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
@@ -71,7 +72,7 @@ impl PostgresOptions {
         let long_wait = options.for_appends();
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
-        let pool_for_appends = |options, size| Pool::new(options, &histories, size, None, &silences);
+        let pool_for_appends = |options, size| Pool::new("appends", options, &histories, (size, None), &silences);
         let long_wait = pool_for_appends(long_wait, connections.long_waits)?;
         let short_wait = match connections.short_waits {
             0 => long_wait.clone(),
@@ -92,6 +93,8 @@ impl PostgresOptions {
             group_commit,
             look_up,
             leases,
+            metrics: AppendMetrics::new(),
+            horizon: Horizon::new(),
             read_model_turns: Semaphore::new(read_models),
             rotating: tokio::sync::Mutex::default(),
         })
@@ -104,7 +107,7 @@ async fn warn_if_not_durable(client: &Client, place: &str) -> Result<()> {
         let sql = include_str!("sql/setting.sql");
         let row = client.query_one(sql, &[&setting]).await.map_err(failure::backend("reading a setting"))?;
         if get::<String>(&row, 0)? == "off" {
-            tracing::warn!(store = %place, "{setting} is off: a power loss of the server can lose acknowledged messages");
+            tracing::warn!(target: "message_store::postgres", store = %place, "{setting} is off: a power loss of the server can lose acknowledged messages");
         }
     }
     Ok(())

@@ -135,7 +135,7 @@ impl PostgresOptions {
         let (client, messages) = connected.map_err(|error| failure::failed(context(), error))?;
         tokio::spawn(async move {
             if let Err(error) = tls::drive(messages).await {
-                tracing::debug!(error = crate::chain(&error), "a connection ended");
+                tracing::debug!(target: "message_store::postgres", error = crate::chain(&error), "a connection ended");
             }
         });
         Ok(client)

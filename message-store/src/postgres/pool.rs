@@ -6,7 +6,7 @@
 //! first use, and a server cannot change its history without losing its connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, PoolError, TimeoutType};
@@ -17,6 +17,8 @@ use super::history::Histories;
 use super::session::Sessions;
 use super::silence::Silences;
 use super::{PostgresOptions, failure};
+use crate::telemetry::metric::POOL_WAIT;
+use crate::telemetry::{Histogram, is_on};
 use crate::{Error, History, Result};
 
 /// The number of histories that may begin while a caller waits for one connection.
@@ -34,6 +36,7 @@ struct Shared {
     /// How long a caller waits for a free connection. `None`: without a limit.
     wait: Option<Duration>,
     silences: Silences,
+    waits: Histogram,
     current: Mutex<OfHistory>,
 }
 
@@ -44,31 +47,37 @@ struct OfHistory {
 }
 
 impl Pool {
-    /// A pool of at most `size` connections.
+    /// A pool of at most `size` connections. The name is its label in metrics.
     pub(super) fn new(
+        name: &'static str,
         options: PostgresOptions,
         histories: &Arc<Histories>,
-        size: usize,
-        wait: Option<Duration>,
+        (size, wait): (usize, Option<Duration>),
         silences: &Silences,
     ) -> Result<Self> {
         let (history, silences) = (histories.current(), silences.clone());
         let connections = make(&options, size, wait, &silences)?;
         let current = Mutex::new(OfHistory { history, connections });
-        Ok(Self(Arc::new(Shared { options, histories: Arc::clone(histories), size, wait, silences, current })))
+        let (histories, waits) = (Arc::clone(histories), Histogram::of(&POOL_WAIT, &[name]));
+        Ok(Self(Arc::new(Shared { options, histories, size, wait, silences, waits, current })))
     }
 
     /// A pool of at most `size` connections to the same server, which other callers do not use.
     pub(super) fn apart(&self, size: usize) -> Result<Self> {
         let Shared { options, histories, wait, silences, .. } = &*self.0;
-        Self::new(options.clone(), histories, size, *wait, silences)
+        Self::new("leases", options.clone(), histories, (size, *wait), silences)
     }
 
     /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].
     pub(super) async fn get(&self) -> Result<Connection> {
         for _ in 0..CHANGES {
             let OfHistory { history, connections } = self.0.current()?;
-            let object = match connections.get().await {
+            let begun = is_on().then(Instant::now);
+            let object = connections.get().await;
+            if let Some(begun) = begun {
+                self.0.waits.record_time(begun.elapsed());
+            }
+            let object = match object {
                 Ok(object) => object,
                 // Another history began, and the pool of the earlier one was closed.
                 Err(PoolError::Closed) if self.0.histories.current() != history => continue,

@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::batch_read::BatchRead;
 use super::connection::Connection;
 use super::failure::backend;
+use super::horizon::Horizon;
 use super::large_rows::{LargeRows, Place};
 use super::row::{InUtc, get, global_position_in, message_in};
 use super::statements::Statements;
@@ -84,7 +85,7 @@ pub(super) async fn category(
 /// The horizon is read in a separate statement before the messages: `functions/append.sql` has the reason.
 pub(super) async fn all(
     client: &mut Connection,
-    place: &str,
+    (place, horizon): (&str, &Horizon),
     read: &Read,
     bounds: (&Limits, &LargeRows),
 ) -> Result<Batch> {
@@ -96,7 +97,9 @@ pub(super) async fn all(
         let what = "reading all messages on a standby, which does not know which positions are still being written; read them on the primary";
         Error::Unsupported { store: place.to_owned(), what: what.to_owned() }
     })?;
-    batch(client, &ALL, (&get::<i64>(&row, 0)?, None), read, bounds).await
+    let through: i64 = get(&row, 0)?;
+    horizon.seen(through, get(&row, 1)?);
+    batch(client, &ALL, (&through, None), read, bounds).await
 }
 
 async fn batch(

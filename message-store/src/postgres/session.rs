@@ -42,11 +42,11 @@ impl Manager for Sessions {
             tokio::select! {
                 ended = tls::drive(messages) => {
                     if let Err(error) = ended {
-                        tracing::debug!(error = crate::chain(&error), "a connection ended");
+                        tracing::debug!(target: "message_store::postgres", error = crate::chain(&error), "a connection ended");
                     }
                 }
                 () = watched.until_silent() => {
-                    tracing::warn!("a connection was closed, because an answer of the server did not arrive in time");
+                    tracing::warn!(target: "message_store::postgres", "a connection was closed, because an answer of the server did not arrive in time");
                 }
             }
         });

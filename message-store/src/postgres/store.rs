@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::failure::backend;
 use super::group_commit::GroupCommit;
 use super::history::Histories;
+use super::horizon::Horizon;
 use super::large_rows::LargeRows;
 use super::leases::PostgresLeases;
 use super::listen::Listener;
@@ -21,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -49,6 +50,8 @@ pub struct PostgresStore {
     pub(super) group_commit: GroupCommit,
     pub(super) look_up: LookUp,
     pub(super) leases: PostgresLeases,
+    pub(super) metrics: AppendMetrics,
+    pub(super) horizon: Horizon,
     pub(super) read_model_turns: Semaphore,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
@@ -105,23 +108,26 @@ impl MessageStore for PostgresStore {
         let (appends, fence) =
             if self.is_message_db { (self.accept(request)?, None) } else { self.accept_with_fence(request)? };
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
+        let under_way = AppendMetrics::begin(&appends);
         let appended = if let Some(fence) = &fence {
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
                     append_with_fence(connection, &appends, fence).await
                 })
-                .await?
+                .await
         } else if self.is_message_db {
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
                     message_db::append(connection, &appends).await
                 })
-                .await?
+                .await
         } else {
-            self.group_commit.append(history, appends).await?
+            self.group_commit.append(history, appends).await
         };
+        self.metrics.end(under_way, streams.iter().map(StreamName::category_str), &appended);
+        let appended = appended?;
         self.wake(&streams);
         Ok(appended)
     }
@@ -149,7 +155,9 @@ impl MessageStore for PostgresStore {
     async fn read_all(&self, read: Read) -> Result<Batch> {
         // Message DB's writers publish no bound, so there is no horizon.
         self.assert_ours("reading all messages")?;
-        self.pool.with(async |connection| read::all(connection, &self.place, &read, self.bounds()).await).await
+        self.pool
+            .with(async |connection| read::all(connection, (&self.place, &self.horizon), &read, self.bounds()).await)
+            .await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {

@@ -32,7 +32,7 @@ impl ServiceHandle {
     pub(super) fn supervise(consumers: Vec<ConsumerHandle>, drain_within: Duration) -> Self {
         let statuses: Vec<ConsumerStatus> = consumers.iter().map(ConsumerHandle::status).collect();
         let reports: Vec<String> = statuses.iter().map(|status| status.startup_report().to_string()).collect();
-        tracing::info!(consumers = statuses.len(), "the service has started:\n{}", reports.join("\n"));
+        tracing::info!(target: "message_store::service", consumers = statuses.len(), "the service has started:\n{}", reports.join("\n"));
         let handle = Self(Arc::new(Shared { consumers: statuses, state: watch::Sender::new(State::Running) }));
         tokio::spawn(run(consumers, drain_within, Arc::clone(&handle.0)));
         handle
@@ -100,7 +100,7 @@ async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared:
     let stopped = join_all(consumers.into_iter().map(|consumer| consumer.stop_within(drain_within))).await;
     for error in stopped.into_iter().filter_map(Result::err) {
         if first_error.is_some() {
-            tracing::warn!(%error, "a consumer has stopped with an error");
+            tracing::warn!(target: "message_store::service", %error, "a consumer has stopped with an error");
         }
         first_error.get_or_insert(error);
     }

@@ -108,7 +108,7 @@ impl Service {
                 Err(error) => {
                     for consumer in consumers {
                         if let Err(error) = ConsumerHandle::stop_within(consumer, self.drain_within).await {
-                            tracing::warn!(%error, "a consumer could not be stopped after another had not started");
+                            tracing::warn!(target: "message_store::service", %error, "a consumer could not be stopped after another had not started");
                         }
                     }
                     return Err(error);
@@ -127,13 +127,13 @@ impl Service {
         let handle = self.start().await?;
         tokio::select! {
             ended = handle.ended() => return ended,
-            signal = stop_signal() => tracing::info!(signal, "stopping"),
+            signal = stop_signal() => tracing::info!(target: "message_store::service", signal, "stopping"),
         }
         handle.stop();
         tokio::select! {
             ended = handle.ended() => ended,
             signal = stop_signal() => {
-                tracing::warn!(signal, "ending at once: messages under way are delivered again after the next start");
+                tracing::warn!(target: "message_store::service", signal, "ending at once: messages under way are delivered again after the next start");
                 Ok(())
             }
         }

@@ -17,7 +17,7 @@ pub async fn stop_signal() -> &'static str {
 
 async fn interrupt() -> &'static str {
     if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "this process cannot receive Ctrl-C");
+        tracing::warn!(target: "message_store::service", %error, "this process cannot receive Ctrl-C");
         std::future::pending::<()>().await;
     }
     "Ctrl-C"

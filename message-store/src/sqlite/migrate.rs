@@ -31,7 +31,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
             Err(error) if tries == TRIES => {
                 return Err(Error::backend("creating the schema of the SQLite store", false, error));
             }
-            Err(error) => tracing::debug!(%error, tries, "the schema could not be created; the process looks again"),
+            Err(error) => {
+                tracing::debug!(target: "message_store::sqlite", %error, tries, "the schema could not be created; the process looks again");
+            }
         }
         std::thread::sleep(Duration::from_millis(20) * tries);
         tries += 1;

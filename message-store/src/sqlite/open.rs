@@ -13,7 +13,7 @@ use super::turns::Turns;
 use super::writer::Writer;
 use super::{SqliteOptions, SqliteStore, migrate, read};
 use crate::Result;
-use crate::store::WakeUps;
+use crate::store::{AppendMetrics, WakeUps};
 
 impl SqliteOptions {
     /// Opens the store. Creates its schema, or upgrades it.
@@ -56,6 +56,6 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     let writer = Writer::start(connection, Turns::of(&place), Arc::clone(&wake_ups))?;
     let update_turns = Arc::new(Mutex::new(Turns::of(&place)));
     let leases = SqliteLeases { readers: readers.clone(), writer: writer.clone() };
-    let rotations = AtomicU64::new(0);
-    Ok(SqliteStore { place, update_turns, limits, store_id, rotations, wake_ups, writer, readers, leases })
+    let (rotations, metrics) = (AtomicU64::new(0), AppendMetrics::new());
+    Ok(SqliteStore { place, update_turns, limits, store_id, rotations, wake_ups, writer, readers, leases, metrics })
 }

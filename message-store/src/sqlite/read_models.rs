@@ -139,7 +139,7 @@ impl Drop for AuthorTransaction<'_> {
         if self.is_open
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
-            tracing::debug!(%error, "the transaction of a read model could not be rolled back; it ends with its connection");
+            tracing::debug!(target: "message_store::sqlite", %error, "the transaction of a read model could not be rolled back; it ends with its connection");
         }
     }
 }

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::telemetry::is_on;
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -42,6 +43,7 @@ pub struct SqliteStore {
     pub(super) writer: Writer,
     pub(super) readers: Readers,
     pub(super) leases: SqliteLeases,
+    pub(super) metrics: AppendMetrics,
 }
 
 #[async_trait]
@@ -67,7 +69,14 @@ impl MessageStore for SqliteStore {
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         let (appends, fence) = self.accept_with_fence(request)?;
-        self.writer.append(appends, fence).await
+        if !is_on() {
+            return self.writer.append(appends, fence).await;
+        }
+        let categories: Vec<String> = appends.iter().map(|append| append.stream.category_str().to_owned()).collect();
+        let under_way = AppendMetrics::begin(&appends);
+        let appended = self.writer.append(appends, fence).await;
+        self.metrics.end(under_way, categories.iter().map(String::as_str), &appended);
+        appended
     }
 
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {

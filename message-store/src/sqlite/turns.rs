@@ -51,7 +51,7 @@ impl Turns {
             match file.try_lock() {
                 Ok(()) => return Some(Turn(file)),
                 Err(TryLockError::Error(error)) => {
-                    tracing::debug!(%error, "the turn could not be taken");
+                    tracing::debug!(target: "message_store::sqlite", %error, "the turn could not be taken");
                     return None;
                 }
                 Err(TryLockError::WouldBlock) if begun < self.paused_until => return None,
@@ -73,7 +73,7 @@ fn open(store: &Path) -> Option<File> {
     let opened = opened.or_else(|error| File::open(&path).map_err(|_| error));
     let unopened = |error| {
         let path = Path::new(&path).display();
-        tracing::warn!(%path, %error, "the file cannot be opened; writers of several processes may wait for long");
+        tracing::warn!(target: "message_store::sqlite", %path, %error, "the file cannot be opened; writers of several processes may wait for long");
     };
     opened.map_err(unopened).ok()
 }
@@ -81,7 +81,7 @@ fn open(store: &Path) -> Option<File> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the turn could not be given back; it ends with its connection");
+            tracing::debug!(target: "message_store::sqlite", %error, "the turn could not be given back; it ends with its connection");
         }
     }
 }

@@ -19,6 +19,8 @@ use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
 use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
+use crate::telemetry::Histogram;
+use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
 };
@@ -148,7 +150,9 @@ impl Reply {
 fn run(connection: &Mutex<Connection>, mut turns: Turns, mut jobs: mpsc::Receiver<Job>, wake_ups: &WakeUps) {
     let mut group = Vec::with_capacity(GROUP);
     let mut was_durable = true;
+    let batch_size = Histogram::of(&APPEND_BATCH, &[]);
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
+        batch_size.record(group.len());
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         let results = commit(&mut connection, &mut turns, &group, &mut was_durable);
         drop(connection);

@@ -91,7 +91,7 @@ pub trait MessageStoreExt: MessageStore {
                 | Error::TooLarge { .. }),
             ) => Err(refused),
             Err(error) => {
-                tracing::debug!(%error, "an append whose answer was lost could not be settled");
+                tracing::debug!(target: "message_store::store", %error, "an append whose answer was lost could not be settled");
                 Err(lost)
             }
         }

@@ -1,6 +1,8 @@
 //! The contract of message stores, and the types in it.
 
 mod append;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod append_metrics;
 mod backlog;
 mod claim;
 mod deduplication;
@@ -15,6 +17,8 @@ mod wake_up;
 mod window;
 
 pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use append_metrics::AppendMetrics;
 pub use backlog::Backlog;
 pub use claim::{Claim, ClaimRecord};
 pub use deduplication::Deduplication;
@@ -22,7 +26,6 @@ pub use extension::MessageStoreExt;
 pub use history::History;
 pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
 pub use message_store::MessageStore;
-#[allow(unused_imports)]
 pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};

@@ -57,7 +57,7 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Drops the messages under way.
     fn leave_behind(&mut self, reason: &str) {
         let (left, stream) = (self.handling.len(), &self.subscription.positions);
-        tracing::warn!(left, consumer = %stream, reason, "messages are dropped; they are delivered again after the next start");
+        tracing::warn!(target: "message_store::consumer", left, consumer = %stream, reason, "messages are dropped; they are delivered again after the next start");
         self.handling.abort_all();
     }
 }

@@ -281,6 +281,9 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Counts the outcome of a message.
     fn count(&mut self, outcome: &Outcome) {
         self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(outcome);
+        if let Some(set_aside) = &self.set_aside {
+            set_aside.metrics.consumed(outcome.kind());
+        }
         self.done_since_save += 1;
     }
 

@@ -43,7 +43,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         match self.positions.assert_store_is_not_behind(store, stream, read_through).await {
             // The check is made again. Other calls show an outage.
             Err(error) if error.is_transient() => {
-                tracing::debug!(%error, "could not check whether the store is behind");
+                tracing::debug!(target: "message_store::consumer", %error, "could not check whether the store is behind");
                 Ok(())
             }
             result => result,
@@ -65,7 +65,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         };
         for (slot, epoch) in gone {
             if !released.contains(&slot) {
-                tracing::warn!(consumer = %self.subscription.positions, slot, epoch, "the progress was not saved, because the slot is lost");
+                tracing::warn!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, "the progress was not saved, because the slot is lost");
             }
             self.drop_slot(slot, epoch);
         }

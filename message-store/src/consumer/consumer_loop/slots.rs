@@ -35,7 +35,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
             News::Change(Change::Lost(slots)) => {
                 for (slot, epoch) in slots {
-                    tracing::warn!(consumer = %self.subscription.positions, slot, epoch, "the slot has another owner, or the lease has ended");
+                    tracing::warn!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, "the slot has another owner, or the lease has ended");
                     self.lose(slot, epoch);
                 }
             }
@@ -85,7 +85,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         call.answered();
         owned.resume(to_resume);
         for (slot, epoch, progress) in begun {
-            tracing::debug!(consumer = %self.subscription.positions, slot, epoch, position = %progress.position, "a slot was claimed");
+            tracing::debug!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, position = %progress.position, "a slot was claimed");
             self.partitions.add_slot(slot, epoch, progress.position);
             if let Some(found) = self.suspects_of(slot, &progress) {
                 match &mut self.suspects {
@@ -147,7 +147,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         if let Some(leases) = self.subscription.store.leases() {
             let left = timeout(SAVE_WITHIN, leases.leave(owned.member())).await;
             if !matches!(left, Ok(Ok(()))) {
-                tracing::warn!(member = %owned.member().name, group = %owned.member().group, "the lease of a member that stops could not be ended");
+                tracing::warn!(target: "message_store::consumer", member = %owned.member().name, group = %owned.member().group, "the lease of a member that stops could not be ended");
             }
         }
     }

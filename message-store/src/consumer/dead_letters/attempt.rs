@@ -1,13 +1,16 @@
 //! One attempt to handle a message. A panic of the handler is returned as an error.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span, field};
 
 use super::SetAside;
+use crate::consumer::consumer_metrics::ConsumerMetrics;
 use crate::handling::{Context, Handler};
+use crate::telemetry::is_on;
 use crate::{Error, Message, Outcome, Source};
 
 impl SetAside {
@@ -15,7 +18,9 @@ impl SetAside {
         let context = Context::new(&self.letters.store, handler.name(), message)
             .with_shutdown(self.outages.shutdown())
             .with_fence(self.share.fence(&message.stream)?);
-        let handled = catch_panic(handler.handle(message, &context));
+        let begun = is_on().then(Instant::now);
+        let handled = catch_panic(handler.handle(message, &context)).instrument(span_of(message));
+        let _recorded = begun.map(|begun| Recorded(&self.metrics, begun));
         let outcome = match self.pace.time_limit {
             None => handled.await?,
             Some(limit) => match timeout(limit, handled).await {
@@ -25,6 +30,42 @@ impl SetAside {
         };
         self.time_outs.end();
         Ok(outcome)
+    }
+}
+
+/// The span of a delivery. Its fields cost nothing if no subscriber wants it.
+fn span_of(message: &Message) -> Span {
+    let span = tracing::debug_span!(
+        target: "message_store::consumer",
+        "process",
+        messaging.system = "message_store",
+        messaging.operation.name = "process",
+        messaging.destination.name = message.stream.category_str(),
+        messaging.message.id = %message.id,
+        message_type = message.message_type,
+        stream = %message.stream,
+        position = message.position.get(),
+        global_position = message.global_position.get(),
+        traceparent = field::Empty,
+        tracestate = field::Empty,
+    );
+    if !span.is_disabled() {
+        let metadata = message.decode_metadata();
+        for (name, value) in [("traceparent", &metadata.traceparent), ("tracestate", &metadata.tracestate)] {
+            if let Some(value) = value {
+                span.record(name, value.as_str());
+            }
+        }
+    }
+    span
+}
+
+/// Records the time of an attempt when it is dropped, however the attempt ends.
+struct Recorded<'a>(&'a ConsumerMetrics, Instant);
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        self.0.attempted(self.1.elapsed());
     }
 }
 

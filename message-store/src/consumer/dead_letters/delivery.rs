@@ -42,7 +42,7 @@ impl<H: Handler> Deliver for Delivery<H> {
     async fn repeats(&self, messages: &[Message]) -> HashMap<MessageId, Outcome> {
         catch_panic(self.handler.repeats(messages)).await.unwrap_or_else(|error| {
             let (handler, error) = (self.name(), chain(&*error));
-            tracing::warn!(handler, error, "looking for repeats failed; the messages are delivered");
+            tracing::warn!(target: "message_store::consumer", handler, error, "looking for repeats failed; the messages are delivered");
             HashMap::new()
         })
     }

@@ -98,10 +98,10 @@ impl SetAside {
             if let Ok(letter) = steps.append(progress.end, &parked).await? {
                 let (message, letter) = (message.reference(), letter.message);
                 if let Some(again_at) = again_at {
-                    tracing::info!(%message, attempts, error, %again_at, "the message is delivered again later");
+                    tracing::info!(target: "message_store::consumer", %message, attempts, error, %again_at, "the message is delivered again later");
                     return Ok(Outcome::Delayed { letter });
                 }
-                tracing::error!(%message, attempts, error, "the message could not be handled, and was set aside");
+                tracing::error!(target: "message_store::consumer", %message, attempts, error, "the message could not be handled, and was set aside");
                 return Ok(Outcome::Parked { letter });
             }
         }

@@ -17,7 +17,7 @@ use crate::consumer::deliver::Deliver;
 use crate::consumer::groups::Share;
 use crate::consumer::process::Turn;
 use crate::handling::Handler;
-use crate::{Error, Message, MessageId, Outcome, Result, StreamName};
+use crate::{Error, Message, MessageId, Outcome, OutcomeKind, Result, StreamName};
 
 /// The time in which the store must record that a redelivery ended without a result.
 const RECORD_WITHIN: Duration = Duration::from_secs(2);
@@ -54,10 +54,10 @@ impl<H: Handler> Redelivery<H> {
         let stream = &letter.letter.stream;
         let Some(message) = letters.store.message(id).await? else {
             if !letter.is_here {
-                tracing::warn!(%letter, "a letter was copied here without its message, which is delivered when it is copied");
+                tracing::warn!(target: "message_store::consumer", %letter, "a letter was copied here without its message, which is delivered when it is copied");
                 return Ok(Redelivered::NotHere);
             }
-            tracing::warn!(%letter, "the message of a letter is no longer in the store");
+            tracing::warn!(target: "message_store::consumer", %letter, "the message of a letter is no longer in the store");
             let gone = Step::Discarded { why: "its message is no longer in the store".to_owned() };
             return set_aside.append(letter, &gone).await.map(|_| Redelivered::Overtaken);
         };
@@ -100,6 +100,7 @@ impl<H: Handler> Redelivery<H> {
             Ok(outcome) => {
                 let resolved = Step::Resolved { outcome: outcome.kind().to_string() };
                 set_aside.steps(stream, &letter.message.stream)?.append_at_any_version(&resolved).await?;
+                set_aside.count_retried(letter, outcome.kind());
                 Redelivered::Handled(outcome)
             }
             // Without the delay, the consumer would have stopped before the message.
@@ -109,7 +110,9 @@ impl<H: Handler> Redelivery<H> {
             }
             Err(failure) => {
                 let attempts = letter.attempts + failure.attempts;
+                let kind = if failure.again.is_some() { OutcomeKind::Delayed } else { OutcomeKind::Parked };
                 set_aside.set_aside_again(&message, &Failure { attempts, ..failure }).await?;
+                set_aside.count_retried(letter, kind);
                 Redelivered::Failed
             }
         };

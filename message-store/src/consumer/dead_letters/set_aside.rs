@@ -1,6 +1,8 @@
 //! Setting messages aside: the state that the delivery and the redelivery of a consumer share.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -12,13 +14,14 @@ use super::letter_cache::LetterCache;
 use super::refresh::RefreshTrigger;
 use super::step::Step;
 use super::time_outs::TimeOuts;
-use crate::consumer::PlantedBug;
+use crate::consumer::consumer_metrics::ConsumerMetrics;
 use crate::consumer::groups::Share;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
 use crate::consumer::process::Process;
+use crate::consumer::{OutcomeCounts, PlantedBug};
 use crate::store::StepStream;
-use crate::{GlobalPosition, Message, Outcome, Result, StreamName};
+use crate::{GlobalPosition, Message, Outcome, OutcomeKind, Result, StreamName};
 
 /// The letters of a consumer, and its policy for messages that fail.
 pub(in crate::consumer) struct SetAside {
@@ -41,6 +44,9 @@ pub(in crate::consumer) struct SetAside {
     /// All messages up to this position are handled, so their letters are not needed before a delivery.
     handled_through: AtomicI64,
     pub(super) time_outs: TimeOuts,
+    /// The outcomes of the consumer, also of the messages of letters.
+    pub(in crate::consumer) counts: Arc<std::sync::Mutex<OutcomeCounts>>,
+    pub(in crate::consumer) metrics: ConsumerMetrics,
 }
 
 impl SetAside {
@@ -55,6 +61,7 @@ impl SetAside {
         positions: (&StreamName, GlobalPosition),
     ) -> Result<Self> {
         let (stream, handled_through) = positions;
+        let metrics = ConsumerMetrics::of(&letters.consumer_category, letters.identifier.as_deref());
         let (cache, time_outs) = (Mutex::new(LetterCache::empty(share.clone())), TimeOuts::new(stream.clone()));
         let is_cache_empty = AtomicBool::new(false);
         // Listens before the first read, so that no later change is missed.
@@ -74,9 +81,31 @@ impl SetAside {
             share,
             handled_through: AtomicI64::new(handled_through.get()),
             time_outs,
+            counts: Arc::default(),
+            metrics,
         };
         new.read_changes(&mut *new.cache.lock().await).await?;
         Ok(new)
+    }
+
+    /// The number of open letters of the consumer's own messages.
+    pub(in crate::consumer) async fn open_letters(&self) -> Result<usize> {
+        if self.is_refresh_due() {
+            self.refresh_if_due().await?;
+        }
+        Ok(self.cache.lock().await.unresolved.count_open())
+    }
+
+    pub(in crate::consumer) fn poll_interval(&self) -> Duration {
+        self.pace.poll_interval
+    }
+
+    /// Counts and logs the delivery of a letter's message.
+    pub(super) fn count_retried(&self, letter: &DeadLetter, kind: OutcomeKind) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).count_retried(kind);
+        self.metrics.retried(kind);
+        let DeadLetter { message, message_type, attempts, .. } = letter;
+        tracing::info!(target: "message_store::consumer", %message, message_type, attempts, outcome = %kind, "the message of a letter was delivered again");
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {

@@ -49,7 +49,7 @@ impl Step {
     /// of the letters, so such a message must not stop the consumer.
     pub(super) fn of(message: &Message) -> Option<Self> {
         message.decode_variant().unwrap_or_else(|error| {
-            tracing::warn!(%error, "ignoring a step of a dead letter that cannot be decoded");
+            tracing::warn!(target: "message_store::consumer", %error, "ignoring a step of a dead letter that cannot be decoded");
             None
         })
     }

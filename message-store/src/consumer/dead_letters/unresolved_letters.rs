@@ -230,6 +230,11 @@ impl UnresolvedLetters {
         behind.chain(&self.requested).cloned().collect()
     }
 
+    /// The number of letters that are not closed.
+    pub(super) fn count_open(&self) -> usize {
+        self.open.values().map(BTreeSet::len).sum()
+    }
+
     /// The letters of an entity that may be open.
     pub(super) fn open_of(&self, entity: &str) -> impl Iterator<Item = &StreamName> {
         self.open.get(entity).into_iter().flatten()

@@ -113,7 +113,9 @@ async fn keep(
     let leases = loop {
         match leases.apart().await {
             Ok(leases) => break leases,
-            Err(error) => tracing::debug!(%error, "the keeper of a lease has no connection yet"),
+            Err(error) => {
+                tracing::debug!(target: "message_store::consumer", %error, "the keeper of a lease has no connection yet");
+            }
         }
         sleep(PAUSE).await;
     };
@@ -130,7 +132,7 @@ async fn keep(
                 }
             }
             Err(error) if error.is_transient() => {
-                tracing::debug!(%error, group = %keeping.member().group, "a look at the group failed");
+                tracing::debug!(target: "message_store::consumer", %error, group = %keeping.member().group, "a look at the group failed");
                 SHORT_PAUSE
             }
             Err(error) => {

@@ -1,5 +1,7 @@
 //! Sends a batch, and answers each of its jobs in every case.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
@@ -10,6 +12,7 @@ use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::lock_wait::LockWait;
 use super::{Job, Lanes, Route, Work, answer_all};
+use crate::telemetry::is_on;
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
 /// What a lane learns from a batch.
@@ -46,6 +49,7 @@ impl Lanes {
             }
             let (work, (mut answers, left_out)): (Vec<Work>, (Vec<_>, Vec<_>)) =
                 batch.into_iter().map(|job| (job.work, (job.answer, job.left_out_at))).unzip();
+            let begun = is_on().then(Instant::now);
             let outcome = tokio::select! {
                 biased;
                 outcome = self.try_batch(route, wait, &mut connection, &work) => outcome,
@@ -60,6 +64,10 @@ impl Lanes {
             match outcome {
                 Ok((history, sent)) => {
                     settled.was_locked |= sent.has_waited || sent.locked.is_some();
+                    self.batch_size.record(batch.len());
+                    if let Some(begun) = begun.filter(|_| sent.has_waited) {
+                        self.lock_wait.record_time(begun.elapsed());
+                    }
                     if let Some(stream) = &sent.locked {
                         settled.locked = Some(stream.category_str().to_owned());
                     }

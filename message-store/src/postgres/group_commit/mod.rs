@@ -37,6 +37,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::history::Histories;
 use super::pool::Pool;
+use crate::telemetry::Histogram;
+use crate::telemetry::metric::{APPEND_BATCH, LOCK_WAIT};
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
 use lane::Lane;
 use lock_wait::LockWait;
@@ -68,6 +70,8 @@ struct Lanes {
     short_wait: Pool,
     place: String,
     histories: Arc<Histories>,
+    batch_size: Histogram,
+    lock_wait: Histogram,
     /// A position that each stream is known to have, and the history of that knowledge. With it, the server need not
     /// look at earlier messages to find the stream's end.
     known: Cache<StreamName, (History, Position)>,
@@ -104,7 +108,18 @@ struct Work {
 impl GroupCommit {
     pub(super) fn new(long_wait: Pool, short_wait: Pool, place: String, histories: Arc<Histories>) -> Self {
         let (senders, callers, known) = (Mutex::default(), AtomicUsize::new(0), Cache::new(KNOWN));
-        Self(Arc::new(Lanes { senders, callers, long_wait, short_wait, place, histories, known }))
+        let (batch_size, lock_wait) = (Histogram::of(&APPEND_BATCH, &[]), Histogram::of(&LOCK_WAIT, &[]));
+        Self(Arc::new(Lanes {
+            senders,
+            callers,
+            long_wait,
+            short_wait,
+            place,
+            histories,
+            batch_size,
+            lock_wait,
+            known,
+        }))
     }
 
     /// Appends messages that were decided in this history.
