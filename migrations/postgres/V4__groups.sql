@@ -8,6 +8,7 @@ CREATE TABLE message_store.group_members (
   name text NOT NULL,
   id uuid NOT NULL,
   lease_until timestamptz NOT NULL,
+  wants_slots boolean NOT NULL,
   PRIMARY KEY (group_name, name)
 );
 

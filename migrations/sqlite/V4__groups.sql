@@ -7,6 +7,7 @@ CREATE TABLE group_members (
   name TEXT NOT NULL,
   id BLOB NOT NULL,
   lease_until INTEGER NOT NULL,
+  wants_slots INTEGER NOT NULL,
   PRIMARY KEY (group_name, name)
 ) STRICT, WITHOUT ROWID;
 

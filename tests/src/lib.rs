@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod bounds;
 pub mod cutting_proxy;
+pub mod elastic;
 pub mod expire;
 pub mod imports;
 pub mod marked;

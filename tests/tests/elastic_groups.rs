@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use message_store::consumer::{
-    Consumer, ConsumerHandle, DeadLetters, ElasticGroup, GroupStatus, MoveTo, OnFailure, PlantedBug, Positions, Process,
+    Consumer, ConsumerHandle, ElasticGroup, MoveTo, OnFailure, PlantedBug, Positions, Process,
 };
 use message_store::testing::FaultyStore;
-use message_store::{GlobalPosition, GroupMember, MessageStore, connect};
+use message_store::{GroupMember, MessageStore, connect};
 use message_store_tests::accounts::{balance, messages_of, send_deposits};
+use message_store_tests::elastic::{self, LEASE, letters, status, until, until_divided, until_handled};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::{Marked, planted};
 use message_store_tests::on_both_stores;
@@ -19,58 +20,9 @@ use tokio::time::sleep;
 
 type Store = Arc<dyn MessageStore>;
 
-/// Short, so that a test soon sees its end. A member renews its lease eight times in it.
-const LEASE: Duration = Duration::from_millis(800);
-
-/// The member of a group, as in a process of its own.
+/// Starts a member, with a planted bug, if one is given.
 async fn join(store: &Store, handler: &Marked, on_failure: OnFailure, bug: Option<PlantedBug>) -> ConsumerHandle {
-    join_with(store, handler, on_failure, ElasticGroup::new().lease(LEASE), bug).await
-}
-
-async fn join_with(
-    store: &Store,
-    handler: &Marked,
-    on_failure: OnFailure,
-    group: ElasticGroup,
-    bug: Option<PlantedBug>,
-) -> ConsumerHandle {
-    let consumer = Consumer::new("account:command", handler.clone()).concurrency(8).on_failure(on_failure);
-    let consumer = consumer.identifier("g").elastic_group(group).in_process(&Process::default());
-    planted(consumer, bug).start(store).await.unwrap()
-}
-
-async fn status(store: &Store) -> GroupStatus {
-    GroupStatus::of(store, "account:command", Some("g")).await.unwrap().unwrap()
-}
-
-/// Waits until a condition is true. A test fails if that takes minutes.
-async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if is_true().await {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it is not true: {what}");
-}
-
-/// Waits until each member owns its share.
-async fn until_divided(members: &[&ConsumerHandle]) {
-    let least = 64 / members.len();
-    until("the slots are divided", async || {
-        let counts: Vec<usize> = members.iter().map(|member| member.slots().len()).collect();
-        counts.iter().sum::<usize>() == 64 && counts.iter().all(|count| *count >= least)
-    })
-    .await;
-}
-
-async fn until_handled(store: &Store, position: GlobalPosition) {
-    until("all slots are handled", async || status(store).await.slots.iter().all(|slot| slot.position >= position))
-        .await;
-}
-
-fn letters(store: &Store) -> DeadLetters {
-    DeadLetters::of(store, "account:command", Some("g")).unwrap()
+    elastic::join_with(store, handler, on_failure, |consumer| planted(consumer, bug)).await
 }
 
 /// The events of an account are in the order of their commands.
@@ -150,13 +102,13 @@ on_both_stores! {
     async fn a_name_belongs_to_one_running_member(store) {
         let named = || ElasticGroup::new().lease(LEASE).member("one");
         let handler = Marked::new(&store, None);
-        let first = join_with(&store, &handler, OnFailure::Stop, named(), None).await;
+        let first = elastic::join_with(&store, &handler, OnFailure::Stop, |consumer| consumer.elastic_group(named())).await;
         let consumer = Consumer::new("account:command", handler.clone()).identifier("g").elastic_group(named());
         let refused = consumer.start(&store).await.unwrap_err().to_string();
         assert!(refused.contains("\"one\"") && refused.contains("account:command+position-g"), "{refused}");
         // After a crash, the same name waits for the end of the lease.
         drop(first);
-        let again = join_with(&store, &handler, OnFailure::Stop, named(), None).await;
+        let again = elastic::join_with(&store, &handler, OnFailure::Stop, |consumer| consumer.elastic_group(named())).await;
         until_divided(&[&again]).await;
         let _ = again.stop().await.unwrap();
     }
@@ -280,7 +232,9 @@ async fn written_after_the_lease(store: &Store, bug: Option<PlantedBug>) -> (usi
     slow.fail(&sent);
     let faulty = FaultyStore::new(store);
     let shared: Store = faulty.clone();
-    let first = join(&shared, &slow, OnFailure::Park, bug).await;
+    // A save would show the consumer that its slots are lost.
+    let never_saves = |consumer: Consumer<Marked>| planted(consumer.save_after(1_000, Duration::from_hours(1)), bug);
+    let first = elastic::join_with(&shared, &slow, OnFailure::Park, never_saves).await;
     slow.begun.notified().await;
     faulty.lose_heartbeats(true);
     let mut second = join(store, &quick, OnFailure::Park, None).await;

@@ -16,13 +16,13 @@ use message_store::consumer::{
 use message_store::handling::{Context, Handler};
 use message_store::{Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{balance, messages_of, send_deposits};
+use message_store_tests::elastic::{LEASE, status, until};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::Marked;
 use tokio::time::sleep;
 
 type Store = Arc<dyn MessageStore>;
 
-const LEASE: Duration = Duration::from_millis(800);
 const URL: &str = "MESSAGE_STORE_MEMBER_OF";
 const GATE: &str = "MESSAGE_STORE_MEMBER_GATE";
 const BUG: &str = "MESSAGE_STORE_MEMBER_BUG";
@@ -113,20 +113,6 @@ impl Drop for Other {
 async fn join(store: &Store, handler: &Marked, group: ElasticGroup) -> ConsumerHandle {
     let consumer = Consumer::new("account:command", handler.clone()).identifier("g").on_failure(OnFailure::Park);
     consumer.elastic_group(group).concurrency(8).in_process(&Process::default()).start(store).await.unwrap()
-}
-
-async fn status(store: &Store) -> GroupStatus {
-    GroupStatus::of(store, "account:command", Some("g")).await.unwrap().unwrap()
-}
-
-async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
-    for _ in 0..12_000 {
-        if is_true().await {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it is not true: {what}");
 }
 
 /// A process stands still while it handles a message. Another member handles the message, and ends. Then the first goes

@@ -337,7 +337,7 @@ impl ReadModel for Loses {
         // The lease ends before the commit.
         if self.is_fenced {
             let leases = self.store.leases().unwrap();
-            assert!(leases.renew(&self.member, Duration::from_millis(1)).await?);
+            assert!(leases.renew(&self.member, Duration::from_millis(1), true).await?);
             while !leases.group("g").await?.members.is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -352,7 +352,7 @@ async fn updated_after_the_lease(place: &AgeingStore, is_lost: bool) -> Result<u
     deposit(&store, 2).await;
     let (leases, member) = (store.leases().unwrap(), Membership::new("g", "a"));
     leases.create_group("g", vec![Json::NULL]).await.unwrap();
-    assert!(leases.renew(&member, Duration::from_hours(1)).await.unwrap());
+    assert!(leases.renew(&member, Duration::from_hours(1), true).await.unwrap());
     let slot = leases.claim(&member, &leases.group("g").await.unwrap().slots).await.unwrap().remove(0);
     let fence = Fence::new(member.clone(), 0, slot.epoch);
     let model: Arc<dyn ReadModel> =

@@ -184,6 +184,7 @@ impl<H: Handler> Consumer<H> {
         name: NameInUse,
         outages: Outages,
     ) -> Result<ConsumerHandle> {
+        settings.assert_no_elastic_group_runs(store).await?;
         let positions = settings.take_over(store, &outages).await?;
         let letter_settings = settings.of_letters(letters.category());
         let share = settings.member.map_or(Share::All, Share::Member);

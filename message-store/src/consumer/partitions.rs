@@ -77,9 +77,11 @@ impl Slot {
     }
 }
 
-/// The messages of the category's stream, which has no entity id, are one partition.
+/// The key of messages of the category's stream, which has no entity id. They are one partition. No id contains it.
+const WITHOUT_ID: &str = "\0";
+
 fn entity(message: &Message) -> &str {
-    message.stream.cardinal_id().unwrap_or_default()
+    message.stream.cardinal_id().unwrap_or(WITHOUT_ID)
 }
 
 impl Partitions {
@@ -133,7 +135,8 @@ impl Partitions {
     fn drop_queued(&mut self, slot: u16) {
         let count = self.count;
         self.ready.retain(|ready| ready.slot != slot);
-        let slot_of_entity = |entity: &str| slot_of((!entity.is_empty()).then(|| crate::hash::hash_64(entity)), count);
+        let slot_of_entity =
+            |entity: &str| slot_of((entity != WITHOUT_ID).then(|| crate::hash::hash_64(entity)), count);
         self.waiting.retain(|entity, _| slot_of_entity(entity) != slot);
     }
 

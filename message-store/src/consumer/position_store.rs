@@ -54,6 +54,12 @@ impl Progress {
     pub(super) fn at(position: GlobalPosition) -> Self {
         Self { position, handed_out_through: None, suspect: None, stopped: false }
     }
+
+    /// The consumer has stopped, and no message is under way. If a suspect has not been handled yet, the next consumer must
+    /// know it, so the record stays as after a crash.
+    pub(super) fn stop(&mut self) {
+        self.stopped = self.suspect.is_none();
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

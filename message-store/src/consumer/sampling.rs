@@ -30,7 +30,7 @@ pub(super) async fn sample(
         match set_aside.open_letters().await {
             Ok(count) => metrics.open_letters(count),
             Err(error) => {
-                tracing::debug!(target: "message_store::consumer", %error, "the letters could not be counted")
+                tracing::debug!(target: "message_store::consumer", %error, "the letters could not be counted");
             }
         }
         if let Some((owned, unowned, time)) = status.slot_counts() {

@@ -22,7 +22,7 @@ use super::saved_progress::SavedProgress;
 use super::{ConsumerHandle, PlantedBug, StartupReport};
 use crate::store::GroupRecord;
 use crate::telemetry::is_on;
-use crate::{Category, Filter, GlobalPosition, GroupMember, MessageStore, Result, StreamName};
+use crate::{Category, Error, Filter, GlobalPosition, GroupMember, MessageStore, Result, StreamName};
 
 /// The settings of a consumer, apart from its handler.
 #[derive(Clone, Debug)]
@@ -144,6 +144,19 @@ impl Settings {
 
     pub(super) fn position_stream(&self) -> Result<StreamName> {
         PositionStore::stream_of(&Category::new(&self.category)?, self.identifier.as_deref(), self.member)
+    }
+
+    /// Fails if members of an elastic group with the same identifier run: they handle the same messages.
+    pub(super) async fn assert_no_elastic_group_runs(&self, store: &Arc<dyn MessageStore>) -> Result<()> {
+        let Some(leases) = store.leases() else { return Ok(()) };
+        let group = PositionStore::stream_name(&Category::new(&self.category)?, self.identifier.as_deref())?;
+        let Some(member) = leases.group(group.as_str()).await?.members.into_iter().next() else { return Ok(()) };
+        let reason = format!(
+            "{group} is an elastic group, and its member {:?} runs. Start this consumer as a member of it too \
+             (`elastic_group`), or stop the members",
+            member.name
+        );
+        Err(Error::invalid("consumer", reason))
     }
 
     pub(super) async fn take_over(&self, store: &Arc<dyn MessageStore>, outages: &Outages) -> Result<PositionStore> {

@@ -19,8 +19,8 @@ pub(super) struct Suspects {
     through: BTreeMap<u16, GlobalPosition>,
     /// The number of messages above `through` that are suspects too.
     unsaved: u64,
-    /// The suspects that were recorded last before the crashes.
-    previous: Vec<Suspect>,
+    /// The suspects that were recorded last before the crashes, with their slots, until they are handled.
+    previous: Vec<(u16, Suspect)>,
     /// The suspect that each save of its slot records.
     recorded: Option<(u16, Suspect)>,
 }
@@ -33,7 +33,7 @@ impl Suspects {
         (!previous.stopped).then(|| Self {
             through: BTreeMap::from([(slot, through)]),
             unsaved,
-            previous: previous.suspect.into_iter().collect(),
+            previous: previous.suspect.map(|suspect| (slot, suspect)).into_iter().collect(),
             recorded: previous.suspect.map(|suspect| (slot, suspect)),
         })
     }
@@ -52,9 +52,10 @@ impl Suspects {
         self.through.get(&slot).copied().unwrap_or(GlobalPosition::ZERO)
     }
 
-    /// The suspect of a slot that is handed out.
+    /// The suspect that a save of this slot records: the one that is handed out, or was before the crash.
     pub(super) fn recorded(&self, slot: u16) -> Option<Suspect> {
-        self.recorded.filter(|(of_slot, _)| *of_slot == slot).map(|(_, suspect)| suspect)
+        let of_slot = |(of, suspect): &(u16, Suspect)| (*of == slot).then_some(*suspect);
+        self.recorded.as_ref().and_then(of_slot).or_else(|| self.previous.iter().find_map(of_slot))
     }
 
     /// Whether a suspect is handed out.
@@ -74,7 +75,8 @@ impl Suspects {
 
     fn record_of(&self, message_id: MessageId) -> Suspect {
         let none = Suspect { message_id, attempts: 0, given_up: 0 };
-        self.previous.iter().find(|previous| previous.message_id == message_id).copied().unwrap_or(none)
+        let mut previous = self.previous.iter().map(|(_, suspect)| suspect);
+        previous.find(|previous| previous.message_id == message_id).copied().unwrap_or(none)
     }
 
     /// Records that a message is about to be handed out. The caller saves the progress before the delivery.
@@ -100,7 +102,8 @@ impl Suspects {
     }
 
     /// Removes the record, because the suspect was handled. Returns whether there may be further suspects.
-    pub(super) fn handled(&mut self) -> bool {
+    pub(super) fn handled(&mut self, message: MessageId) -> bool {
+        self.previous.retain(|(_, previous)| previous.message_id != message);
         self.recorded = None;
         self.unsaved > 0
     }

@@ -16,6 +16,8 @@ pub(crate) enum Class {
     TimedOut,
     /// Another writer was first.
     Overtaken,
+    /// The member of a group no longer owns the message's slot.
+    SlotLost,
     /// The handler asks for another delivery.
     Again(Again),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Class {
             Self::Passing => f.write_str("the same call may succeed later"),
             Self::TimedOut => f.write_str("it took too long"),
             Self::Overtaken => f.write_str("another writer was first"),
+            Self::SlotLost => f.write_str("another member owns the slot"),
             Self::Again(Again { after, .. }) => write!(f, "to be tried again after {after:?}"),
         }
     }

@@ -229,6 +229,7 @@ impl Error {
             Self::Handler { cause, .. } => Class::in_chain(&**cause),
             Self::TimedOut { .. } => Some(&Class::TimedOut),
             Self::WrongExpectedVersion { .. } => Some(&Class::Overtaken),
+            Self::SlotLost { .. } => Some(&Class::SlotLost),
             error if error.is_transient() => Some(&Class::Passing),
             _ => None,
         }

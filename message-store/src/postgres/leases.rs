@@ -75,16 +75,18 @@ impl Leases for PostgresLeases {
 
     async fn group(&self, group: &str) -> Result<GroupRecord> {
         let members = self.query("reading a group", MEMBERS, &[&group]).await?;
-        let members =
-            members.iter().map(|row| Ok(MemberRecord::new(get::<String>(row, 0)?, get(row, 1)?, duration(row, 2)?)));
+        let members = members
+            .iter()
+            .map(|row| Ok(MemberRecord::new(get::<String>(row, 0)?, get(row, 1)?, duration(row, 2)?, get(row, 3)?)));
         let members = members.collect::<Result<_>>()?;
         let slots = self.query("reading a group", SLOTS, &[&group]).await?;
         Ok(GroupRecord::new(members, slots.iter().map(slot_in).collect::<Result<_>>()?))
     }
 
-    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool> {
+    async fn renew(&self, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
         let Membership { group, name, id } = member;
-        let renewed = self.execute("renewing a lease", RENEW, &[group, name, id, &time.as_secs_f64()]).await?;
+        let renewed =
+            self.execute("renewing a lease", RENEW, &[group, name, id, &time.as_secs_f64(), &wants_slots]).await?;
         Ok(renewed > 0)
     }
 

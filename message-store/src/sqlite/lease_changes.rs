@@ -14,7 +14,8 @@ use crate::{Json, Result};
 #[derive(Debug)]
 pub(super) enum LeaseChange {
     Create(String, Vec<Json>),
-    Renew(Membership, Duration),
+    /// The last value is whether the member wants slots.
+    Renew(Membership, Duration, bool),
     Claim(Membership, Vec<SlotRecord>),
     Save(Membership, Vec<SlotSave>),
     Leave(Membership),
@@ -49,10 +50,11 @@ pub(super) fn change(transaction: &Transaction<'_>, change: &LeaseChange) -> rus
             }
             LeaseChanged::Done(true)
         }
-        LeaseChange::Renew(Membership { group, name, id }, time) => {
+        LeaseChange::Renew(Membership { group, name, id }, time, wants_slots) => {
             let sql = include_str!("sql/renew_member.sql");
             let until = now.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
-            let renewed = transaction.prepare_cached(sql)?.execute((group, name, id.as_bytes(), until, now))?;
+            let renewed =
+                transaction.prepare_cached(sql)?.execute((group, name, id.as_bytes(), until, now, wants_slots))?;
             LeaseChanged::Done(renewed > 0)
         }
         LeaseChange::Claim(member, wanted) => LeaseChanged::Claimed(claim(transaction, member, wanted, now)?),

@@ -42,7 +42,12 @@ impl Leases for SqliteLeases {
             let now = Timestamp::now().as_microsecond();
             let mut members = connection.prepare_cached(include_str!("sql/group_members.sql"))?;
             let members = members.query_map((&group, now), |row| {
-                Ok(MemberRecord::new(row.get::<_, String>(0)?, id(row.get(1)?), since(row.get::<_, i64>(2)?, now)))
+                Ok(MemberRecord::new(
+                    row.get::<_, String>(0)?,
+                    id(row.get(1)?),
+                    since(row.get::<_, i64>(2)?, now),
+                    row.get(3)?,
+                ))
             })?;
             let members = members.collect::<rusqlite::Result<_>>()?;
             Ok(GroupRecord::new(members, slots_of(connection, &group, now)?))
@@ -50,8 +55,8 @@ impl Leases for SqliteLeases {
         self.readers.read("reading a group", read).await
     }
 
-    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool> {
-        let change = LeaseChange::Renew(member.clone(), time);
+    async fn renew(&self, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
+        let change = LeaseChange::Renew(member.clone(), time, wants_slots);
         self.writer.change_lease(change).await.map(|changed| changed.is_done())
     }
 

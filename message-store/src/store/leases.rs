@@ -32,8 +32,8 @@ pub trait Leases: Send + Sync {
 
     /// Gives a member a lease that ends after `time` from now. Returns `false`, and gives none, if another member of
     /// the same name has a lease. The member joins the group by its first lease, and keeps its slots when it renews one
-    /// that has ended.
-    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool>;
+    /// that has ended. `wants_slots` is false for a member that is about to leave: others do not leave it a share.
+    async fn renew(&self, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool>;
 
     /// Makes the member the owner of those of these slots that have no owner with a lease, and are still in the epochs of
     /// the records. Begins a new epoch of each, and returns them. A member without a lease gets none.
@@ -101,12 +101,14 @@ pub struct MemberRecord {
     pub id: Uuid,
     /// The rest of its lease.
     pub lease_left: Duration,
+    /// Whether it wants slots, or is about to leave.
+    pub wants_slots: bool,
 }
 
 impl MemberRecord {
     /// A member with this rest of its lease.
-    pub fn new(name: impl Into<String>, id: Uuid, lease_left: Duration) -> Self {
-        Self { name: name.into(), id, lease_left }
+    pub fn new(name: impl Into<String>, id: Uuid, lease_left: Duration, wants_slots: bool) -> Self {
+        Self { name: name.into(), id, lease_left, wants_slots }
     }
 }
 

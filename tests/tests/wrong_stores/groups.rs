@@ -19,7 +19,7 @@ async fn with_present_epochs(leases: Rights<'_>, group: &str, saves: &mut [SlotS
 
 /// A member with this id and a lease.
 async fn with_lease(leases: Rights<'_>, member: &Membership) {
-    let _ = leases.renew(member, Duration::from_hours(1)).await.unwrap();
+    let _ = leases.renew(member, Duration::from_hours(1), true).await.unwrap();
 }
 
 /// The request without its fence.
@@ -79,19 +79,24 @@ wrong_stores! {
             Ok(found)
         }
     }
+    EveryMemberWantsSlots breaks [a_member_shows_whether_it_wants_slots] {
+        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration, _: bool) -> Result<bool> {
+            leases.renew(member, time, true).await
+        }
+    }
     ANameMayBeTakenTwice breaks [
         a_name_belongs_to_one_member_with_a_lease
         a_name_is_free_after_the_lease
     ] {
-        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration) -> Result<bool> {
-            leases.renew(member, time).await.map(|_| true)
+        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
+            leases.renew(member, time, wants_slots).await.map(|_| true)
         }
     }
     ANameIsTakenForEver(Mutex<Vec<Membership>>) breaks [
         a_name_is_free_after_the_lease
         a_member_that_leaves_releases_its_slots
     ] {
-        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration) -> Result<bool> {
+        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
             let is_taken = {
                 let mut taken = self.0.lock().unwrap();
                 let is_taken = taken.iter().any(|other| {
@@ -100,7 +105,7 @@ wrong_stores! {
                 taken.push(member.clone());
                 is_taken
             };
-            if is_taken { Ok(false) } else { leases.renew(member, time).await }
+            if is_taken { Ok(false) } else { leases.renew(member, time, wants_slots).await }
         }
     }
     AClaimShowsTheEpochBefore breaks [
@@ -171,12 +176,12 @@ wrong_stores! {
         }
     }
     ARenewalAfterTheLeaseLosesTheSlots breaks [an_owner_that_renews_an_ended_lease_keeps_its_slots] {
-        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration) -> Result<bool> {
+        async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
             let is_here = leases.group(&member.group).await?.members.iter().any(|other| other.id == member.id);
             if !is_here {
                 leases.leave(member).await?;
             }
-            leases.renew(member, time).await
+            leases.renew(member, time, wants_slots).await
         }
     }
     SavesAreForgotten breaks [

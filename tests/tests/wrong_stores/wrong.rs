@@ -127,8 +127,8 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         leases.group(group).await
     }
 
-    async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration) -> Result<bool> {
-        leases.renew(member, time).await
+    async fn renew(&self, leases: Rights<'_>, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
+        leases.renew(member, time, wants_slots).await
     }
 
     async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
@@ -293,8 +293,8 @@ impl Leases for WrongStore {
         self.wrong.group(leases(&*self.right), group).await
     }
 
-    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool> {
-        self.wrong.renew(leases(&*self.right), member, time).await
+    async fn renew(&self, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
+        self.wrong.renew(leases(&*self.right), member, time, wants_slots).await
     }
 
     async fn claim(&self, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {

@@ -34,13 +34,17 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
         });
         loop {
+            // A member of a group releases each slot as soon as it can.
+            if let Err(error) = self.release_drained().await {
+                first_error.get_or_insert(error);
+            }
+            if self.handling.is_empty() && self.role.owned().is_none_or(|owned| owned.is_all_quiet()) {
+                return true;
+            }
             tokio::select! {
                 biased;
-                done = self.handling.join_next() => match done {
-                    None => return true,
-                    Some(done) => if let Err(error) = self.record_delivery(done) {
-                        first_error.get_or_insert(error);
-                    },
+                Some(done) = self.handling.join_next() => if let Err(error) = self.record_delivery(done) {
+                    first_error.get_or_insert(error);
                 },
                 () = &mut deadline => {
                     self.leave_behind("they were under way at the deadline");
@@ -50,6 +54,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                     self.leave_behind("the store does not answer");
                     return false;
                 }
+                news = self.role.news() => self.learn_at_the_end(news),
             }
         }
     }

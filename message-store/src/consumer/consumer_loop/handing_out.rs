@@ -20,6 +20,10 @@ impl<D: Deliver> ConsumerLoop<D> {
             loop {
                 match set_aside.request_due().await {
                     Err(error @ Error::HistoryChanged { .. }) => return Err(error),
+                    Err(Error::SlotLost { slot, epoch, .. }) => {
+                        set_aside.report_lost(slot, epoch);
+                        return Ok(());
+                    }
                     Err(error) if error.is_transient() && call.again(&error).await => {}
                     Err(error) => return Err(error),
                     Ok(()) => {

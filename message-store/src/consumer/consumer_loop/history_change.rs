@@ -45,9 +45,8 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
             // The keeper releases the slots, and claims them again.
             SavedProgress::Slots(positions) => {
-                for (slot, epoch) in self.partitions.slots().collect::<Vec<_>>() {
-                    self.partitions.remove_slot(slot, epoch);
-                }
+                let count = self.role.owned().map_or(1, |owned| owned.count());
+                self.partitions = Partitions::of_slots(count);
                 positions.forget();
             }
             SavedProgress::Nowhere { history } => {

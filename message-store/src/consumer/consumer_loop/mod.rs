@@ -122,6 +122,9 @@ impl<D: Deliver> ConsumerLoop<D> {
                     self.outages.interrupt();
                 }
             }
+            if !self.has_another_history() {
+                self.begin_to_leave();
+            }
             let is_drained = self.drain(&mut first_error).await;
             self.publish_progress();
             if self.has_another_history() {
@@ -239,7 +242,9 @@ impl<D: Deliver> ConsumerLoop<D> {
                 None => true,
             });
         }
-        let at_end = batch.looked_through <= cursor.after;
+        // Slots that were claimed during the read may be behind it.
+        let is_behind = self.partitions.next_read().is_some_and(|next| next.after < cursor.after);
+        let at_end = batch.looked_through <= cursor.after && !is_behind;
         let longer = (self.next_poll * 2).min(self.pace.poll_interval);
         // After new messages, more may follow soon.
         self.next_poll = if at_end { longer } else { self.pace.poll_interval / SOONER_BY };
@@ -271,10 +276,18 @@ impl<D: Deliver> ConsumerLoop<D> {
                     self.count(&outcome);
                 }
             }
-            Err(Error::SlotLost { .. }) => self.lose(slot, epoch),
+            Err(Error::SlotLost { slot: lost, epoch: lost_epoch, .. }) => match &self.role {
+                // The loop of the consumer gives the slot up, and the next owner resumes the letter.
+                Role::Letters(owned) => {
+                    owned.report_lost(lost, lost_epoch);
+                    self.partitions.done(slot, epoch, &message);
+                }
+                Role::Alone | Role::Member { .. } => self.lose(slot, epoch),
+            },
             Err(error) => return Err(error),
         }
-        self.suspects = self.suspects.take().and_then(|mut suspects| suspects.handled().then_some(suspects));
+        let handled = |mut suspects: Suspects| suspects.handled(message.id).then_some(suspects);
+        self.suspects = self.suspects.take().and_then(handled);
         Ok(())
     }
 

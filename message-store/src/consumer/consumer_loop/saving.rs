@@ -76,10 +76,11 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// the consumer stopped, even if it ended with an error.
     pub(super) async fn save_at_the_end(&mut self, is_drained: bool) -> Result<()> {
         let mut progress = self.progress();
-        for progress in progress.values_mut() {
-            progress.stopped = is_drained;
+        for progress in progress.values_mut().filter(|_| is_drained) {
+            progress.stop();
         }
-        let released: Vec<u16> = progress.keys().copied().collect();
+        let is_quiet = |slot: &&u16| self.role.owned().is_none_or(|owned| owned.is_quiet(**slot));
+        let released: Vec<u16> = progress.keys().filter(is_quiet).copied().collect();
         self.positions.save(&progress, &released).await.map(drop)
     }
 

@@ -40,7 +40,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                 }
             }
             News::Change(Change::Ended(error)) => return Err(error),
-            News::LetterDelivered => {}
+            News::LetterDelivered => self.lose_found_lost(),
             News::Resume(steps) => {
                 for step in steps {
                     self.partitions.add_again(step);
@@ -48,6 +48,45 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
         }
         Ok(false)
+    }
+
+    /// Gives up the slots that were found to be lost beside this loop.
+    fn lose_found_lost(&mut self) {
+        let found = self.role.owned().map(|owned| owned.take_found_lost()).unwrap_or_default();
+        for (slot, epoch) in found {
+            tracing::warn!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, "the slot is lost");
+            self.lose(slot, epoch);
+        }
+    }
+
+    /// The member stops: it takes no further slots, and releases each as soon as none of its messages is under way.
+    pub(super) fn begin_to_leave(&mut self) {
+        let Some(owned) = self.role.owned() else { return };
+        owned.begin_to_leave();
+        for (slot, _) in self.partitions.slots().collect::<Vec<_>>() {
+            self.partitions.begin_release(slot);
+        }
+    }
+
+    /// Acts on news while the member stops.
+    pub(super) fn learn_at_the_end(&mut self, news: News) {
+        match news {
+            // Claimed before the keeper learned that the member stops. The keeper releases what the consumer gives up.
+            News::Change(Change::Claimed(slots)) => {
+                for slot in slots {
+                    if let Some(owned) = self.role.owned() {
+                        owned.remove(slot.number, slot.epoch);
+                    }
+                }
+            }
+            News::Change(Change::Lost(slots)) => {
+                for (slot, epoch) in slots {
+                    self.lose(slot, epoch);
+                }
+            }
+            News::LetterDelivered => self.lose_found_lost(),
+            News::Change(Change::Release(_) | Change::Ended(_)) | News::Resume(_) => {}
+        }
     }
 
     /// Begins with slots that the member has claimed.
@@ -97,7 +136,9 @@ impl<D: Deliver> ConsumerLoop<D> {
         self.expects_repeats = true;
         self.next_poll = self.pace.poll_interval / SOONER_BY;
         self.publish_progress();
-        Ok(())
+        // From here on, the slots' records do not say that their last owner stopped. So if this process ends before its
+        // next save, the next owner knows that messages may have been under way.
+        self.save(self.progress(), &[]).await
     }
 
     /// The messages of a slot that may have ended the process of its previous owner.
@@ -135,7 +176,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         }
         let mut progress = self.progress();
         for slot in &drained {
-            progress.entry(*slot).and_modify(|progress| progress.stopped = true);
+            progress.entry(*slot).and_modify(Progress::stop);
         }
         self.save(progress, &drained).await
     }
@@ -144,6 +185,10 @@ impl<D: Deliver> ConsumerLoop<D> {
     pub(super) async fn leave(&mut self) {
         let Role::Member { keeper, owned } = &mut self.role else { return };
         keeper.stop().await;
+        if !owned.is_all_quiet() {
+            tracing::warn!(target: "message_store::consumer", member = %owned.member().name, group = %owned.member().group, "letters are being delivered; their slots are free when the lease has ended");
+            return;
+        }
         if let Some(leases) = self.subscription.store.leases() {
             let left = timeout(SAVE_WITHIN, leases.leave(owned.member())).await;
             if !matches!(left, Ok(Ok(()))) {

@@ -10,14 +10,20 @@ use tracing::{Instrument as _, Span, field};
 use super::SetAside;
 use crate::consumer::consumer_metrics::ConsumerMetrics;
 use crate::handling::{Context, Handler};
+use crate::store::Fence;
 use crate::telemetry::is_on;
 use crate::{Error, Message, Outcome, Source};
 
 impl SetAside {
-    pub(super) async fn attempt<H: Handler>(&self, handler: &H, message: &Message) -> Result<Outcome, Source> {
+    pub(super) async fn attempt<H: Handler>(
+        &self,
+        handler: &H,
+        message: &Message,
+        fence: Option<Fence>,
+    ) -> Result<Outcome, Source> {
         let context = Context::new(&self.letters.store, handler.name(), message)
             .with_shutdown(self.outages.shutdown())
-            .with_fence(self.share.fence(&message.stream)?);
+            .with_fence(fence);
         let begun = is_on().then(Instant::now);
         let handled = catch_panic(handler.handle(message, &context)).instrument(span_of(message));
         let _recorded = begun.map(|begun| Recorded(&self.metrics, begun));

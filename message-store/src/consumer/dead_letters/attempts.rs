@@ -7,6 +7,7 @@ use crate::consumer::backoff::Backoff;
 use crate::consumer::outages::Call;
 use crate::error::{Again, Class};
 use crate::handling::{Contention, Handler, wait};
+use crate::store::Fence;
 use crate::{Error, Message, Outcome, Position, Result, Source, StreamName, Version, chain};
 
 /// A delivery that failed.
@@ -72,9 +73,11 @@ impl SetAside {
         message: &Message,
         cause: Cause,
     ) -> Result<Result<Outcome, Failure>> {
-        match self.attempt(handler, message).await {
+        // All attempts have the fence with which the delivery began.
+        let fence = self.share.fence(&message.stream)?;
+        match self.attempt(handler, message, fence.clone()).await {
             Ok(outcome) => Ok(Ok(outcome)),
-            Err(error) => self.deliver_again(handler, message, cause, error).await,
+            Err(error) => self.deliver_again(handler, message, (cause, fence), error).await,
         }
     }
 
@@ -83,7 +86,7 @@ impl SetAside {
         &self,
         handler: &H,
         message: &Message,
-        cause: Cause,
+        (cause, fence): (Cause, Option<Fence>),
         mut error: Source,
     ) -> Result<Result<Outcome, Failure>> {
         let mut failures = Failures {
@@ -94,6 +97,10 @@ impl SetAside {
             backoff: Backoff::new(),
         };
         loop {
+            // The message has another owner by now, which delivers it.
+            if let (Some(Class::SlotLost), Some(fence)) = (Class::of(&*error), &fence) {
+                return Err(fence.lost());
+            }
             match self.judge(&mut failures, &error, message).await {
                 Verdict::TryAgain => {}
                 Verdict::StoreFault => return Err(Error::handler(message, error)),
@@ -113,7 +120,7 @@ impl SetAside {
                     return Ok(Ok(outcome));
                 }
             }
-            error = match self.attempt(handler, message).await {
+            error = match self.attempt(handler, message, fence.clone()).await {
                 Ok(outcome) => {
                     failures.call.answered();
                     return Ok(Ok(outcome));

@@ -160,13 +160,17 @@ impl<H: Handler> Redelivery<H> {
     /// Delivers the messages that wait behind a closed letter, in order, until one fails. If none is left, the entity
     /// is released. Messages that waited under [`OnFailure::Hold`](super::OnFailure::Hold) are delivered under another
     /// policy too.
-    async fn deliver_waiting(&self, entity: &str) -> Result<()> {
+    async fn deliver_waiting(&self, entity: &str, message: &StreamName) -> Result<()> {
         // Reads the open letters again before each message, because others may have been set aside meanwhile.
         loop {
             let mut cache = self.set_aside.cache.lock().await;
             let holds = self.set_aside.holds();
             // The letters of messages that were set aside since the last refresh.
             self.set_aside.read_changes(&mut cache).await?;
+            // The slot is being released, or lost. The entity stays held, and the next owner goes on.
+            if !self.set_aside.share.may_begin(message) {
+                return Ok(());
+            }
             let mut open = Vec::new();
             for stream in cache.unresolved.open_of(entity) {
                 let letter = self.set_aside.letters.read(stream).await?.letter;
@@ -196,18 +200,9 @@ impl<H: Handler> Redelivery<H> {
             }
         }
     }
-}
 
-impl<H: Handler> Deliver for Redelivery<H> {
-    fn name(&self) -> &'static str {
-        self.handler.name()
-    }
-
-    fn message_types(&self) -> Vec<&'static str> {
-        vec!["RetryRequested", "Discarded", "Resolved"]
-    }
-
-    async fn deliver(&self, step: &Message) -> Result<Outcome> {
+    /// Acts on a step of a letter.
+    async fn deliver_step(&self, step: &Message) -> Result<Outcome> {
         let is_resumed = matches!(&self.set_aside.share, Share::Slots(owned) if owned.is_resumed(step.id));
         match Step::of(step) {
             _ if is_resumed => {}
@@ -222,12 +217,12 @@ impl<H: Handler> Deliver for Redelivery<H> {
             }
             _ => return Ok(Outcome::Unhandled),
         }
-        let mut progress = self.set_aside.letters.read(&step.stream).await?;
+        let progress = self.set_aside.letters.read(&step.stream).await?;
         let Some(letter) = progress.letter.as_ref().filter(|letter| self.set_aside.is_own(&letter.message.stream))
         else {
             return Ok(Outcome::Unhandled);
         };
-        let _under_way = match &self.set_aside.share {
+        let under_way = match &self.set_aside.share {
             Share::Slots(owned) => match owned.enter(&letter.message.stream) {
                 Some(under_way) => Some(under_way),
                 // The slot is being released, and its next owner resumes the letter.
@@ -235,6 +230,21 @@ impl<H: Handler> Deliver for Redelivery<H> {
             },
             Share::All | Share::Member(_) => None,
         };
+        let work = self.deliver_progress(step, progress);
+        match under_way {
+            None => work.await,
+            // What is under way for a slot that is lost ends. Its owner delivers the letter.
+            Some(under_way) => tokio::select! {
+                delivered = work => delivered,
+                lost = under_way.is_lost() => Err(lost),
+            },
+        }
+    }
+
+    /// Delivers the message of a letter, if that is requested, and those that wait behind it.
+    async fn deliver_progress(&self, step: &Message, mut progress: LetterProgress) -> Result<Outcome> {
+        let Some(letter) = &progress.letter else { return Ok(Outcome::Unhandled) };
+        let message = letter.message.stream.clone();
         let (holds, mut outcome) = (letter.has_held, None);
         // The cache must contain this step before the consumer delivers messages that it has read already. It must also
         // contain a letter that was copied here together with its request, or the entity would not be released.
@@ -253,9 +263,27 @@ impl<H: Handler> Deliver for Redelivery<H> {
             break;
         }
         if holds {
-            self.deliver_waiting(step.stream.cardinal_id().unwrap_or_default()).await?;
+            self.deliver_waiting(step.stream.cardinal_id().unwrap_or_default(), &message).await?;
         }
         Ok(outcome.unwrap_or(Outcome::Ignored))
+    }
+}
+
+impl<H: Handler> Deliver for Redelivery<H> {
+    fn name(&self) -> &'static str {
+        self.handler.name()
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec!["RetryRequested", "Discarded", "Resolved"]
+    }
+
+    async fn deliver(&self, step: &Message) -> Result<Outcome> {
+        let delivered = self.deliver_step(step).await;
+        if let (Ok(_), Share::Slots(owned)) = (&delivered, &self.set_aside.share) {
+            owned.end_resuming(step.id);
+        }
+        delivered
     }
 
     async fn repeats(&self, _steps: &[Message]) -> HashMap<MessageId, Outcome> {

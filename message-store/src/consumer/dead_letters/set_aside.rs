@@ -128,6 +128,13 @@ impl SetAside {
         self.has(PlantedBug::LettersByName) || self.share.is_own(stream)
     }
 
+    /// Reports that a slot is lost to the consumer's loop.
+    pub(in crate::consumer) fn report_lost(&self, slot: u16, epoch: i64) {
+        if let Share::Slots(owned) = &self.share {
+            owned.report_lost(slot, epoch);
+        }
+    }
+
     /// The position up to which the consumer has handled all messages of its share.
     pub(super) fn handled_through(&self) -> GlobalPosition {
         GlobalPosition::new(self.handled_through.load(Ordering::SeqCst))

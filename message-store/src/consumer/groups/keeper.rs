@@ -24,6 +24,8 @@ use crate::{Error, MessageStore, Result};
 const PAUSE: Duration = Duration::from_millis(400);
 /// The pause while the member has less than its share.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// The time in which the keeper must end.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// A change of the slots that a consumer handles.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ struct Keeping {
     given: BTreeMap<u16, i64>,
     /// Those of them that the consumer was asked to release.
     releasing: BTreeSet<u16>,
-    renewed: Option<Instant>,
+    /// The last renewal, and whether the member wanted slots then.
+    renewed: Option<(Instant, bool)>,
     changes: mpsc::UnboundedSender<Change>,
     seen: watch::Sender<GroupRecord>,
 }
@@ -73,18 +76,14 @@ impl Keeper {
         let (has_ended, ended) = oneshot::channel();
         let (store, owned) = (Arc::clone(store), Arc::clone(owned));
         if owned.planted.is(PlantedBug::KeeperInRuntime) {
-            tokio::spawn(async move { keep(&*store, owned, changes, seen).await });
+            tokio::spawn(async move { keep(&*store, owned, changes, seen, stopped).await });
             return Ok(Self { changes: received, stop: Some(stop), ended: None });
         }
         let starting = |error| Error::backend("starting the keeper of a lease", false, error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(starting)?;
         let run = move || {
             runtime.block_on(async {
-                tokio::select! {
-                    () = keep(&*store, owned, changes, seen) => {}
-                    // An error means that the consumer is gone.
-                    _ = stopped => {}
-                }
+                keep(&*store, owned, changes, seen, stopped).await;
             });
             // A caller that is gone needs no answer.
             let _ = has_ended.send(());
@@ -97,8 +96,8 @@ impl Keeper {
     pub(in crate::consumer) async fn stop(&mut self) {
         self.stop = None;
         if let Some(ended) = self.ended.take() {
-            // An error means that the thread has ended too.
-            let _ = ended.await;
+            // An error means that the thread has ended too. A store that is silent must not keep a consumer that stops.
+            let _ = timeout(STOP_WITHIN, ended).await;
         }
     }
 }
@@ -108,6 +107,7 @@ async fn keep(
     owned: Arc<OwnedSlots>,
     changes: mpsc::UnboundedSender<Change>,
     seen: watch::Sender<GroupRecord>,
+    mut stopped: oneshot::Receiver<()>,
 ) {
     let Some(leases) = store.leases() else { return };
     let leases = loop {
@@ -117,7 +117,9 @@ async fn keep(
                 tracing::debug!(target: "message_store::consumer", %error, "the keeper of a lease has no connection yet");
             }
         }
-        sleep(PAUSE).await;
+        if is_stopped(&mut stopped, PAUSE).await {
+            return;
+        }
     };
     let lease = owned.lease();
     let (given, releasing) = (BTreeMap::new(), BTreeSet::new());
@@ -141,7 +143,18 @@ async fn keep(
                 return;
             }
         };
-        sleep(pause.min(lease / 8)).await;
+        // A call that is under way ends first, so that no renewal comes after the member has left.
+        if is_stopped(&mut stopped, pause.min(lease / 8)).await {
+            return;
+        }
+    }
+}
+
+/// Waits for a pause. Returns whether the keeper must end: it was asked to, or its consumer is gone.
+async fn is_stopped(stopped: &mut oneshot::Receiver<()>, pause: Duration) -> bool {
+    tokio::select! {
+        _ = stopped => true,
+        () = sleep(pause) => false,
     }
 }
 
@@ -160,12 +173,14 @@ impl Keeping {
     /// Renews the lease if it is time, and acts on the state of the group. Returns whether the member is short of slots.
     async fn look(&mut self) -> Result<bool> {
         let member = self.member().clone();
-        if self.renewed.is_none_or(|renewed| renewed.elapsed() >= self.lease / 4) {
+        let wants_slots = !self.owned.is_leaving();
+        let is_due = |(renewed, wanted): (Instant, bool)| wanted != wants_slots || renewed.elapsed() >= self.lease / 4;
+        if self.renewed.is_none_or(is_due) {
             let now = Instant::now();
-            if !self.in_time(self.leases.renew(&member, self.lease)).await? {
+            if !self.in_time(self.leases.renew(&member, self.lease, wants_slots)).await? {
                 return Err(is_taken(&member));
             }
-            self.renewed = Some(now);
+            self.renewed = Some((now, wants_slots));
         }
         for (slot, epoch) in self.owned.take_dropped() {
             if self.given.get(&slot) == Some(&epoch) {
@@ -177,6 +192,11 @@ impl Keeping {
         self.find_lost(&group, &member);
         self.free_those_not_given(&group, &member).await?;
 
+        if !wants_slots {
+            // The consumer releases its slots by itself.
+            self.seen.send_replace(group);
+            return Ok(true);
+        }
         let releasing: Vec<u16> = self.releasing.iter().copied().collect();
         let Plan { claim, release, is_short } = Plan::of(&group, member.id, &releasing);
         if !release.is_empty() {

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(in crate::consumer) async fn join(leases: &dyn Leases, member: &Membership, lease: Duration) -> Result<()> {
     let mut waited_for = None;
     loop {
-        if leases.renew(member, lease).await? {
+        if leases.renew(member, lease, true).await? {
             return Ok(());
         }
         let members = leases.group(&member.group).await?.members;

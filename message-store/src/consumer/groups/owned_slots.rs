@@ -5,16 +5,17 @@
 //! those that have entered have ended.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::ElasticGroup;
 use crate::consumer::PlantedBug;
 use crate::planted::Planted;
 use crate::store::{Fence, Membership, slot_of};
-use crate::{Message, MessageId, Result, StreamName};
+use crate::{Error, Message, MessageId, Result, StreamName};
 
 #[derive(Debug)]
 pub(in crate::consumer) struct OwnedSlots {
@@ -25,6 +26,12 @@ pub(in crate::consumer) struct OwnedSlots {
     slots: Mutex<BTreeMap<u16, Owned>>,
     /// The slots, with their epochs, that the consumer gave up since the keeper looked last.
     dropped: Mutex<Vec<(u16, i64)>>,
+    /// Those that were found to be lost beside the consumer's loop, which must give them up.
+    found_lost: Mutex<Vec<(u16, i64)>>,
+    /// The member takes no further slots.
+    is_leaving: AtomicBool,
+    /// Counts changes of the slots.
+    changes: watch::Sender<u64>,
     letters: Mutex<Letters>,
     /// Notified when a delivery of a letter has ended.
     left: Notify,
@@ -68,6 +75,9 @@ impl OwnedSlots {
             planted,
             slots: Mutex::default(),
             dropped: Mutex::default(),
+            found_lost: Mutex::default(),
+            is_leaving: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
             letters: Mutex::default(),
             left: Notify::new(),
             resumed: Notify::new(),
@@ -95,6 +105,30 @@ impl OwnedSlots {
 
     pub(in crate::consumer) fn insert(&self, slot: u16, epoch: i64) {
         lock(&self.slots).insert(slot, Owned { epoch, is_releasing: false, letters_under_way: 0 });
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// The member stops: it takes no further slots, and releases those that it has.
+    pub(in crate::consumer) fn begin_to_leave(&self) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+        for owned in lock(&self.slots).values_mut() {
+            owned.is_releasing = true;
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::SeqCst)
+    }
+
+    /// Reports that a slot is lost to the consumer's loop.
+    pub(in crate::consumer) fn report_lost(&self, slot: u16, epoch: i64) {
+        lock(&self.found_lost).push((slot, epoch));
+        self.left.notify_one();
+    }
+
+    /// The slots that were reported as lost.
+    pub(in crate::consumer) fn take_found_lost(&self) -> Vec<(u16, i64)> {
+        std::mem::take(&mut lock(&self.found_lost))
     }
 
     /// Lets no further letter of the slot be delivered.
@@ -109,7 +143,12 @@ impl OwnedSlots {
         lock(&self.slots).get(&slot).is_none_or(|owned| owned.letters_under_way == 0)
     }
 
-    /// Waits until a delivery of a letter ends.
+    /// Whether no letter of any slot is being delivered.
+    pub(in crate::consumer) fn is_all_quiet(&self) -> bool {
+        lock(&self.slots).values().all(|owned| owned.letters_under_way == 0)
+    }
+
+    /// Waits until a delivery of a letter ends, or a slot is reported as lost.
     pub(in crate::consumer) async fn delivery_ends(&self) {
         self.left.notified().await;
     }
@@ -121,6 +160,7 @@ impl OwnedSlots {
             slots.remove(&slot);
         }
         lock(&self.dropped).push((slot, epoch));
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// The slots that the consumer gave up since the last call.
@@ -133,8 +173,13 @@ impl OwnedSlots {
         slot_of(stream.cardinal_hash(), self.count)
     }
 
-    /// Whether the member owns the slot of a stream, and does not release it.
+    /// Whether the member owns the slot of a stream.
     pub(super) fn is_own(&self, stream: &StreamName) -> bool {
+        lock(&self.slots).contains_key(&self.slot_of(stream))
+    }
+
+    /// Whether the delivery of a letter may begin: the member owns the slot of the stream, and does not release it.
+    pub(super) fn may_begin(&self, stream: &StreamName) -> bool {
         lock(&self.slots).get(&self.slot_of(stream)).is_some_and(|owned| !owned.is_releasing)
     }
 
@@ -177,10 +222,30 @@ impl OwnedSlots {
         }
     }
 
-    /// Whether the letter of this step is resumed. Each is resumed once.
+    /// Whether the letter of this step is to be resumed.
     pub(in crate::consumer) fn is_resumed(&self, step: MessageId) -> bool {
-        let mut letters = lock(&self.letters);
-        !letters.resuming.is_empty() && letters.resuming.remove(&step)
+        lock(&self.letters).resuming.contains(&step)
+    }
+
+    /// The letter of this step was resumed.
+    pub(in crate::consumer) fn end_resuming(&self, step: MessageId) {
+        lock(&self.letters).resuming.remove(&step);
+    }
+}
+
+impl UnderWay {
+    /// Waits until the member no longer owns the slot in the epoch in which the delivery began.
+    pub(in crate::consumer) async fn is_lost(&self) -> Error {
+        let mut changes = self.owned.changes.subscribe();
+        loop {
+            let is_owned = |owned: &Owned| owned.epoch == self.epoch;
+            if !lock(&self.owned.slots).get(&self.slot).is_some_and(is_owned) {
+                return Fence::new(self.owned.member.clone(), self.slot, self.epoch).lost();
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
 

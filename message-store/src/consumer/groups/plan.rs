@@ -49,6 +49,7 @@ impl Plan {
 
 /// The number of slots that each member should own.
 fn shares(GroupRecord { members, slots, .. }: &GroupRecord) -> BTreeMap<Uuid, usize> {
+    let members: Vec<_> = members.iter().filter(|member| member.wants_slots).collect();
     let owned = |member: Uuid| slots.iter().filter(|slot| slot.owner == Some(member)).count();
     // Of members that own as many, the newest keeps the larger share: in a rolling replacement, the oldest leave first.
     let mut ranked: Vec<_> = members.iter().map(|member| (Reverse(owned(member.id)), Reverse(member.id))).collect();
@@ -75,7 +76,7 @@ mod tests {
 
         fn join(&mut self, name: &str) -> Uuid {
             let id = Uuid::now_v7();
-            self.0.members.push(MemberRecord::new(name, id, Duration::from_secs(9)));
+            self.0.members.push(MemberRecord::new(name, id, Duration::from_secs(9), true));
             self.0.members.sort_by(|one, other| one.name.cmp(&other.name));
             id
         }
@@ -186,6 +187,20 @@ mod tests {
         assert_eq!(Plan::of(&group.0, first, &[]), Plan { claim: Vec::new(), release: Vec::new(), is_short: false });
         let plan = Plan::of(&group.0, second, &[]);
         assert!(plan.claim.len() == 2 && plan.is_short);
+    }
+
+    #[test]
+    fn a_member_that_is_about_to_leave_has_no_share() {
+        let mut group = Group::new(4);
+        let first = group.join("a");
+        group.settle();
+        let second = group.join("b");
+        group.0.members.iter_mut().find(|member| member.id == first).unwrap().wants_slots = false;
+        for slot in &mut group.0.slots[..3] {
+            slot.owner = None;
+        }
+        assert_eq!(Plan::of(&group.0, first, &[]).claim.len(), 0);
+        assert_eq!(Plan::of(&group.0, second, &[]).claim.len(), 3);
     }
 
     #[test]

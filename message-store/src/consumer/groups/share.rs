@@ -27,6 +27,14 @@ impl Share {
         }
     }
 
+    /// Whether the delivery of a letter of a message of this stream may begin.
+    pub(in crate::consumer) fn may_begin(&self, stream: &StreamName) -> bool {
+        match self {
+            Self::All | Self::Member(_) => true,
+            Self::Slots(owned) => owned.may_begin(stream),
+        }
+    }
+
     /// The fence of writes for a message of this stream. `None` if the consumer needs none.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ contract! {$ fences fences_tests {
         let (first, claimed) = owner(leases, "a").await;
         expire(leases, &first).await;
         let (second, now) = owner(leases, "b").await;
-        assert!(leases.renew(&first, super::slots::LONG).await.unwrap());
+        assert!(leases.renew(&first, super::slots::LONG, true).await.unwrap());
         // Its own epoch, and the present one.
         assert!(is_lost(&append(&*store, &first, &claimed[1]).await));
         assert!(is_lost(&append(&*store, &first, &now[1]).await));

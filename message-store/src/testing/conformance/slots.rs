@@ -32,7 +32,7 @@ pub(super) async fn create(leases: &dyn Leases) {
 /// A member with a lease.
 pub(super) async fn join(leases: &dyn Leases, name: &str) -> Membership {
     let member = Membership::new(GROUP, name);
-    assert!(leases.renew(&member, LONG).await.unwrap());
+    assert!(leases.renew(&member, LONG, true).await.unwrap());
     member
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn owner(leases: &dyn Leases, name: &str) -> (Membership, Vec<S
 
 /// Waits until the member's lease has ended.
 pub(super) async fn expire(leases: &dyn Leases, member: &Membership) {
-    assert!(leases.renew(member, SHORT).await.unwrap());
+    assert!(leases.renew(member, SHORT, true).await.unwrap());
     while leases.group(GROUP).await.unwrap().members.iter().any(|other| other.id == member.id) {
         tokio::time::sleep(SHORT).await;
     }
@@ -114,13 +114,24 @@ contract! {$ slots slots_tests {
         assert!(members.iter().all(|member| member.lease_left > LONG / 2 && member.lease_left <= LONG));
     }
 
+    async fn a_member_shows_whether_it_wants_slots(subject) {
+        let store = subject.store();
+        let Some(leases) = leases_of(&*store) else { return };
+        create(leases).await;
+        let member = join(leases, "a").await;
+        for wants_slots in [true, false, true] {
+            assert!(leases.renew(&member, LONG, wants_slots).await.unwrap());
+            assert_eq!(leases.group(GROUP).await.unwrap().members[0].wants_slots, wants_slots);
+        }
+    }
+
     async fn a_name_belongs_to_one_member_with_a_lease(subject) {
         let store = subject.store();
         let Some(leases) = leases_of(&*store) else { return };
         create(leases).await;
         let first = join(leases, "a").await;
-        assert!(!leases.renew(&Membership::new(GROUP, "a"), LONG).await.unwrap());
-        assert!(leases.renew(&Membership::new("another group", "a"), LONG).await.unwrap());
+        assert!(!leases.renew(&Membership::new(GROUP, "a"), LONG, true).await.unwrap());
+        assert!(leases.renew(&Membership::new("another group", "a"), LONG, true).await.unwrap());
         assert_eq!(leases.group(GROUP).await.unwrap().members[0].id, first.id);
     }
 
@@ -132,7 +143,7 @@ contract! {$ slots slots_tests {
         expire(leases, &first).await;
         let second = join(leases, "a").await;
         assert_eq!(leases.group(GROUP).await.unwrap().members[0].id, second.id);
-        assert!(!leases.renew(&first, LONG).await.unwrap());
+        assert!(!leases.renew(&first, LONG, true).await.unwrap());
     }
 
     async fn a_claim_begins_a_new_epoch(subject) {
@@ -208,7 +219,7 @@ contract! {$ slots slots_tests {
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
         expire(leases, &member).await;
-        assert!(leases.renew(&member, LONG).await.unwrap());
+        assert!(leases.renew(&member, LONG, true).await.unwrap());
         assert!(slots(leases).await.iter().all(|slot| slot.owner == Some(member.id)));
         assert_eq!(leases.save(&member, vec![save_of(&claimed[0])]).await.unwrap(), [0]);
     }
@@ -238,7 +249,7 @@ contract! {$ slots slots_tests {
         let (first, claimed) = owner(leases, "a").await;
         expire(leases, &first).await;
         owner(leases, "b").await;
-        assert!(leases.renew(&first, LONG).await.unwrap());
+        assert!(leases.renew(&first, LONG, true).await.unwrap());
         assert!(leases.save(&first, claimed.iter().map(save_of).collect()).await.unwrap().is_empty());
         assert_eq!(saved_in(&slots(leases).await), [10, 20, 30]);
     }

@@ -51,8 +51,8 @@ impl Leases for FaultyLeases {
         self.right()?.group(group).await
     }
 
-    async fn renew(&self, member: &Membership, time: Duration) -> Result<bool> {
-        self.right()?.renew(member, time).await
+    async fn renew(&self, member: &Membership, time: Duration, wants_slots: bool) -> Result<bool> {
+        self.right()?.renew(member, time, wants_slots).await
     }
 
     async fn claim(&self, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
