@@ -244,6 +244,12 @@ async fn written_after_the_lease(store: &Store, bug: Option<PlantedBug>) -> (usi
     let _ = second.stop().await.unwrap();
     let before = status(store).await;
     permits.add_permits(9);
+    if bug.is_some() {
+        until("a letter is written", async || !letters(store).list().await.unwrap().is_empty()).await;
+    } else {
+        until("all attempts have failed", async || permits.available_permits() <= 6).await;
+        sleep(LEASE).await;
+    }
     // It cannot end its lease, which has ended.
     let _ = first.stop_within(Duration::from_secs(2)).await;
     let after = status(store).await;

@@ -12,8 +12,7 @@ use message_store::testing::FaultyStore;
 use message_store::{Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{balance, send_deposits};
 use message_store_tests::elastic::{
-    LEASE, account_in, becomes, is_resolved, join, join_with, letters, retry, status, until, until_divided,
-    until_handled,
+    LEASE, account_in, becomes, is_resolved, join, join_with, letters, retry, until, until_divided, until_handled,
 };
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::Marked;
@@ -156,8 +155,10 @@ on_both_stores! {
         let permits = handler.wait_in("1");
         retry(&store, &sent).await;
         handler.begun.notified().await;
+        let permits_of_poison = handler.wait_in("2");
         let poison = send_deposits(&store, "account:command", "2", 1).await.remove(0);
         handler.fail(&poison);
+        permits_of_poison.add_permits(9);
         let next = Marked::new(&store, None);
         let permits_of_next = next.wait_in("1");
         let second = join(&store, &next, OnFailure::Park).await;

@@ -220,7 +220,7 @@ on_both_stores! {
         }
         let are_handled = becomes(async || next.handled.lock().unwrap().len() == 38).await;
         let (handled, slots) = (next.handled.lock().unwrap().len(), third.slots().len());
-        let owners: std::collections::BTreeMap<_, usize> = status(&store).await.slots.iter().fold(Default::default(), |mut owners, slot| {
+        let owners: std::collections::BTreeMap<_, usize> = status(&store).await.slots.iter().fold(std::collections::BTreeMap::default(), |mut owners, slot| {
             *owners.entry(slot.owner.clone()).or_default() += 1;
             owners
         });

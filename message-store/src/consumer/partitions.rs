@@ -259,6 +259,13 @@ impl Partitions {
         true
     }
 
+    /// A message that was handed out is no longer under way, and was not handled.
+    pub(super) fn not_handled(&mut self, number: u16, epoch: i64) {
+        if let Some(slot) = self.slots.get_mut(&number).filter(|slot| slot.epoch == epoch) {
+            slot.under_way = slot.under_way.saturating_sub(1);
+        }
+    }
+
     /// The number of messages that were read and are not handled.
     pub(super) fn len(&self) -> usize {
         self.len

@@ -284,7 +284,10 @@ impl<D: Deliver> ConsumerLoop<D> {
                 }
                 Role::Alone | Role::Member { .. } => self.lose(slot, epoch),
             },
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.partitions.not_handled(slot, epoch);
+                return Err(error);
+            }
         }
         let handled = |mut suspects: Suspects| suspects.handled(message.id).then_some(suspects);
         self.suspects = self.suspects.take().and_then(handled);
