@@ -12,7 +12,7 @@ use super::failure::backend;
 use super::pool::Pool;
 use super::row::get;
 use crate::store::{GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
-use crate::{Error, Json, Result};
+use crate::{Error, History, Json, Result};
 
 const CREATE: &str = include_str!("sql/create_group.sql");
 const GROUPS: &str = include_str!("sql/groups.sql");
@@ -97,14 +97,23 @@ impl Leases for PostgresLeases {
         claimed.iter().map(slot_in).collect()
     }
 
-    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
+        let context = || backend("saving the progress of slots");
         let (numbers, epochs): (Vec<i32>, Vec<i64>) =
             saves.iter().map(|save| (i32::from(save.number), save.epoch)).unzip();
         let progress: Vec<Option<&str>> =
             saves.iter().map(|save| save.progress.as_ref().and_then(Json::as_str)).collect();
         let releases: Vec<bool> = saves.iter().map(|save| save.is_release).collect();
         let parameters: &[&(dyn ToSql + Sync)] = &[&member.group, &member.id, &numbers, &epochs, &progress, &releases];
-        let saved = self.query("saving the progress of slots", SAVE, parameters).await?;
+        let save = async |connection: &mut Connection| {
+            // A server cannot change its history without losing its connections.
+            if history.is_some_and(|history| history != connection.history()) {
+                return Err(Error::HistoryChanged { store: self.pool.place() });
+            }
+            let statement = connection.prepare_cached(SAVE).await.map_err(context())?;
+            connection.query(&statement, parameters).await.map_err(context())
+        };
+        let saved = self.pool.with(save).await?;
         saved.iter().map(|row| Ok(number(get(row, 0)?))).collect()
     }
 

@@ -110,6 +110,11 @@ impl Pool {
 }
 
 impl Pool {
+    /// The server's place, without secrets.
+    pub(super) fn place(&self) -> String {
+        self.0.options.place()
+    }
+
     /// The error of a call whose connection was closed because an answer did not arrive in time.
     pub(super) fn silent(&self, context: impl Into<String>) -> Error {
         let PostgresOptions { answer_within, .. } = &self.0.options;

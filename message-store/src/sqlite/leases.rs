@@ -2,6 +2,7 @@
 //! of one transaction, and the file's turns are kept.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use super::lease_changes::{LeaseChange, LeaseChanged, id, since, slots_of};
 use super::readers::Readers;
 use super::writer::Writer;
 use crate::store::{GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
-use crate::{Json, Result};
+use crate::{Error, History, Json, Result};
 
 /// The leases in a file, over the connections of its store. They are threads of their own, so heartbeats wait for no
 /// runtime.
@@ -20,6 +21,8 @@ use crate::{Json, Result};
 pub(super) struct SqliteLeases {
     pub(super) readers: Readers,
     pub(super) writer: Writer,
+    /// The number of rotations of the identity by the store's handle.
+    pub(super) rotations: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -67,7 +70,10 @@ impl Leases for SqliteLeases {
         }
     }
 
-    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
+        if history.is_some_and(|history| history != History(self.rotations.load(Ordering::SeqCst))) {
+            return Err(Error::HistoryChanged { store: "the SQLite store".to_owned() });
+        }
         match self.writer.change_lease(LeaseChange::Save(member.clone(), saves)).await? {
             LeaseChanged::Saved(slots) => Ok(slots),
             _ => Ok(Vec::new()),

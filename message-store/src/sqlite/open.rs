@@ -55,7 +55,7 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     };
     let writer = Writer::start(connection, Turns::of(&place), Arc::clone(&wake_ups))?;
     let update_turns = Arc::new(Mutex::new(Turns::of(&place)));
-    let leases = SqliteLeases { readers: readers.clone(), writer: writer.clone() };
-    let (rotations, metrics) = (AtomicU64::new(0), AppendMetrics::new());
+    let (rotations, metrics) = (Arc::<AtomicU64>::default(), AppendMetrics::new());
+    let leases = SqliteLeases { readers: readers.clone(), writer: writer.clone(), rotations: Arc::clone(&rotations) };
     Ok(SqliteStore { place, update_turns, limits, store_id, rotations, wake_ups, writer, readers, leases, metrics })
 }

@@ -38,7 +38,7 @@ pub struct SqliteStore {
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
     /// The number of rotations of the identity by this handle.
-    pub(super) rotations: AtomicU64,
+    pub(super) rotations: Arc<AtomicU64>,
     pub(super) wake_ups: Arc<WakeUps>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,

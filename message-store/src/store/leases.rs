@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::{Error, Json, Result};
+use crate::{Error, History, Json, Result};
 
 /// The leases of groups. [`Consumer::elastic_group`](crate::consumer::Consumer::elastic_group) uses them.
 ///
@@ -40,8 +40,12 @@ pub trait Leases: Send + Sync {
     async fn claim(&self, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>>;
 
     /// Saves the progress of slots, and releases those that say so. Returns the slots that were saved. A slot is not
-    /// saved if the member no longer owns it in the epoch of the save, or its lease has ended.
-    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>>;
+    /// saved if the member no longer owns it in the epoch of the save, or its lease has ended. A save may be tied to the
+    /// history ([`MessageStore::history`](crate::MessageStore::history)) to which the progress belongs.
+    ///
+    /// # Errors
+    /// [`HistoryChanged`](crate::Error::HistoryChanged) in another history: nothing is saved.
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>>;
 
     /// Ends the member's lease, and releases its slots.
     async fn leave(&self, member: &Membership) -> Result<()>;

@@ -318,8 +318,12 @@ pub fn servers_are_left_out() -> bool {
     are_left_out
 }
 
-/// The folder of the server's programs: that of `pg_config`, else the newest in Debian's folder, else one in the path.
+/// The folder of the server's programs: the one that `MESSAGE_STORE_TEST_SERVER_PROGRAMS` names, else that of
+/// `pg_config`, else the newest in Debian's folder, else one in the path.
 fn find_programs() -> Result<PathBuf> {
+    if let Some(place) = std::env::var_os("MESSAGE_STORE_TEST_SERVER_PROGRAMS").filter(|place| place != "none") {
+        return Ok(place.into());
+    }
     let mut places = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
         places.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use message_store::store::{GroupRecord, Leases, Membership, SlotRecord, SlotSave};
-use message_store::{AppendRequest, Appended, Batch, Category, Json, Read, Result, Uuid};
+use message_store::{AppendRequest, Appended, Batch, Category, History, Json, Read, Result, Uuid};
 
 use super::wrong::{Rights, Store, Wrong, leases, read_right};
 
@@ -114,6 +114,7 @@ wrong_stores! {
         an_owner_that_renews_an_ended_lease_keeps_its_slots
         an_owner_saves_the_progress_of_its_slots
         a_save_of_an_earlier_epoch_is_refused
+        a_save_of_another_history_is_refused
         a_released_slot_is_free_with_its_last_progress
         a_member_that_leaves_releases_its_slots
         an_operator_sets_the_progress_and_takes_the_slot_from_its_owner
@@ -189,13 +190,14 @@ wrong_stores! {
         an_earlier_owner_saves_nothing
         a_save_of_an_earlier_epoch_is_refused
         an_owner_saves_nothing_after_its_lease
+        a_save_of_another_history_is_refused
         a_released_slot_is_free_with_its_last_progress
         a_member_that_leaves_releases_its_slots
         an_operator_sets_the_progress_and_takes_the_slot_from_its_owner
         an_operator_changes_nothing_by_an_outdated_record
         leases_apart_and_of_another_handle_are_the_same
     ] {
-        async fn save(&self, _: Rights<'_>, _: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        async fn save(&self, _: Rights<'_>, _: &Membership, saves: Vec<SlotSave>, _: Option<History>) -> Result<Vec<u16>> {
             Ok(saves.into_iter().map(|save| save.number).collect())
         }
     }
@@ -203,37 +205,42 @@ wrong_stores! {
         an_earlier_owner_saves_nothing
         a_save_of_an_earlier_epoch_is_refused
     ] {
-        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
             let now = leases.group(&member.group).await?;
             let Some(owner) = now.slots.iter().find_map(|slot| slot.owner) else { return Ok(Vec::new()) };
             with_present_epochs(leases, &member.group, &mut saves).await;
-            leases.save(&changed!(member.clone(), id = owner), saves).await
+            leases.save(&changed!(member.clone(), id = owner), saves, history).await
+        }
+    }
+    ASaveIgnoresTheHistory breaks [a_save_of_another_history_is_refused] {
+        async fn save(&self, leases: Rights<'_>, member: &Membership, saves: Vec<SlotSave>, _: Option<History>) -> Result<Vec<u16>> {
+            leases.save(member, saves, None).await
         }
     }
     ASaveIgnoresTheEpoch breaks [a_save_of_an_earlier_epoch_is_refused] {
-        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
             with_present_epochs(leases, &member.group, &mut saves).await;
-            leases.save(member, saves).await
+            leases.save(member, saves, history).await
         }
     }
     ASaveNeedsNoLease breaks [
         an_owner_saves_nothing_after_its_lease
         a_member_that_leaves_releases_its_slots
     ] {
-        async fn save(&self, leases: Rights<'_>, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        async fn save(&self, leases: Rights<'_>, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
             with_lease(leases, member).await;
-            leases.save(member, saves).await
+            leases.save(member, saves, history).await
         }
     }
     AReleaseKeepsTheSlot breaks [
         a_save_of_an_earlier_epoch_is_refused
         a_released_slot_is_free_with_its_last_progress
     ] {
-        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>) -> Result<Vec<u16>> {
+        async fn save(&self, leases: Rights<'_>, member: &Membership, mut saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
             for save in &mut saves {
                 save.is_release = false;
             }
-            leases.save(member, saves).await
+            leases.save(member, saves, history).await
         }
     }
     AMemberThatLeavesStays breaks [a_member_that_leaves_releases_its_slots] {
@@ -250,7 +257,7 @@ wrong_stores! {
             for (slot, progress) in slots {
                 let Some(owner) = found.members.iter().find(|member| Some(member.id) == slot.owner) else { continue };
                 let member = changed!(Membership::new(group, &owner.name), id = owner.id);
-                leases.save(&member, vec![SlotSave::new(slot.number, slot.epoch, progress)]).await?;
+                leases.save(&member, vec![SlotSave::new(slot.number, slot.epoch, progress)], None).await?;
             }
             Ok(true)
         }

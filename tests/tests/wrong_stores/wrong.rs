@@ -135,8 +135,14 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         leases.claim(member, slots).await
     }
 
-    async fn save(&self, leases: Rights<'_>, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
-        leases.save(member, saves).await
+    async fn save(
+        &self,
+        leases: Rights<'_>,
+        member: &Membership,
+        saves: Vec<SlotSave>,
+        history: Option<History>,
+    ) -> Result<Vec<u16>> {
+        leases.save(member, saves, history).await
     }
 
     async fn leave(&self, leases: Rights<'_>, member: &Membership) -> Result<()> {
@@ -301,8 +307,8 @@ impl Leases for WrongStore {
         self.wrong.claim(leases(&*self.right), member, slots).await
     }
 
-    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
-        self.wrong.save(leases(&*self.right), member, saves).await
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
+        self.wrong.save(leases(&*self.right), member, saves, history).await
     }
 
     async fn leave(&self, member: &Membership) -> Result<()> {

@@ -35,7 +35,9 @@ impl<D: Deliver> ConsumerLoop<D> {
         });
         loop {
             // A member of a group releases each slot as soon as it can.
-            if let Err(error) = self.release_drained().await {
+            if !self.has_another_history()
+                && let Err(error) = self.release_drained().await
+            {
                 first_error.get_or_insert(error);
             }
             if self.handling.is_empty() && self.role.owned().is_none_or(|owned| owned.is_all_quiet()) {

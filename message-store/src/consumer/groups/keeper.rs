@@ -241,7 +241,7 @@ impl Keeping {
         let unused = group.slots.iter().filter(|slot| slot.owner == Some(member.id) && !is_given(slot));
         let releases: Vec<_> = unused.map(|slot| SlotSave::release_of(slot.number, slot.epoch)).collect();
         if !releases.is_empty() {
-            self.in_time(self.leases.save(member, releases)).await?;
+            self.in_time(self.leases.save(member, releases, None)).await?;
         }
         Ok(())
     }

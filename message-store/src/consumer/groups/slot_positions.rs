@@ -118,7 +118,7 @@ impl SlotPositions {
         let Some(leases) = self.store.leases() else { return Ok(Vec::new()) };
         let mut call = self.outages.call();
         loop {
-            match leases.save(self.owned.member(), saves.to_vec()).await {
+            match leases.save(self.owned.member(), saves.to_vec(), Some(self.history)).await {
                 Err(error @ Error::HistoryChanged { .. }) => return Err(error),
                 Err(error) if error.is_transient() && call.again(&error).await => {}
                 result => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Rule, Subject};
 use crate::store::{GroupRecord, Leases, Membership, SlotRecord, SlotSave};
-use crate::{Json, MessageStore};
+use crate::{Error, History, Json, MessageStore};
 
 pub(super) const GROUP: &str = "account:command+position-workers";
 /// Longer than any rule takes.
@@ -221,7 +221,7 @@ contract! {$ slots slots_tests {
         expire(leases, &member).await;
         assert!(leases.renew(&member, LONG, true).await.unwrap());
         assert!(slots(leases).await.iter().all(|slot| slot.owner == Some(member.id)));
-        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])]).await.unwrap(), [0]);
+        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])], None).await.unwrap(), [0]);
     }
 
     async fn an_owner_saves_the_progress_of_its_slots(subject) {
@@ -229,7 +229,7 @@ contract! {$ slots slots_tests {
         let Some(leases) = leases_of(&*store) else { return };
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
-        let mut saved = leases.save(&member, vec![save_of(&claimed[2]), save_of(&claimed[0])]).await.unwrap();
+        let mut saved = leases.save(&member, vec![save_of(&claimed[2]), save_of(&claimed[0])], None).await.unwrap();
         saved.sort_unstable();
         assert_eq!(saved, [0, 2]);
         let now = slots(leases).await;
@@ -250,7 +250,7 @@ contract! {$ slots slots_tests {
         expire(leases, &first).await;
         owner(leases, "b").await;
         assert!(leases.renew(&first, LONG, true).await.unwrap());
-        assert!(leases.save(&first, claimed.iter().map(save_of).collect()).await.unwrap().is_empty());
+        assert!(leases.save(&first, claimed.iter().map(save_of).collect(), None).await.unwrap().is_empty());
         assert_eq!(saved_in(&slots(leases).await), [10, 20, 30]);
     }
 
@@ -260,9 +260,9 @@ contract! {$ slots slots_tests {
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
         let releases = claimed.iter().map(|slot| SlotSave::release_of(slot.number, slot.epoch));
-        assert_eq!(leases.save(&member, releases.collect()).await.unwrap().len(), 3);
+        assert_eq!(leases.save(&member, releases.collect(), None).await.unwrap().len(), 3);
         assert_eq!(leases.claim(&member, &slots(leases).await).await.unwrap().len(), 3);
-        assert!(leases.save(&member, claimed.iter().map(save_of).collect()).await.unwrap().is_empty());
+        assert!(leases.save(&member, claimed.iter().map(save_of).collect(), None).await.unwrap().is_empty());
         assert_eq!(saved_in(&slots(leases).await), [10, 20, 30]);
     }
 
@@ -272,8 +272,21 @@ contract! {$ slots slots_tests {
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
         expire(leases, &member).await;
-        assert!(leases.save(&member, claimed.iter().map(save_of).collect()).await.unwrap().is_empty());
+        assert!(leases.save(&member, claimed.iter().map(save_of).collect(), None).await.unwrap().is_empty());
         assert_eq!(saved_in(&slots(leases).await), [10, 20, 30]);
+    }
+
+    async fn a_save_of_another_history_is_refused(subject) {
+        let store = subject.store();
+        let Some(leases) = leases_of(&*store) else { return };
+        create(leases).await;
+        let (member, claimed) = owner(leases, "a").await;
+        let other = History(store.history().0 + 1);
+        let refused = leases.save(&member, vec![save_of(&claimed[0])], Some(other)).await;
+        assert!(matches!(refused, Err(Error::HistoryChanged { .. })), "{refused:?}");
+        assert_eq!(saved_in(&slots(leases).await), [10, 20, 30]);
+        let saved = leases.save(&member, vec![save_of(&claimed[0])], Some(store.history())).await;
+        assert_eq!(saved.unwrap(), [0]);
     }
 
     async fn a_released_slot_is_free_with_its_last_progress(subject) {
@@ -282,7 +295,7 @@ contract! {$ slots slots_tests {
         create(leases).await;
         let (member, claimed) = owner(leases, "a").await;
         let saves = vec![save_of(&claimed[0]).and_release(), SlotSave::release_of(1, 1)];
-        assert_eq!(leases.save(&member, saves).await.unwrap().len(), 2);
+        assert_eq!(leases.save(&member, saves, None).await.unwrap().len(), 2);
         let now = slots(leases).await;
         assert_eq!(saved_in(&now), [99, 20, 30]);
         assert_eq!(now.iter().map(|slot| slot.owner).collect::<Vec<_>>(), [None, None, Some(member.id)]);
@@ -298,7 +311,7 @@ contract! {$ slots slots_tests {
         leases.leave(&member).await.unwrap();
         let GroupRecord { members, slots } = leases.group(GROUP).await.unwrap();
         assert!(members.is_empty() && slots.iter().all(|slot| slot.owner.is_none()));
-        assert!(leases.save(&member, claimed.iter().map(save_of).collect()).await.unwrap().is_empty());
+        assert!(leases.save(&member, claimed.iter().map(save_of).collect(), None).await.unwrap().is_empty());
         let (_, next) = owner(leases, "a").await;
         assert!(next.iter().all(|slot| slot.epoch == 2));
     }
@@ -312,7 +325,7 @@ contract! {$ slots slots_tests {
         assert!(leases.set_progress(GROUP, change).await.unwrap());
         let now = slots(leases).await;
         assert_eq!((saved_in(&now), now[1].owner), (vec![10, 5, 30], None));
-        let saved = leases.save(&member, claimed.iter().map(save_of).collect()).await.unwrap();
+        let saved = leases.save(&member, claimed.iter().map(save_of).collect(), None).await.unwrap();
         assert_eq!(saved.len(), 2);
         assert_eq!(saved_in(&slots(leases).await), [99, 5, 99]);
     }
@@ -325,7 +338,7 @@ contract! {$ slots slots_tests {
         let (member, claimed) = owner(leases, "a").await;
         let change = |slots: Vec<SlotRecord>| slots.into_iter().map(|slot| (slot, progress(5))).collect();
         assert!(!leases.set_progress(GROUP, change(before)).await.unwrap());
-        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])]).await.unwrap(), [0]);
+        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])], None).await.unwrap(), [0]);
         assert!(!leases.set_progress(GROUP, change(claimed)).await.unwrap());
         let now = slots(leases).await;
         assert_eq!(saved_in(&now), [99, 20, 30]);
@@ -338,7 +351,7 @@ contract! {$ slots slots_tests {
         create(leases).await;
         let apart = leases.apart().await.unwrap();
         let (member, claimed) = owner(&*apart, "a").await;
-        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])]).await.unwrap(), [0]);
+        assert_eq!(leases.save(&member, vec![save_of(&claimed[0])], None).await.unwrap(), [0]);
         assert_eq!(saved_in(&slots(&*apart).await), [99, 20, 30]);
         match subject.reopen().await {
             Ok(reopened) => assert_eq!(saved_in(&slots(reopened.leases().unwrap()).await), [99, 20, 30]),

@@ -1,13 +1,13 @@
 //! Leases with planned faults.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::store::{GroupRecord, Leases, Membership, SlotRecord, SlotSave};
-use crate::{Error, Json, MessageStore, Result};
+use crate::{Error, History, Json, MessageStore, Result};
 
 /// The leases of a faulty store, or those apart for the heartbeats of a member.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub(super) struct FaultyLeases {
     pub(super) apart: Option<Arc<dyn Leases>>,
     pub(super) is_away: Arc<AtomicBool>,
     pub(super) are_heartbeats_lost: Arc<AtomicBool>,
+    /// The number of histories that were begun.
+    pub(super) histories: Arc<AtomicU64>,
 }
 
 impl FaultyLeases {
@@ -59,8 +61,13 @@ impl Leases for FaultyLeases {
         self.right()?.claim(member, slots).await
     }
 
-    async fn save(&self, member: &Membership, saves: Vec<SlotSave>) -> Result<Vec<u16>> {
-        self.right()?.save(member, saves).await
+    async fn save(&self, member: &Membership, saves: Vec<SlotSave>, history: Option<History>) -> Result<Vec<u16>> {
+        let inner = self.store.history();
+        let now = History(inner.0 + self.histories.load(Ordering::SeqCst));
+        if history.is_some_and(|history| history != now) {
+            return Err(Error::HistoryChanged { store: self.store.describe() });
+        }
+        self.right()?.save(member, saves, history.map(|_| inner)).await
     }
 
     async fn leave(&self, member: &Membership) -> Result<()> {

@@ -25,7 +25,7 @@ pub struct FaultyStore {
     lose: AtomicU32,
     lose_leases: AtomicBool,
     rivals: Mutex<VecDeque<Append>>,
-    histories: AtomicU64,
+    histories: Arc<AtomicU64>,
     lose_wake_ups: AtomicBool,
     is_away: Arc<AtomicBool>,
     leases: FaultyLeases,
@@ -49,11 +49,13 @@ impl FaultyStore {
     /// Wraps `inner`, without faults.
     pub fn new(inner: &Arc<dyn MessageStore>) -> Arc<Self> {
         let is_away = Arc::new(AtomicBool::new(false));
+        let histories = Arc::<AtomicU64>::default();
         let leases = FaultyLeases {
             store: Arc::clone(inner),
             apart: None,
             is_away: Arc::clone(&is_away),
             are_heartbeats_lost: Arc::default(),
+            histories: Arc::clone(&histories),
         };
         Arc::new(Self {
             inner: Arc::clone(inner),
@@ -63,7 +65,7 @@ impl FaultyStore {
             lose: AtomicU32::new(0),
             lose_leases: AtomicBool::new(false),
             rivals: Mutex::default(),
-            histories: AtomicU64::new(0),
+            histories,
             lose_wake_ups: AtomicBool::new(false),
             is_away,
             leases,
