@@ -110,8 +110,14 @@ impl Outages {
 
     /// A call that may have to wait.
     pub(super) fn call(&self) -> Call<'_> {
-        let interruptions = self.state().interruptions;
+        let interruptions = Some(self.state().interruptions);
         Call { outages: self, state: CallState { began: None, interruptions }, backoff: Backoff::new() }
+    }
+
+    /// A call that waits on when others are interrupted. The consumer and its letter consumer share their outages, and each
+    /// of them restarts in another history and interrupts the calls from before.
+    pub(super) fn call_of_restart(&self) -> Call<'_> {
+        Call { outages: self, state: CallState { began: None, interruptions: None }, backoff: Backoff::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,7 +141,7 @@ impl Outages {
         }
         current.outage.error = error;
         let limit = self.0.limit.and_then(|limit| began.checked_add(limit));
-        let interrupted = (state.interruptions != call.interruptions).then_some(now);
+        let interrupted = (!call.goes_on(state.interruptions)).then_some(now);
         limit.into_iter().chain(state.stop_by).chain(interrupted).min()
     }
 
@@ -163,8 +169,15 @@ pub(super) struct Call<'a> {
 struct CallState {
     /// The time of the first failure.
     began: Option<Instant>,
-    /// The number of interruptions before the call.
-    interruptions: u64,
+    /// The number of interruptions before the call. `None`: it is not interrupted.
+    interruptions: Option<u64>,
+}
+
+impl CallState {
+    /// Whether the call may go on after this number of interruptions.
+    fn goes_on(&self, interruptions: u64) -> bool {
+        self.interruptions.is_none_or(|before| before == interruptions)
+    }
 }
 
 impl Call<'_> {
@@ -183,7 +196,7 @@ impl Call<'_> {
             () = sleep_until(end.map_or(next, |end| next.min(end))) => {}
             () = try_again => {}
         }
-        self.outages.state().interruptions == self.state.interruptions
+        self.state.goes_on(self.outages.state().interruptions)
     }
 
     /// The call was answered. If it had waited, all others that wait try again at once.
@@ -275,5 +288,17 @@ mod tests {
         tokio::join!(call.again(&"refused"), async { outages.stop() });
         while call.again(&"refused").await {}
         assert_eq!(begin.elapsed(), AFTER_STOP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_call_of_a_restart_waits_on_when_others_are_interrupted() {
+        let outages = Outages::new(None);
+        let (mut restart, mut other) = (outages.call_of_restart(), outages.call());
+        outages.interrupt();
+        assert!(!other.again(&"refused").await);
+        assert!(restart.again(&"refused").await);
+        outages.stop();
+        tokio::time::advance(AFTER_STOP).await;
+        assert!(!restart.again(&"refused").await);
     }
 }

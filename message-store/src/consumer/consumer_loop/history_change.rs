@@ -1,12 +1,12 @@
 //! A restart of the loop after the store's history has changed.
 
 use super::{ConsumerLoop, SOONER_BY, Subscription};
-use crate::Result;
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::partitions::Partitions;
 use crate::consumer::position_store::PositionStore;
 use crate::consumer::saved_progress::SavedProgress;
+use crate::{Error, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
     /// Whether the store's history differs from the one to which the position belongs.
@@ -24,9 +24,11 @@ impl<D: Deliver> ConsumerLoop<D> {
             "the store has another history than before: the consumer restarts from the position that is saved there"
         );
         let outages = self.outages.clone();
-        let mut call = outages.call();
+        let mut call = outages.call_of_restart();
         loop {
             match self.reload_position().await {
+                // It has changed again.
+                Err(Error::HistoryChanged { .. }) => {}
                 Err(error) if error.is_transient() && call.again(&error).await => {}
                 result => return result,
             }
