@@ -159,7 +159,13 @@ async fn a_process_that_stood_still_writes_nothing_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twin_without_fences_a_process_that_stood_still_writes_a_letter() {
-    assert_eq!(written_after_a_pause(&AgeingStore::sqlite(), true).await.0, 1);
+    // If the process first learns that it has lost the slot, it drops the message, and writes nothing.
+    for _ in 0..20 {
+        if written_after_a_pause(&AgeingStore::sqlite(), true).await.0 == 1 {
+            return;
+        }
+    }
+    panic!("the process wrote no letter in any run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
