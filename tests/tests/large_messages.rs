@@ -151,7 +151,7 @@ async fn batches_hold_as_many_messages_as_their_bytes_allow_on_sqlite() {
 
 const STREAM: &str = "text, bigint, bigint";
 const ALL: &str = "bigint, bigint, bigint";
-const FILTER: &str = "varchar, bigint, bigint, text[]";
+const FILTER: &str = "varchar, bigint[], bigint, text[]";
 const NONE: &str = "";
 
 macro_rules! sql {
