@@ -66,22 +66,25 @@ pub(super) enum Taken {
 pub(super) struct LockTimeout {
     now: Duration,
     longest: Duration,
+    pause: Duration,
 }
 
 impl LockTimeout {
     /// Zero means no limit to the server.
-    pub(super) const NONE: Self = Self { now: Duration::ZERO, longest: Duration::ZERO };
+    pub(super) const NONE: Self = Self { now: Duration::ZERO, longest: Duration::ZERO, pause: Duration::ZERO };
 
     pub(super) fn new(appends: &[Append]) -> Self {
         const SHORT: Duration = Duration::from_millis(50);
         let has_several_categories =
             appends.windows(2).any(|pair| pair[0].stream.category_str() != pair[1].stream.category_str());
-        Self { now: SHORT, longest: if has_several_categories { SHORT } else { SHORT * 8 } }
+        Self { now: SHORT, longest: if has_several_categories { SHORT } else { SHORT * 2 }, pause: SHORT }
     }
 
     pub(super) async fn pause(&mut self) {
-        tokio::time::sleep(self.now).await;
-        self.now = (self.now * 2).min(self.longest);
+        // The pause grows more than the wait, so that many calls that wait leave connections to others.
+        const LONGEST: Duration = Duration::from_millis(800);
+        tokio::time::sleep(self.pause).await;
+        (self.now, self.pause) = ((self.now * 2).min(self.longest), (self.pause * 2).min(LONGEST));
     }
 }
 
