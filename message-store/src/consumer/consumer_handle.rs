@@ -13,7 +13,6 @@ use crate::consumer::names::NameInUse;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::after;
 use crate::consumer::{ConsumerStatus, Outage, OutcomeCounts, StartupReport};
-use crate::store::GroupRecord;
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
@@ -43,8 +42,8 @@ pub(super) struct Reports {
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
-    /// The slots of a member of an elastic group, and the group as its keeper sees it.
-    pub(super) seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
+    /// The slots of a member of an elastic group.
+    pub(super) owned: Option<Arc<OwnedSlots>>,
 }
 
 /// Whether the loop is asked to stop.
@@ -61,7 +60,7 @@ impl ConsumerHandle {
         startup_report: StartupReport,
         name: Option<NameInUse>,
         outages: Outages,
-        Shown { counts, seen }: Shown,
+        Shown { counts, owned }: Shown,
         work: impl FnOnce(Reports, ConsumerStatus) -> W,
     ) -> Self
     where
@@ -76,7 +75,7 @@ impl ConsumerHandle {
             outages: outages.clone(),
         };
         let startup_report = Arc::new(startup_report);
-        let status = ConsumerStatus { startup_report, handled_through, counts, outages, seen };
+        let status = ConsumerStatus { startup_report, handled_through, counts, outages, owned };
         let (work, taken) = (work(reports, status.clone()), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;

@@ -3,14 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::GlobalPosition;
 use crate::consumer::groups::OwnedSlots;
 use crate::consumer::handled_through::HandledThroughReceiver;
 use crate::consumer::outages::Outages;
 use crate::consumer::{Outage, OutcomeCounts, StartupReport};
-use crate::store::{GroupRecord, SlotRecord};
+use crate::store::SlotRecord;
 
 /// Shows what a consumer does. All clones show the same consumer, also after it has ended.
 #[derive(Clone, Debug)]
@@ -19,8 +17,8 @@ pub struct ConsumerStatus {
     pub(super) handled_through: HandledThroughReceiver,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
     pub(super) outages: Outages,
-    /// The slots of a member of an elastic group, and the group as its keeper saw it last.
-    pub(super) seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
+    /// The slots of a member of an elastic group.
+    pub(super) owned: Option<Arc<OwnedSlots>>,
 }
 
 impl ConsumerStatus {
@@ -41,28 +39,27 @@ impl ConsumerStatus {
 
     /// The slots that the consumer owns now, in order, if it is a member of an elastic group.
     pub fn slots(&self) -> Vec<u16> {
-        self.seen.as_ref().map(|(owned, _)| owned.numbers()).unwrap_or_default()
+        self.owned.as_ref().map(|owned| owned.numbers()).unwrap_or_default()
     }
 
     /// The number of slots that the member owns, the number without an owner, and the longest time without an owner.
     pub(super) fn slot_counts(&self) -> Option<(usize, usize, Option<Duration>)> {
-        let (owned, seen) = self.seen.as_ref()?;
-        let unowned = seen.borrow().slots.iter().filter(|slot| slot.owner.is_none()).count();
+        let owned = self.owned.as_ref()?;
+        let unowned = owned.group().slots.iter().filter(|slot| slot.owner.is_none()).count();
         Some((owned.numbers().len(), unowned, self.oldest_unowned_slot()))
     }
 
     /// The longest time for which a slot of the elastic group has no owner, as the member saw it last. `None` if each slot
     /// has one.
     pub fn oldest_unowned_slot(&self) -> Option<Duration> {
-        let (_, seen) = self.seen.as_ref()?;
         let unowned = |slot: &SlotRecord| slot.owner.is_none().then_some(slot.owned_or_free_for);
-        seen.borrow().slots.iter().filter_map(unowned).max()
+        self.owned.as_ref()?.group().slots.iter().filter_map(unowned).max()
     }
 
     /// The longest time for which a slot of the elastic group has no owner, if that is longer than two leases. A member that
     /// runs would have claimed it.
     pub fn slots_stand_still_for(&self) -> Option<Duration> {
-        let (owned, _) = self.seen.as_ref()?;
+        let owned = self.owned.as_ref()?;
         self.oldest_unowned_slot().filter(|time| *time > owned.lease() * 2)
     }
 

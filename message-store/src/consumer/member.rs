@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::ConsumerHandle;
 use super::consumer_loop::Role;
 use super::dead_letters::{DeadLetters, Delivery, Redelivery};
@@ -14,7 +12,7 @@ use super::partitions::Partitions;
 use super::saved_progress::SavedProgress;
 use super::settings::{Place, Settings};
 use crate::handling::Handler;
-use crate::store::{GroupRecord, Membership};
+use crate::store::Membership;
 use crate::{Category, Error, GlobalPosition, MessageStore, Result};
 
 /// Joins the group, which is created if it is new, and starts the consumer, its letter consumer and its keeper.
@@ -32,10 +30,10 @@ pub(super) async fn start_member<H: Handler>(
         return Err(Error::invalid("consumer group", reason));
     }
     let stream = settings.position_stream()?;
-    create_group(store, &stream, group.slots, &settings.pace, &outages).await?;
     let Some(leases) = store.leases() else {
         return Err(Error::Unsupported { store: store.describe(), what: "elastic groups".to_owned() });
     };
+    create_group(store, leases, &stream, group.slots, &settings.pace, &outages).await?;
     let membership = Membership::new(stream.as_str(), group.member_name());
     join(leases, &membership, group.lease).await?;
 
@@ -53,17 +51,14 @@ pub(super) async fn start_member<H: Handler>(
         positions: SavedProgress::Nowhere { history },
         partitions: Partitions::new(letters_end),
         role: Role::Letters(Arc::clone(&owned)),
-        seen: None,
     };
     let letter_consumer = letter_settings.launch(redelivery, store, letter_place, None, None, outages.clone()).await?;
-    let (sender, seen) = watch::channel(GroupRecord::default());
-    let keeper = Keeper::start(store, &owned, sender)?;
+    let keeper = Keeper::start(store, &owned)?;
     let delivery = Delivery { handler, set_aside: Arc::clone(&set_aside) };
     let place = Place {
         positions: SavedProgress::Slots(SlotPositions::new(store, &owned, &outages)),
         partitions: Partitions::of_slots(group.slots),
-        role: Role::Member { keeper, owned: Arc::clone(&owned) },
-        seen: Some((owned, seen)),
+        role: Role::Member { keeper, owned },
     };
     let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), outages).await?;
     Ok(running.with_letter_consumer(letter_consumer))

@@ -9,8 +9,10 @@
 //! with its message id, and appends it again before any other save. Why it is right: the store recognises the id, and
 //! returns the place of the first append, whatever the expected version is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::PlantedBug;
@@ -19,8 +21,8 @@ use crate::consumer::pace::Pace;
 use crate::planted::Planted;
 use crate::store::{End, Overtaken, StepStream};
 use crate::{
-    Category, Error, GlobalPosition, GroupMember, History, Message, MessageId, MessageStore, NewMessage, Result,
-    StreamName, StreamRead,
+    Category, Error, GlobalPosition, GroupMember, History, Message, MessageId, MessageStore, MessageStoreExt as _,
+    NewMessage, Read, Result, StreamName, StreamRead,
 };
 
 /// The number of attempts to take a position over from a consumer that keeps saving it. That consumer stops at its next
@@ -53,6 +55,11 @@ impl Progress {
     /// All messages up to `position` are handled, and none above it was handed out.
     pub(super) fn at(position: GlobalPosition) -> Self {
         Self { position, handed_out_through: None, suspect: None, stopped: false }
+    }
+
+    /// A consumer has stopped here, or has never run, so no message was under way.
+    pub(super) fn stopped_at(position: GlobalPosition) -> Self {
+        Self { stopped: true, ..Self::at(position) }
     }
 
     /// The consumer has stopped, and no message is under way. If a suspect has not been handled yet, the next consumer must
@@ -123,6 +130,11 @@ pub(super) async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result
     Ok(progress.map(|progress| (progress, last)))
 }
 
+/// The streams of all positions that were ever saved in this category of positions. Reads all saves.
+pub(super) async fn position_streams(store: &dyn MessageStore, positions: &Category) -> Result<BTreeSet<StreamName>> {
+    store.category_messages(positions, Read::default()).map_ok(|save| save.stream).try_collect().await
+}
+
 /// The identifier of the consumer that saves its position in this stream, and the member of a group. The members share
 /// the identifier.
 pub(super) fn identifier_in(positions: &StreamName) -> (Option<&str>, Option<GroupMember>) {
@@ -187,7 +199,7 @@ impl PositionStore {
         let steps = StepStream::new(store, stream.clone());
         let end = steps.end().await?;
         // If no position was saved, no earlier consumer can have crashed.
-        let never_run = Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) };
+        let never_run = Progress::stopped_at(GlobalPosition::ZERO);
         let previous = last_recorded(&steps).await?.map_or(never_run, |(progress, _)| progress);
         let (outages, planted) = (outages.clone(), pace.planted);
         Ok(Self { steps, end, previous, saved: previous, pending: None, outages, planted })

@@ -5,20 +5,15 @@
 //! has read, and only if the consumer has stopped, or by force. Why it is right: a consumer that still runs learns at
 //! its next save that it no longer owns the position, and stops.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::groups::progress_of;
-use super::position_store::{PositionMessage, PositionStore, Progress, identifier_in, last_recorded};
+use super::position_store::{PositionMessage, PositionStore, Progress, identifier_in, last_recorded, position_streams};
 use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream};
-use crate::{
-    Category, Error, GlobalPosition, GroupMember, Json, Message, MessageStore, MessageStoreExt as _, Read, Result,
-    StreamName,
-};
+use crate::{Category, Error, GlobalPosition, GroupMember, Json, Message, MessageStore, Read, Result, StreamName};
 
 /// The saved positions of the consumers of a category.
 ///
@@ -111,11 +106,7 @@ impl Positions {
     /// As a read.
     pub async fn list(&self) -> Result<Vec<SavedPosition>> {
         let of_all = PositionStore::stream_name(&self.category, None)?.category();
-        let mut streams = BTreeSet::new();
-        let mut saves = std::pin::pin!(self.store.category_messages(&of_all, Read::default()));
-        while let Some(save) = saves.try_next().await? {
-            streams.insert(save.stream);
-        }
+        let mut streams = position_streams(&*self.store, &of_all).await?;
         if let Some(leases) = self.store.leases() {
             let groups = leases.groups().await?.into_iter().filter_map(|group| StreamName::new(group).ok());
             streams.extend(groups.filter(|group| group.category() == of_all));
@@ -146,7 +137,7 @@ impl Positions {
         let end = steps.end().await?;
         let (progress, saved_at) = match last_recorded(&steps).await? {
             Some((progress, Message { time, .. })) => (progress, Some(time)),
-            None => (Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) }, None),
+            None => (Progress::stopped_at(GlobalPosition::ZERO), None),
         };
         let (identifier, member) = identifier_in(&stream);
         let (identifier, is_stopped) = (identifier.map(str::to_owned), progress.stopped);
@@ -233,7 +224,7 @@ impl Positions {
     /// As [`Positions::set`], except that a consumer may run.
     pub async fn set_by_force(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
         let position = self.resolve(to).await?;
-        let progress = Progress { stopped: true, ..Progress::at(position) };
+        let progress = Progress::stopped_at(position);
         match &saved.saved_in {
             SavedIn::Stream(end) => {
                 let steps = StepStream::new(&self.store, saved.stream.clone());

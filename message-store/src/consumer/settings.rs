@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::consumer_handle::Shown;
 use super::consumer_loop::{ConsumerLoop, Role, Subscription};
 use super::dead_letters::{DeadLetters, OnFailure, SetAside};
 use super::deliver::Deliver;
-use super::groups::{ElasticGroup, OwnedSlots, Share};
+use super::groups::{ElasticGroup, Share};
 use super::names::NameInUse;
 use super::outages::Outages;
 use super::pace::Pace;
@@ -20,7 +19,6 @@ use super::process::Process;
 use super::sampling::sample;
 use super::saved_progress::SavedProgress;
 use super::{ConsumerHandle, PlantedBug, StartupReport};
-use crate::store::GroupRecord;
 use crate::telemetry::is_on;
 use crate::{Category, Error, Filter, GlobalPosition, GroupMember, MessageStore, Result, StreamName};
 
@@ -45,14 +43,12 @@ pub(super) struct Place {
     pub(super) positions: SavedProgress,
     pub(super) partitions: Partitions,
     pub(super) role: Role,
-    /// The group as its keeper sees it.
-    pub(super) seen: Option<(Arc<OwnedSlots>, watch::Receiver<GroupRecord>)>,
 }
 
 impl Place {
     pub(super) fn of_stream(positions: PositionStore) -> Self {
         let partitions = Partitions::new(positions.saved());
-        Self { positions: SavedProgress::Stream(Box::new(positions)), partitions, role: Role::Alone, seen: None }
+        Self { positions: SavedProgress::Stream(Box::new(positions)), partitions, role: Role::Alone }
     }
 }
 
@@ -106,7 +102,7 @@ impl Settings {
         if let Some(stream) = &unread_stream {
             tracing::warn!(target: "message_store::consumer", %stream, "no member of the group reads the messages of this stream, because its name has no id");
         }
-        let Place { positions, partitions, role, seen } = place;
+        let Place { positions, partitions, role } = place;
         let stream = self.position_stream()?;
         let startup_report = StartupReport {
             category: category.clone(),
@@ -125,7 +121,7 @@ impl Settings {
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
         let counts = set_aside.as_ref().map(|set_aside| Arc::clone(&set_aside.counts)).unwrap_or_default();
-        let shown = Shown { counts, seen };
+        let shown = Shown { counts, owned: role.owned().cloned() };
         let (sampled, samples_of) = (set_aside.clone(), Arc::clone(store));
         Ok(ConsumerHandle::spawn(startup_report, name, outages, shown, |reports, status| {
             let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up, positions: stream };

@@ -103,7 +103,8 @@ impl Histories {
             last.store_id = store_id.unwrap_or(last.store_id);
             self.seen.store(given_out.map_or(0, GlobalPosition::get), Ordering::SeqCst);
             self.current.fetch_add(1, Ordering::SeqCst);
-            tracing::warn!(target: "message_store::postgres",
+            tracing::warn!(
+                target: "message_store::postgres",
                 store = %self.place,
                 changes = changes.join("; "),
                 "the store has another history than before; positions remembered from the earlier one are forgotten"

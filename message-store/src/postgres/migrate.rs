@@ -187,7 +187,8 @@ async fn revoke_inserts(client: &Client) -> Result<()> {
     let old = transactions_under_way(client).await?;
     while transactions_under_way(client).await?.iter().any(|transaction| old.contains(transaction)) {
         if began.elapsed() > GIVE_UP_AFTER {
-            tracing::warn!(target: "message_store::postgres",
+            tracing::warn!(
+                target: "message_store::postgres",
                 "a transaction that began before the adoption is still open: migrate again to revoke the right to INSERT"
             );
             return Ok(());

@@ -126,7 +126,7 @@ impl MessageStore for PostgresStore {
         } else {
             self.group_commit.append(history, appends).await
         };
-        self.metrics.end(under_way, streams.iter().map(StreamName::category_str), &appended);
+        self.metrics.end(under_way, &appended);
         let appended = appended?;
         self.wake(&streams);
         Ok(appended)

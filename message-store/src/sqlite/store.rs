@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
-use crate::telemetry::is_on;
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -69,13 +68,9 @@ impl MessageStore for SqliteStore {
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         let (appends, fence) = self.accept_with_fence(request)?;
-        if !is_on() {
-            return self.writer.append(appends, fence).await;
-        }
-        let categories: Vec<String> = appends.iter().map(|append| append.stream.category_str().to_owned()).collect();
         let under_way = AppendMetrics::begin(&appends);
         let appended = self.writer.append(appends, fence).await;
-        self.metrics.end(under_way, categories.iter().map(String::as_str), &appended);
+        self.metrics.end(under_way, &appended);
         appended
     }
 

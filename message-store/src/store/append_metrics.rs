@@ -16,9 +16,9 @@ pub(crate) struct AppendMetrics {
     failed: Histogram,
 }
 
-/// An append that is under way. `None` if metrics are off.
+/// An append that is under way: its begin, and the number of messages for each category. `None` if metrics are off.
 #[derive(Debug)]
-pub(crate) struct AppendUnderWay(Option<(Instant, Vec<usize>)>);
+pub(crate) struct AppendUnderWay(Option<(Instant, Vec<(String, u64)>)>);
 
 impl AppendMetrics {
     pub(crate) fn new() -> Self {
@@ -33,23 +33,18 @@ impl AppendMetrics {
     }
 
     pub(crate) fn begin(appends: &[Append]) -> AppendUnderWay {
-        let sizes = || appends.iter().map(|append| append.messages.len()).collect();
-        AppendUnderWay(is_on().then(|| (Instant::now(), sizes())))
+        let sizes = |append: &Append| (append.stream.category_str().to_owned(), append.messages.len() as u64);
+        AppendUnderWay(is_on().then(|| (Instant::now(), appends.iter().map(sizes).collect())))
     }
 
-    /// Records the end of an append. `categories` are those of its streams, in order.
-    pub(crate) fn end<'a>(
-        &self,
-        AppendUnderWay(begun): AppendUnderWay,
-        categories: impl IntoIterator<Item = &'a str>,
-        result: &Result<Appended>,
-    ) {
+    /// Records the end of an append.
+    pub(crate) fn end(&self, AppendUnderWay(begun): AppendUnderWay, result: &Result<Appended>) {
         let Some((begun, sizes)) = begun else { return };
         let duration = match result {
             Ok(Appended { already_written, .. }) => {
                 if !already_written {
-                    for (category, size) in categories.into_iter().zip(sizes) {
-                        self.sent.add(category, size as u64);
+                    for (category, size) in sizes {
+                        self.sent.add(&category, size);
                     }
                 }
                 &self.ok

@@ -18,7 +18,8 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// messages belong to a history that the store no longer has, and other messages may have their positions now. The
     /// saved position belongs to the present history.
     pub(super) async fn restart_in_new_history(&mut self) -> Result<()> {
-        tracing::warn!(target: "message_store::consumer",
+        tracing::warn!(
+            target: "message_store::consumer",
             consumer = %self.subscription.positions,
             handled_through = %self.partitions.handled_through(),
             "the store has another history than before: the consumer restarts from the position that is saved there"

@@ -48,7 +48,7 @@ impl Role {
     }
 
     /// The slots of a member.
-    pub(super) fn owned(&self) -> Option<&Arc<OwnedSlots>> {
+    pub(in crate::consumer) fn owned(&self) -> Option<&Arc<OwnedSlots>> {
         match self {
             Self::Member { owned, .. } => Some(owned),
             Self::Alone | Self::Letters(_) => None,

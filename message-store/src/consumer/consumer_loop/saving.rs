@@ -26,11 +26,12 @@ impl<D: Deliver> ConsumerLoop<D> {
         if !(idle || is_outdated || self.done_since_save >= messages || since >= time) {
             return Ok(());
         }
-        if self.positions.is_saved(&self.progress()) {
+        let progress = self.progress();
+        if self.positions.is_saved(&progress) {
             self.last_save = Instant::now();
             return self.assert_store_is_not_behind().await;
         }
-        self.save(self.progress(), &[]).await
+        self.save(progress, &[]).await
     }
 
     /// Checks whether the store was restored to an earlier point. Such a store would give out the same positions again,

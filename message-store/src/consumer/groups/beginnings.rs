@@ -5,17 +5,16 @@
 //! slot begins at the lowest position of the members that have handled its entities. Messages that were handled are
 //! recognised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
-use crate::consumer::position_store::{PositionStore, Progress, identifier_in, last_recorded};
-use crate::store::StepStream;
-use crate::{Category, Error, GlobalPosition, Json, MessageStore, MessageStoreExt as _, Read, Result, StreamName};
+use crate::consumer::position_store::{PositionStore, Progress, identifier_in, last_recorded, position_streams};
+use crate::store::{Leases, StepStream};
+use crate::{Error, GlobalPosition, Json, MessageStore, Result, StreamName};
 
 /// The consumers with the group's identifier that ran before it.
 #[derive(Default)]
@@ -28,17 +27,15 @@ struct Before {
 /// Creates the group of a consumer's members, if it was never created.
 ///
 /// # Errors
-/// [`Error::Unsupported`] if the store has no leases; [`Error::Invalid`] if the group has another number of slots; the
-/// store's errors.
+/// [`Error::Invalid`] if the group has another number of slots; the store's errors.
 pub(in crate::consumer) async fn create_group(
     store: &Arc<dyn MessageStore>,
+    leases: &dyn Leases,
     positions: &StreamName,
     slots: u16,
     pace: &Pace,
     outages: &Outages,
 ) -> Result<()> {
-    let unsupported = || Error::Unsupported { store: store.describe(), what: "elastic groups".to_owned() };
-    let leases = store.leases().ok_or_else(unsupported)?;
     let group = positions.as_str();
     if leases.group(group).await?.slots.is_empty() {
         let progress = first_progress(store, positions, slots, pace, outages).await?;
@@ -60,7 +57,11 @@ async fn first_progress(
     outages: &Outages,
 ) -> Result<Vec<Progress>> {
     let mut before: BTreeMap<u16, Before> = BTreeMap::new();
-    for stream in streams_of(store, positions).await? {
+    let (identifier, _) = identifier_in(positions);
+    for stream in position_streams(&**store, &positions.category()).await? {
+        if identifier_in(&stream).0 != identifier {
+            continue;
+        }
         let last = last_recorded(&StepStream::new(store, stream.clone())).await?;
         let (_, member) = identifier_in(&stream);
         let taken = PositionStore::take_over(store, stream, pace, outages).await?;
@@ -69,14 +70,11 @@ async fn first_progress(
         of_size.members.insert(number, *taken.previous());
         of_size.saved_last = of_size.saved_last.max(last.map(|(_, message)| message.time));
     }
+    let never_run = Progress::stopped_at(GlobalPosition::ZERO);
     let latest = before.into_iter().max_by_key(|(_, before)| before.saved_last);
     Ok((0..slots)
-        .map(|slot| latest.as_ref().map_or_else(never_run, |(size, before)| before.of(slot, slots, *size)))
+        .map(|slot| latest.as_ref().map_or(never_run, |(size, before)| before.of(slot, slots, *size)))
         .collect())
-}
-
-fn never_run() -> Progress {
-    Progress { stopped: true, ..Progress::at(GlobalPosition::ZERO) }
 }
 
 impl Before {
@@ -84,7 +82,8 @@ impl Before {
     fn of(&self, slot: u16, slots: u16, size: u16) -> Progress {
         // If the size divides the number of slots, all entities of a slot had one member.
         let members = if slots.is_multiple_of(size) { vec![slot % size] } else { (0..size).collect() };
-        let of_member = |member: u16| self.members.get(&member).copied().unwrap_or_else(never_run);
+        let of_member =
+            |member: u16| self.members.get(&member).copied().unwrap_or(Progress::stopped_at(GlobalPosition::ZERO));
         let progress: Vec<Progress> = members.into_iter().map(of_member).collect();
         let position = progress.iter().map(|progress| progress.position).min().unwrap_or(GlobalPosition::ZERO);
         Progress {
@@ -93,18 +92,4 @@ impl Before {
             ..Progress::at(position)
         }
     }
-}
-
-/// The position streams of the consumers with the identifier of `positions`.
-async fn streams_of(store: &Arc<dyn MessageStore>, positions: &StreamName) -> Result<BTreeSet<StreamName>> {
-    let (identifier, _) = identifier_in(positions);
-    let mut streams = BTreeSet::new();
-    let category: Category = positions.category();
-    let mut saves = std::pin::pin!(store.category_messages(&category, Read::default()));
-    while let Some(save) = saves.try_next().await? {
-        if identifier_in(&save.stream).0 == identifier {
-            streams.insert(save.stream);
-        }
-    }
-    Ok(streams)
 }

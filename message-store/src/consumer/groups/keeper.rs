@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::OwnedSlots;
@@ -53,7 +53,6 @@ pub(in crate::consumer) struct Keeper {
 struct Keeping {
     leases: Arc<dyn Leases>,
     owned: Arc<OwnedSlots>,
-    lease: Duration,
     /// The slots that the consumer was given, with their epochs.
     given: BTreeMap<u16, i64>,
     /// Those of them that the consumer was asked to release.
@@ -61,30 +60,23 @@ struct Keeping {
     /// The last renewal, and whether the member wanted slots then.
     renewed: Option<(Instant, bool)>,
     changes: mpsc::UnboundedSender<Change>,
-    seen: watch::Sender<GroupRecord>,
 }
 
 impl Keeper {
-    /// Starts the thread. `seen` shows the group as the keeper saw it last.
-    pub(in crate::consumer) fn start(
-        store: &Arc<dyn MessageStore>,
-        owned: &Arc<OwnedSlots>,
-        seen: watch::Sender<GroupRecord>,
-    ) -> Result<Self> {
+    /// Starts the thread.
+    pub(in crate::consumer) fn start(store: &Arc<dyn MessageStore>, owned: &Arc<OwnedSlots>) -> Result<Self> {
         let (changes, received) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let (has_ended, ended) = oneshot::channel();
         let (store, owned) = (Arc::clone(store), Arc::clone(owned));
         if owned.planted.is(PlantedBug::KeeperInRuntime) {
-            tokio::spawn(async move { keep(&*store, owned, changes, seen, stopped).await });
+            tokio::spawn(async move { keep(&*store, owned, changes, stopped).await });
             return Ok(Self { changes: received, stop: Some(stop), ended: None });
         }
         let starting = |error| Error::backend("starting the keeper of a lease", false, error);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(starting)?;
         let run = move || {
-            runtime.block_on(async {
-                keep(&*store, owned, changes, seen, stopped).await;
-            });
+            runtime.block_on(keep(&*store, owned, changes, stopped));
             // A caller that is gone needs no answer.
             let _ = has_ended.send(());
         };
@@ -106,7 +98,6 @@ async fn keep(
     store: &dyn MessageStore,
     owned: Arc<OwnedSlots>,
     changes: mpsc::UnboundedSender<Change>,
-    seen: watch::Sender<GroupRecord>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let Some(leases) = store.leases() else { return };
@@ -121,18 +112,12 @@ async fn keep(
             return;
         }
     };
-    let lease = owned.lease();
     let (given, releasing) = (BTreeMap::new(), BTreeSet::new());
-    let mut keeping = Keeping { leases, owned, lease, given, releasing, renewed: None, changes, seen };
+    let mut keeping = Keeping { leases, owned, given, releasing, renewed: None, changes };
     loop {
         let pause = match keeping.look().await {
-            Ok(is_short) => {
-                if is_short {
-                    SHORT_PAUSE
-                } else {
-                    PAUSE
-                }
-            }
+            Ok(true) => SHORT_PAUSE,
+            Ok(false) => PAUSE,
             Err(error) if error.is_transient() => {
                 tracing::debug!(target: "message_store::consumer", %error, group = %keeping.member().group, "a look at the group failed");
                 SHORT_PAUSE
@@ -144,7 +129,7 @@ async fn keep(
             }
         };
         // A call that is under way ends first, so that no renewal comes after the member has left.
-        if is_stopped(&mut stopped, pause.min(lease / 8)).await {
+        if is_stopped(&mut stopped, pause.min(keeping.owned.lease() / 8)).await {
             return;
         }
     }
@@ -165,7 +150,7 @@ impl Keeping {
 
     /// Limits the time of a call, so that a connection that is silent costs no lease if another one works.
     async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        timeout(self.lease / 4, call).await.unwrap_or_else(|_| {
+        timeout(self.owned.lease() / 4, call).await.unwrap_or_else(|_| {
             Err(Error::backend("keeping a lease", true, "the store did not answer in a quarter of the lease"))
         })
     }
@@ -174,10 +159,11 @@ impl Keeping {
     async fn look(&mut self) -> Result<bool> {
         let member = self.member().clone();
         let wants_slots = !self.owned.is_leaving();
-        let is_due = |(renewed, wanted): (Instant, bool)| wanted != wants_slots || renewed.elapsed() >= self.lease / 4;
+        let is_due =
+            |(renewed, wanted): (Instant, bool)| wanted != wants_slots || renewed.elapsed() >= self.owned.lease() / 4;
         if self.renewed.is_none_or(is_due) {
             let now = Instant::now();
-            if !self.in_time(self.leases.renew(&member, self.lease, wants_slots)).await? {
+            if !self.in_time(self.leases.renew(&member, self.owned.lease(), wants_slots)).await? {
                 return Err(is_taken(&member));
             }
             self.renewed = Some((now, wants_slots));
@@ -194,7 +180,7 @@ impl Keeping {
 
         if !wants_slots {
             // The consumer releases its slots by itself.
-            self.seen.send_replace(group);
+            self.owned.set_group(group);
             return Ok(true);
         }
         let releasing: Vec<u16> = self.releasing.iter().copied().collect();
@@ -210,7 +196,7 @@ impl Keeping {
                 self.send(Change::Claimed(claimed));
             }
         }
-        self.seen.send_replace(group);
+        self.owned.set_group(group);
         Ok(is_short)
     }
 

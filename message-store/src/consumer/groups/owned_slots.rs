@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::ElasticGroup;
 use crate::consumer::PlantedBug;
 use crate::planted::Planted;
-use crate::store::{Fence, Membership, slot_of};
+use crate::store::{Fence, GroupRecord, Membership, slot_of};
 use crate::{Error, Message, MessageId, Result, StreamName};
 
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(in crate::consumer) struct OwnedSlots {
     found_lost: Mutex<Vec<(u16, i64)>>,
     /// The member takes no further slots.
     is_leaving: AtomicBool,
+    /// The group as the keeper saw it last.
+    group: Mutex<Arc<GroupRecord>>,
     /// Counts changes of the slots.
     changes: watch::Sender<u64>,
     letters: Mutex<Letters>,
@@ -77,6 +79,7 @@ impl OwnedSlots {
             dropped: Mutex::default(),
             found_lost: Mutex::default(),
             is_leaving: AtomicBool::new(false),
+            group: Mutex::default(),
             changes: watch::Sender::new(0),
             letters: Mutex::default(),
             left: Notify::new(),
@@ -96,6 +99,15 @@ impl OwnedSlots {
     /// The length of a lease.
     pub(in crate::consumer) fn lease(&self) -> Duration {
         self.lease
+    }
+
+    /// The group as the keeper saw it last.
+    pub(in crate::consumer) fn group(&self) -> Arc<GroupRecord> {
+        Arc::clone(&lock(&self.group))
+    }
+
+    pub(super) fn set_group(&self, group: GroupRecord) {
+        *lock(&self.group) = Arc::new(group);
     }
 
     /// The numbers of the slots that the member owns, in order.
