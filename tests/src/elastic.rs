@@ -8,9 +8,11 @@ use std::time::Duration;
 use message_store::consumer::{
     Consumer, ConsumerHandle, DeadLetters, ElasticGroup, GroupStatus, LetterState, OnFailure, Process,
 };
+use message_store::handling::Handler;
 use message_store::{GlobalPosition, Message, MessageStore, StreamName};
 use tokio::time::sleep;
 
+use crate::accounts::messages_of;
 use crate::marked::Marked;
 
 type Store = Arc<dyn MessageStore>;
@@ -32,9 +34,30 @@ pub async fn join_with(
     on_failure: OnFailure,
     settings: impl FnOnce(Consumer<Marked>) -> Consumer<Marked>,
 ) -> ConsumerHandle {
-    let consumer = Consumer::new("account:command", handler.clone()).concurrency(8).on_failure(on_failure);
+    settings(member(handler.clone(), on_failure)).start(store).await.unwrap()
+}
+
+/// A member that is not started.
+pub fn member<H: Handler>(handler: H, on_failure: OnFailure) -> Consumer<H> {
+    let consumer = Consumer::new("account:command", handler).concurrency(8).on_failure(on_failure);
     let consumer = consumer.identifier("g").elastic_group(ElasticGroup::new().lease(LEASE));
-    settings(consumer.in_process(&Process::default())).start(store).await.unwrap()
+    consumer.in_process(&Process::default())
+}
+
+/// The accounts, below `count`, whose events are not in the order of their commands, with the positions of the commands.
+pub async fn out_of_order(store: &Store, count: usize) -> Vec<String> {
+    let events = messages_of(store, "account").await;
+    let mut found = Vec::new();
+    for account in 0..count {
+        let stream = format!("account-{account}");
+        let own = events.iter().filter(|event| event.stream.as_str() == stream);
+        let causes: Vec<_> = own.map(|event| event.decode_metadata().causation_message_global_position).collect();
+        if !causes.is_sorted() {
+            let places: Vec<_> = causes.windows(2).filter(|pair| pair[0] > pair[1]).collect();
+            found.push(format!("account {account} is out of order: {places:?}"));
+        }
+    }
+    found
 }
 
 pub async fn status(store: &Store) -> GroupStatus {

@@ -25,18 +25,6 @@ async fn join(store: &Store, handler: &Marked, on_failure: OnFailure, bug: Optio
     elastic::join_with(store, handler, on_failure, |consumer| planted(consumer, bug)).await
 }
 
-/// The events of an account are in the order of their commands.
-async fn assert_in_order(store: &Store) {
-    for account in 0..ACCOUNTS {
-        let events = messages_of(store, "account").await;
-        let stream = format!("account-{account}");
-        let of_account = events.iter().filter(|event| event.stream.as_str() == stream);
-        let causes: Vec<_> =
-            of_account.map(|event| event.decode_metadata().causation_message_global_position).collect();
-        assert!(causes.is_sorted(), "the events of {stream} are out of order: {causes:?}");
-    }
-}
-
 const ACCOUNTS: usize = 24;
 
 /// Sends deposits to all accounts until it is told to stop. Returns the number of rounds.
@@ -79,7 +67,7 @@ on_both_stores! {
         members[0].wait_for(last).await.unwrap();
         let _ = members.remove(0).stop().await.unwrap();
         assert_balances(&store, rounds).await;
-        assert_in_order(&store).await;
+        assert_eq!(elastic::out_of_order(&store, ACCOUNTS).await, Vec::<String>::new());
         let repeats: usize = handlers.iter().map(|handler| handler.handled.lock().unwrap().len()).sum();
         assert_eq!(repeats as u64, rounds * ACCOUNTS as u64, "no member crashed, so no message was delivered twice");
         let status = status(&store).await;
@@ -419,7 +407,7 @@ async fn at_random(place: AgeingStore, seed: u64, changes: usize) {
     }
     println!("seed {seed}: {changes} changes, {rounds} rounds of {ACCOUNTS} deposits");
     assert_balances(&store, rounds).await;
-    assert_in_order(&store).await;
+    assert_eq!(elastic::out_of_order(&store, ACCOUNTS).await, Vec::<String>::new());
 }
 
 /// The number of changes (12; for a long run, `MESSAGE_STORE_GROUP_CHANGES`), and the seed.

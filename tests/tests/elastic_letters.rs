@@ -12,7 +12,8 @@ use message_store::testing::FaultyStore;
 use message_store::{Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{balance, send_deposits};
 use message_store_tests::elastic::{
-    LEASE, account_in, becomes, is_resolved, join, join_with, letters, retry, until, until_divided, until_handled,
+    LEASE, account_in, becomes, is_resolved, join, join_with, letters, member, retry, until, until_divided,
+    until_handled,
 };
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::Marked;
@@ -107,8 +108,7 @@ on_both_stores! {
         let shared: Store = faulty.clone();
         slow.fails.store(3, Ordering::SeqCst);
         slow.permits.add_permits(3);
-        let consumer = Consumer::new("account:command", slow.clone()).on_failure(OnFailure::Park).identifier("g");
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(slow.clone(), OnFailure::Park);
         let first = consumer.start(&shared).await.unwrap();
         until("it is parked", async || letters(&store).show(sent.id).await.ok().flatten().is_some()).await;
         until_handled(&store, sent.global_position).await;
@@ -117,8 +117,7 @@ on_both_stores! {
         until("the redelivery has begun", async || slow.begun.load(Ordering::SeqCst) == 4).await;
         faulty.lose_heartbeats(true);
         quick.permits.add_permits(99);
-        let consumer = Consumer::new("account:command", quick.clone()).on_failure(OnFailure::Park).identifier("g");
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(quick.clone(), OnFailure::Park);
         let second = consumer.start(&store).await.unwrap();
         until("the second delivers it", async || is_resolved(&store, &sent).await).await;
         faulty.lose_heartbeats(false);

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::consumer::{Consumer, ElasticGroup, OnFailure, Process};
+use message_store::consumer::{Consumer, OnFailure, Process};
 use message_store::handling::{Context, Fault, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{Append, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName};
 use message_store_tests::accounts::{balance, put, send_deposits};
 use message_store_tests::elastic::{
-    LEASE, becomes, is_resolved, join, letters, retry, status, until, until_divided, until_handled,
+    LEASE, becomes, is_resolved, join, letters, member, retry, status, until, until_divided, until_handled,
 };
 use message_store_tests::marked::Marked;
 use message_store_tests::on_both_stores;
@@ -88,8 +88,7 @@ on_both_stores! {
         let sent = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();
-        let consumer = Consumer::new("account:command", handler.clone()).on_failure(OnFailure::Park).identifier("g");
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(handler.clone(), OnFailure::Park);
         let mut member = consumer.start(&shared).await.unwrap();
         until("a letter is written", async || letters(&store).show(sent.id).await.ok().flatten().is_some()).await;
         faulty.lose_heartbeats(true);
@@ -106,8 +105,7 @@ on_both_stores! {
         let sent = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();
-        let consumer = Consumer::new("account:command", handler.clone()).identifier("g");
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(handler.clone(), OnFailure::Stop);
         let mut member = consumer.start(&shared).await.unwrap();
         until("it begins", async || handler.0.load(Ordering::SeqCst) == 1).await;
         faulty.lose_heartbeats(true);
@@ -125,8 +123,7 @@ on_both_stores! {
     /// Streams with an empty id.
     async fn streams_with_an_empty_id(store) {
         let handler = Counts(Arc::default());
-        let consumer = Consumer::new("account:command", handler.clone()).identifier("g").concurrency(8);
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(handler.clone(), OnFailure::Stop);
         let mut last = None;
         for _ in 0..3 {
             put(&store, "account:command", "Deposit", "{\"amount\":1}", "{}").await;
@@ -149,8 +146,7 @@ on_both_stores! {
         let shared: Store = faulty.clone();
         let gate = handler.clone();
         let slow = SlowFirst(gate, Arc::new(tokio::sync::Semaphore::new(0)));
-        let consumer = Consumer::new("account:command", slow.clone()).identifier("g").concurrency(8);
-        let consumer = consumer.elastic_group(ElasticGroup::new().lease(LEASE)).in_process(&Process::default());
+        let consumer = member(slow.clone(), OnFailure::Stop);
         let mut last = None;
         for _ in 0..3 {
             last = Some(put(&store, "account:command-", "Deposit", "{\"amount\":1}", "{}").await);

@@ -11,6 +11,7 @@ use message_store::consumer::{Consumer, DeadLetters, ElasticGroup, GroupStatus, 
 use message_store::handling::{CommandHandler, Context, Fault, Handler};
 use message_store::{Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{Account, balance, messages_of, send_deposits};
+use message_store_tests::elastic::out_of_order;
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::random::{Random, setting};
 use tokio::process::{Child, Command};
@@ -178,23 +179,13 @@ async fn soak(place: AgeingStore, seed: u64, changes: usize) {
     let behind = status.slots.iter().filter(|slot| slot.position < last).count();
     println!("seed {seed}: {changes} changes, {rounds} rounds, settled in {:?}, ended {ended:?}", begun.elapsed());
     let mut wrong = Vec::new();
-    let events = messages_of(&store, "account").await;
     for account in 0..ACCOUNTS {
         let found = balance(&store, &account.to_string()).await;
         if found != rounds {
             wrong.push(format!("account {account}: {found} of {rounds}"));
         }
-        let stream = format!("account-{account}");
-        let causes: Vec<_> = events
-            .iter()
-            .filter(|event| event.stream.as_str() == stream)
-            .map(|event| event.decode_metadata().causation_message_global_position)
-            .collect();
-        if !causes.is_sorted() {
-            let places: Vec<_> = causes.windows(2).filter(|pair| pair[0] > pair[1]).collect();
-            wrong.push(format!("account {account} is out of order: {places:?}"));
-        }
     }
+    wrong.extend(out_of_order(&store, ACCOUNTS).await);
     for member in &members {
         signal(member, "-TERM");
     }
