@@ -9,6 +9,7 @@ use message_store::consumer::{
     Consumer, ConsumerHandle, DeadLetters, ElasticGroup, GroupStatus, LetterState, OnFailure, Process,
 };
 use message_store::handling::Handler;
+use message_store::testing::FaultyStore;
 use message_store::{GlobalPosition, Message, MessageStore, StreamName};
 use tokio::time::sleep;
 
@@ -58,6 +59,32 @@ pub async fn out_of_order(store: &Store, count: usize) -> Vec<String> {
         }
     }
     found
+}
+
+/// The owner of the first message's letter crashes during a redelivery, and the next member resumes it. The append that
+/// resolves the letter is refused once. Returns the next member.
+pub async fn resumed_with_a_refused_append(store: &Store, sent: &[Message], on_failure: OnFailure) -> ConsumerHandle {
+    let handler = Marked::new(store, None);
+    let last = sent[sent.len() - 1].global_position;
+    handler.fail(&sent[0]);
+    let mut first = join(store, &handler, on_failure).await;
+    until_divided(&[&first]).await;
+    first.wait_for(last).await.unwrap();
+    until_handled(store, last).await;
+    handler.mend();
+    handler.wait_in("1");
+    retry(store, &sent[0]).await;
+    handler.begun.notified().await;
+    drop(first);
+    let next = Marked::new(store, None);
+    let permits = next.wait_in("1");
+    let faulty = FaultyStore::new(store);
+    let shared: Store = faulty.clone();
+    let second = join(&shared, &next, on_failure).await;
+    next.begun.notified().await;
+    faulty.refuse_appends_of("Resolved", 1);
+    permits.add_permits(99);
+    second
 }
 
 pub async fn status(store: &Store) -> GroupStatus {

@@ -1,4 +1,4 @@
-//! Fills an empty store with the messages that `tests/tests/upgrade.rs` expects in a database of an earlier version.
+//! Fills an empty store with the messages that `tests/tests/postgres/upgrade.rs` expects in a database of an earlier version.
 
 use anyhow::{Context as _, Result};
 use message_store::intents::Once;

@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::consumer::{Consumer, OnFailure, Process};
+use message_store::consumer::{Consumer, ConsumerHandle, OnFailure, OutcomeCounts, Process};
 use message_store::handling::{Context, Fault, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{Append, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName};
 use message_store_tests::accounts::{balance, put, send_deposits};
 use message_store_tests::elastic::{
-    LEASE, becomes, is_resolved, join, letters, member, retry, status, until, until_divided, until_handled,
+    LEASE, becomes, is_resolved, join, letters, member, resumed_with_a_refused_append, retry, status, until,
+    until_divided, until_handled,
 };
 use message_store_tests::marked::Marked;
 use message_store_tests::on_both_stores;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 type Store = Arc<dyn MessageStore>;
@@ -53,31 +56,13 @@ on_both_stores! {
         assert!(is_other_closed && is_first_closed, "closed: {is_first_closed} {is_other_closed}; outage {outage:?}; stopped {stopped:?}");
     }
 
-    /// The owner crashed during a redelivery. The next one resumes it, and the store does not answer for a moment.
+    /// The owner crashed during a redelivery. The next one resumes it, and one append fails for a passing reason.
     async fn a_resumed_letter_survives_an_outage(store) {
-        let handler = Marked::new(&store, None);
         let sent = send_deposits(&store, "account:command", "1", 2).await;
-        handler.fail(&sent[0]);
-        let mut first = join(&store, &handler, OnFailure::Hold).await;
-        first.wait_for(sent[1].global_position).await.unwrap();
-        until_handled(&store, sent[1].global_position).await;
-        handler.mend();
-        let permits = handler.wait_in("1");
-        retry(&store, &sent[0]).await;
-        handler.begun.notified().await;
-        drop(first);
-        let next = Marked::new(&store, None);
-        let permits_of_next = next.wait_in("1");
-        let faulty = FaultyStore::new(&store);
-        let shared: Store = faulty.clone();
-        let second = join(&shared, &next, OnFailure::Hold).await;
-        next.begun.notified().await;
-        faulty.refuse_appends_of("Resolved", 1);
-        permits_of_next.add_permits(99);
+        let second = resumed_with_a_refused_append(&store, &sent, OnFailure::Hold).await;
         let is_empty = becomes(async || letters(&store).list().await.unwrap().is_empty()).await;
         let listed = letters(&store).list().await.unwrap();
         let stopped = second.stop().await.map(drop);
-        drop(permits);
         assert!(is_empty, "stopped {stopped:?}, letters {listed:?}");
         assert_eq!(balance(&store, "1").await, 2);
     }
@@ -145,7 +130,7 @@ on_both_stores! {
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();
         let gate = handler.clone();
-        let slow = SlowFirst(gate, Arc::new(tokio::sync::Semaphore::new(0)));
+        let slow = SlowFirst(gate, Arc::new(Semaphore::new(0)));
         let consumer = member(slow.clone(), OnFailure::Stop);
         let mut last = None;
         for _ in 0..3 {
@@ -173,17 +158,8 @@ on_both_stores! {
 
     /// A member is asked to stop while one handler is slow. Its other entities go to the other member.
     async fn the_idle_slots_of_a_member_that_stops_are_taken_over(store) {
-        let handler = Marked::new(&store, None);
-        let permits = handler.wait_in("1");
-        let first = join(&store, &handler, OnFailure::Park).await;
-        until_divided(&[&first]).await;
-        send_deposits(&store, "account:command", "1", 1).await;
-        handler.begun.notified().await;
         let next = Marked::new(&store, None);
-        let second = join(&store, &next, OnFailure::Park).await;
-        until_divided(&[&first, &second]).await;
-        let stopping = tokio::spawn(first.stop());
-        sleep(Duration::from_millis(300)).await;
+        let (permits, stopping, second) = one_stops_and_one_runs(&store, &next).await;
         for account in 2..40 {
             send_deposits(&store, "account:command", &account.to_string(), 1).await;
         }
@@ -197,16 +173,7 @@ on_both_stores! {
 
     /// A member stops, and waits for one slow handler. The other member leaves.
     async fn a_member_that_stops_claims_no_slots(store) {
-        let handler = Marked::new(&store, None);
-        let permits = handler.wait_in("1");
-        let first = join(&store, &handler, OnFailure::Park).await;
-        until_divided(&[&first]).await;
-        send_deposits(&store, "account:command", "1", 1).await;
-        handler.begun.notified().await;
-        let second = join(&store, &Marked::new(&store, None), OnFailure::Park).await;
-        until_divided(&[&first, &second]).await;
-        let stopping = tokio::spawn(first.stop());
-        sleep(Duration::from_millis(300)).await;
+        let (permits, stopping, second) = one_stops_and_one_runs(&store, &Marked::new(&store, None)).await;
         let _ = second.stop().await.unwrap();
         sleep(LEASE * 2).await;
         let next = Marked::new(&store, None);
@@ -325,7 +292,7 @@ impl Handler for Counts {
 }
 
 #[derive(Clone)]
-struct SlowFirst(Counts, Arc<tokio::sync::Semaphore>);
+struct SlowFirst(Counts, Arc<Semaphore>);
 
 #[async_trait]
 impl Handler for SlowFirst {
@@ -339,4 +306,22 @@ impl Handler for SlowFirst {
         self.1.acquire().await?.forget();
         self.0.handle(message, context).await
     }
+}
+
+/// A member is stopping, and waits for a permit to end the delivery of one message. A second member runs.
+async fn one_stops_and_one_runs(
+    store: &Store,
+    running: &Marked,
+) -> (Arc<Semaphore>, JoinHandle<message_store::Result<OutcomeCounts>>, ConsumerHandle) {
+    let handler = Marked::new(store, None);
+    let permits = handler.wait_in("1");
+    let first = join(store, &handler, OnFailure::Park).await;
+    until_divided(&[&first]).await;
+    send_deposits(store, "account:command", "1", 1).await;
+    handler.begun.notified().await;
+    let second = join(store, running, OnFailure::Park).await;
+    until_divided(&[&first, &second]).await;
+    let stopping = tokio::spawn(first.stop());
+    sleep(Duration::from_millis(300)).await;
+    (permits, stopping, second)
 }

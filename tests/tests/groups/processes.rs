@@ -78,7 +78,7 @@ struct Other {
 impl Other {
     fn start(url: &str, gate: &std::path::Path, bug: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "member_in_another_process", "--nocapture"]);
+        command.args(["--exact", "processes::member_in_another_process", "--nocapture"]);
         command.env(URL, url).env(GATE, gate).stdout(Stdio::piped());
         if bug {
             command.env(BUG, "1");
@@ -205,7 +205,7 @@ impl Handler for Slow {
 }
 
 /// Figures of elastic groups with their defaults, in seconds. They are measured, not asserted:
-/// `cargo test --test elastic_processes -- --ignored --nocapture`.
+/// `cargo test --test groups processes -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "a measurement"]
 async fn figures() {

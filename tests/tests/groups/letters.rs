@@ -12,8 +12,8 @@ use message_store::testing::FaultyStore;
 use message_store::{Message, MessageStore, Outcome, Source, connect};
 use message_store_tests::accounts::{balance, send_deposits};
 use message_store_tests::elastic::{
-    LEASE, account_in, becomes, is_resolved, join, join_with, letters, member, retry, until, until_divided,
-    until_handled,
+    LEASE, account_in, becomes, is_resolved, join, join_with, letters, member, resumed_with_a_refused_append, retry,
+    until, until_divided, until_handled,
 };
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::Marked;
@@ -26,30 +26,12 @@ type Store = Arc<dyn MessageStore>;
 on_both_stores! {
     /// The owner crashed during a redelivery. The next one resumes it, and one append fails for a passing reason.
     async fn a_resumed_letter_survives_a_transient_failure(store) {
-        let handler = Marked::new(&store, None);
-        let sent = send_deposits(&store, "account:command", "1", 1).await.remove(0);
-        handler.fail(&sent);
-        let first = join(&store, &handler, OnFailure::Park).await;
-        until_divided(&[&first]).await;
-        until_handled(&store, sent.global_position).await;
-        handler.mend();
-        let permits = handler.wait_in("1");
-        retry(&store, &sent).await;
-        handler.begun.notified().await;
-        drop(first);
-        let next = Marked::new(&store, None);
-        let permits_of_next = next.wait_in("1");
-        let faulty = FaultyStore::new(&store);
-        let shared: Store = faulty.clone();
-        let second = join(&shared, &next, OnFailure::Park).await;
-        next.begun.notified().await;
-        faulty.refuse_appends_of("Resolved", 1);
-        permits_of_next.add_permits(99);
-        let is_resolved = becomes(async || is_resolved(&store, &sent).await).await;
-        let letter = letters(&store).show(sent.id).await.unwrap().unwrap();
+        let sent = send_deposits(&store, "account:command", "1", 1).await;
+        let second = resumed_with_a_refused_append(&store, &sent, OnFailure::Park).await;
+        let is_resolved = becomes(async || is_resolved(&store, &sent[0]).await).await;
+        let letter = letters(&store).show(sent[0].id).await.unwrap().unwrap();
         let can_be_retried = letters(&store).retry(&letter).await.unwrap();
         let _ = second.stop().await.unwrap();
-        drop(permits);
         assert!(is_resolved, "the letter stays {:?}; an operator can retry it: {can_be_retried}", letter.state);
     }
 

@@ -156,7 +156,7 @@ const NONE: &str = "";
 
 macro_rules! sql {
     ($name:literal) => {
-        include_str!(concat!("../../message-store/src/postgres/sql/", $name, ".sql"))
+        include_str!(concat!("../../../message-store/src/postgres/sql/", $name, ".sql"))
     };
 }
 

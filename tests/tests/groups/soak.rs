@@ -87,7 +87,7 @@ async fn member_process() {
 fn spawn(url: &str, mended: &std::path::Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["member_process", "--exact", "--ignored", "--nocapture"])
+        .args(["soak::member_process", "--exact", "--ignored", "--nocapture"])
         .env("MESSAGE_STORE_SOAK_OF", url)
         .env("MESSAGE_STORE_SOAK_MENDED", mended);
     command.stdout(Stdio::null()).stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap()

@@ -1,0 +1,17 @@
+//! Exactly one effect for each intent: decisions, sequences, reservations, guards, and the memory of entities.
+#![allow(missing_docs)]
+
+mod chaos;
+mod contention;
+mod decisions;
+mod deduplication;
+mod delays;
+mod entities;
+mod explanations;
+mod guards;
+mod memory_behind;
+mod other_writers;
+mod repeats_in_batches;
+mod reservations;
+mod scenarios;
+mod sequences;

@@ -1,0 +1,10 @@
+//! Dead letters: set aside, shown, decided, moved, and never lost.
+#![allow(missing_docs)]
+
+mod after_moves;
+mod archived;
+mod at_random;
+mod copied;
+mod delivered_again;
+mod queries;
+mod set_aside;

@@ -1,0 +1,16 @@
+//! The store on PostgreSQL: its bounds, plans and rights, and servers that stop, fail over or stay silent.
+#![allow(missing_docs)]
+
+mod bounds;
+mod clusters;
+mod connection_budget;
+mod failover;
+mod hostile;
+mod locked_categories;
+mod outages;
+mod plans;
+mod protections;
+mod random_locks;
+mod schema;
+mod tls;
+mod upgrade;
