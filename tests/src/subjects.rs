@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
 
-use crate::postgres::TestDatabase;
+use crate::postgres::{Pooler, TestDatabase, poolers_are_left_out};
 
 /// A store on a new PostgreSQL database.
 #[derive(Debug)]
 pub struct Postgres {
     database: TestDatabase,
     store: Arc<dyn MessageStore>,
+    pooler: Option<Pooler>,
 }
 
 impl Postgres {
@@ -34,7 +35,25 @@ impl Postgres {
 
     /// The subject for this database and a store that is open on it.
     pub fn with(database: TestDatabase, store: Arc<dyn MessageStore>) -> Self {
-        Self { database, store }
+        Self { database, store, pooler: None }
+    }
+
+    /// Makes the store, and opens it through a pooler that hands out transactions.
+    pub async fn behind_pooler() -> Self {
+        if poolers_are_left_out() {
+            return Self::new().await;
+        }
+        let database = TestDatabase::create().await;
+        let pooler = Pooler::start(database.url(), 4, false).await;
+        let store = connect(&with_password(&pooler.url(database.url()).unwrap())).await.unwrap();
+        Self { database, store, pooler: Some(pooler) }
+    }
+
+    /// The URL with which the store is opened.
+    fn url(&self) -> String {
+        self.pooler
+            .as_ref()
+            .map_or_else(|| self.database.url().to_owned(), |pooler| pooler.url(self.database.url()).unwrap())
     }
 
     async fn client(&self) -> Client {
@@ -64,7 +83,7 @@ impl Subject for Postgres {
     }
 
     async fn reopen(&self) -> Result<Arc<dyn MessageStore>, Cannot> {
-        Ok(connect(self.database.url()).await.unwrap())
+        Ok(connect(&self.url()).await.unwrap())
     }
 
     async fn append_slowly(&self, append: Append, meanwhile: BoxFuture<'_, ()>, commit: bool) -> Result<(), Cannot> {
@@ -91,7 +110,7 @@ impl Subject for Postgres {
     }
 
     fn password(&self) -> Result<String, Cannot> {
-        password_in(&with_password(self.database.url())).ok_or(Cannot("the server's URL names no user"))
+        password_in(&with_password(&self.url())).ok_or(Cannot("the server's URL names no user"))
     }
 }
 

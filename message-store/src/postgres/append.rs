@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 use serde::Deserialize;
+use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
+use super::prepared::Prepared;
 use crate::{
     Append, Appended, Error, ExpectedVersion, GlobalPosition, MessageId, Place, Position, Result, StreamName, Version,
 };
@@ -140,12 +141,12 @@ pub(super) struct Sent {
 /// category of that name, or for none if it is empty. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
-    statement: &Statement,
+    statement: &Prepared,
     batch: impl IntoIterator<Item = &'a [Append]> + Clone,
     known: impl Fn(&StreamName) -> Option<Position>,
     wait_for: Option<&'a str>,
 ) -> Result<Sent, tokio_postgres::Error> {
-    let row = client.query_one(statement, &Arguments::new(batch.clone(), known, wait_for).list()).await?;
+    let row = statement.query_one(client, &Arguments::new(batch.clone(), known, wait_for).list()).await?;
     sent(&row, batch)
 }
 

@@ -1,8 +1,7 @@
 //! The statement that appends a single message, in less time than that of a batch.
 
-use tokio_postgres::Statement;
-
 use super::append::{Jsonb, Sent, known_position, written};
+use super::prepared::Prepared;
 use crate::{Append, Appended, NewMessage, Position, Result, StreamName};
 
 pub(super) const APPEND_ONE: &str = include_str!("sql/append_one.sql");
@@ -20,7 +19,7 @@ pub(super) fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) ->
 /// taken: the statement of a batch finds out which.
 pub(super) async fn send_one(
     client: &tokio_postgres::Client,
-    statement: &Statement,
+    statement: &Prepared,
     Append { stream, expected, .. }: &Append,
     message: &NewMessage,
     known: impl Fn(&StreamName) -> Option<Position>,
@@ -28,7 +27,7 @@ pub(super) async fn send_one(
     let (data, metadata) = (message.data.as_str().map(Jsonb), message.metadata.as_str().map(Jsonb));
     let (name, id, message_type) = (stream.as_str(), message.id.as_uuid(), &message.message_type);
     let (known, expected) = (known_position(stream, *expected, known), expected.number());
-    let row = client.query_one(statement, &[&name, &known, &expected, &id, message_type, &data, &metadata]).await?;
+    let row = statement.query_one(client, &[&name, &known, &expected, &id, message_type, &data, &metadata]).await?;
     let result: Option<Vec<i64>> = row.try_get(0)?;
     let Some([position, global_position, has_waited]) = result.as_deref() else { return Ok(None) };
     let appended = Appended { written: vec![written((*position, *global_position))], already_written: false };

@@ -20,7 +20,12 @@ const SLOT_LOST: &str = "MS001";
 pub(super) async fn append_with_fence(client: &Connection, appends: &[Append], fence: &Fence) -> Result<Appended> {
     let mut races = 0;
     loop {
-        match send(client, appends, fence).await {
+        if !client.begin_writing().await.map_err(|error| meaning(error, appends))? {
+            return Err(Error::HistoryChanged { store: client.place() });
+        }
+        let sent = send(client, appends, fence).await;
+        client.end_writing(sent.is_ok()).await.map_err(|error| meaning(error, appends))?;
+        match sent {
             Ok(mut results) => {
                 let nothing = || Err(Error::backend("appending with a fence", false, "the server returned no result"));
                 return results.pop().flatten().unwrap_or_else(nothing);
@@ -42,9 +47,8 @@ async fn send(
     appends: &[Append],
     Fence { member, slot, epoch }: &Fence,
 ) -> Result<Vec<Option<Result<Appended>>>, tokio_postgres::Error> {
-    let statement = client.prepare_cached(APPEND_WITH_FENCE).await?;
     let arguments = Arguments::new([appends], |_| None, None);
     let fence: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&member.group, &i32::from(*slot), epoch, &member.id];
-    let row = client.query_one(&statement, &[&arguments.list()[..], &fence].concat()).await?;
+    let row = client.query_one(APPEND_WITH_FENCE, &[&arguments.list()[..], &fence].concat()).await?;
     Ok(sent(&row, [appends])?.results)
 }

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::PostgresOptions;
 use super::failure::backend;
 use super::installation::{Installation, differences};
+use super::pooler::in_transaction;
 use super::row::get;
 use super::state::{Observation, roles_that_insert, sequence_problem, state};
 use crate::Result;
@@ -59,14 +60,19 @@ impl fmt::Display for Check {
 /// [`Error::Invalid`](crate::Error::Invalid) for a URL that cannot be read, [`Error::Backend`](crate::Error::Backend)
 /// when the server does not answer.
 pub async fn check(url: &str) -> Result<Check> {
-    let options = PostgresOptions::from_url(url)?;
-    let client = options.connect().await?;
-    let installation = Installation::find(&client).await?;
+    let mut options = PostgresOptions::from_url(url)?;
+    let mut client = options.connect_first().await?;
+    let (installation, findings) = in_transaction(&mut client, look).await?;
+    Ok(Check { place: options.place(), installation, findings })
+}
+
+async fn look(client: &Client) -> Result<(Installation, Vec<CheckedItem>)> {
+    let installation = Installation::find(client).await?;
     let mut findings = Vec::new();
     let mut note = |what: String, problem: Option<String>| findings.push(CheckedItem { what, problem });
 
     for setting in ["fsync", "synchronous_commit"] {
-        let value: String = one(&client, include_str!("sql/setting.sql"), setting).await?;
+        let value: String = one(client, include_str!("sql/setting.sql"), setting).await?;
         let problem = (value == "off").then(|| "it is off: a power loss can lose acknowledged messages".to_owned());
         note(setting.to_owned(), problem);
     }
@@ -84,24 +90,24 @@ pub async fn check(url: &str) -> Result<Check> {
         Installation::Ours { .. } => note("schema".to_owned(), None),
     }
     if installation != Installation::Nothing {
-        let differences = differences(&client).await?;
+        let differences = differences(client).await?;
         note("table messages".to_owned(), (!differences.is_empty()).then(|| differences.join("; ")));
         // Message DB's functions are not checked: the store can do without those that are missing.
         let is_ours = installation != Installation::MessageDb;
-        for Observation { what, problem, is_missing, .. } in state(&client).await? {
+        for Observation { what, problem, is_missing, .. } in state(client).await? {
             if is_ours || is_missing {
                 note(what, problem);
             }
         }
-        note("sequence of global positions".to_owned(), sequence_problem(&client).await?);
-        let inserting = roles_that_insert(&client).await?;
+        note("sequence of global positions".to_owned(), sequence_problem(client).await?);
+        let inserting = roles_that_insert(client).await?;
         let problem = format!(
             "{} may INSERT into the table or change its sequence, past the lock and the version check; revoke it with `migrate`",
             inserting.join(", ")
         );
         note("rights on the table".to_owned(), (!inserting.is_empty()).then_some(problem));
     }
-    Ok(Check { place: options.place(), installation, findings })
+    Ok((installation, findings))
 }
 
 async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str, text: &str) -> Result<T> {

@@ -14,10 +14,13 @@ use std::time::Duration;
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Client, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{CancelToken, Client, Row, Transaction};
 
 use super::PlantedBug;
 use super::history::Histories;
+use super::pooler::begin;
+use super::prepared::Prepared;
 use super::session::{Session, Sessions};
 use super::silence::Watch;
 use super::tls::{self, Tls};
@@ -71,6 +74,11 @@ impl Connection {
         self.history
     }
 
+    /// The host, port and database.
+    pub(super) fn place(&self) -> String {
+        self.histories.place().to_owned()
+    }
+
     /// Records the highest global position of an answer.
     pub(super) fn record_seen(&self, position: Option<GlobalPosition>) {
         self.histories.record_seen(self.history, position);
@@ -81,10 +89,101 @@ impl Connection {
         self.histories.has(bug)
     }
 
-    pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
+    /// Prepares a statement, once for each session.
+    pub(super) async fn prepare_cached(&self, sql: &'static str) -> Result<Prepared, tokio_postgres::Error> {
         let session = self.session();
         session.watch.is_asked();
-        session.client.prepare_cached(sql).await
+        match &session.behind_pooler {
+            Some(types) => types.prepare(&session.client, sql).await,
+            None => session.client.prepare_cached(sql).await.map(Prepared::Named),
+        }
+    }
+
+    /// Prepares several statements, for a transaction.
+    pub(super) async fn prepare_all<const N: usize>(
+        &self,
+        statements: [&'static str; N],
+    ) -> Result<[Prepared; N], tokio_postgres::Error> {
+        let prepared = futures_util::future::try_join_all(statements.map(|sql| self.prepare_cached(sql))).await?;
+        prepared.try_into().map_err(|_| unreachable!("there are as many as were asked for"))
+    }
+
+    pub(super) async fn query(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        self.prepare_cached(sql).await?.query(self, parameters).await
+    }
+
+    pub(super) async fn query_one(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, tokio_postgres::Error> {
+        self.prepare_cached(sql).await?.query_one(self, parameters).await
+    }
+
+    pub(super) async fn query_opt(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, tokio_postgres::Error> {
+        self.prepare_cached(sql).await?.query_opt(self, parameters).await
+    }
+
+    pub(super) async fn execute(
+        &self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, tokio_postgres::Error> {
+        self.prepare_cached(sql).await?.execute(self, parameters).await
+    }
+
+    /// Begins a transaction.
+    pub(super) async fn transaction(&mut self) -> Result<Transaction<'_>, tokio_postgres::Error> {
+        begin(self).await
+    }
+
+    /// Begins to write. Behind a pooler, it begins a transaction, because only within one does the server stay the same.
+    /// Returns whether the server still has the history of this connection. If not, nothing may be written.
+    pub(super) async fn begin_writing(&self) -> Result<bool, tokio_postgres::Error> {
+        if !self.is_behind_pooler() {
+            return Ok(true);
+        }
+        let history = self.histories.begin(self).await?;
+        let is_same = self.is_of(history);
+        if !is_same {
+            self.batch_execute("ROLLBACK").await?;
+        }
+        Ok(is_same)
+    }
+
+    /// Whether a history that was found is that of this connection.
+    fn is_of(&self, history: History) -> bool {
+        history == self.history || self.histories.has(PlantedBug::PoolersChangeServers)
+    }
+
+    /// Behind a pooler: the histories, with which a transaction finds out whether its server has that of this connection.
+    pub(super) fn histories_behind_pooler(&self) -> Option<(Arc<Histories>, History)> {
+        self.is_behind_pooler().then(|| (Arc::clone(&self.histories), self.history))
+    }
+
+    pub(super) fn is_behind_pooler(&self) -> bool {
+        self.session().behind_pooler.is_some()
+    }
+
+    /// Ends what [`begin_writing`](Self::begin_writing) began. Commits if all is well.
+    pub(super) async fn end_writing(&self, is_well: bool) -> Result<(), tokio_postgres::Error> {
+        if !self.is_behind_pooler() {
+            return Ok(());
+        }
+        if is_well {
+            return self.batch_execute("COMMIT").await;
+        }
+        // If this fails, the connection is lost, and the transaction with it.
+        let _ = self.batch_execute("ROLLBACK").await;
+        Ok(())
     }
 
     /// The watch of the connection, for calls of a transaction, which do not go through the connection.

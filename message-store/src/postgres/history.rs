@@ -7,20 +7,27 @@
 //! has begun, with its own number. Why it is right: a server cannot change its history without losing its connections,
 //! each connection knows the history in which it was verified, and each append names the history in which it was
 //! decided. So an append that was decided on lost messages is refused.
+//!
+//! Behind a pooler, a connection can get another server without notice. There, the question is part of each transaction
+//! that writes, and is asked before other calls if the last answer is not recent.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::PlantedBug;
-use super::failure::backend;
 use crate::planted::Planted;
-use crate::{Error, GlobalPosition, History, Result, StoreId};
+use crate::{GlobalPosition, History, StoreId};
 
 const SERVER: &str = include_str!("sql/history_of_server.sql");
 const STORE: &str = include_str!("sql/history_of_store.sql");
 const MESSAGE_DB: &str = include_str!("sql/history_of_message_db.sql");
+
+/// Behind a pooler, an answer of this age is recent.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// The current history of one open store, and the facts that identify it.
 #[derive(Debug)]
@@ -32,12 +39,15 @@ pub(super) struct Histories {
     current: AtomicU64,
     /// The highest global position in any answer under the current history.
     seen: AtomicI64,
+    /// Whether this user may not ask for the facts about the server.
+    is_blind: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Last {
     store_id: StoreId,
     server: Server,
+    asked_at: Option<Instant>,
 }
 
 /// The facts about a server. `None` if this user may not read it; `None` counts as unchanged.
@@ -49,8 +59,9 @@ struct Server {
 
 impl Histories {
     pub(super) fn new(place: String, store_id: StoreId, is_message_db: bool, planted: Planted<PlantedBug>) -> Self {
-        let last = Mutex::new(Last { store_id, server: Server::default() });
-        Self { place, is_message_db, planted, last, current: AtomicU64::new(0), seen: AtomicI64::new(0) }
+        let last = Mutex::new(Last { store_id, server: Server::default(), asked_at: None });
+        let (current, seen, is_blind) = (AtomicU64::new(0), AtomicI64::new(0), AtomicBool::new(false));
+        Self { place, is_message_db, planted, last, current, seen, is_blind }
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {
@@ -84,11 +95,31 @@ impl Histories {
         self.current.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns the history of a new connection. Begins another history if the server's facts require it.
-    pub(super) async fn verify(&self, client: &Client) -> Result<History> {
+    /// The host, port and database.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether the server was asked a moment ago.
+    pub(super) fn is_recent(&self) -> bool {
+        self.last().asked_at.is_some_and(|asked_at| asked_at.elapsed() < RECENT)
+    }
+
+    /// Returns the history of a connection's server. Begins another history if the server's facts require it.
+    pub(super) async fn verify(&self, client: &Client) -> Result<History, tokio_postgres::Error> {
+        self.ask(client, "").await
+    }
+
+    /// Begins a transaction, and returns the history of its server.
+    pub(super) async fn begin(&self, client: &Client) -> Result<History, tokio_postgres::Error> {
+        self.ask(client, "BEGIN ISOLATION LEVEL READ COMMITTED;").await
+    }
+
+    async fn ask(&self, client: &Client, first: &str) -> Result<History, tokio_postgres::Error> {
         let (before, seen) = (self.current(), self.seen());
-        let (server, store_id, given_out) = self.ask(client).await?;
+        let Facts { server, store_id, given_out } = self.facts(client, first).await?;
         let mut last = self.last();
+        last.asked_at = Some(Instant::now());
         let mut changes = server.changes(&last.server);
         if let Some(found) = store_id.filter(|found| *found != last.store_id) {
             changes.push(format!("the store's identity was {} and is {found}", last.store_id));
@@ -116,26 +147,48 @@ impl Histories {
         Ok(history)
     }
 
-    async fn ask(&self, client: &Client) -> Result<(Server, Option<StoreId>, Option<GlobalPosition>)> {
+    async fn facts(&self, client: &Client, first: &str) -> Result<Facts, tokio_postgres::Error> {
         let store = if self.is_message_db { MESSAGE_DB } else { STORE };
-        let rows = match rows(client, &format!("{SERVER};{store}")).await {
-            // This user may lack the right to read the first statement's functions.
-            Err(error) if error.as_db_error().is_some() && !client.is_closed() => rows(client, store).await,
-            rows => rows,
-        };
-        let rows = rows.map_err(backend("asking the server for its history"))?;
-        let value = |column| rows.iter().find_map(|row| row.try_get(column).ok().flatten());
-        let number = |column| value(column).map(str::parse).transpose().map_err(unreadable);
-        let store_id = value("store_id").map(str::parse).transpose().map_err(unreadable)?.map(StoreId::from_uuid);
-        let server = Server {
-            system_identifier: value("system_identifier").map(str::to_owned),
-            timeline: value("timeline").map(str::to_owned),
-        };
-        Ok((server, store_id, number("given_out")?.map(GlobalPosition::new)))
+        if !self.is_blind.load(Ordering::Relaxed) {
+            match rows(client, &format!("{first}{SERVER};{store}")).await {
+                // This user may lack the right to read the first statement's functions.
+                Err(error) if error.as_db_error().is_some() && !client.is_closed() => {
+                    let is_forbidden = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+                    self.is_blind.fetch_or(is_forbidden, Ordering::Relaxed);
+                    if !first.is_empty() {
+                        client.batch_execute("ROLLBACK").await?;
+                    }
+                }
+                rows => return rows.map(|rows| Facts::of(&rows)),
+            }
+        }
+        rows(client, &format!("{first}{store}")).await.map(|rows| Facts::of(&rows))
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a server answers. `None` if this user may not know it.
+struct Facts {
+    server: Server,
+    store_id: Option<StoreId>,
+    given_out: Option<GlobalPosition>,
+}
+
+impl Facts {
+    fn of(rows: &[SimpleQueryRow]) -> Self {
+        // The columns have the types of these values.
+        let value = |column| rows.iter().find_map(|row| row.try_get(column).ok().flatten());
+        Self {
+            server: Server {
+                system_identifier: value("system_identifier").map(str::to_owned),
+                timeline: value("timeline").map(str::to_owned),
+            },
+            store_id: value("store_id").and_then(|id| id.parse().ok()).map(StoreId::from_uuid),
+            given_out: value("given_out").and_then(|position| position.parse().ok()).map(GlobalPosition::new),
+        }
     }
 }
 
@@ -166,8 +219,4 @@ async fn rows(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, tokio_p
         _ => None,
     });
     Ok(rows.collect())
-}
-
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::backend("asking the server for its history", false, error)
 }

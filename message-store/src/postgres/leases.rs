@@ -41,10 +41,8 @@ impl PostgresLeases {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>> {
-        let query = async |connection: &mut Connection| {
-            let statement = connection.prepare_cached(sql).await.map_err(backend(context))?;
-            connection.query(&statement, parameters).await.map_err(backend(context))
-        };
+        let query =
+            async |connection: &mut Connection| connection.query(sql, parameters).await.map_err(backend(context));
         self.pool.with(query).await
     }
 
@@ -54,10 +52,8 @@ impl PostgresLeases {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64> {
-        let execute = async |connection: &mut Connection| {
-            let statement = connection.prepare_cached(sql).await.map_err(backend(context))?;
-            connection.execute(&statement, parameters).await.map_err(backend(context))
-        };
+        let execute =
+            async |connection: &mut Connection| connection.execute(sql, parameters).await.map_err(backend(context));
         self.pool.with(execute).await
     }
 }
@@ -107,11 +103,13 @@ impl Leases for PostgresLeases {
         let parameters: &[&(dyn ToSql + Sync)] = &[&member.group, &member.id, &numbers, &epochs, &progress, &releases];
         let save = async |connection: &mut Connection| {
             // A server cannot change its history without losing its connections.
-            if history.is_some_and(|history| history != connection.history()) {
+            let is_same = history.is_none_or(|history| history == connection.history());
+            if !is_same || !connection.begin_writing().await.map_err(context())? {
                 return Err(Error::HistoryChanged { store: self.pool.place() });
             }
-            let statement = connection.prepare_cached(SAVE).await.map_err(context())?;
-            connection.query(&statement, parameters).await.map_err(context())
+            let saved = connection.query(SAVE, parameters).await;
+            connection.end_writing(saved.is_ok()).await.map_err(context())?;
+            saved.map_err(context())
         };
         let saved = self.pool.with(save).await?;
         saved.iter().map(|row| Ok(number(get(row, 0)?))).collect()
@@ -126,15 +124,16 @@ impl Leases for PostgresLeases {
         let numbers: Vec<i32> = slots.iter().map(|(slot, _)| i32::from(slot.number)).collect();
         let progress: Vec<Option<&str>> = slots.iter().map(|(_, progress)| progress.as_str()).collect();
         let set = async |connection: &mut Connection| {
+            let [lock, set] = connection.prepare_all([LOCK, SET]).await.map_err(context())?;
             let transaction = connection.transaction().await.map_err(context())?;
-            let rows = transaction.query(LOCK, &[&group]).await.map_err(context())?;
+            let rows = lock.query(transaction.client(), &[&group]).await.map_err(context())?;
             let mut now = Vec::new();
             for row in &rows {
                 now.push((number(get(row, 0)?), get::<i64>(row, 1)?, get::<i64>(row, 2)?));
             }
             let is_unchanged = slots.iter().all(|(slot, _)| now.contains(&(slot.number, slot.epoch, slot.saves)));
             if is_unchanged {
-                transaction.execute(SET, &[&group, &numbers, &progress]).await.map_err(context())?;
+                set.execute(transaction.client(), &[&group, &numbers, &progress]).await.map_err(context())?;
             }
             transaction.commit().await.map_err(context())?;
             Ok(is_unchanged)

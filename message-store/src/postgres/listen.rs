@@ -4,6 +4,9 @@
 //! after the commit, once for all categories that were written to since its last NOTIFY. Why it is right: a wake-up
 //! only saves time (see [`WakeUp`](crate::WakeUp)). If it is lost with this process or its connection, the reader waits
 //! one poll interval.
+//!
+//! A pooler takes LISTEN, and passes no notification on. So a new listener sends itself one over another connection. If
+//! it does not arrive, that is said once, and the listener ends.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::config::Config;
+use uuid::Uuid;
 
 use super::PostgresOptions;
 use super::failure::{backend, failed};
@@ -37,6 +41,7 @@ pub(super) struct Listener {
     /// The time within which the server must answer.
     answer_within: Duration,
     listens: bool,
+    pool: Pool,
     wake_ups: Arc<WakeUps>,
     histories: Arc<Histories>,
     outbox: Option<Arc<Outbox>>,
@@ -63,11 +68,11 @@ impl Listener {
         histories: Arc<Histories>,
     ) -> Self {
         let outbox = options.notifies.then(Arc::<Outbox>::default);
-        let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool)).abort_handle());
+        let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool.clone())).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
-        let (config, tls, answer_within) = (options.config().clone(), options.tls.clone(), options.answer_within);
+        let (config, tls, answer_within) = (options.config(), options.tls.clone(), options.answer_within);
         let listens = options.connections.listens;
-        Self { config, tls, answer_within, listens, wake_ups, histories, outbox, tasks }
+        Self { config, tls, answer_within, listens, pool, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
@@ -89,9 +94,13 @@ impl Listener {
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
-            let (wake_ups, histories) = (Arc::downgrade(&self.wake_ups), Arc::clone(&self.histories));
-            let task =
-                tokio::spawn(receive((self.config.clone(), self.tls.clone()), self.answer_within, wake_ups, histories));
+            let receiver = Receiver {
+                server: (self.config.clone(), self.tls.clone()),
+                answer_within: self.answer_within,
+                pool: self.pool.clone(),
+                histories: Arc::clone(&self.histories),
+            };
+            let task = tokio::spawn(receiver.receive(Arc::downgrade(&self.wake_ups)));
             tasks.handles.push(task.abort_handle());
         }
     }
@@ -123,52 +132,81 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
     const NOTIFY: &str = include_str!("sql/notify.sql");
     let context = "notifying of appends";
     pool.with(async |connection| {
-        let statement = connection.prepare_cached(NOTIFY).await.map_err(backend(context))?;
-        connection.query(&statement, &[&CHANNEL, &categories]).await.map_err(backend(context)).map(drop)
+        connection.query(NOTIFY, &[&CHANNEL, &categories]).await.map_err(backend(context)).map(drop)
     })
     .await
 }
 
-async fn receive(server: (Config, Tls), answer_within: Duration, wake_ups: Weak<WakeUps>, histories: Arc<Histories>) {
-    while let Some(wake_ups) = wake_ups.upgrade() {
-        if let Err(error) = receive_until_lost(&server, answer_within, &wake_ups, &histories).await {
-            tracing::debug!(target: "message_store::postgres", %error, "the wake-up connection was lost; readers poll");
+/// The task that receives wake-ups.
+struct Receiver {
+    server: (Config, Tls),
+    answer_within: Duration,
+    pool: Pool,
+    histories: Arc<Histories>,
+}
+
+impl Receiver {
+    async fn receive(self, wake_ups: Weak<WakeUps>) {
+        while let Some(wake_ups) = wake_ups.upgrade() {
+            match self.receive_until_lost(&wake_ups).await {
+                Ok(Lost::Connection) => {}
+                Ok(Lost::WakeUps) => {
+                    tracing::warn!(target: "message_store::postgres", store = %self.pool.place(), "wake-ups of the server do not arrive, perhaps because of a pooler: readers here find the messages of other processes by polling");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(target: "message_store::postgres", %error, "the wake-up connection was lost; readers poll");
+                }
+            }
+            drop(wake_ups);
+            sleep(RECONNECT).await;
         }
-        sleep(RECONNECT).await;
+    }
+
+    async fn receive_until_lost(&self, wake_ups: &WakeUps) -> Result<Lost> {
+        let (context, answer_within) = ("listening for appends", self.answer_within);
+        let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
+        let (config, tls) = &self.server;
+        let connected = timeout(answer_within, tls::connect(config, tls)).await.map_err(silent)?;
+        let (client, mut messages) = connected.map_err(backend(context))?;
+        let listen = format!("LISTEN {CHANNEL}");
+        let token = Uuid::new_v4().simple().to_string();
+        let arrived = Notify::new();
+        let mut alive = std::pin::pin!(async {
+            timeout(answer_within, client.batch_execute(&listen)).await.map_err(silent)?.map_err(backend(context))?;
+            // Messages that were written before this LISTEN have woken no reader here.
+            wake_ups.wake_all();
+            notify(&self.pool, std::slice::from_ref(&token)).await?;
+            if timeout(answer_within, arrived.notified()).await.is_err() {
+                return Ok(Lost::WakeUps);
+            }
+            loop {
+                // Without this question, an idle store would not notice another history, nor a connection that is silent
+                // for ever.
+                let verified = timeout(answer_within, self.histories.verify(&client)).await.map_err(silent)?;
+                verified.map_err(backend(context))?;
+                sleep(answer_within / 2).await;
+            }
+        });
+        loop {
+            tokio::select! {
+                ended = &mut alive => return ended,
+                message = messages.next() => match message {
+                    Some(Ok(AsyncMessage::Notification(notification))) if notification.payload() == token => {
+                        arrived.notify_one();
+                    }
+                    Some(Ok(AsyncMessage::Notification(notification))) => wake_ups.wake(notification.payload()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(failed(context, error)),
+                    None => return Ok(Lost::Connection),
+                },
+            }
+        }
     }
 }
 
-async fn receive_until_lost(
-    (config, tls): &(Config, Tls),
-    answer_within: Duration,
-    wake_ups: &WakeUps,
-    histories: &Histories,
-) -> Result<()> {
-    let context = "listening for appends";
-    let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
-    let connected = timeout(answer_within, tls::connect(config, tls)).await.map_err(silent)?;
-    let (client, mut messages) = connected.map_err(backend(context))?;
-    let listen = format!("LISTEN {CHANNEL}");
-    let mut alive = std::pin::pin!(async {
-        timeout(answer_within, client.batch_execute(&listen)).await.map_err(silent)?.map_err(backend(context))?;
-        // Messages that were written before this LISTEN have woken no reader here.
-        wake_ups.wake_all();
-        loop {
-            // Without this question, an idle store would not notice another history, nor a connection that is silent
-            // for ever.
-            timeout(answer_within, histories.verify(&client)).await.map_err(silent)??;
-            sleep(answer_within / 2).await;
-        }
-    });
-    loop {
-        tokio::select! {
-            ended = &mut alive => return ended,
-            message = messages.next() => match message {
-                Some(Ok(AsyncMessage::Notification(notification))) => wake_ups.wake(notification.payload()),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(failed(context, error)),
-                None => return Ok(()),
-            },
-        }
-    }
+enum Lost {
+    Connection,
+    /// The connection works, and no wake-up arrives.
+    WakeUps,
 }

@@ -89,7 +89,6 @@ async fn all_dropped(answers: &mut [oneshot::Sender<Result<Option<Message>>>]) {
 
 async fn look_up(connection: &Connection, ids: &[MessageId]) -> Result<HashMap<MessageId, Message>> {
     let ids: Vec<Uuid> = ids.iter().map(MessageId::as_uuid).collect();
-    let statement = connection.prepare_cached(MESSAGES).await.map_err(backend("looking up messages"))?;
-    let rows = connection.query(&statement, &[&ids]).await.map_err(backend("looking up messages"))?;
+    let rows = connection.query(MESSAGES, &[&ids]).await.map_err(backend("looking up messages"))?;
     Ok(messages_in(connection, &rows)?.into_iter().map(|message| (message.id, message)).collect())
 }

@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tokio_postgres::{Statement, Transaction};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::append::{RACES, meaning};
 use super::connection::Connection;
 use super::failure::is_race;
+use super::prepared::Prepared;
 use super::read::{VERSION, version_in};
 use super::row::get;
 use crate::store::{Stored, written_before};
@@ -52,22 +53,28 @@ impl From<tokio_postgres::Error> for Failed {
 }
 
 async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
-    let (lock, stored_before) = (client.prepare_cached(LOCK).await?, client.prepare_cached(STORED).await?);
-    let (version, write) = (client.prepare_cached(VERSION).await?, client.prepare_cached(WRITE).await?);
-    let place = client.prepare_cached(PLACE).await?;
+    let [lock, stored_before, version, write, place] =
+        client.prepare_all([LOCK, STORED, VERSION, WRITE, PLACE]).await?;
+    let histories = client.histories_behind_pooler();
     let transaction = client.transaction().await?;
+    let session = transaction.client();
+    if let Some((histories, history)) = histories
+        && histories.verify(session).await? != history
+    {
+        return Err(Error::HistoryChanged { store: histories.place().to_owned() }.into());
+    }
     let categories: BTreeMap<i64, &str> = appends
         .iter()
         .map(|append| (crate::hash::hash_64(append.stream.category_str()), append.stream.as_str()))
         .collect();
     for stream in categories.values() {
-        transaction.execute(&lock, &[stream]).await?;
+        lock.execute(session, &[stream]).await?;
     }
-    if let Some(written) = written_before(appends, &stored(&transaction, &stored_before, appends).await?)? {
+    if let Some(written) = written_before(appends, &stored(session, &stored_before, appends).await?)? {
         return Ok(Appended { written, already_written: true });
     }
     for Append { stream, expected, .. } in appends {
-        let actual = version_in(transaction.query(&version, &[&stream.as_str()]).await?.first())?;
+        let actual = version_in(version.query(session, &[&stream.as_str()]).await?.first())?;
         if !expected.allows(actual) {
             let (stream, expected) = (stream.clone(), *expected);
             return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
@@ -79,8 +86,8 @@ async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appen
             let (id, data, metadata) = (message.id.as_uuid(), message.data.as_str(), message.metadata.as_str());
             let stream = append.stream.as_str();
             let text = id.to_string();
-            transaction.execute(&write, &[&text, &stream, &message.message_type, &data, &metadata]).await?;
-            let row = transaction.query_one(&place, &[&id]).await?;
+            write.execute(session, &[&text, &stream, &message.message_type, &data, &metadata]).await?;
+            let row = place.query_one(session, &[&id]).await?;
             let global_position = GlobalPosition::new(row.try_get(1)?);
             written.push(Place { position: Position::new(row.try_get(0)?), global_position });
         }
@@ -90,13 +97,13 @@ async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appen
 }
 
 async fn stored(
-    transaction: &Transaction<'_>,
-    statement: &Statement,
+    session: &Client,
+    statement: &Prepared,
     appends: &[Append],
 ) -> Result<HashMap<MessageId, Stored>, Failed> {
     let ids: Vec<Uuid> =
         appends.iter().flat_map(|append| &append.messages).map(|message| message.id.as_uuid()).collect();
-    let rows = transaction.query(statement, &[&ids]).await?;
+    let rows = statement.query(session, &[&ids]).await?;
     let mut stored = HashMap::new();
     for row in &rows {
         let written =

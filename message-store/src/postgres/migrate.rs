@@ -1,7 +1,7 @@
 //! Creates, upgrades and repairs the schema.
 //!
-//! Problem 1: two processes that migrate an empty database at once both fail. Fix: an advisory lock on the migrating
-//! connection, taken only if there is something to change. Problem 2: while a statement waits for a lock on the table,
+//! Problem 1: two processes that migrate an empty database at once both fail. Fix: an advisory lock of the migrating
+//! transaction, taken only if there is something to change. Problem 2: while a statement waits for a lock on the table,
 //! every writer waits behind it. Fix: a short `lock_timeout`. When it ends, the migration is rolled back, the
 //! transactions that keep the locks are logged, and the migration starts again.
 
@@ -13,6 +13,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use super::failure::backend;
 use super::installation::{Installation, assert_message_db};
 use super::migrations::{Failed, newest_version};
+use super::pooler::{begin, in_transaction};
 use super::row::get;
 use super::state::{Observation, roles_that_insert, state};
 use super::{PostgresOptions, schema};
@@ -27,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long the migration is repeated, and how long the last part of an adoption waits for older transactions.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 
+const TAKE_LOCK: &str = include_str!("sql/lock.sql");
 const MAY_MAKE_SCHEMA: &str = include_str!("sql/may_make_schema.sql");
 const HOLDERS: &str = include_str!("sql/holders.sql");
 const TRANSACTIONS_UNDER_WAY: &str = include_str!("sql/transactions_under_way.sql");
@@ -43,9 +45,9 @@ const REVOKE_INSERTS: &str = include_str!("sql/revoke_inserts.sql");
 /// [`Error::Backend`] when the schema cannot be created, and [`Error::Schema`] when a function cannot be repaired.
 /// Nothing is changed then.
 pub async fn migrate(url: &str) -> Result<Installation> {
-    let options = PostgresOptions::from_url(url)?;
-    let mut client = options.connect().await?;
-    match Installation::find(&client).await? {
+    let mut options = PostgresOptions::from_url(url)?;
+    let mut client = options.connect_first().await?;
+    match in_transaction(&mut client, Installation::find).await? {
         found @ Installation::MessageDb => Ok(found),
         found => carry_out(&mut client, found, &options.place()).await,
     }
@@ -58,9 +60,9 @@ pub async fn migrate(url: &str) -> Result<Installation> {
 /// As [`migrate`]; [`Error::Invalid`] when the table differs from the one that Message DB creates. The text contains
 /// the differences. Nothing is changed then.
 pub async fn adopt(url: &str) -> Result<Installation> {
-    let options = PostgresOptions::from_url(url)?;
-    let mut client = options.connect().await?;
-    let found = Installation::find(&client).await?;
+    let mut options = PostgresOptions::from_url(url)?;
+    let mut client = options.connect_first().await?;
+    let found = in_transaction(&mut client, Installation::find).await?;
     carry_out(&mut client, found, &options.place()).await
 }
 
@@ -68,45 +70,46 @@ pub async fn adopt(url: &str) -> Result<Installation> {
 /// existing one is not changed.
 pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installation> {
     let schema = |problem: String| Error::Schema { store: place.to_owned(), problem };
-    let found = Installation::find(client).await?;
-    match found {
-        Installation::MessageDb => {}
-        Installation::Nothing => {
-            let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
-            if !get::<bool>(&row, 0)? {
-                return Err(schema("it is missing, and this user may not create it".to_owned()));
+    let look = async |client: &Client| {
+        let found = Installation::find(client).await?;
+        match found {
+            Installation::MessageDb => {}
+            Installation::Nothing => {
+                let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
+                if !get::<bool>(&row, 0)? {
+                    return Err(schema("it is missing, and this user may not create it".to_owned()));
+                }
             }
-            carry_out(client, found, place).await?;
+            Installation::Ours { version, newest } if version < newest => {
+                return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
+            }
+            Installation::Ours { .. } => report(problems(client, found).await?, place)?,
         }
-        Installation::Ours { version, newest } if version < newest => {
-            return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
-        }
-        Installation::Ours { .. } => report(problems(client, found).await?, place)?,
+        Ok(found)
+    };
+    let found = in_transaction(client, look).await?;
+    if found == Installation::Nothing {
+        carry_out(client, found, place).await?;
     }
     Ok(found)
 }
 
 /// Creates, upgrades or repairs the schema if necessary.
 async fn carry_out(client: &mut Client, found: Installation, place: &str) -> Result<Installation> {
-    let wrong = problems(client, found).await?;
-    if !found.is_current()
-        || wrong.iter().any(|seen| seen.is_repairable)
-        || !roles_that_insert(client).await?.is_empty()
-    {
-        client
-            .execute(include_str!("sql/lock.sql"), &[&LOCK])
-            .await
-            .map_err(backend("waiting for the migration lock"))?;
-        let migrated = match migrate_locked(client).await {
-            Ok(()) => revoke_inserts(client).await,
-            failed => failed,
-        };
-        let unlock = include_str!("sql/unlock.sql");
-        client.execute(unlock, &[&LOCK]).await.map_err(backend("releasing the migration lock"))?;
-        migrated?;
+    let is_due =
+        async |client: &Client| Ok(is_to_be_made(client, found).await? || !roles_that_insert(client).await?.is_empty());
+    if in_transaction(client, is_due).await? {
+        make(client).await?;
+        revoke_inserts(client).await?;
     }
-    report(problems(client, Installation::find(client).await?).await?, place)?;
+    let look = async |client: &Client| report(problems(client, Installation::find(client).await?).await?, place);
+    in_transaction(client, look).await?;
     Ok(found)
+}
+
+/// Whether a part of the schema is missing, old, or wrong in a way that can be repaired.
+async fn is_to_be_made(client: &Client, found: Installation) -> Result<bool> {
+    Ok(!found.is_current() || problems(client, found).await?.iter().any(|seen| seen.is_repairable))
 }
 
 /// Logs the problems of a schema, and refuses it if the store would break a promise because of one.
@@ -129,28 +132,27 @@ async fn problems(client: &Client, found: Installation) -> Result<Vec<Observatio
     Ok(state(client).await?.into_iter().filter(|seen| seen.problem.is_some()).collect())
 }
 
-async fn migrate_locked(client: &mut Client) -> Result<()> {
-    // Another process may have migrated the schema during the wait for the lock.
-    let found = Installation::find(client).await?;
-    if found.is_current() && !problems(client, found).await?.iter().any(|seen| seen.is_repairable) {
-        return Ok(());
-    }
-    if found == Installation::MessageDb {
-        assert_message_db(client).await?;
-    }
+async fn make(client: &mut Client) -> Result<()> {
     let context = "creating the schema message_store; nothing was changed";
     let began = Instant::now();
     loop {
-        let error = match try_migrate(client, found).await {
-            Ok(()) => break,
+        let error = match try_to_make(client).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(found)) => {
+                tracing::info!(target: "message_store::postgres", from = %found, to = newest_version(), "the schema message_store is current");
+                return Ok(());
+            }
             Err(Failed::Other(error)) => return Err(error),
             Err(Failed::Server(error)) => error,
         };
         if !error.as_db_error().is_some_and(is_in_the_way) {
             return Err(backend(context)(error));
         }
-        let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
-        let holders = get::<Option<String>>(&row, 0)?.unwrap_or_else(|| "a transaction that has ended".to_owned());
+        let look = async |client: &Client| {
+            let row = client.query_one(HOLDERS, &[]).await.map_err(backend("looking for open transactions"))?;
+            get::<Option<String>>(&row, 0)
+        };
+        let holders = in_transaction(client, look).await?.unwrap_or_else(|| "a transaction that has ended".to_owned());
         if began.elapsed() > GIVE_UP_AFTER {
             let text = format!("{error}. These transactions have locks in the schema: {holders}");
             return Err(Error::backend(context, true, text));
@@ -158,15 +160,23 @@ async fn migrate_locked(client: &mut Client) -> Result<()> {
         tracing::warn!(target: "message_store::postgres", %error, %holders, "the schema message_store is locked; the migration starts again");
         tokio::time::sleep(PAUSE).await;
     }
-    tracing::info!(target: "message_store::postgres", from = %found, to = newest_version(), "the schema message_store is current");
-    Ok(())
 }
 
-async fn try_migrate(client: &mut Client, found: Installation) -> Result<(), Failed> {
-    let transaction = client.transaction().await?;
+/// Makes the schema in one transaction. Returns what was found, or `None` if another process has made it meanwhile.
+async fn try_to_make(client: &mut Client) -> Result<Option<Installation>, Failed> {
+    let transaction = begin(client).await?;
+    transaction.execute(TAKE_LOCK, &[&LOCK]).await?;
+    let found = Installation::find(transaction.client()).await?;
+    if !is_to_be_made(transaction.client(), found).await? {
+        return Ok(None);
+    }
+    if found == Installation::MessageDb {
+        assert_message_db(transaction.client()).await?;
+    }
     transaction.batch_execute(LOCK_TIMEOUT).await?;
     schema::make(&transaction, found).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await?;
+    Ok(Some(found))
 }
 
 /// Whether another transaction has a lock that this one needs, or has changed the same function or role.
@@ -178,14 +188,13 @@ fn is_in_the_way(error: &DbError) -> bool {
 /// The last part of an adoption: revokes the right to INSERT from the writers. A call of Message DB's own
 /// `write_message` that began before the function was replaced still needs the right, so this waits until all
 /// transactions of that time have ended.
-async fn revoke_inserts(client: &Client) -> Result<()> {
-    let roles = roles_that_insert(client).await?;
-    if roles.is_empty() {
+async fn revoke_inserts(client: &mut Client) -> Result<()> {
+    if in_transaction(client, roles_that_insert).await?.is_empty() {
         return Ok(());
     }
     let began = Instant::now();
-    let old = transactions_under_way(client).await?;
-    while transactions_under_way(client).await?.iter().any(|transaction| old.contains(transaction)) {
+    let old = in_transaction(client, transactions_under_way).await?;
+    while in_transaction(client, transactions_under_way).await?.iter().any(|transaction| old.contains(transaction)) {
         if began.elapsed() > GIVE_UP_AFTER {
             tracing::warn!(
                 target: "message_store::postgres",
@@ -195,11 +204,15 @@ async fn revoke_inserts(client: &Client) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    for role in roles {
-        let sql = REVOKE_INSERTS.replace("{role}", &role);
-        client.batch_execute(&sql).await.map_err(backend("revoking direct writes"))?;
-    }
-    Ok(())
+    let context = "revoking direct writes";
+    let revoke = async |client: &Client| {
+        client.execute(TAKE_LOCK, &[&LOCK]).await.map_err(backend(context))?;
+        for role in roles_that_insert(client).await? {
+            client.batch_execute(&REVOKE_INSERTS.replace("{role}", &role)).await.map_err(backend(context))?;
+        }
+        Ok(())
+    };
+    in_transaction(client, revoke).await
 }
 
 async fn transactions_under_way(client: &Client) -> Result<Vec<String>> {

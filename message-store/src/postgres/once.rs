@@ -29,10 +29,9 @@ const LIMIT_LOCK_WAIT: &str = include_str!("sql/limit_lock_wait.sql");
 const SWEEP: &str = include_str!("sql/sweep.sql");
 
 pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<ClaimRecord>> {
-    let statement = client.prepare_cached(FIND).await.map_err(backend("looking for a key"))?;
     let window = claim.window;
     let row = client
-        .query_opt(&statement, &[&claim.scope, &claim.key.as_str(), &seconds(window.lifetime), &window.is_sliding])
+        .query_opt(FIND, &[&claim.scope, &claim.key.as_str(), &seconds(window.lifetime), &window.is_sliding])
         .await
         .map_err(backend("looking for a key"))?;
     row.as_ref().map(record_in).transpose()
@@ -40,17 +39,15 @@ pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<
 
 /// Returns whether the owner now has the lease.
 pub(super) async fn lease(client: &Connection, claim: &Claim, owner: Uuid, time: Duration) -> Result<bool> {
-    let statement = client.prepare_cached(LEASE).await.map_err(backend("leasing a key"))?;
     let row = client
-        .query_one(&statement, &[&claim.scope, &claim.key.as_str(), &owner, &seconds(time)])
+        .query_one(LEASE, &[&claim.scope, &claim.key.as_str(), &owner, &seconds(time)])
         .await
         .map_err(backend("leasing a key"))?;
     get(&row, 0)
 }
 
 pub(super) async fn release(client: &Connection, claim: &Claim, owner: Uuid) -> Result<()> {
-    let statement = client.prepare_cached(RELEASE).await.map_err(backend("releasing a key"))?;
-    let released = client.execute(&statement, &[&claim.scope, &claim.key.as_str(), &owner]).await;
+    let released = client.execute(RELEASE, &[&claim.scope, &claim.key.as_str(), &owner]).await;
     released.map(drop).map_err(backend("releasing a key"))
 }
 
@@ -122,8 +119,7 @@ async fn try_append(
     result: &Json,
     lock_timeout: &LockTimeout,
 ) -> Result<Result<bool>, tokio_postgres::Error> {
-    let (take, append) = (client.prepare_cached(TAKE).await?, client.prepare_cached(append::APPEND).await?);
-    let limit = client.prepare_cached(LIMIT_LOCK_WAIT).await?;
+    let [limit, take, append] = client.prepare_all([LIMIT_LOCK_WAIT, TAKE, append::APPEND]).await?;
     let transaction = client.transaction().await?;
     let lifetime = seconds(claim.window.lifetime);
     let milliseconds = lock_timeout.now.as_millis().to_string();
@@ -131,8 +127,10 @@ async fn try_append(
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&claim.scope, &claim.key.as_str(), &lifetime, &claim.fingerprint, &result.as_str()];
     // Both are sent at once.
-    let (limited, row) =
-        tokio::join!(transaction.query_one(&limit, &milliseconds), transaction.query_one(&take, &parameters));
+    let (limited, row) = tokio::join!(
+        limit.query_one(transaction.client(), &milliseconds),
+        take.query_one(transaction.client(), &parameters)
+    );
     limited?;
     let row = row?;
     if !row.try_get::<_, bool>(0)? {
@@ -151,9 +149,8 @@ async fn try_append(
 }
 
 pub(super) async fn sweep(client: &Connection, batch: u32) -> Result<u64> {
-    let statement = client.prepare_cached(SWEEP).await.map_err(backend("sweeping keys"))?;
     let batch = i32::try_from(batch).unwrap_or(i32::MAX);
-    let row = client.query_one(&statement, &[&batch]).await.map_err(backend("sweeping keys"))?;
+    let row = client.query_one(SWEEP, &[&batch]).await.map_err(backend("sweeping keys"))?;
     Ok(get::<i64>(&row, 0)?.unsigned_abs())
 }
 

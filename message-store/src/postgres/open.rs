@@ -15,9 +15,10 @@ use super::leases::PostgresLeases;
 use super::listen::Listener;
 use super::look_up::LookUp;
 use super::pool::Pool;
-use super::row::get;
+use super::pooler::in_transaction;
+use super::probes::{assert_draws_are_ordered, assert_path, warn_if_not_durable};
 use super::silence::Silences;
-use super::tls::{Tls, is_all_local};
+use super::tls::Tls;
 use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
 use crate::store::{AppendMetrics, WakeUps};
@@ -40,27 +41,38 @@ impl PostgresOptions {
     /// used as it is.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached;
+    /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached; [`Error::Unsupported`](crate::Error::Unsupported)
+    /// when its locks do not exclude, its positions are not drawn in order, or a setting behind a pooler does not allow it;
     /// [`Error::Schema`](crate::Error::Schema) when this user may not create the schema, or it is of an older version,
     /// or one of its functions is missing or changed: [`migrate`](super::migrate) upgrades and repairs it.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
-        let mut client = self.connect().await?;
+        let mut client = self.connect_first().await?;
         let is_message_db = migrate::open(&mut client, &place).await? == Installation::MessageDb;
-        let store_id =
-            if is_message_db { message_db_store_id(&client).await? } else { read::store_id(&client).await? };
-        warn_if_not_durable(&client, &place).await?;
-        if matches!(self.tls, Tls::Off) && !is_all_local(&self.config) {
+        let look = async |client: &Client| {
+            warn_if_not_durable(client, &place).await?;
+            assert_draws_are_ordered(client, &place).await?;
+            if is_message_db { message_db_store_id(client).await } else { read::store_id(client).await }
+        };
+        let store_id = in_transaction(&mut client, look).await?;
+        self.assert_locks_exclude(&mut client).await?;
+        if self.is_behind_pooler() {
+            tracing::warn!(target: "message_store::postgres", store = %place, "a pooler is between: readers here find the messages of other processes by polling");
+        }
+        if matches!(self.tls, Tls::Off) && !self.is_local() {
             tracing::warn!(target: "message_store::postgres", store = %place, "the connections to this host are not encrypted");
         }
         let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.planted));
-        histories.verify(&client).await?;
-        drop(client);
+        histories.verify(&client).await.map_err(failure::backend("asking the server for its history"))?;
         if is_message_db {
             tracing::warn!(target: "message_store::postgres", store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");
             // Message DB's functions call each other without the name of the schema.
             self.set("search_path", "message_store,public");
+            if self.is_behind_pooler() {
+                in_transaction(&mut client, async |client| assert_path(client, &place).await).await?;
+            }
         }
+        drop(client);
         let options = self.with_indexes_only().with_time_limits();
         let (silences, connections) = (Silences::default(), options.connections);
         let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), &silences)?;
@@ -99,16 +111,4 @@ impl PostgresOptions {
             rotating: tokio::sync::Mutex::default(),
         })
     }
-}
-
-/// Warns if `fsync` or `synchronous_commit` is off. An acknowledged append survives a power loss only if both are on.
-async fn warn_if_not_durable(client: &Client, place: &str) -> Result<()> {
-    for setting in ["fsync", "synchronous_commit"] {
-        let sql = include_str!("sql/setting.sql");
-        let row = client.query_one(sql, &[&setting]).await.map_err(failure::backend("reading a setting"))?;
-        if get::<String>(&row, 0)? == "off" {
-            tracing::warn!(target: "message_store::postgres", store = %place, "{setting} is off: a power loss of the server can lose acknowledged messages");
-        }
-    }
-    Ok(())
 }

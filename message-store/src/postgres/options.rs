@@ -1,13 +1,15 @@
 //! The options of a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::config::{Config, Host};
 
 use super::connections::{self, Connections};
+use super::prepared::ParameterTypes;
 use super::tls::{self, Parameters, Tls};
-use super::{PlantedBug, failure};
+use super::{PlantedBug, failure, pooler};
 use crate::planted::Planted;
 use crate::{Error, Limits, Result};
 
@@ -20,7 +22,13 @@ const DRIVER_KEEPALIVE: Duration = Duration::from_hours(2);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PostgresOptions {
-    pub(super) config: Config,
+    /// As the URL names it, without the settings.
+    base: Config,
+    /// The parameters that each session begins with.
+    settings: Vec<(&'static str, String)>,
+    /// Whether a pooler is between. `None`: the store finds out when it is opened.
+    pub(super) pooler: Option<bool>,
+    pub(super) parameter_types: Arc<ParameterTypes>,
     pub(super) tls: Tls,
     pub(super) connections: Connections,
     pub(super) limits: Limits,
@@ -37,7 +45,8 @@ impl PostgresOptions {
     /// `sslrootcert` trusts (`verify-full`). That needs the feature `tls`. Without the feature, connections are not
     /// encrypted, and a distant host is reached with a warning.
     ///
-    /// `connections` is the greatest number of connections ([`connections`](Self::connections)).
+    /// `connections` is the greatest number of connections ([`connections`](Self::connections)). `pooler` says whether a
+    /// pooler that hands out transactions is between: `transaction` or `none` ([`pooler`](Self::pooler)).
     ///
     /// # Errors
     /// [`Error::Invalid`] when the URL cannot be read.
@@ -62,7 +71,10 @@ impl PostgresOptions {
         probe_often(&mut config);
         let tls = parameters.apply(&mut config)?;
         let mut options = Self {
-            config,
+            base: config,
+            settings: Vec::new(),
+            pooler: parameters.pooler,
+            parameter_types: Arc::default(),
             tls,
             connections: Connections::divided(parameters.connections.unwrap_or(connections::DEFAULT)),
             limits: Limits::default(),
@@ -74,6 +86,7 @@ impl PostgresOptions {
         options.set("default_transaction_isolation", "read committed");
         // The start of a parallel worker costs more than the read of a batch.
         options.set("max_parallel_workers_per_gather", "0");
+        options.set(pooler::SESSION, "on");
         Ok(options)
     }
 
@@ -86,6 +99,17 @@ impl PostgresOptions {
     /// is cancelled over a connection that exists for that moment.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = Connections::divided(connections);
+        self
+    }
+
+    /// Sets whether a pooler that hands out transactions, such as `PgBouncer`, is between this process and the server. The
+    /// parameter `pooler` of a URL (`transaction` or `none`) does the same. By default, the store finds out when it is
+    /// opened: parameters of a session that it asks for do not arrive.
+    ///
+    /// Behind a pooler, statements are not prepared, readers in this process find the messages of other processes by
+    /// polling, an append takes three round trips, and the plans and time limits are those of the server's settings.
+    pub fn pooler(mut self, is_between: bool) -> Self {
+        self.pooler = Some(is_between);
         self
     }
 
@@ -124,13 +148,29 @@ impl PostgresOptions {
         self
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    /// The parameters of a connection. A pooler takes no settings.
+    pub(super) fn config(&self) -> Config {
+        let mut config = self.base.clone();
+        if !self.is_behind_pooler() {
+            let settings =
+                self.settings.iter().map(|(name, value)| format!(" -c {name}={}", value.replace(' ', "\\ ")));
+            config.options(self.base.get_options().unwrap_or_default().to_owned() + &settings.collect::<String>());
+        }
+        config
+    }
+
+    pub(super) fn is_behind_pooler(&self) -> bool {
+        self.pooler == Some(true)
+    }
+
+    /// Whether no host is reached over a network.
+    pub(super) fn is_local(&self) -> bool {
+        tls::is_all_local(&self.base)
     }
 
     /// Opens a connection outside the pools. It is closed when it is dropped.
     pub(super) async fn connect(&self) -> Result<Client> {
-        let connected = tls::connect(&self.config, &self.tls).await;
+        let connected = tls::connect(&self.config(), &self.tls).await;
         let context = || format!("connecting to {}", self.place());
         let (client, messages) = connected.map_err(|error| failure::failed(context(), error))?;
         tokio::spawn(async move {
@@ -143,14 +183,14 @@ impl PostgresOptions {
 
     /// The host, port and database, without user and password.
     pub(super) fn place(&self) -> String {
-        let host = match self.config.get_hosts().first() {
+        let host = match self.base.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
             #[cfg(unix)]
             Some(Host::Unix(path)) => path.display().to_string(),
             None => "localhost".to_owned(),
         };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        format!("postgres://{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
+        let port = self.base.get_ports().first().copied().unwrap_or(5432);
+        format!("postgres://{host}:{port}/{}", self.base.get_dbname().unwrap_or_default())
     }
 
     pub(super) fn answer_limit(&self) -> Option<Duration> {
@@ -160,7 +200,7 @@ impl PostgresOptions {
     /// The server's limits for all sessions: it ends a statement before this process takes it for lost, and notices
     /// when this process is lost.
     pub(super) fn with_time_limits(mut self) -> Self {
-        let is_set = |parameter| self.config.get_options().is_some_and(|options| options.contains(parameter));
+        let is_set = |parameter| self.base.get_options().is_some_and(|options| options.contains(parameter));
         let statement = (!is_set("statement_timeout")).then(|| (self.answer_within * 4 / 5).as_millis().to_string());
         if let Some(limit) = statement {
             self.set("statement_timeout", &limit);
@@ -196,10 +236,8 @@ impl PostgresOptions {
     }
 
     /// Sets a parameter of the server for every session.
-    pub(super) fn set(&mut self, parameter: &str, value: &str) {
-        let options = self.config.get_options().unwrap_or_default();
-        let options = format!("{options} -c {parameter}={}", value.replace(' ', "\\ "));
-        self.config.options(options);
+    pub(super) fn set(&mut self, parameter: &'static str, value: &str) {
+        self.settings.push((parameter, value.to_owned()));
     }
 }
 

@@ -13,6 +13,8 @@ pub enum PlantedBug {
     BytesNotCounted,
     /// A change of the server's history is not noticed.
     HistoryIgnored,
+    /// The locks that are probed when a store is opened can be taken by several sessions.
+    LocksExcludeNobody,
     /// A read does not know where the rows are large, so it never weighs them.
     LargeRowsForgotten,
     /// A read takes all rows for large, so it always weighs them.
@@ -27,6 +29,8 @@ pub enum PlantedBug {
     LostAnswersCountAsNow,
     /// An answer that does not arrive is waited for without a limit.
     SilenceIsWaitedOut,
+    /// Behind a pooler, a write does not notice that it reaches another server.
+    PoolersChangeServers,
     /// Read models may take all connections that read.
     ReadModelsTakeAllConnections,
     /// A batch that took too long is sent again in halves.

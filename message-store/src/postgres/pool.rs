@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::history::Histories;
 use super::session::Sessions;
 use super::silence::Silences;
-use super::{PostgresOptions, failure};
+use super::{PlantedBug, PostgresOptions, failure};
 use crate::telemetry::metric::POOL_WAIT;
 use crate::telemetry::{Histogram, is_on};
 use crate::{Error, History, Result};
@@ -85,10 +85,11 @@ impl Pool {
             };
             let is_new = Object::metrics(&object).recycled.is_none();
             let connection = Connection::lent(object, history, &self.0.histories);
-            if is_new {
+            let is_to_verify = is_new || self.0.is_unsure_of(&connection);
+            if is_to_verify {
                 self.0.verify(&connection).await?;
             }
-            if connection.is_current() || !is_new {
+            if connection.is_current() || !is_to_verify {
                 return Ok(connection);
             }
         }
@@ -136,9 +137,17 @@ impl Shared {
     }
 
     async fn verify(&self, connection: &Connection) -> Result<History> {
-        timeout(self.options.answer_within, self.histories.verify(connection))
-            .await
-            .unwrap_or_else(|_| Err(self.unconnected()))
+        match timeout(self.options.answer_within, self.histories.verify(connection)).await {
+            Ok(history) => history.map_err(failure::backend("asking the server for its history")),
+            Err(_) => Err(self.unconnected()),
+        }
+    }
+
+    /// Whether the server of a connection may have changed since it was asked.
+    fn is_unsure_of(&self, connection: &Connection) -> bool {
+        connection.is_behind_pooler()
+            && !self.histories.is_recent()
+            && !self.histories.has(PlantedBug::PoolersChangeServers)
     }
 
     fn unconnected(&self) -> Error {
@@ -165,8 +174,9 @@ fn make(
     wait: Option<Duration>,
     silences: &Silences,
 ) -> Result<deadpool::managed::Pool<Sessions>> {
-    let (config, tls, silences) = (Arc::new(options.config().clone()), options.tls.clone(), silences.clone());
-    let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences };
+    let (config, tls, silences) = (Arc::new(options.config()), options.tls.clone(), silences.clone());
+    let behind_pooler = options.is_behind_pooler().then(|| Arc::clone(&options.parameter_types));
+    let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences, behind_pooler };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(wait)

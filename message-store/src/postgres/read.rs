@@ -89,8 +89,7 @@ pub(super) async fn all(
     read: &Read,
     bounds: (&Limits, &LargeRows),
 ) -> Result<Batch> {
-    let statement = client.prepare_cached(HORIZON).await.map_err(backend("reading messages"))?;
-    let row = client.query_one(&statement, &[]).await.map_err(|error| {
+    let row = client.query_one(HORIZON, &[]).await.map_err(|error| {
         if error.code() != Some(&SqlState::FEATURE_NOT_SUPPORTED) {
             return backend("reading messages")(error);
         }
@@ -201,8 +200,7 @@ pub(super) async fn now(client: &Connection) -> Result<Timestamp> {
 }
 
 async fn query(client: &Connection, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-    let statement = client.prepare_cached(sql).await.map_err(backend("reading messages"))?;
-    client.query(&statement, parameters).await.map_err(backend("reading messages"))
+    client.query(sql, parameters).await.map_err(backend("reading messages"))
 }
 
 /// Decodes rows, and records their highest global position.

@@ -62,9 +62,12 @@ impl ReadModels for PostgresStore {
             };
             let mut connection = self.pool.get().await?;
             let watch = connection.watch();
+            let statements = connection.prepare_all([MAKE, LOCK, SET_FENCE, SAVE]).await;
+            let [make, lock, set_fence, save] = statements.map_err(backend(context))?;
             let transaction = connection.transaction().await.map_err(backend(context))?;
-            transaction.execute(MAKE, &[&model.name()]).await.map_err(backend(context))?;
-            let row = transaction.query_one(LOCK, &[&model.name()]).await.map_err(backend(context))?;
+            let session = transaction.client();
+            make.execute(session, &[&model.name()]).await.map_err(backend(context))?;
+            let row = lock.query_one(session, &[&model.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
                 // Another process updated the read model first.
                 transaction.rollback().await.map_err(backend(context))?;
@@ -74,7 +77,7 @@ impl ReadModels for PostgresStore {
             if let Some(Fence { member, slot, epoch, .. }) = fence {
                 let owner: [&(dyn ToSql + Sync); 4] =
                     [&member.group, &slot.to_string(), &epoch.to_string(), &member.id.to_string()];
-                transaction.execute(SET_FENCE, &owner).await.map_err(backend(context))?;
+                set_fence.execute(session, &owner).await.map_err(backend(context))?;
             }
             watch.is_in_transaction_of(get(&row, 5)?);
             watch.is_answered();
@@ -86,7 +89,7 @@ impl ReadModels for PostgresStore {
             }
             let position = batch.looked_through.get();
             watch.is_asked();
-            transaction.execute(SAVE, &[&model.name(), &position]).await.map_err(backend(context))?;
+            save.execute(session, &[&model.name(), &position]).await.map_err(backend(context))?;
             if let Some(fence) = fence {
                 let committed = transaction.batch_execute(COMMIT_WITH_FENCE).await;
                 committed.map_err(|error| if is_slot_lost(&error) { fence.lost() } else { backend(context)(error) })?;

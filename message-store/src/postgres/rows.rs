@@ -30,8 +30,7 @@ impl<'a> Rows<'a> {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Self> {
         let statement = connection.prepare_cached(sql).await.map_err(backend("reading messages"))?;
-        let parameters = parameters.iter().copied();
-        let arriving = connection.query_raw(&statement, parameters).await.map_err(backend("reading messages"))?;
+        let arriving = statement.rows(connection, parameters).await.map_err(backend("reading messages"))?;
         connection.has_unread_rows = true;
         let watch = connection.watch();
         Ok(Self { arriving: Box::pin(arriving), connection, watch })

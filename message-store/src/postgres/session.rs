@@ -9,6 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Client;
 use tokio_postgres::config::Config;
 
+use super::prepared::ParameterTypes;
 use super::silence::{Silences, Watch};
 use super::tls::{self, Tls};
 
@@ -17,6 +18,8 @@ use super::tls::{self, Tls};
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) watch: Arc<Watch>,
+    /// Behind a pooler, a statement is sent whole, with the types of its parameters.
+    pub(super) behind_pooler: Option<Arc<ParameterTypes>>,
     pub(super) config: Arc<Config>,
     pub(super) tls: Tls,
 }
@@ -28,6 +31,7 @@ pub(super) struct Sessions {
     pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
+    pub(super) behind_pooler: Option<Arc<ParameterTypes>>,
 }
 
 impl Manager for Sessions {
@@ -53,6 +57,7 @@ impl Manager for Sessions {
         Ok(Session {
             client: ClientWrapper::new(client, task),
             watch,
+            behind_pooler: self.behind_pooler.clone(),
             config: Arc::clone(&self.config),
             tls: self.tls.clone(),
         })

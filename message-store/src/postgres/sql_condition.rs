@@ -11,7 +11,6 @@ use crate::Result;
 /// # Errors
 /// [`Error::Backend`](crate::Error::Backend) when the schema is not this library's, or this user is not its owner.
 pub async fn allow_sql_condition(url: &str) -> Result<()> {
-    let client = PostgresOptions::from_url(url)?.connect().await?;
-    let sql = include_str!("sql/allow_sql_condition.sql");
-    client.execute(sql, &[]).await.map_err(backend("allowing SQL conditions")).map(|_| ())
+    let client = PostgresOptions::from_url(url)?.connect_first().await?;
+    client.batch_execute(include_str!("sql/allow_sql_condition.sql")).await.map_err(backend("allowing SQL conditions"))
 }

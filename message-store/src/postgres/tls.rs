@@ -53,6 +53,8 @@ pub(super) struct Parameters {
     root_certificate: Option<String>,
     /// The greatest number of connections.
     pub(super) connections: Option<usize>,
+    /// Whether a pooler is between.
+    pub(super) pooler: Option<bool>,
 }
 
 impl Parameters {
@@ -73,6 +75,11 @@ impl Parameters {
                     let number = number.parse().ok().filter(|number| *number >= 3);
                     let reason = || Error::invalid("store URL", "connections must be a number, and at least 3");
                     parameters.connections = Some(number.ok_or_else(reason)?);
+                }
+                Some(("pooler", "transaction")) => parameters.pooler = Some(true),
+                Some(("pooler", "none")) => parameters.pooler = Some(false),
+                Some(("pooler", _)) => {
+                    return Err(Error::invalid("store URL", "pooler must be transaction or none"));
                 }
                 Some((name @ ("sslcert" | "sslkey" | "sslpassword" | "sslcrl"), _)) => {
                     return Err(Error::invalid("store URL", format!("{name} is not supported: use a password")));

@@ -65,7 +65,7 @@ impl Purpose {
 
 /// The user that runs the server, because PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug)]
-struct Account {
+pub(super) struct Account {
     user: u32,
     group: u32,
 }
@@ -286,7 +286,7 @@ async fn run(
     ready.map(|()| server)
 }
 
-fn folder_for(account: Option<Account>) -> Result<TempDir> {
+pub(super) fn folder_for(account: Option<Account>) -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("message-store-postgres-").tempdir()?;
     if let Some(Account { user, group }) = account {
         chown(folder.path(), Some(user), Some(group))?;
@@ -294,7 +294,7 @@ fn folder_for(account: Option<Account>) -> Result<TempDir> {
     Ok(folder)
 }
 
-fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
+pub(super) fn command(program: impl AsRef<OsStr>, account: Option<Account>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(std::env::temp_dir());
     // A separate process group, so that an interrupt at the terminal reaches only the tests. The server is stopped
@@ -340,7 +340,7 @@ fn find_programs() -> Result<PathBuf> {
         .context("initdb, postgres and pg_ctl are nowhere (pg_config --bindir, /usr/lib/postgresql/*/bin, PATH)")
 }
 
-fn account_to_become() -> Result<Option<Account>> {
+pub(super) fn account_to_become() -> Result<Option<Account>> {
     use std::os::unix::fs::MetadataExt as _;
     let own = tempfile::NamedTempFile::new()?.as_file().metadata()?.uid();
     if own != 0 {

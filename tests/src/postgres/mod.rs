@@ -9,10 +9,12 @@ mod database;
 mod docker;
 mod given;
 mod local;
+mod pooler;
 mod server;
 
 pub use database::TestDatabase;
 pub use local::{End, LocalServer, Purpose, servers_are_left_out};
+pub use pooler::{Pooler, poolers_are_left_out};
 pub use server::{Server, Way};
 
 /// The environment variable with the URL of an existing server. Its user must be allowed to create databases.

@@ -4,11 +4,14 @@
 mod bounds;
 mod clusters;
 mod connection_budget;
+mod everything;
 mod failover;
 mod hostile;
 mod locked_categories;
 mod outages;
 mod plans;
+mod pooler;
+mod probes;
 mod protections;
 mod random_locks;
 mod schema;

@@ -129,8 +129,12 @@ impl Lanes {
                 *connection = Some(current);
                 return Err(Failed::OtherHistory(history));
             }
-            let error = match self.send_batch(connection.insert(current), batch, wait.wait_for()).await {
+            let error = match self.write_batch(connection.insert(current), batch, wait.wait_for()).await {
                 Ok(sent) => return Ok((history, sent)),
+                Err(Unsuccessful::OtherHistory) => {
+                    *connection = None;
+                    continue;
+                }
                 Err(Unsuccessful::Unsent(error)) if is_unanswered(&error) && losses == 0 => {
                     (*connection, losses) = (None, 1);
                     continue;
@@ -185,7 +189,7 @@ impl Lanes {
             return Err(unknown());
         }
         // The lost transaction may still have the locks, so this one has to wait for all of them.
-        let mut sent = self.send_batch(another, batch, None).await.map_err(|_| unknown())?;
+        let mut sent = self.write_batch(another, batch, None).await.map_err(|_| unknown())?;
         if !self.histories.has(PlantedBug::LostAnswersCountAsBefore) {
             for (work, result) in batch.iter().zip(&mut sent.results) {
                 let seen = if self.histories.has(PlantedBug::LostAnswersCountAsNow) {
@@ -197,6 +201,21 @@ impl Lanes {
             }
         }
         Ok((history, sent))
+    }
+
+    /// Sends a batch, in the history of the connection or not at all.
+    async fn write_batch(
+        &self,
+        connection: &Connection,
+        batch: &[Work],
+        wait_for: Option<&str>,
+    ) -> Result<Sent, Unsuccessful> {
+        if !connection.begin_writing().await.map_err(Unsuccessful::Unsent)? {
+            return Err(Unsuccessful::OtherHistory);
+        }
+        let sent = self.send_batch(connection, batch, wait_for).await;
+        connection.end_writing(sent.is_ok()).await.map_err(Unsuccessful::Sent)?;
+        sent
     }
 
     async fn send_batch(
@@ -252,6 +271,8 @@ async fn all_dropped(answers: &mut [oneshot::Sender<Result<Appended>>]) {
 enum Unsuccessful {
     /// Nothing of the batch was sent.
     Unsent(tokio_postgres::Error),
+    /// The server has another history than the connection had. Nothing was written.
+    OtherHistory,
     Sent(tokio_postgres::Error),
 }
 
