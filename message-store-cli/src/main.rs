@@ -4,6 +4,7 @@
 mod allow_sql_condition;
 mod check;
 mod dead_letter;
+mod identity;
 mod migrate;
 mod open;
 mod position;
@@ -43,6 +44,8 @@ enum Command {
     Position(position::Position),
     /// List and set the positions of read models
     ReadModel(read_model::ReadModel),
+    /// Show the identity of a store, or give a copy its own
+    Identity(identity::Identity),
 }
 
 impl Arguments {
@@ -54,6 +57,7 @@ impl Arguments {
             Command::DeadLetter(arguments) => arguments.run().await,
             Command::Position(arguments) => arguments.run().await,
             Command::ReadModel(arguments) => arguments.run().await,
+            Command::Identity(arguments) => arguments.run().await,
         }
     }
 }

@@ -48,6 +48,7 @@ impl PostgresOptions {
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect_first().await?;
+        self.assert_locks_exclude(&mut client).await?;
         let is_message_db = migrate::open(&mut client, &place).await? == Installation::MessageDb;
         let look = async |client: &Client| {
             warn_if_not_durable(client, &place).await?;
@@ -55,7 +56,6 @@ impl PostgresOptions {
             if is_message_db { message_db_store_id(client).await } else { read::store_id(client).await }
         };
         let store_id = in_transaction(&mut client, look).await?;
-        self.assert_locks_exclude(&mut client).await?;
         if self.is_behind_pooler() {
             tracing::warn!(target: "message_store::postgres", store = %place, "a pooler is between: readers here find the messages of other processes by polling");
         }
