@@ -57,7 +57,7 @@ impl LetterPages {
             self.read = Some(Read { from: batch.looked_through.next(), ..read });
         }
         let steps = batch.messages.iter().filter(|step| !self.known.contains(&step.stream));
-        let opening = steps.filter(|step| Step::of(step).is_some_and(|of| of.can_open(step)));
+        let opening = steps.filter(|step| Step::of(step).is_some_and(|step| step.can_open_after(self.through)));
         let opening: Vec<_> = opening.map(|step| (step.stream.clone(), step.position)).collect();
         self.opening = opening.into_iter();
         Ok(Some(Vec::new()))

@@ -52,7 +52,7 @@ impl DeadLetters {
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(message) = steps.try_next().await? {
             let step = Step::of(&message);
-            if message.global_position > position && step.as_ref().is_some_and(|step| step.can_open(&message)) {
+            if message.global_position > position && step.as_ref().is_some_and(|step| step.can_open_after(position)) {
                 progress.opened_after.get_or_insert(message.position);
             }
             match step {

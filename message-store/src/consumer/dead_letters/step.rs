@@ -59,12 +59,13 @@ impl Step {
 }
 
 impl Step {
-    /// Whether this step can open a letter that was closed or did not exist. A request for a delivery does so only if
-    /// it was copied here from another store, where the letter was open.
-    pub(super) fn can_open(&self, step: &Message) -> bool {
+    /// Whether this step can open a letter that was closed at a position, or did not exist. A copied request for a
+    /// delivery opens a letter that was closed here. Without a position, the step that set the message aside is there
+    /// too.
+    pub(super) fn can_open_after(&self, position: GlobalPosition) -> bool {
         match self {
             Self::Parked { .. } => true,
-            Self::RetryRequested {} => is_copy(step),
+            Self::RetryRequested {} => position > GlobalPosition::ZERO,
             _ => false,
         }
     }

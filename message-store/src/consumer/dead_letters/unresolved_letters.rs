@@ -118,7 +118,7 @@ pub(super) struct UnresolvedLetters {
     requested: BTreeSet<StreamName>,
     /// The letters whose messages only wait behind another.
     behind: BTreeSet<StreamName>,
-    /// The letters that were closed here when a request for a delivery was copied from another store. The reader of a
+    /// The letters that were closed here when a delivery was requested, as a copied step can do. The reader of a
     /// letter takes them for open, so a checkpoint lists them.
     pub(super) reopened: HashMap<StreamName, GlobalPosition>,
     share: Share,
@@ -270,7 +270,7 @@ impl UnresolvedLetters {
                 self.delay(&step.stream, None);
                 if self.open.get(&entity_of(&step.stream)).is_some_and(|open| open.contains(&step.stream)) {
                     self.requested.insert(step.stream.clone());
-                } else if is_copy(step) {
+                } else {
                     self.reopened.insert(step.stream.clone(), step.global_position);
                 }
             }
@@ -280,12 +280,11 @@ impl UnresolvedLetters {
                     Some(letter) => letter.is_discarded = true,
                     // A copied `Resolved` may have removed the letter before. The discard is final, so it is added
                     // again.
-                    None if is_copy(step) => {
+                    None => {
                         if let Some(letter) = letters.read(&step.stream).await?.letter {
                             self.keep(&step.stream, UnresolvedLetter::of(letter, step));
                         }
                     }
-                    None => {}
                 }
             }
             Some(Step::Resolved { .. }) => {
