@@ -9,7 +9,7 @@ use message_store::consumer::{
     Consumer, ConsumerHandle, DeadLetters, LetterQuery, LetterState, MoveTo, OnFailure, PlantedBug, Positions,
 };
 use message_store::testing::FaultyStore;
-use message_store::{Message, MessageStore, MessageStoreExt as _, Position, StreamName};
+use message_store::{Message, MessageStore, Position, StreamName};
 use message_store_tests::accounts::{balance, put, send_deposits, sqlite};
 use message_store_tests::elastic::{join_with, until, until_divided};
 use message_store_tests::marked::{Marked, planted};

@@ -122,7 +122,7 @@ async fn retried_step_by_step(store: &Store, count: u64, bug: Option<PlantedBug>
     let mut consumer = handler.start(store, Some(50), bug).await;
     set_aside(store, &handler, count, &mut consumer).await;
     let query = LetterQuery::default();
-    let further = u32::try_from(count / 300).unwrap().max(1);
+    let further = u32::try_from(count / 100).unwrap().max(1);
     let mut processes = 0;
     loop {
         processes += 1;
@@ -148,10 +148,10 @@ async fn retried_step_by_step(store: &Store, count: u64, bug: Option<PlantedBug>
 
 on_both_stores! {
     async fn letters_whose_retry_ends_at_each_step_are_all_delivered_once(store) {
-        let count = setting("MESSAGE_STORE_LETTERS").unwrap_or(300).min(3_000);
+        let count = setting("MESSAGE_STORE_LETTERS").unwrap_or(100).min(3_000);
         let (processes, open, deposited) = retried_step_by_step(&store, count, None).await;
         assert_eq!((open, deposited), (0, count), "after {processes} processes");
-        assert!(processes > 100, "{processes} processes");
+        assert!(processes > 50, "{processes} processes");
     }
 
     async fn twin_when_checkpoints_list_no_letters_some_are_never_delivered(store) {
@@ -192,7 +192,7 @@ async fn retried_by_killed_processes(url: &str) {
     let (mut killed, mut peak) = (0, 0);
     loop {
         let mut process = retry_in_another_process(url);
-        let lives = Duration::from_millis(20 + killed * count / 100);
+        let lives = Duration::from_millis(20 + killed * count / 50);
         let end = Instant::now() + lives;
         let mut ended = None;
         while ended.is_none() && Instant::now() < end {

@@ -331,9 +331,9 @@ impl UnresolvedLetters {
         self.open.values().flatten().filter(|letter| self.own(letter).is_some()).count()
     }
 
-    /// The letters of an entity that may be open.
+    /// The letters of an entity that may be open, of the consumer's own messages.
     pub(super) fn open_of(&self, entity: &str) -> impl Iterator<Item = &StreamName> {
-        self.open.get(entity).into_iter().flatten()
+        self.open.get(entity).into_iter().flatten().filter(|letter| self.own(letter).is_some())
     }
 
     /// Records the time at which the message of a letter is delivered again. `None` if it is not.
