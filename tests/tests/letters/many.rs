@@ -192,7 +192,7 @@ async fn retried_by_killed_processes(url: &str) {
     let (mut killed, mut peak) = (0, 0);
     loop {
         let mut process = retry_in_another_process(url);
-        let lives = Duration::from_millis(20 + killed * count / 50);
+        let lives = Duration::from_millis(20 + killed * count / 10);
         let end = Instant::now() + lives;
         let mut ended = None;
         while ended.is_none() && Instant::now() < end {
@@ -207,7 +207,7 @@ async fn retried_by_killed_processes(url: &str) {
         process.kill().unwrap();
         process.wait().unwrap();
         killed += 1;
-        if killed % 5 == 0 {
+        if killed % 4 == 0 {
             drop(consumer);
             consumer = handler.start(&store, None, None).await;
         }

@@ -37,7 +37,7 @@ impl SetAside {
                 return self.read_changes(&mut cache).await;
             }
         }
-        self.load(handled_through).await
+        Box::pin(self.load(handled_through)).await
     }
 
     /// Reads the letters, for messages after `handled_through`.

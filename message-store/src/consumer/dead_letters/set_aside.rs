@@ -91,7 +91,7 @@ impl SetAside {
         };
         // A member of an elastic group has no slot yet. It keeps what it needs for any slot.
         let position = if matches!(new.share, Share::Slots(_)) { new.lowest_saved().await? } else { handled_through };
-        new.load(position).await?;
+        Box::pin(new.load(position)).await?;
         Ok(new)
     }
 
