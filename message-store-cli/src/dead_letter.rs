@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use message_store::consumer::{DeadLetter, DeadLetters, LetterQuery, Retried, WaitsFor};
+use message_store::consumer::{DeadLetter, DeadLetters, ErrorClass, LetterQuery, Retried, WaitsFor};
 use message_store::{Json, MessageId, NewMessage, Uuid};
 
 use crate::open::StoreUrl;
@@ -94,12 +94,47 @@ struct Query {
     /// Only letters whose error contains this text
     #[arg(long)]
     text: Option<String>,
+    /// Only letters whose error has this class
+    #[arg(long, value_enum)]
+    error_class: Option<Class>,
     /// Only letters whose messages were last set aside at least so many seconds ago
     #[arg(long, value_name = "SECONDS")]
     older_than: Option<u64>,
     /// Only letters in this state. By default, all that are open
     #[arg(long, value_enum)]
     state: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Class {
+    /// The handler returned an error that has no other class
+    Failed,
+    /// The handler panicked
+    Panicked,
+    /// A message could not be decoded
+    Undecodable,
+    /// Each attempt took too long
+    TimedOut,
+    /// Other writers were always quicker
+    Contention,
+    /// The handler asked for another delivery later
+    Delayed,
+    /// The process ended during each attempt
+    Crashed,
+}
+
+impl From<Class> for ErrorClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Failed => Self::Failed,
+            Class::Panicked => Self::Panicked,
+            Class::Undecodable => Self::Undecodable,
+            Class::TimedOut => Self::TimedOut,
+            Class::Contention => Self::Contention,
+            Class::Delayed => Self::Delayed,
+            Class::Crashed => Self::Crashed,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -151,6 +186,9 @@ impl Query {
         if let Some(text) = &self.text {
             query = query.containing(text);
         }
+        if let Some(class) = self.error_class {
+            query = query.error_class(class.into());
+        }
         if let Some(seconds) = self.older_than {
             query = query.older_than(Duration::from_secs(seconds));
         }
@@ -189,7 +227,8 @@ impl DeadLetterCommand {
                 println!("{letter}");
                 for failure in &letter.failures {
                     let member = failure.member.as_ref().map(|member| format!(", member {member}")).unwrap_or_default();
-                    println!("  {}: {} attempts{member}: {}", failure.time, failure.attempts, failure.error);
+                    let class = failure.error_class.map(|class| format!(", {class:?}")).unwrap_or_default();
+                    println!("  {}: {} attempts{member}{class}: {}", failure.time, failure.attempts, failure.error);
                 }
                 Ok(())
             }

@@ -145,7 +145,9 @@ async fn dead_letters_are_listed_counted_shown_retried_and_discarded() {
     assert_eq!(succeeds(&run(&["count", "--entity", "2", "--text", "bad", "--type", "Open"])).trim(), "1");
     assert_eq!(succeeds(&run(&["count", "--state", "delayed"])).trim(), "0");
     let id: &'static str = list.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned().leak();
-    assert!(succeeds(&run(&["show", id])).contains("1 attempts: a bad message"));
+    assert!(succeeds(&run(&["show", id])).contains("1 attempts, Failed: a bad message"));
+    assert_eq!(succeeds(&run(&["count", "--error-class", "failed"])).trim(), "3");
+    assert_eq!(succeeds(&run(&["count", "--error-class", "timed-out"])).trim(), "0");
     let planned = succeeds(&run(&["retry", "--all", "--dry-run"]));
     assert!(planned.contains("3 letters are selected, 3 are shown"), "{planned}");
     assert!(succeeds(&run(&["discard", id, "--why", "a test"])).contains("is discarded"));

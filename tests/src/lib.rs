@@ -9,6 +9,7 @@ pub mod elastic;
 pub mod expire;
 pub mod imports;
 pub mod marked;
+pub mod memory;
 pub mod message_db;
 pub mod moving;
 pub mod payment_api;

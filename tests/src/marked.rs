@@ -73,6 +73,8 @@ impl Marked {
         settings: impl FnOnce(Consumer<Self>) -> Consumer<Self>,
     ) -> ConsumerHandle {
         let consumer = Consumer::new("account:command", self.clone()).concurrency(4).on_failure(on_failure);
+        // Most starts begin at a checkpoint, so that every test of letters is one of checkpoints too.
+        let consumer = consumer.checkpoint_letters_every(3);
         settings(consumer.in_process(&self.process)).start(store).await.unwrap()
     }
 

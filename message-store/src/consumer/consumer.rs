@@ -56,16 +56,16 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Reads only this member's share of the entities. No member reads the messages of a stream without an id
-    /// (`account:command`): the start logs a warning, and the [`StartupReport`](crate::consumer::StartupReport) names the stream. A group needs an
-    /// identifier. Its size may change: members of the new size start from the beginning, and messages that were
-    /// handled are recognised.
+    /// (`account:command`): the start logs a warning, and the [`StartupReport`](crate::consumer::StartupReport) names
+    /// the stream. A group needs an identifier. Its size may change: members of the new size start from the beginning,
+    /// and messages that were handled are recognised.
     pub fn group(mut self, member: GroupMember) -> Self {
         self.settings.member = Some(member);
         self
     }
 
-    /// Makes the consumer a member of an elastic group, which other consumers of the same category and identifier join and
-    /// leave at any time, in this process or in others: see [`ElasticGroup`]. It replaces [`group`](Self::group).
+    /// Makes the consumer a member of an elastic group, which other consumers of the same category and identifier join
+    /// and leave at any time, in this process or in others: see [`ElasticGroup`]. It replaces [`group`](Self::group).
     ///
     /// The group begins where the consumer or group of this identifier has stopped, and takes its positions over.
     pub fn elastic_group(mut self, group: ElasticGroup) -> Self {
@@ -105,7 +105,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// The longest time that one call waits in an outage. Without this setting, it waits for as long as an outage lasts.
+    /// The longest time that one call waits in an outage. Without this setting, it waits for as long as an outage
+    /// lasts.
     ///
     /// While calls to the store fail for a reason that passes by itself (a lost connection, a server that starts, stops
     /// or is read-only, no free connection, a time-out), the consumer tries again after growing pauses of up to 5
@@ -119,6 +120,13 @@ impl<H: Handler> Consumer<H> {
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
         self.settings.pace.planted = crate::planted::Planted::one(bug);
+        self
+    }
+
+    /// Records the open letters after this number of steps, however many there are.
+    #[cfg(feature = "testing")]
+    pub fn checkpoint_letters_every(mut self, steps: u64) -> Self {
+        self.settings.pace.checkpoints = crate::store::WhenToCheckpoint { every: steps, saved_per_stream: 0 };
         self
     }
 
@@ -152,7 +160,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// Starts the consumer in the background. It reads its position, takes it over, and logs its [`StartupReport`](crate::consumer::StartupReport).
+    /// Starts the consumer in the background. It reads its position, takes it over, and logs its
+    /// [`StartupReport`](crate::consumer::StartupReport).
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for an invalid category, for a group without an identifier, and when another handler of the

@@ -34,7 +34,7 @@ pub use consumer::Consumer;
 pub use consumer_handle::ConsumerHandle;
 pub use consumer_status::ConsumerStatus;
 pub use dead_letters::{
-    DeadLetter, DeadLetters, LetterFailure, LetterQuery, LetterState, OnFailure, Retried, WaitsFor,
+    DeadLetter, DeadLetters, ErrorClass, LetterFailure, LetterQuery, LetterState, OnFailure, Retried, WaitsFor,
 };
 pub use groups::{ElasticGroup, GroupStatus, SlotStatus};
 pub use outages::Outage;

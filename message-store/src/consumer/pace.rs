@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::DEFAULT_BATCH;
 use crate::consumer::PlantedBug;
 use crate::planted::Planted;
+use crate::store::WhenToCheckpoint;
 
 /// [`Consumer`](crate::consumer::Consumer) describes each setting.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Pace {
     pub(super) save_after: (u64, Duration),
     /// The time that the handler may take for one attempt.
     pub(super) time_limit: Option<Duration>,
+    /// When the letters that are open are recorded.
+    pub(super) checkpoints: WhenToCheckpoint,
     pub(super) planted: Planted<PlantedBug>,
 }
 
@@ -28,6 +31,7 @@ impl Default for Pace {
             poll_interval: Duration::from_millis(100),
             save_after: (1_000, Duration::from_secs(1)),
             time_limit: None,
+            checkpoints: WhenToCheckpoint::default(),
             planted: Planted::NONE,
         }
     }

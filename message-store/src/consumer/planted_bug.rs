@@ -45,4 +45,11 @@ pub enum PlantedBug {
     ReleasedWhileUnderWay,
     /// A member that has claimed slots does not resume the letters that the owner before left undone.
     LettersNotResumed,
+    /// A checkpoint of letters is used at a position for which it lacks discarded letters.
+    CheckpointsOfHigherPositions,
+    /// A member of an elastic group that has claimed slots reads all letters, and not the changes of those that it
+    /// knows.
+    LettersReadOnClaim,
+    /// A checkpoint of letters lists none.
+    CheckpointsListNothing,
 }

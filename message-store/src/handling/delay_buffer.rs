@@ -7,21 +7,16 @@
 //!
 //! The requests for a key are in the stream `delay:{name}-{key}`: `Delayed`, once or several times, then `Released`.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
+use super::waiting_requests::{DelayStep, WaitingRequests};
 use crate::planted::Planted;
-use crate::store::{LastStep, StepStream};
-use crate::{
-    Append, Category, Error, GlobalPosition, Json, Key, MessageId, MessageStore, MessageStoreExt as _, NewMessage,
-    Read, Result, StreamName, derived_id,
-};
+use crate::store::{LastStep, StepStream, WhenToCheckpoint};
+use crate::{Append, Category, Error, Key, MessageId, MessageStore, NewMessage, Result, StreamName, derived_id};
 
 /// Selects the request that is released, of several for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +45,8 @@ pub struct DelayBuffer {
     category: Category,
     delay: Duration,
     keep: Keep,
+    waiting: Mutex<Option<WaitingRequests>>,
+    checkpoints: WhenToCheckpoint,
     planted: Planted<DelayBug>,
 }
 
@@ -60,13 +57,8 @@ pub struct DelayBuffer {
 pub enum DelayBug {
     /// Each request waits separately, also if its key is the same.
     KeysIgnored,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all_fields = "camelCase")]
-enum Step {
-    Delayed { due: Timestamp, stream: StreamName, message_type: String, content: Json },
-    Released { delayed: GlobalPosition },
+    /// The checkpoint with which the next process begins lists no request.
+    CheckpointsListNothing,
 }
 
 impl DelayBuffer {
@@ -76,7 +68,8 @@ impl DelayBuffer {
     /// [`Error::Invalid`] when the name cannot be part of a category's name.
     pub fn new(store: &Arc<dyn MessageStore>, name: &str, delay: Duration, keep: Keep) -> Result<Self> {
         let category = Category::new(format!("delay:{name}"))?;
-        Ok(Self { store: Arc::clone(store), category, delay, keep, planted: Planted::NONE })
+        let (store, waiting, checkpoints) = (Arc::clone(store), Mutex::default(), WhenToCheckpoint::default());
+        Ok(Self { store, category, delay, keep, waiting, checkpoints, planted: Planted::NONE })
     }
 
     /// The category of the waiting requests: `delay:{name}`.
@@ -89,6 +82,14 @@ impl DelayBuffer {
     #[must_use]
     pub fn plant(mut self, bug: DelayBug) -> Self {
         self.planted = Planted::one(bug);
+        self
+    }
+
+    /// Records the requests that wait after this number of messages, however many there are.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn checkpoint_every(mut self, messages: u64) -> Self {
+        self.checkpoints = WhenToCheckpoint { every: messages, saved_per_stream: 0 };
         self
     }
 
@@ -105,12 +106,12 @@ impl DelayBuffer {
         loop {
             let (last, end) = steps.last().await?;
             let (due, delayed) = match last.map(|last| last.step) {
-                Some(Step::Delayed { due, .. }) if self.keep == Keep::Latest => (due, Delayed::Replaced),
-                Some(Step::Delayed { .. }) => return Ok(Delayed::Dropped),
-                Some(Step::Released { .. }) | None => (self.due_time().await?, Delayed::Waiting),
+                Some(DelayStep::Delayed { due, .. }) if self.keep == Keep::Latest => (due, Delayed::Replaced),
+                Some(DelayStep::Delayed { .. }) => return Ok(Delayed::Dropped),
+                Some(DelayStep::Released { .. }) | None => (self.due_time().await?, Delayed::Waiting),
             };
             let (message_type, content) = (message.message_type.clone(), message.data.clone());
-            let step = Step::Delayed { due, stream: stream.clone(), message_type, content };
+            let step = DelayStep::Delayed { due, stream: stream.clone(), message_type, content };
             if steps.append(end, &step).await?.is_ok() {
                 return Ok(delayed);
             }
@@ -118,7 +119,8 @@ impl DelayBuffer {
     }
 
     /// Releases the requests that are due, and returns their number. Call it regularly. Several processes may call it.
-    /// It reads all messages that the buffer has ever written, so give a busy buffer a new name from time to time.
+    /// The first call of a process reads the requests that wait, and what was written since they were last recorded.
+    /// Later calls read what is new.
     ///
     /// # Errors
     /// The errors of the store.
@@ -133,11 +135,11 @@ impl DelayBuffer {
 
     /// Releases the last request for a key. Returns `false` when none is due any more, for example because another
     /// process has released it.
-    async fn release_last(&self, steps: StepStream<Step>, now: Timestamp) -> Result<bool> {
+    async fn release_last(&self, steps: StepStream<DelayStep>, now: Timestamp) -> Result<bool> {
         // Tries again each time another request was appended first. The next read shows whether another process has
         // released the request.
         loop {
-            let (Some(LastStep { step: Step::Delayed { due, stream, message_type, content }, message }), end) =
+            let (Some(LastStep { step: DelayStep::Delayed { due, stream, message_type, content }, message }), end) =
                 steps.last().await?
             else {
                 return Ok(false);
@@ -147,7 +149,7 @@ impl DelayBuffer {
             }
             let id = derived_id(message.id, "delay", "", &stream, 0);
             let released = NewMessage::new(message_type, content).with_id(id);
-            let step = NewMessage::from_variant(&Step::Released { delayed: message.global_position })?;
+            let step = NewMessage::from_variant(&DelayStep::Released { delayed: message.global_position })?;
             match steps.append_beside(end, step, vec![Append::to(stream).message(released)]).await {
                 Ok(Ok(_)) => return Ok(true),
                 Ok(Err(_)) | Err(Error::IdConflict { .. }) => {}
@@ -158,15 +160,20 @@ impl DelayBuffer {
 
     /// The streams whose last request is due.
     async fn due_streams(&self, now: Timestamp) -> Result<Vec<StreamName>> {
-        let mut waiting = BTreeMap::new();
-        let mut steps = std::pin::pin!(self.store.category_messages(&self.category, Read::default()));
-        while let Some(step) = steps.try_next().await? {
-            match step.decode_variant()? {
-                Some(Step::Delayed { due, .. }) => waiting.insert(step.stream, due),
-                Some(Step::Released { .. }) | None => waiting.remove(&step.stream),
-            };
+        // Taken out while it changes: a call at the same time, or after one that was given up, reads from the last
+        // checkpoint.
+        let known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut waiting = match known.filter(WaitingRequests::is_current) {
+            Some(known) => known,
+            None => WaitingRequests::load(&self.store, &self.category).await?,
+        };
+        let refreshed = waiting.refresh().await;
+        if refreshed.is_ok() {
+            waiting.checkpoint_if_due(self.checkpoints, self.planted.is(DelayBug::CheckpointsListNothing)).await;
         }
-        Ok(waiting.into_iter().filter(|(_, due)| *due <= now).map(|(stream, _)| stream).collect())
+        let due = waiting.due(now);
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+        refreshed.map(|()| due)
     }
 
     async fn due_time(&self) -> Result<Timestamp> {

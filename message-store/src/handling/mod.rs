@@ -28,6 +28,7 @@ mod lease;
 mod protections;
 mod received_command;
 mod shutdown;
+mod waiting_requests;
 
 pub use command_handler::CommandHandler;
 #[cfg(feature = "testing")]

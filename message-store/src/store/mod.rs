@@ -4,6 +4,7 @@ mod append;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod append_metrics;
 mod backlog;
+mod checkpoints;
 mod claim;
 mod deduplication;
 mod extension;
@@ -20,6 +21,7 @@ pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before}
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use append_metrics::AppendMetrics;
 pub use backlog::Backlog;
+pub(crate) use checkpoints::{Checkpoint, Checkpoints, WhenToCheckpoint};
 pub use claim::{Claim, ClaimRecord};
 pub use deduplication::Deduplication;
 pub use extension::MessageStoreExt;

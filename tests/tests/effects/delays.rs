@@ -59,7 +59,69 @@ async fn sent(store: &Arc<dyn MessageStore>) -> Vec<String> {
     messages_of(store, "mail:command").await.iter().map(|message| message.decode_data().unwrap()).collect()
 }
 
+/// Many requests are released, and one waits. A new process releases it. Returns the number of released messages of
+/// that process, and of the messages that it and its second release have read.
+async fn released_by_a_new_process(
+    store: &Arc<dyn MessageStore>,
+    checkpoints: Option<u64>,
+    bug: Option<DelayBug>,
+) -> (usize, u64, u64) {
+    let (clock, mut buffer) = buffered(store, Keep::First);
+    if let Some(every) = checkpoints {
+        buffer = buffer.checkpoint_every(every);
+    }
+    if let Some(bug) = bug {
+        buffer = buffer.plant(bug);
+    }
+    let put = async |key: &str| {
+        let _ = buffer.put(&Key::new(key).unwrap(), &stream(), &mail(key)).await.unwrap();
+    };
+    for number in 0..50 {
+        put(&format!("key {number}")).await;
+    }
+    clock.pass(seconds(60));
+    assert_eq!(buffer.release().await.unwrap(), 50);
+    put("waits").await;
+    assert_eq!(buffer.release().await.unwrap(), 0);
+
+    let new_process: Arc<dyn MessageStore> = clock.clone();
+    let new = DelayBuffer::new(&new_process, "mail", Duration::from_mins(1), Keep::First).unwrap();
+    clock.pass(seconds(60));
+    let before = clock.messages_read();
+    let released = new.release().await.unwrap();
+    let first = clock.messages_read() - before;
+    assert_eq!(new.release().await.unwrap(), 0);
+    (released, first, clock.messages_read() - before - first)
+}
+
 on_both_stores! {
+    async fn a_new_process_reads_what_follows_the_newest_checkpoint_and_later_what_is_new(store) {
+        let (released, first, second) = released_by_a_new_process(&store, Some(10), None).await;
+        assert_eq!(released, 1);
+        assert!(first < 10 && second == 1, "{first} and {second} of 102 messages");
+    }
+
+    async fn twin_without_checkpoints_a_new_process_reads_all_requests(store) {
+        assert_eq!(released_by_a_new_process(&store, None, None).await, (1, 101, 1));
+    }
+
+    async fn twin_when_a_checkpoint_lists_nothing_a_request_is_never_released(store) {
+        let (released, ..) = released_by_a_new_process(&store, Some(10), Some(DelayBug::CheckpointsListNothing)).await;
+        assert_eq!(released, 0);
+    }
+
+    async fn requests_are_kept_and_read_again_after_a_change_of_the_history(store) {
+        let (clock, buffer) = buffered(&store, Keep::First);
+        let _ = buffer.put(&Key::new("k").unwrap(), &stream(), &mail("once")).await.unwrap();
+        assert_eq!(buffer.release().await.unwrap(), 0);
+        clock.change_history();
+        clock.pass(seconds(60));
+        let before = clock.messages_read();
+        assert_eq!(buffer.release().await.unwrap(), 1);
+        assert_eq!(clock.messages_read() - before, 1);
+        assert_eq!(sent(&store).await, ["once"]);
+    }
+
     async fn t49_five_requests_within_the_delay_are_one_release_and_a_later_one_is_another(store) {
         assert_eq!(five_requests_and_a_later_one(&store, None).await, ["0", "later"]);
     }

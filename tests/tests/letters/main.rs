@@ -4,7 +4,9 @@
 mod after_moves;
 mod archived;
 mod at_random;
+mod checkpoints;
 mod copied;
 mod delivered_again;
+mod many;
 mod queries;
 mod set_aside;

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use super::ConsumerLoop;
 use super::handing_out::deliver;
 use crate::consumer::PlantedBug;
-use crate::consumer::dead_letters::{Failure, SetAside};
+use crate::consumer::dead_letters::{Classed, Failure, SetAside};
 use crate::consumer::deliver::Deliver;
 use crate::consumer::process::Turn;
 use crate::consumer::saved_progress::SavedProgress;
@@ -102,6 +102,6 @@ async fn set_aside_suspect(set_aside: &SetAside, message: &Message, crashes: u32
     if let Some(outcome) = set_aside.outcome_without_delivery(message).await? {
         return Ok(outcome);
     }
-    let error = "the process ended during each attempt".into();
+    let error = Classed::crashed("the process ended during each attempt").into();
     set_aside.set_aside(message, &Failure { attempts: crashes, error, again: None }).await
 }

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span, field};
 
-use super::SetAside;
+use super::{Classed, SetAside};
 use crate::consumer::consumer_metrics::ConsumerMetrics;
 use crate::handling::{Context, Handler};
 use crate::store::Fence;
@@ -89,5 +89,5 @@ pub(super) async fn catch_panic<T>(call: impl Future<Output = Result<T, Source>>
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the handler panicked: {}", text.unwrap_or("without a message")).into()
+    Classed::panicked(format!("the handler panicked: {}", text.unwrap_or("without a message"))).into()
 }

@@ -49,7 +49,7 @@ impl SetAside {
         let mut cache = self.cache.lock().await;
         let now = self.letters.store.now().await?;
         let is_due = |(letter, due): (&StreamName, &Timestamp)| (*due <= now).then(|| letter.clone());
-        let due: Vec<StreamName> = cache.unresolved.delayed().iter().filter_map(is_due).collect();
+        let due: Vec<StreamName> = cache.unresolved.delayed().filter_map(is_due).collect();
         for letter in due {
             self.request_retry_of_delayed(&letter).await?;
             cache.unresolved.delay(&letter, None);
@@ -60,7 +60,7 @@ impl SetAside {
 
     /// Publishes the time of the next delivery, if it has changed.
     pub(super) async fn publish_next_delivery(&self, cache: &LetterCache) -> Result<()> {
-        let next = cache.unresolved.delayed().values().min().copied();
+        let next = cache.unresolved.delayed().map(|(_, due)| *due).min();
         let published = *self.next_delivery.0.borrow();
         if next == published.map(|published| published.due) {
             return Ok(());

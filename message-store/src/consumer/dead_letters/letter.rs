@@ -7,13 +7,12 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
+use super::ErrorClass;
 use super::letter_query::{LetterQuery, WaitsFor};
 use super::step::Step;
 use crate::key::shortened;
-use crate::store::{End, StepStream};
-use crate::{
-    Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, Position, Result, StreamName,
-};
+use crate::store::{Checkpoints, End, StepStream};
+use crate::{Category, Error, MAX_STREAM_NAME_BYTES, Message, MessageId, MessageRef, MessageStore, Result, StreamName};
 
 /// The state of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,17 +40,17 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The error of the last attempt.
     pub error: String,
+    /// The class of the error. `None` if the message only waited behind another, or an earlier version set it aside.
+    pub error_class: Option<ErrorClass>,
     #[allow(missing_docs)]
     pub state: LetterState,
-    /// The time at which the consumer delivers the message again by itself, by the database's clock. The handler asked for
-    /// that ([`Fault::again_after`](crate::handling::Fault::again_after)).
+    /// The time at which the consumer delivers the message again by itself, by the database's clock. The handler asked
+    /// for that ([`Fault::again_after`](crate::handling::Fault::again_after)).
     pub again_at: Option<Timestamp>,
     /// The time when the message was last set aside, by the database's clock.
     pub parked_at: Timestamp,
     /// The deliveries that failed, in order. Each may have had several attempts.
     pub failures: Vec<LetterFailure>,
-    /// The position of the step that set the message aside first.
-    pub(super) first_parked: Position,
     /// The step that set the message aside last.
     pub(super) letter: MessageRef,
     /// The message is in this store, or was there when it was set aside.
@@ -110,6 +109,8 @@ pub struct LetterFailure {
     pub attempts: u32,
     /// The error of the last attempt.
     pub error: String,
+    /// The class of the error. `None` if an earlier version set the message aside.
+    pub error_class: Option<ErrorClass>,
     /// The member of the group that delivered the message, such as `0/4`. `None` without a group.
     pub member: Option<String>,
 }
@@ -122,6 +123,7 @@ pub struct DeadLetters {
     /// The category that the consumer reads.
     pub(super) consumer_category: Category,
     pub(super) identifier: Option<String>,
+    pub(super) checkpoints: Checkpoints,
 }
 
 impl DeadLetters {
@@ -140,7 +142,8 @@ impl DeadLetters {
                 Category::new(format!("{consumer_category}+deadLetter+{identifier}"))?
             }
         };
-        Ok(Self { store: Arc::clone(store), category, consumer_category, identifier: identifier.map(str::to_owned) })
+        let (identifier, checkpoints) = (identifier.map(str::to_owned), Checkpoints::of(&category));
+        Ok(Self { store: Arc::clone(store), category, consumer_category, identifier, checkpoints })
     }
 
     /// The open letters, in the order of their messages. Letters that were copied here without their messages are last.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::unresolved_letters::UnresolvedLetters;
 use crate::GlobalPosition;
-use crate::consumer::groups::Share;
 
 pub(super) struct LetterCache {
     pub(super) unresolved: UnresolvedLetters,
@@ -13,8 +12,9 @@ pub(super) struct LetterCache {
 }
 
 impl LetterCache {
-    pub(super) fn empty(share: Share) -> Self {
-        Self { unresolved: UnresolvedLetters::new(share), held: HashMap::new() }
+    /// These letters. No entity is held yet: the first refresh returns those that are.
+    pub(super) fn of(unresolved: UnresolvedLetters) -> Self {
+        Self { unresolved, held: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -6,7 +6,7 @@ use super::LetterState;
 use super::letter::{DeadLetter, DeadLetters, LetterFailure};
 use super::step::{MessagePlace, Step, is_copy};
 use crate::store::End;
-use crate::{Message, MessageRef, MessageStoreExt as _, Position, Result, StreamName};
+use crate::{GlobalPosition, Message, MessageRef, MessageStoreExt as _, Position, Result, StreamName};
 
 /// A letter, and its redeliveries since the last one was requested.
 pub(super) struct LetterProgress {
@@ -21,12 +21,23 @@ pub(super) struct LetterProgress {
     pub(super) is_begun_here: bool,
     /// The last step that set the message aside was written in this store, and not copied here.
     is_parked_here: bool,
+    /// The first step after a given position that can open the letter.
+    pub(super) opened_after: Option<Position>,
     pub(super) end: End,
 }
 
 impl DeadLetters {
     /// Reads the stream of a letter.
     pub(super) async fn read(&self, stream: &StreamName) -> Result<LetterProgress> {
+        self.read_opened_after(stream, GlobalPosition::ZERO).await
+    }
+
+    /// As [`DeadLetters::read`]. Also finds the first step after `position` that can open the letter.
+    pub(super) async fn read_opened_after(
+        &self,
+        stream: &StreamName,
+        position: GlobalPosition,
+    ) -> Result<LetterProgress> {
         let end = self.steps(stream).start();
         let mut progress = LetterProgress {
             letter: None,
@@ -35,21 +46,40 @@ impl DeadLetters {
             is_last_alone: false,
             is_begun_here: false,
             is_parked_here: false,
+            opened_after: None,
             end,
         };
         let mut steps = std::pin::pin!(self.store.stream_messages(stream, Position::FIRST));
         while let Some(message) = steps.try_next().await? {
-            match Step::of(&message) {
+            let step = Step::of(&message);
+            if message.global_position > position && step.as_ref().is_some_and(|step| step.can_open_after(position)) {
+                progress.opened_after.get_or_insert(message.position);
+            }
+            match step {
                 // A discard is final, even if steps of another store are copied here after it.
                 Some(_) if progress.is_discarded() => {}
-                Some(Step::Parked { message: recorded, message_type, attempts, error, holds, again_at, member }) => {
+                Some(Step::Parked {
+                    message: recorded,
+                    message_type,
+                    attempts,
+                    error,
+                    error_class,
+                    holds,
+                    again_at,
+                    member,
+                }) => {
                     let place = self.place_of(&message, &recorded).await?;
                     let before = progress.letter.take();
-                    let first_parked = before.as_ref().map_or(message.position, |before| before.first_parked);
                     let has_held = holds || before.as_ref().is_some_and(|before| before.has_held);
                     let mut failures = before.map(|before| before.failures).unwrap_or_default();
                     if attempts > 0 {
-                        failures.push(LetterFailure { time: message.time, attempts, error: error.clone(), member });
+                        failures.push(LetterFailure {
+                            time: message.time,
+                            attempts,
+                            error: error.clone(),
+                            error_class,
+                            member,
+                        });
                     }
                     progress.letter = Some(DeadLetter {
                         is_here: place.is_some(),
@@ -57,13 +87,13 @@ impl DeadLetters {
                         message_type,
                         attempts,
                         error,
+                        error_class,
                         state: LetterState::Parked,
                         again_at,
                         parked_at: message.time,
                         holds,
                         has_held,
                         failures,
-                        first_parked,
                         letter: message.reference(),
                         end: progress.end,
                     });

@@ -1,20 +1,29 @@
 //! Selects letters, for operators: list, count, retry and discard them a part at a time.
 //!
 //! Problem: a bad deployment can set aside a hundred thousand messages. An operator must retry them without holding all
-//! of them in memory, and if the retry ends half way, the next one must go on. Fix: the letters are read in the order in
-//! which they were begun, one after the other, and each decision is appended before the next letter is read. Why none is
-//! decided twice: a decision is appended at the version that was read, and a letter that waits no longer is not selected.
+//! of them in memory, and if the retry ends half way, the next one must go on. Fix: the letters are read in the order
+//! in which they were begun, a page at a time, and the decisions on a page are appended before the next page is read.
+//! Why none is decided twice: a decision is appended at the version that was read, and a letter that waits no longer is
+//! not selected.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::stream::{Stream, TryStreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
+use super::ErrorClass;
 use super::letter::{DeadLetter, DeadLetters, LetterState};
-use super::step::Step;
-use crate::{Message, MessageStoreExt as _, Read, Result};
+use super::letter_pages::LetterPages;
+use crate::Result;
+use crate::store::Checkpoint;
 
-/// Selects letters of a consumer. Without conditions, it selects all that are open.
+/// The number of letters that are decided on before the next are read.
+const PAGE: usize = 256;
+/// The number of entities on whose letters is decided at the same time.
+const DECISIONS: usize = 32;
+
+/// Selects letters of a consumer ([`DeadLetters::of`]). Without conditions, it selects all that are open.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,6 +40,7 @@ pub struct LetterQuery {
     entity: Option<String>,
     message_type: Option<String>,
     text: Option<String>,
+    error_class: Option<ErrorClass>,
     age: Option<Duration>,
 }
 
@@ -89,6 +99,12 @@ impl LetterQuery {
         self
     }
 
+    /// Only letters whose error has this class.
+    pub fn error_class(mut self, error_class: ErrorClass) -> Self {
+        self.error_class = Some(error_class);
+        self
+    }
+
     /// Only letters whose messages were last set aside at least this long ago, by the database's clock.
     pub fn older_than(mut self, age: Duration) -> Self {
         self.age = Some(age);
@@ -106,6 +122,7 @@ impl LetterQuery {
             && self.entity.as_deref().is_none_or(|entity| letter.message.stream.cardinal_id() == Some(entity))
             && self.message_type.as_ref().is_none_or(|wanted| *wanted == letter.message_type)
             && self.text.as_ref().is_none_or(|text| letter.error.contains(text))
+            && self.error_class.is_none_or(|wanted| letter.error_class == Some(wanted))
             && self.age.is_none_or(is_old)
     }
 }
@@ -122,25 +139,35 @@ impl DeadLetter {
 }
 
 impl DeadLetters {
-    /// The letters that a query selects, in the order in which their messages were first set aside. Letters are read as
-    /// the caller asks for them.
+    /// The letters that a query selects, in the order in which their messages were set aside. A page of letters is read
+    /// at a time, as the caller asks for them.
+    ///
+    /// The read begins at the newest checkpoint of the letters, which lists those that were open there. Only a query
+    /// for closed letters reads all letters.
     pub fn select<'a>(&'a self, query: &'a LetterQuery) -> impl Stream<Item = Result<DeadLetter>> + Send + 'a {
-        let steps = self.store.category_messages(&self.category, Read::default());
-        steps.try_filter_map(move |step| async move { self.selected(query, &step).await })
+        stream::once(self.checkpoint_for(query))
+            .map_ok(move |checkpoint| self.selected_from(checkpoint, query))
+            .try_flatten()
     }
 
-    /// The letter that begins with this step, if the query selects it.
-    async fn selected(&self, query: &LetterQuery, step: &Message) -> Result<Option<DeadLetter>> {
-        if !matches!(Step::of(step), Some(Step::Parked { .. })) {
-            return Ok(None);
-        }
-        let Some(letter) = self.read(&step.stream).await?.letter else { return Ok(None) };
-        // A letter has several steps of this kind, and is selected at the first.
-        if letter.first_parked != step.position {
-            return Ok(None);
-        }
-        let now = if query.age.is_some() { self.store.now().await? } else { Timestamp::UNIX_EPOCH };
-        Ok(query.selects(&letter, now).then_some(letter))
+    async fn checkpoint_for(&self, query: &LetterQuery) -> Result<Checkpoint> {
+        let newest = if query.is_closed { None } else { self.checkpoints.newest(&self.store).await? };
+        Ok(newest.unwrap_or(Checkpoint::BEGINNING))
+    }
+
+    /// The letters that a checkpoint lists, and those that were opened after it.
+    pub(super) fn selected_from<'a>(
+        &'a self,
+        checkpoint: Checkpoint,
+        query: &'a LetterQuery,
+    ) -> impl Stream<Item = Result<DeadLetter>> + Send + 'a {
+        stream::try_unfold(LetterPages::after(checkpoint), move |mut pages| async move {
+            let Some(page) = pages.next(self).await? else { return Ok::<_, crate::Error>(None) };
+            let now = if query.age.is_some() { self.store.now().await? } else { Timestamp::UNIX_EPOCH };
+            let selected: Vec<_> = page.into_iter().filter(|letter| query.selects(letter, now)).map(Ok).collect();
+            Ok(Some((stream::iter(selected), pages)))
+        })
+        .try_flatten()
     }
 
     /// The number of letters that a query selects.
@@ -165,12 +192,7 @@ impl DeadLetters {
     /// # Errors
     /// As [`DeadLetters::list`].
     pub async fn retry_all(&self, query: &LetterQuery) -> Result<u64> {
-        let mut requests = 0;
-        let mut letters = std::pin::pin!(self.select(query));
-        while let Some(letter) = letters.try_next().await? {
-            requests += u64::from(self.retry(&letter).await?);
-        }
-        Ok(requests)
+        self.decide_all(query, async |letter: &DeadLetter| self.retry(letter).await).await
     }
 
     /// Discards each message that a query selects and that is set aside. Returns their number.
@@ -178,11 +200,32 @@ impl DeadLetters {
     /// # Errors
     /// As [`DeadLetters::list`].
     pub async fn discard_all(&self, query: &LetterQuery, why: &str) -> Result<u64> {
-        let mut discarded = 0;
+        self.decide_all(query, async |letter: &DeadLetter| self.discard(letter, why).await).await
+    }
+
+    /// Decides on the letters that a query selects, a page at a time: on those of one entity in order, and on those of
+    /// different entities at the same time. Returns the number of letters that the decision has changed.
+    async fn decide_all(&self, query: &LetterQuery, decide: impl AsyncFn(&DeadLetter) -> Result<bool>) -> Result<u64> {
+        let mut changed = 0;
         let mut letters = std::pin::pin!(self.select(query));
-        while let Some(letter) = letters.try_next().await? {
-            discarded += u64::from(self.discard(&letter, why).await?);
+        loop {
+            let page: Vec<DeadLetter> = letters.by_ref().take(PAGE).try_collect().await?;
+            if page.is_empty() {
+                return Ok(changed);
+            }
+            let mut entities: HashMap<&str, Vec<&DeadLetter>> = HashMap::new();
+            for letter in &page {
+                entities.entry(letter.letter.stream.cardinal_id().unwrap_or_default()).or_default().push(letter);
+            }
+            let decide_entity = async |letters: Vec<&DeadLetter>| {
+                let mut changed = 0;
+                for letter in letters {
+                    changed += u64::from(decide(letter).await?);
+                }
+                Ok::<u64, crate::Error>(changed)
+            };
+            let decisions = stream::iter(entities.into_values()).map(decide_entity).buffer_unordered(DECISIONS);
+            changed += decisions.try_fold(0, async |sum, changed| Ok(sum + changed)).await?;
         }
-        Ok(discarded)
     }
 }

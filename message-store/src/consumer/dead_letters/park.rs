@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::attempts::Failure;
 use super::step::Step;
-use super::{LetterState, SetAside};
+use super::{ErrorClass, LetterState, SetAside};
 use crate::{Message, Outcome, Result, chain};
 
 /// The maximum length of the error in a letter, in bytes. A longer one is cut.
@@ -16,6 +16,7 @@ const MAX_ERROR_BYTES: usize = 16 << 10;
 struct Reason {
     attempts: u32,
     error: String,
+    error_class: Option<ErrorClass>,
     holds: bool,
     again_at: Option<Timestamp>,
 }
@@ -54,25 +55,27 @@ impl SetAside {
             None => None,
         };
         let holds = self.holds() || failure.again.is_some_and(|again| again.holds);
-        Ok(Reason { attempts: failure.attempts, error: chain(&*failure.error), holds, again_at })
+        let (error, error_class) = (chain(&*failure.error), Some(ErrorClass::of(&*failure.error)));
+        Ok(Reason { attempts: failure.attempts, error, error_class, holds, again_at })
     }
 
     /// Sets aside a message that waits behind an earlier one of its entity.
     pub(super) async fn park_behind(&self, message: &Message) -> Result<Outcome> {
         let error = "it waits behind an earlier message of its entity".to_owned();
-        self.park(message, &Reason { attempts: 0, error, holds: true, again_at: None }, false).await
+        self.park(message, &Reason { attempts: 0, error, error_class: None, holds: true, again_at: None }, false).await
     }
 
     /// Sets a message aside, unless its letter shows that it waits already or is discarded. `again` means after a
     /// redelivery.
     async fn park(&self, message: &Message, reason: &Reason, again: bool) -> Result<Outcome> {
         let steps = self.steps(&self.letters.stream_of(message)?, &message.stream)?;
-        let Reason { attempts, error, holds, again_at } = reason;
+        let Reason { attempts, error, error_class, holds, again_at } = reason;
         let parked = Step::Parked {
             message: message.into(),
             message_type: message.message_type.clone(),
             attempts: *attempts,
             error: storable(error),
+            error_class: *error_class,
             holds: *holds,
             again_at: *again_at,
             member: self.share.member_name(),

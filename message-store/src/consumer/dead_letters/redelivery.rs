@@ -11,7 +11,7 @@ use super::attempts::{Cause, Failure};
 use super::letter::DeadLetter;
 use super::letter_progress::LetterProgress;
 use super::step::{Step, is_copy};
-use super::{LetterState, SetAside};
+use super::{Classed, LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::groups::Share;
@@ -71,7 +71,8 @@ impl<H: Handler> Redelivery<H> {
         if alone >= set_aside.max_attempts() && (set_aside.is_on() || letter.has_failed_finally()) {
             let error =
                 format!("the delivery was begun {begun} times, {alone} of them alone, and the process ended each time");
-            let failure = Failure { attempts: letter.attempts + begun, error: error.into(), again: None };
+            let error = Classed::crashed(error).into();
+            let failure = Failure { attempts: letter.attempts + begun, error, again: None };
             set_aside.set_aside_again(&message, &failure).await?;
             return Ok(Redelivered::Failed);
         }

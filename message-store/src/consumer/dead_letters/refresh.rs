@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::letter::DeadLetter;
 use super::letter_cache::LetterCache;
 use super::step::Step;
+use super::unresolved_letters::UnresolvedLetters;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
 use crate::{GlobalPosition, Message, Result, StreamName, WakeUp};
@@ -21,12 +22,32 @@ pub(super) struct RefreshTrigger {
 }
 
 impl SetAside {
-    /// Reads all letters again, for messages after `handled_through`.
+    /// Begins again, for messages after `handled_through`: with the letters that are known, if they are of the store's
+    /// present history, and no discarded letter of these messages was dropped. Otherwise they are read again.
     pub(in crate::consumer) async fn reload(&self, handled_through: GlobalPosition) -> Result<()> {
+        {
+            let mut cache = self.cache.lock().await;
+            let known = &mut cache.unresolved;
+            let is_current = known.history == self.letters.store.history() && !self.has(PlantedBug::LettersReadOnClaim);
+            if is_current && handled_through >= known.dropped_through {
+                self.set_handled_through(handled_through);
+                self.is_cache_empty.store(false, Ordering::SeqCst);
+                known.begin_again();
+                cache.held.clear();
+                return self.read_changes(&mut cache).await;
+            }
+        }
+        Box::pin(self.load(handled_through)).await
+    }
+
+    /// Reads the letters, for messages after `handled_through`.
+    pub(super) async fn load(&self, handled_through: GlobalPosition) -> Result<()> {
         let mut cache = self.cache.lock().await;
         self.set_handled_through(handled_through);
         self.is_cache_empty.store(false, Ordering::SeqCst);
-        let mut new = LetterCache::empty(self.share.clone());
+        let unresolved =
+            UnresolvedLetters::load(&self.letters, self.share.clone(), handled_through, self.pace.planted).await?;
+        let mut new = LetterCache::of(unresolved);
         self.read_changes(&mut new).await?;
         *cache = new;
         Ok(())
@@ -99,6 +120,7 @@ impl SetAside {
             }
         }
         self.is_cache_empty.store(cache.is_empty(), Ordering::SeqCst);
+        self.checkpoint_if_due(cache).await;
         self.request_due_retries(cache).await?;
         self.publish_next_delivery(cache).await?;
         self.refresh_trigger().last_read = began;
@@ -108,9 +130,10 @@ impl SetAside {
     /// Requests a retry for each copied letter whose message is now here and must be delivered. The consumer could not
     /// deliver it when it handled the steps of the letter, because the message was not here yet.
     async fn request_due_retries(&self, cache: &mut LetterCache) -> Result<()> {
-        if !cache.unresolved.arrived().is_empty() {
+        let arrived = cache.unresolved.arrived();
+        if !arrived.is_empty() {
             let open = self.letters.open().await?;
-            for letter in open.iter().filter(|letter| cache.unresolved.arrived().contains(&letter.letter.stream)) {
+            for letter in open.iter().filter(|letter| arrived.contains(&letter.letter.stream)) {
                 let stream = &letter.letter.stream;
                 // `open` has the letters without a message here last, so they are not first in the queue.
                 let is_in_queue = |other: &&DeadLetter| {

@@ -14,6 +14,7 @@ use super::letter_cache::LetterCache;
 use super::refresh::RefreshTrigger;
 use super::step::Step;
 use super::time_outs::TimeOuts;
+use super::unresolved_letters::UnresolvedLetters;
 use crate::consumer::consumer_metrics::ConsumerMetrics;
 use crate::consumer::groups::Share;
 use crate::consumer::outages::Outages;
@@ -44,13 +45,15 @@ pub(in crate::consumer) struct SetAside {
     /// All messages up to this position are handled, so their letters are not needed before a delivery.
     handled_through: AtomicI64,
     pub(super) time_outs: TimeOuts,
+    /// The stream with the consumer's position, or the name of its elastic group.
+    pub(super) positions: StreamName,
     /// The outcomes of the consumer, also of the messages of letters.
     pub(in crate::consumer) counts: Arc<std::sync::Mutex<OutcomeCounts>>,
     pub(in crate::consumer) metrics: ConsumerMetrics,
 }
 
 impl SetAside {
-    /// Reads all letters of a consumer. `positions` is its position stream, and the position that was saved there last.
+    /// Reads the letters of a consumer. `positions` is its position stream, and the position that was saved there last.
     pub(in crate::consumer) async fn new(
         letters: DeadLetters,
         (policy, max_attempts): (OnFailure, u32),
@@ -62,7 +65,8 @@ impl SetAside {
     ) -> Result<Self> {
         let (stream, handled_through) = positions;
         let metrics = ConsumerMetrics::of(&letters.consumer_category, letters.identifier.as_deref());
-        let (cache, time_outs) = (Mutex::new(LetterCache::empty(share.clone())), TimeOuts::new(stream.clone()));
+        let empty = UnresolvedLetters::new(share.clone(), letters.store.history());
+        let (cache, time_outs) = (Mutex::new(LetterCache::of(empty)), TimeOuts::new(stream.clone()));
         let is_cache_empty = AtomicBool::new(false);
         // Listens before the first read, so that no later change is missed.
         let wake_up = letters.store.wake_up(Some(&letters.category)).await?;
@@ -81,10 +85,13 @@ impl SetAside {
             share,
             handled_through: AtomicI64::new(handled_through.get()),
             time_outs,
+            positions: stream.clone(),
             counts: Arc::default(),
             metrics,
         };
-        new.read_changes(&mut *new.cache.lock().await).await?;
+        // A member of an elastic group has no slot yet. It keeps what it needs for any slot.
+        let position = if matches!(new.share, Share::Slots(_)) { new.lowest_saved().await? } else { handled_through };
+        Box::pin(new.load(position)).await?;
         Ok(new)
     }
 

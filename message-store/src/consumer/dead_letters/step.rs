@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::ErrorClass;
 use crate::{GlobalPosition, Message, MessageId, MessageRef, Position, StreamName};
 
 /// A change of a letter.
@@ -26,6 +27,8 @@ pub(super) enum Step {
         message_type: String,
         attempts: u32,
         error: String,
+        #[serde(default, deserialize_with = "ErrorClass::known", skip_serializing_if = "Option::is_none")]
+        error_class: Option<ErrorClass>,
         /// Later messages of the entity wait.
         holds: bool,
         /// The time at which the message is delivered again, if the handler asked for that. Otherwise it waits for an
@@ -52,6 +55,19 @@ impl Step {
             tracing::warn!(target: "message_store::consumer", %error, "ignoring a step of a dead letter that cannot be decoded");
             None
         })
+    }
+}
+
+impl Step {
+    /// Whether this step can open a letter that was closed at a position, or did not exist. A copied request for a
+    /// delivery opens a letter that was closed here. Without a position, the step that set the message aside is there
+    /// too.
+    pub(super) fn can_open_after(&self, position: GlobalPosition) -> bool {
+        match self {
+            Self::Parked { .. } => true,
+            Self::RetryRequested {} => position > GlobalPosition::ZERO,
+            _ => false,
+        }
     }
 }
 

@@ -34,6 +34,7 @@ impl MessageStore for FaultyStore {
     }
 
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
+        self.calls.step().await;
         self.assert_in_time(request.appends())?;
         self.assert_here()?;
         if take(&self.refuse) || self.is_of_refused_type(request.appends()) {
@@ -48,6 +49,7 @@ impl MessageStore for FaultyStore {
         }
         let ahead = lock(&self.clock).ahead;
         let appended = self.inner.append(request.in_history(self.inner.history())).await?;
+        self.calls.step().await;
         for written in &appended.written {
             lock(&self.clock).written.entry(written.global_position).or_insert(ahead);
         }
@@ -77,13 +79,18 @@ impl MessageStore for FaultyStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        self.calls.step().await;
         self.assert_here()?;
-        self.inner.read_stream(stream, read).await.map(|messages| self.all_dated(messages))
+        let messages = self.inner.read_stream(stream, read).await?;
+        self.calls.read(messages.len());
+        Ok(self.all_dated(messages))
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
+        self.calls.step().await;
         self.assert_here()?;
         let Batch { messages, looked_through } = self.inner.read_category(category, read).await?;
+        self.calls.read(messages.len());
         if messages.is_empty() && lock(&self.hold_read).take_if(|held| held == category).is_some() {
             self.is_delayed.notify_one();
             self.answers.notified().await;
@@ -98,6 +105,7 @@ impl MessageStore for FaultyStore {
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
+        self.calls.step().await;
         self.assert_here()?;
         Ok(self.inner.last_message(stream, message_type).await?.map(|message| self.dated(message)))
     }
@@ -108,6 +116,7 @@ impl MessageStore for FaultyStore {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
+        self.calls.step().await;
         self.assert_here()?;
         if self.look_ups_fail.load(Ordering::SeqCst) {
             return Err(Error::backend("a planted fault", true, "the look-up failed"));

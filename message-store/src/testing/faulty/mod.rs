@@ -1,5 +1,6 @@
 //! A store for tests with planned faults, whose clock a test can move forward.
 
+mod calls;
 mod contract;
 mod leases;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use calls::Calls;
 use leases::FaultyLeases;
 
 use crate::{Append, Category, Error, GlobalPosition, Message, MessageStore, Result, StreamName};
@@ -19,6 +21,7 @@ use crate::{Append, Category, Error, GlobalPosition, Message, MessageStore, Resu
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn MessageStore>,
+    calls: Calls,
     refuse: AtomicU32,
     refuse_type: Mutex<(String, u32)>,
     look_ups_fail: AtomicBool,
@@ -59,6 +62,7 @@ impl FaultyStore {
         };
         Arc::new(Self {
             inner: Arc::clone(inner),
+            calls: Calls::new(),
             refuse: AtomicU32::new(0),
             refuse_type: Mutex::default(),
             look_ups_fail: AtomicBool::new(false),
@@ -165,6 +169,22 @@ impl FaultyStore {
     /// Lets the waiting append or read return.
     pub fn release_answer(&self) {
         self.answers.notify_one();
+    }
+
+    /// Ends the process after so many steps, as the caller of this store sees it: no further call returns. A read is
+    /// one step. An append has two: before and after it is written.
+    pub fn die_after(&self, steps: u32) {
+        self.calls.die_after(steps);
+    }
+
+    /// Waits until the process has ended.
+    pub async fn has_died(&self) {
+        self.calls.has_died().await;
+    }
+
+    /// The number of messages that reads of categories and streams have returned.
+    pub fn messages_read(&self) -> u64 {
+        self.calls.messages_read()
     }
 
     /// Moves this store's clock forward.
