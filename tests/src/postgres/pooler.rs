@@ -105,6 +105,10 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("log"));
+            eprintln!("the pooler's log:\n{}", log.unwrap_or_default());
+        }
     }
 }
 
