@@ -104,9 +104,9 @@ pub(super) struct UnresolvedLetters {
     highest: GlobalPosition,
     /// The letters whose messages have not been copied here yet.
     missing: HashSet<StreamName>,
-    /// The letters that have changed since [`UnresolvedLetters::refresh`] last returned, and whether the message was
+    /// The letters in force that have changed since [`UnresolvedLetters::refresh`] last returned, and whether the message was
     /// set aside then.
-    changed: Vec<(StreamName, bool)>,
+    changed: HashMap<StreamName, bool>,
     /// The open letters that were copied here and whose messages have arrived. The consumer may have passed such a
     /// message without a request for a retry.
     arrived: HashSet<StreamName>,
@@ -137,7 +137,7 @@ impl UnresolvedLetters {
             passed: GlobalPosition::ZERO,
             highest: GlobalPosition::ZERO,
             missing: HashSet::new(),
-            changed: Vec::new(),
+            changed: HashMap::new(),
             arrived: HashSet::new(),
             delayed: HashMap::new(),
             open: HashMap::new(),
@@ -189,7 +189,7 @@ impl UnresolvedLetters {
                 }
                 self.missing.remove(&stream);
             }
-            self.changed.push((stream, true));
+            self.changed.insert(stream, true);
         }
         let passed = std::mem::replace(&mut self.passed, handled_through);
         let changed = std::mem::take(&mut self.changed);
@@ -297,7 +297,12 @@ impl UnresolvedLetters {
             }
             Some(Step::Attempted { .. } | Step::NotAlone {} | Step::Interrupted {}) | None => {}
         }
-        self.changed.push((step.stream.clone(), is_new));
+        // Only a letter in force holds messages.
+        if self.by_stream.get(&step.stream).is_some_and(|letter| !letter.is_discarded) {
+            *self.changed.entry(step.stream.clone()).or_default() |= is_new;
+        } else {
+            self.changed.remove(&step.stream);
+        }
         Ok(())
     }
 
