@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use crate::store::{Checkpoint, Checkpoints, WhenToCheckpoint};
 use crate::{
-    Category, GlobalPosition, History, Json, Message, MessageStore, MessageStoreExt as _, Read, Result, StreamName,
+    Category, GlobalPosition, History, Json, Message, MessageId, MessageStore, MessageStoreExt as _, Read, Result,
+    StreamName,
 };
 
 /// The number of requests that are read at the same time.
@@ -43,6 +44,8 @@ pub(super) struct WaitingRequests {
     /// The store's history before the first read.
     history: History,
     read_through: GlobalPosition,
+    /// The last message that was read, at `read_through`. `None` after a checkpoint was read.
+    last_step: Option<MessageId>,
     /// The number of messages up to `read_through`.
     messages: u64,
     since_checkpoint: u64,
@@ -59,6 +62,7 @@ impl WaitingRequests {
             checkpoints: Checkpoints::of(category),
             history: store.history(),
             read_through: GlobalPosition::ZERO,
+            last_step: None,
             messages: 0,
             since_checkpoint: 0,
             due: HashMap::new(),
@@ -86,7 +90,7 @@ impl WaitingRequests {
         let mut steps = std::pin::pin!(store.category_messages(&category, Read::from(self.read_through.next())));
         while let Some(step) = steps.try_next().await? {
             self.apply(&step)?;
-            self.read_through = step.global_position;
+            (self.read_through, self.last_step) = (step.global_position, Some(step.id));
             (self.messages, self.since_checkpoint) = (self.messages + 1, self.since_checkpoint + 1);
         }
         Ok(())
@@ -123,7 +127,8 @@ impl WaitingRequests {
             return;
         }
         let category = &self.category;
-        match timeout(WRITE_WITHIN, self.checkpoints.write(&self.store, self.history, &checkpoint)).await {
+        let read = (self.history, self.last_step);
+        match timeout(WRITE_WITHIN, self.checkpoints.write(&self.store, read, &checkpoint)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(target: "message_store::handling", %category, %error, "a checkpoint of the delayed requests could not be written, so the next process reads more of them");

@@ -20,7 +20,7 @@ const SLOT_LOST: &str = "MS001";
 pub(super) async fn append_with_fence(client: &Connection, appends: &[Append], fence: &Fence) -> Result<Appended> {
     let mut races = 0;
     loop {
-        if !client.begin_writing().await.map_err(|error| meaning(error, appends))? {
+        if !client.begin_writing(None).await.map_err(|error| meaning(error, appends))? {
             return Err(Error::HistoryChanged { store: client.place() });
         }
         let sent = send(client, appends, fence).await;

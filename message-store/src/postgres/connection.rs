@@ -59,6 +59,8 @@ impl Connection {
     /// Returns the connection to its pool, unless rows may still arrive on it. All other answers must have arrived.
     pub(super) fn give_back(mut self) {
         self.session().watch.is_answered();
+        // Its transaction has ended, and behind a pooler, the process now works for others.
+        self.session().watch.is_in_transaction_of(0);
         if !self.has_unread_rows {
             self.object = None;
         }
@@ -94,7 +96,7 @@ impl Connection {
         let session = self.session();
         session.watch.is_asked();
         match &session.behind_pooler {
-            Some(types) => types.prepare(&session.client, sql).await,
+            Some(pooler) => pooler.types.prepare(&session.client, sql).await,
             None => session.client.prepare_cached(sql).await.map(Prepared::Named),
         }
     }
@@ -147,16 +149,16 @@ impl Connection {
 
     /// Begins to write. Behind a pooler, it begins a transaction, because only within one does the server stay the same.
     /// Returns whether the server still has the history of this connection. If not, nothing may be written.
-    pub(super) async fn begin_writing(&self) -> Result<bool, tokio_postgres::Error> {
-        if !self.is_behind_pooler() {
-            return Ok(true);
+    ///
+    /// Behind a pooler, locks are waited for no longer than `lock_timeout`, in milliseconds. Elsewhere, the session has
+    /// that limit.
+    pub(super) async fn begin_writing(&self, lock_timeout: Option<&str>) -> Result<bool, tokio_postgres::Error> {
+        let Some(pooler) = &self.session().behind_pooler else { return Ok(true) };
+        let begun = self.histories.begin(self, &pooler.limits(lock_timeout)).await.map(|history| self.is_of(history));
+        if !matches!(begun, Ok(true)) {
+            self.end_writing(false).await?;
         }
-        let history = self.histories.begin(self).await?;
-        let is_same = self.is_of(history);
-        if !is_same {
-            self.batch_execute("ROLLBACK").await?;
-        }
-        Ok(is_same)
+        begun
     }
 
     /// Whether a history that was found is that of this connection.

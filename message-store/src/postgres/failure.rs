@@ -71,7 +71,11 @@ pub(super) fn is_unanswered(error: &tokio_postgres::Error) -> bool {
     match error.as_db_error() {
         None => !is_unsent(error),
         Some(error) => {
-            let ends_the_session = matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+            // A pooler names the severity only in words.
+            let ends_the_session = match error.parsed_severity() {
+                Some(severity) => matches!(severity, Severity::Fatal | Severity::Panic),
+                None => error.severity() == "FATAL",
+            };
             let code = error.code();
             ends_the_session || code.code().starts_with("08") || *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
         }

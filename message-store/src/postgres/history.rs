@@ -110,9 +110,9 @@ impl Histories {
         self.ask(client, "").await
     }
 
-    /// Begins a transaction, and returns the history of its server.
-    pub(super) async fn begin(&self, client: &Client) -> Result<History, tokio_postgres::Error> {
-        self.ask(client, "BEGIN ISOLATION LEVEL READ COMMITTED;").await
+    /// Begins a transaction with these limits, and returns the history of its server.
+    pub(super) async fn begin(&self, client: &Client, limits: &str) -> Result<History, tokio_postgres::Error> {
+        self.ask(client, &format!("BEGIN ISOLATION LEVEL READ COMMITTED;{limits}")).await
     }
 
     async fn ask(&self, client: &Client, first: &str) -> Result<History, tokio_postgres::Error> {
@@ -151,10 +151,10 @@ impl Histories {
         let store = if self.is_message_db { MESSAGE_DB } else { STORE };
         if !self.is_blind.load(Ordering::Relaxed) {
             match rows(client, &format!("{first}{SERVER};{store}")).await {
-                // This user may lack the right to read the first statement's functions.
-                Err(error) if error.as_db_error().is_some() && !client.is_closed() => {
-                    let is_forbidden = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-                    self.is_blind.fetch_or(is_forbidden, Ordering::Relaxed);
+                // This user lacks the right to read the first statement's functions. No other error makes it blind: the
+                // server could be another one.
+                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    self.is_blind.store(true, Ordering::Relaxed);
                     if !first.is_empty() {
                         client.batch_execute("ROLLBACK").await?;
                     }

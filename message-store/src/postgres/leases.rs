@@ -104,7 +104,7 @@ impl Leases for PostgresLeases {
         let save = async |connection: &mut Connection| {
             // A server cannot change its history without losing its connections.
             let is_same = history.is_none_or(|history| history == connection.history());
-            if !is_same || !connection.begin_writing().await.map_err(context())? {
+            if !is_same || !connection.begin_writing(None).await.map_err(context())? {
                 return Err(Error::HistoryChanged { store: self.pool.place() });
             }
             let saved = connection.query(SAVE, parameters).await;

@@ -30,6 +30,8 @@ use crate::{Error, Result, StreamName};
 const CHANNEL: &str = "message_store";
 /// The pause between two notifications, in which categories gather.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long a wake-up may come after the answer to a later question.
+const LATE: Duration = Duration::from_millis(50);
 /// The pause before a lost connection is opened again.
 const RECONNECT: Duration = Duration::from_millis(500);
 
@@ -147,9 +149,12 @@ struct Receiver {
 
 impl Receiver {
     async fn receive(self, wake_ups: Weak<WakeUps>) {
+        let mut failed_before = false;
         while let Some(wake_ups) = wake_ups.upgrade() {
             match self.receive_until_lost(&wake_ups).await {
                 Ok(Lost::Connection) => {}
+                // The first time, the sender of the wake-up may have had another server.
+                Ok(Lost::WakeUps) if !std::mem::replace(&mut failed_before, true) => {}
                 Ok(Lost::WakeUps) => {
                     tracing::warn!(target: "message_store::postgres", store = %self.pool.place(), "wake-ups of the server do not arrive, perhaps because of a pooler: readers here find the messages of other processes by polling");
                     return;
@@ -178,7 +183,12 @@ impl Receiver {
             wake_ups.wake_all();
             notify(&self.pool, std::slice::from_ref(&token)).await?;
             if timeout(answer_within, arrived.notified()).await.is_err() {
-                return Ok(Lost::WakeUps);
+                // The server delivers what is pending before its answer.
+                let verified = timeout(answer_within, self.histories.verify(&client)).await.map_err(silent)?;
+                verified.map_err(backend(context))?;
+                if timeout(LATE, arrived.notified()).await.is_err() {
+                    return Ok(Lost::WakeUps);
+                }
             }
             loop {
                 // Without this question, an idle store would not notice another history, nor a connection that is silent

@@ -55,7 +55,7 @@ impl From<tokio_postgres::Error> for Failed {
 async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
     let [lock, stored_before, version, write, place] =
         client.prepare_all([LOCK, STORED, VERSION, WRITE, PLACE]).await?;
-    let histories = client.histories_behind_pooler();
+    let (watch, histories) = (client.watch(), client.histories_behind_pooler());
     let transaction = client.transaction().await?;
     let session = transaction.client();
     if let Some((histories, history)) = histories
@@ -86,6 +86,7 @@ async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appen
             let (id, data, metadata) = (message.id.as_uuid(), message.data.as_str(), message.metadata.as_str());
             let stream = append.stream.as_str();
             let text = id.to_string();
+            watch.is_asked();
             write.execute(session, &[&text, &stream, &message.message_type, &data, &metadata]).await?;
             let row = place.query_one(session, &[&id]).await?;
             let global_position = GlobalPosition::new(row.try_get(1)?);

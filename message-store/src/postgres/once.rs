@@ -19,7 +19,7 @@ use super::connection::Connection;
 use super::failure::{backend, is_race};
 use super::row::get;
 use crate::store::{Claim, ClaimRecord};
-use crate::{Append, Json, Result};
+use crate::{Append, Error, History, Json, Result};
 
 const FIND: &str = include_str!("sql/find_key.sql");
 const TAKE: &str = include_str!("sql/take_key.sql");
@@ -90,11 +90,11 @@ pub(super) async fn append_once(
     claim: &Claim,
     appends: &[Append],
     result: &Json,
-    lock_timeout: &LockTimeout,
+    (lock_timeout, history): (&LockTimeout, Option<History>),
 ) -> Result<Taken> {
     let mut races = 0;
     loop {
-        match try_append(client, claim, appends, result, lock_timeout).await {
+        match try_append(client, claim, appends, result, (lock_timeout, history)).await {
             Ok(Ok(true)) => return Ok(Taken::Now),
             Ok(Ok(false)) => {
                 if let Some(record) = record(client, claim).await? {
@@ -117,10 +117,22 @@ async fn try_append(
     claim: &Claim,
     appends: &[Append],
     result: &Json,
-    lock_timeout: &LockTimeout,
+    (lock_timeout, history): (&LockTimeout, Option<History>),
 ) -> Result<Result<bool>, tokio_postgres::Error> {
+    let place = client.place();
     let [limit, take, append] = client.prepare_all([LIMIT_LOCK_WAIT, TAKE, append::APPEND]).await?;
+    let changed = || Ok(Err(Error::HistoryChanged { store: place.clone() }));
+    if history.is_some_and(|history| history != client.history()) {
+        return changed();
+    }
+    let histories = client.histories_behind_pooler().filter(|_| history.is_some());
     let transaction = client.transaction().await?;
+    if let Some((histories, history)) = histories
+        && histories.verify(transaction.client()).await? != history
+    {
+        transaction.rollback().await?;
+        return changed();
+    }
     let lifetime = seconds(claim.window.lifetime);
     let milliseconds = lock_timeout.now.as_millis().to_string();
     let milliseconds: [&(dyn ToSql + Sync); 1] = [&milliseconds];

@@ -57,7 +57,7 @@ impl PostgresOptions {
         };
         let store_id = in_transaction(&mut client, look).await?;
         if self.is_behind_pooler() {
-            tracing::warn!(target: "message_store::postgres", store = %place, "a pooler is between: readers here find the messages of other processes by polling");
+            tracing::warn!(target: "message_store::postgres", store = %place, "a pooler is between: readers here find the messages of other processes by polling, and statements that only read have no time limit of this library");
         }
         if matches!(self.tls, Tls::Off) && !self.is_local() {
             tracing::warn!(target: "message_store::postgres", store = %place, "the connections to this host are not encrypted");

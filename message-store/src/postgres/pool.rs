@@ -175,7 +175,7 @@ fn make(
     silences: &Silences,
 ) -> Result<deadpool::managed::Pool<Sessions>> {
     let (config, tls, silences) = (Arc::new(options.config()), options.tls.clone(), silences.clone());
-    let behind_pooler = options.is_behind_pooler().then(|| Arc::clone(&options.parameter_types));
+    let behind_pooler = options.behind_pooler().map(Arc::new);
     let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences, behind_pooler };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)

@@ -4,41 +4,80 @@
 //! or reaches another program. Fix: the first connection asks for a setting, and looks whether it has arrived. A server
 //! takes it, and a pooler refuses or ignores it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_postgres::{Client, IsolationLevel, SimpleQueryMessage, Transaction};
 
 use super::failure::backend;
+use super::prepared::ParameterTypes;
 use super::{PostgresOptions, failure};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A setting that only this library makes. No server knows it, so it has no effect.
 pub(super) const SESSION: &str = "message_store.session";
 /// What a pooler says of a parameter that it does not pass on.
 const REFUSED: &str = "unsupported startup parameter";
 
+/// How long the server may take for what is looked at when a store is opened.
+const LOOK_WITHIN: Duration = Duration::from_secs(25);
+
+/// What a connection behind a pooler needs.
+#[derive(Clone, Debug)]
+pub(super) struct BehindPooler {
+    pub(super) types: Arc<ParameterTypes>,
+    /// The limits of each transaction that writes, as SQL: the sessions of the pooler do not have them.
+    limits: String,
+}
+
+impl BehindPooler {
+    /// The limits of a transaction: if this process is lost, its locks are free after 10 s; the server ends a statement
+    /// before the caller takes the connection for silent. `lock_timeout` is in milliseconds.
+    pub(super) fn limits(&self, lock_timeout: Option<&str>) -> String {
+        let lock_timeout = lock_timeout.map(|limit| format!("SET LOCAL lock_timeout = {limit};"));
+        format!("{}{}", self.limits, lock_timeout.unwrap_or_default())
+    }
+}
+
 impl PostgresOptions {
     /// Opens a connection outside the pools, and finds out whether a pooler is between, unless that is given.
     pub(super) async fn connect_first(&mut self) -> Result<Client> {
-        let is_given = self.pooler.is_some();
-        let mut client = match self.connect().await {
-            Err(error) if !is_given && crate::chain(&error).contains(REFUSED) => {
-                self.pooler = Some(true);
-                self.connect().await?
+        let place = self.place();
+        timeout(LOOK_WITHIN, self.connect_and_look())
+            .await
+            .unwrap_or_else(|late| Err(Error::backend(format!("connecting to {place}"), true, late)))
+    }
+
+    async fn connect_and_look(&mut self) -> Result<Client> {
+        if self.pooler.is_none() {
+            match self.connect().await {
+                Err(error) if crate::chain(&error).contains(REFUSED) => {}
+                connected => {
+                    let client = connected?;
+                    if has_our_setting(&client).await? {
+                        self.pooler = Some(false);
+                        return Ok(client);
+                    }
+                }
             }
-            connected => connected?,
-        };
-        let has_arrived = has_our_setting(&client).await?;
-        if !is_given {
-            self.pooler = Some(!has_arrived);
+            self.pooler = Some(true);
         }
         if self.is_behind_pooler() {
-            if !is_given && !has_arrived {
-                // Without the settings, which did not arrive.
-                client = self.connect().await?;
-            }
             self.connections.listens = false;
             self.connections.short_waits = 0;
         }
-        Ok(client)
+        // Without the settings, which did not arrive.
+        self.connect().await
+    }
+
+    /// What connections need, if a pooler is between.
+    pub(super) fn behind_pooler(&self) -> Option<BehindPooler> {
+        let statement = (self.answer_within * 4 / 5).as_millis();
+        let limits = format!(
+            "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL statement_timeout = {statement};"
+        );
+        self.is_behind_pooler().then(|| BehindPooler { types: Arc::clone(&self.parameter_types), limits })
     }
 }
 
@@ -58,7 +97,8 @@ pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_
 pub(super) async fn in_transaction<T>(client: &mut Client, look: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
     let context = "looking at the database";
     let transaction = begin(client).await.map_err(backend(context))?;
-    let seen = look(transaction.client()).await?;
+    let late = |late| Error::backend(context, true, late);
+    let seen = timeout(LOOK_WITHIN, look(transaction.client())).await.map_err(late)??;
     transaction.commit().await.map_err(|error| failure::failed(context, error))?;
     Ok(seen)
 }

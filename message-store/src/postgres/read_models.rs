@@ -40,6 +40,7 @@ impl ReadModels for PostgresStore {
         let context = "updating a read model";
         let mut applied = 0;
         loop {
+            let history = self.history();
             let row = self
                 .pool
                 .with(async |connection| {
@@ -61,11 +62,23 @@ impl ReadModels for PostgresStore {
                 Err(late) => return Err(Error::backend("waiting for a turn to update a read model", true, late)),
             };
             let mut connection = self.pool.get().await?;
-            let watch = connection.watch();
+            if connection.history() != history {
+                // The batch may have messages that the server has lost.
+                connection.give_back();
+                continue;
+            }
+            let (watch, histories) = (connection.watch(), connection.histories_behind_pooler());
             let statements = connection.prepare_all([MAKE, LOCK, SET_FENCE, SAVE]).await;
             let [make, lock, set_fence, save] = statements.map_err(backend(context))?;
             let transaction = connection.transaction().await.map_err(backend(context))?;
             let session = transaction.client();
+            if let Some((histories, history)) = histories
+                && histories.verify(session).await.map_err(backend(context))? != history
+            {
+                transaction.rollback().await.map_err(backend(context))?;
+                connection.give_back();
+                continue;
+            }
             make.execute(session, &[&model.name()]).await.map_err(backend(context))?;
             let row = lock.query_one(session, &[&model.name()]).await.map_err(backend(context))?;
             if get::<i64>(&row, 0)? != from {
@@ -87,6 +100,8 @@ impl ReadModels for PostgresStore {
                     if watch.was_silent() { self.pool.silent(context) } else { Error::handler(message, error) }
                 })?;
             }
+            // Its statements are closed within the transaction: behind a pooler, the session is not ours after it.
+            drop(own);
             let position = batch.looked_through.get();
             watch.is_asked();
             save.execute(session, &[&model.name(), &position]).await.map_err(backend(context))?;

@@ -9,7 +9,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Client;
 use tokio_postgres::config::Config;
 
-use super::prepared::ParameterTypes;
+use super::pooler::BehindPooler;
 use super::silence::{Silences, Watch};
 use super::tls::{self, Tls};
 
@@ -18,8 +18,7 @@ use super::tls::{self, Tls};
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) watch: Arc<Watch>,
-    /// Behind a pooler, a statement is sent whole, with the types of its parameters.
-    pub(super) behind_pooler: Option<Arc<ParameterTypes>>,
+    pub(super) behind_pooler: Option<Arc<BehindPooler>>,
     pub(super) config: Arc<Config>,
     pub(super) tls: Tls,
 }
@@ -31,7 +30,7 @@ pub(super) struct Sessions {
     pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
-    pub(super) behind_pooler: Option<Arc<ParameterTypes>>,
+    pub(super) behind_pooler: Option<Arc<BehindPooler>>,
 }
 
 impl Manager for Sessions {

@@ -220,12 +220,13 @@ impl Deduplication for PostgresStore {
     }
 
     async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+        let history = request.history();
         let appends = self.accept_with_key(request)?;
         let is_limited = !self.histories.has(PlantedBug::OnceWaitsWithoutLimit);
         let mut lock_timeout = if is_limited { LockTimeout::new(&appends) } else { LockTimeout::NONE };
         loop {
             let attempt = async |connection: &mut Connection| {
-                once::append_once(connection, claim, &appends, &result, &lock_timeout).await
+                once::append_once(connection, claim, &appends, &result, (&lock_timeout, history)).await
             };
             match self.pool.with(attempt).await? {
                 Taken::Before(record) => return Ok(Some(record)),

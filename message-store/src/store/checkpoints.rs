@@ -152,23 +152,31 @@ impl Checkpoints {
             ids.push(page.id);
         }
         // The ids are derived from the whole content, so they show whether all of it is here and unchanged.
-        let Some(written) = self.records(store, &checkpoint)? else { return Ok(None) };
+        let Some(written) = self.records(store, &checkpoint, first)? else { return Ok(None) };
         let is_ours = written.iter().map(|record| record.id).eq(ids.into_iter().chain([last.id]))
             || self.planted.is(CheckpointBug::IdsUnchecked);
         Ok(is_ours.then_some(checkpoint).filter(|checkpoint| checkpoint.through < last.global_position))
     }
 
     /// Writes a checkpoint that was read in this history, unless a newer one is there. Returns whether it is written.
+    /// `read` has the history, and the last message that was read, which must still be in the store: a failover can lose
+    /// messages without a change of history that this user may see.
     ///
     /// # Errors
     /// The store's errors. Nothing depends on a checkpoint, so the caller goes on.
     pub(crate) async fn write(
         &self,
         store: &Arc<dyn MessageStore>,
-        history: History,
+        (history, read): (History, Option<MessageId>),
         checkpoint: &Checkpoint,
     ) -> Result<bool> {
         let Some(stream) = &self.stream else { return Ok(false) };
+        if let Some(id) = read
+            && store.message(id).await?.is_none_or(|message| message.global_position != checkpoint.through)
+        {
+            tracing::warn!(target: "message_store::store", %stream, through = %checkpoint.through, "the store has lost a message that was read, so no checkpoint is written; start this process again");
+            return Ok(false);
+        }
         let last = store.last_message(stream, None).await?;
         if let Some(last) = &last
             && let Some(newest) = self.read(&**store, last).await?
@@ -178,8 +186,9 @@ impl Checkpoints {
         {
             return Ok(false);
         }
+        let first = last.as_ref().map_or(0, |last| last.position.get() + 1);
         let expected: ExpectedVersion = last.map_or(Version::NO_STREAM, |last| Version::at(last.position)).into();
-        let Some(records) = self.records(&**store, checkpoint)? else { return Ok(false) };
+        let Some(records) = self.records(&**store, checkpoint, first)? else { return Ok(false) };
         let request = AppendRequest::from(Append { stream: stream.clone(), expected, messages: records });
         let history = if self.planted.is(CheckpointBug::HistoryIgnored) { store.history() } else { history };
         match store.append(request.in_history(history)).await {
@@ -190,8 +199,13 @@ impl Checkpoints {
         }
     }
 
-    /// The messages of a checkpoint. `None` if a stream is not of the category.
-    fn records(&self, store: &dyn MessageStore, checkpoint: &Checkpoint) -> Result<Option<Vec<NewMessage>>> {
+    /// The messages of a checkpoint, from this position of their stream on. `None` if a stream is not of the category.
+    fn records(
+        &self,
+        store: &dyn MessageStore,
+        checkpoint: &Checkpoint,
+        first: i64,
+    ) -> Result<Option<Vec<NewMessage>>> {
         let Some(stream) = &self.stream else { return Ok(None) };
         let Checkpoint { through, handled, messages, open } = checkpoint;
         let limit = PAGE_BYTES.min(store.limits().message_bytes / 4);
@@ -208,7 +222,8 @@ impl Checkpoints {
             }
         }
         let parts = pages.len() as u64;
-        let head = format!("{through} {handled} {messages} {parts}");
+        // With the position, a checkpoint that was ignored because of what follows it can be written again.
+        let head = format!("{first} {through} {handled} {messages} {parts}");
         let cause = MessageId::from_uuid(store.store_id().as_uuid());
         let id_of = |content: &str, index| derived_id(cause, "checkpoint", &format!("{head} {content}"), stream, index);
         let mut records = Vec::new();
@@ -255,7 +270,7 @@ mod tests {
     }
 
     async fn written(store: &Arc<dyn MessageStore>, checkpoint: &Checkpoint) -> bool {
-        checkpoints(None).write(store, store.history(), checkpoint).await.unwrap()
+        checkpoints(None).write(store, (store.history(), None), checkpoint).await.unwrap()
     }
 
     #[tokio::test]
@@ -271,11 +286,40 @@ mod tests {
         assert!(store.version(&stream).await.unwrap().get() > 5, "5,000 names need several messages");
     }
 
+    /// Another program's message makes a checkpoint count no more. The same one, written after it, counts again.
+    #[tokio::test]
+    async fn a_checkpoint_can_be_written_again_after_a_foreign_one() {
+        let store = store().await;
+        ten_things(&store).await;
+        let checkpoint = checkpoint(5, 1, 2);
+        let stream = StreamName::new("checkpoint:thing").unwrap();
+        for _ in 0..2 {
+            assert!(written(&store, &checkpoint).await);
+            assert_eq!(checkpoints(None).newest(&store).await.unwrap().as_ref(), Some(&checkpoint));
+            let foreign = NewMessage::new(CHECKPOINTED, Json::NULL);
+            store.append_to(&stream, ExpectedVersion::Any, vec![foreign]).await.unwrap();
+            assert_eq!(checkpoints(None).newest(&store).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_whose_last_message_is_lost_writes_no_checkpoint() {
+        let store = store().await;
+        ten_things(&store).await;
+        let things =
+            store.read_stream(&StreamName::new("thing-1").unwrap(), crate::StreamRead::default()).await.unwrap();
+        let (fifth, checkpoint) = (things[4].id, checkpoint(things[4].global_position.get(), 0, 1));
+        for (read, is_written) in [(MessageId::new(), false), (things[3].id, false), (fifth, true)] {
+            let read = (store.history(), Some(read));
+            assert_eq!(checkpoints(None).write(&store, read, &checkpoint).await.unwrap(), is_written);
+        }
+    }
+
     #[tokio::test]
     async fn a_category_whose_name_is_too_long_has_no_checkpoints() {
         let (store, long) = (store().await, Category::new("c".repeat(253)).unwrap());
         let checkpoints = Checkpoints::of(&long);
-        assert!(!checkpoints.write(&store, store.history(), &checkpoint(1, 0, 0)).await.unwrap());
+        assert!(!checkpoints.write(&store, (store.history(), None), &checkpoint(1, 0, 0)).await.unwrap());
         assert_eq!(checkpoints.newest(&store).await.unwrap(), None);
     }
 
@@ -333,7 +377,7 @@ mod tests {
         ten_things(&store).await;
         let history = store.history();
         faulty.change_history();
-        let result = checkpoints(bug).write(&store, history, &checkpoint(5, 0, 1)).await;
+        let result = checkpoints(bug).write(&store, (history, None), &checkpoint(5, 0, 1)).await;
         assert!(bug.is_some() || matches!(result, Err(Error::HistoryChanged { .. })), "{result:?}");
         checkpoints(None).newest(&store).await.unwrap().is_some()
     }
@@ -353,7 +397,7 @@ mod tests {
         let store = store().await;
         ten_things(&store).await;
         assert!(written(&store, &checkpoint(8, 2, 1)).await);
-        let _ = checkpoints(bug).write(&store, store.history(), &checkpoint(5, 2, 1)).await.unwrap();
+        let _ = checkpoints(bug).write(&store, (store.history(), None), &checkpoint(5, 2, 1)).await.unwrap();
         checkpoints(None).newest(&store).await.unwrap().unwrap().through.get()
     }
 
@@ -382,8 +426,8 @@ mod tests {
         ten_things(&store).await;
         let (checkpoints, one, other) = (checkpoints(None), checkpoint(8, 0, 1), checkpoint(9, 0, 2));
         let (first, second) = tokio::join!(
-            checkpoints.write(&store, store.history(), &one),
-            checkpoints.write(&store, store.history(), &other),
+            checkpoints.write(&store, (store.history(), None), &one),
+            checkpoints.write(&store, (store.history(), None), &other),
         );
         assert!(first.unwrap() | second.unwrap());
         let newest = checkpoints.newest(&store).await.unwrap().unwrap();

@@ -51,8 +51,9 @@ impl SetAside {
         let is_due = |(letter, due): (&StreamName, &Timestamp)| (*due <= now).then(|| letter.clone());
         let due: Vec<StreamName> = cache.unresolved.delayed().filter_map(is_due).collect();
         for letter in due {
-            self.request_retry_of_delayed(&letter).await?;
-            cache.unresolved.delay(&letter, None);
+            if self.request_retry_of_delayed(&letter).await? {
+                cache.unresolved.delay(&letter, None);
+            }
         }
         self.next_delivery.0.send_replace(None);
         self.publish_next_delivery(&cache).await

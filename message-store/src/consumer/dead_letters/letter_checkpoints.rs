@@ -84,12 +84,15 @@ impl SetAside {
         }
         unresolved.since_checkpoint = 0;
         let writing = async {
-            unresolved.drop_discarded(self.lowest_saved().await?);
+            // Another process may have saved a higher position, and this one delivers what it has read before it notices.
+            let passed = self.lowest_saved().await?.min(self.handled_through());
+            unresolved.drop_discarded(passed);
             let checkpoint = unresolved.checkpoint(self.pace.planted);
             if !self.pace.checkpoints.is_worth(&checkpoint) {
                 return Ok(false);
             }
-            self.letters.checkpoints.write(&self.letters.store, unresolved.history, &checkpoint).await
+            let read = (unresolved.history, unresolved.last_step);
+            self.letters.checkpoints.write(&self.letters.store, read, &checkpoint).await
         };
         let category = &self.letters.category;
         match timeout(WRITE_WITHIN, writing).await {
@@ -232,7 +235,7 @@ mod tests {
                     let _ = reader.refresh(&letters, GlobalPosition::ZERO).await.unwrap();
                     letters
                         .checkpoints
-                        .write(&store, store.history(), &reader.checkpoint(Planted::NONE))
+                        .write(&store, (store.history(), reader.last_step), &reader.checkpoint(Planted::NONE))
                         .await
                         .unwrap();
                 }

@@ -11,7 +11,7 @@ use super::step::Step;
 use super::unresolved_letters::UnresolvedLetters;
 use super::{LetterState, SetAside};
 use crate::consumer::PlantedBug;
-use crate::{GlobalPosition, Message, Result, StreamName, WakeUp};
+use crate::{Error, GlobalPosition, Message, Result, StreamName, WakeUp};
 
 /// The events that make a refresh due.
 pub(super) struct RefreshTrigger {
@@ -33,8 +33,15 @@ impl SetAside {
                 self.set_handled_through(handled_through);
                 self.is_cache_empty.store(false, Ordering::SeqCst);
                 known.begin_again();
-                cache.held.clear();
-                return self.read_changes(&mut cache).await;
+                let held = std::mem::take(&mut cache.held);
+                let read = self.read_changes(&mut cache).await;
+                if read.is_err() {
+                    // The changes are read again. Until then, what was held stays held.
+                    for (entity, from) in held {
+                        cache.hold(&entity, from);
+                    }
+                }
+                return read;
             }
         }
         Box::pin(self.load(handled_through)).await
@@ -148,7 +155,10 @@ impl SetAside {
                     LetterState::Resolved(_) | LetterState::Discarded(_) => false,
                 };
                 if is_due {
-                    self.request_retry(stream).await?;
+                    match self.request_retry(stream).await {
+                        Err(Error::SlotLost { slot, epoch, .. }) => self.report_lost(slot, epoch),
+                        requested => requested?,
+                    }
                 }
             }
         }
@@ -156,14 +166,16 @@ impl SetAside {
         Ok(())
     }
 
-    /// Requests a retry of a letter whose time has come. If another process has done so, or an operator has decided,
-    /// the letter no longer waits.
-    pub(super) async fn request_retry_of_delayed(&self, stream: &StreamName) -> Result<()> {
+    /// Requests a retry of a letter whose time has come. Returns whether it no longer waits: also if another process has
+    /// done so, or an operator has decided. A letter of a slot that was lost meanwhile, or to which another step was
+    /// appended first, still waits.
+    pub(super) async fn request_retry_of_delayed(&self, stream: &StreamName) -> Result<bool> {
         let letter = self.letters.read(stream).await?.letter;
-        if let Some(letter) = letter.filter(|letter| letter.waits_for_time() && self.is_own(&letter.message.stream)) {
-            let _ = self.append(&letter, &Step::RetryRequested {}).await?;
+        let Some(letter) = letter.filter(DeadLetter::waits_for_time) else { return Ok(true) };
+        if !self.is_own(&letter.message.stream) {
+            return Ok(false);
         }
-        Ok(())
+        self.append(&letter, &Step::RetryRequested {}).await
     }
 
     /// Requests a retry, unless a delivery has begun in this store.

@@ -94,6 +94,8 @@ pub(super) struct UnresolvedLetters {
     /// Discarded letters of messages up to this position are not kept. A consumer at a lower position reads all
     /// letters.
     pub(super) dropped_through: GlobalPosition,
+    /// The last step that was read, at `read_through`. `None` after a checkpoint was read.
+    pub(super) last_step: Option<MessageId>,
     /// The number of steps up to `read_through`.
     pub(super) steps: u64,
     /// The number of steps that were read since a checkpoint was last read or due.
@@ -132,6 +134,7 @@ impl UnresolvedLetters {
             history,
             read_through: GlobalPosition::ZERO,
             dropped_through: GlobalPosition::ZERO,
+            last_step: None,
             steps: 0,
             since_checkpoint: 0,
             passed: GlobalPosition::ZERO,
@@ -171,7 +174,7 @@ impl UnresolvedLetters {
         while let Some(step) = steps.try_next().await? {
             self.apply(letters, &step).await?;
             // Only after the step was applied, so that a step that failed is read again.
-            self.read_through = step.global_position;
+            (self.read_through, self.last_step) = (step.global_position, Some(step.id));
             (self.steps, self.since_checkpoint) = (self.steps + 1, self.since_checkpoint + 1);
         }
         // A message that was missing may have been copied here since the last refresh.
@@ -328,7 +331,9 @@ impl UnresolvedLetters {
         let mut entities = HashSet::new();
         let behind = self.behind.iter().filter(|letter| self.own(letter).is_some());
         let behind = behind.filter(|letter| entities.insert(entity_of(letter)));
-        behind.chain(self.requested.iter().filter(|letter| self.own(letter).is_some())).cloned().collect()
+        let requested = self.requested.iter().filter(|letter| self.own(letter).is_some());
+        // (Whose letter is reopened is known when it is read.)
+        behind.chain(requested).chain(self.reopened.keys()).cloned().collect()
     }
 
     /// The number of open letters of the consumer's own messages.

@@ -11,7 +11,7 @@ use super::super::append_one::{APPEND_ONE, only_message, send_one};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
 use super::lock_wait::LockWait;
-use super::{Job, Lanes, Route, Work, answer_all};
+use super::{Job, Lanes, Route, SHORT_WAIT, Work, answer_all};
 use crate::telemetry::is_on;
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
@@ -129,7 +129,10 @@ impl Lanes {
                 *connection = Some(current);
                 return Err(Failed::OtherHistory(history));
             }
-            let error = match self.write_batch(connection.insert(current), batch, wait.wait_for()).await {
+            let error = match self
+                .write_batch(connection.insert(current), batch, (wait.wait_for(), wait.is_short(route)))
+                .await
+            {
                 Ok(sent) => return Ok((history, sent)),
                 Err(Unsuccessful::OtherHistory) => {
                     *connection = None;
@@ -189,7 +192,8 @@ impl Lanes {
             return Err(unknown());
         }
         // The lost transaction may still have the locks, so this one has to wait for all of them.
-        let mut sent = self.write_batch(another, batch, None).await.map_err(|_| unknown())?;
+        let mut sent =
+            self.write_batch(another, batch, (None, route.has_several_categories())).await.map_err(|_| unknown())?;
         if !self.histories.has(PlantedBug::LostAnswersCountAsBefore) {
             for (work, result) in batch.iter().zip(&mut sent.results) {
                 let seen = if self.histories.has(PlantedBug::LostAnswersCountAsNow) {
@@ -208,9 +212,9 @@ impl Lanes {
         &self,
         connection: &Connection,
         batch: &[Work],
-        wait_for: Option<&str>,
+        (wait_for, is_short): (Option<&str>, bool),
     ) -> Result<Sent, Unsuccessful> {
-        if !connection.begin_writing().await.map_err(Unsuccessful::Unsent)? {
+        if !connection.begin_writing(is_short.then_some(SHORT_WAIT)).await.map_err(Unsuccessful::Unsent)? {
             return Err(Unsuccessful::OtherHistory);
         }
         let sent = self.send_batch(connection, batch, wait_for).await;
