@@ -17,7 +17,7 @@ use message_store_tests::postgres::{
 };
 use message_store_tests::warnings::Warnings;
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::everything::{Store, database, use_all};
 
@@ -68,6 +68,38 @@ async fn everything_works_behind_a_pooler() {
     assert_eq!(messages_of(&direct, "account:command").await.len(), 200);
     drop(store);
     assert_eq!(count(database.url(), LEFT_BEHIND).await, 0);
+    assert_eq!(prepared_statements(&pooler.url(database.url()).unwrap()).await, 0);
+}
+
+/// The prepared statements in the sessions of a pooler, which hands them out in turn.
+async fn prepared_statements(url: &str) -> usize {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut found = 0;
+    for _ in 0..32 {
+        let answers = client.simple_query("SELECT name FROM pg_prepared_statements").await.unwrap();
+        found += answers.iter().filter(|answer| matches!(answer, SimpleQueryMessage::Row(_))).count();
+    }
+    found
+}
+
+/// The sessions of the pooler have no time limit, so a transaction that writes brings its own.
+#[tokio::test]
+async fn an_append_behind_a_pooler_that_takes_too_long_was_not_written() {
+    if poolers_are_left_out() {
+        return;
+    }
+    let database = TestDatabase::create().await;
+    let pooler = Pooler::start(database.url(), 4, false).await;
+    let options = PostgresOptions::from_url(&pooler.url(database.url()).unwrap()).unwrap();
+    let store = options.answer_within(Duration::from_secs(2)).open().await.unwrap();
+    let (other, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    other.batch_execute("BEGIN; SELECT message_store.acquire_lock('account-1')").await.unwrap();
+    let late = store.append(deposits(1, Version::NO_STREAM)).await.err().unwrap();
+    assert!(matches!(late, Error::TimedOut { .. }), "{late:?}");
+    other.batch_execute("ROLLBACK").await.unwrap();
+    store.append(deposits(1, Version::NO_STREAM)).await.unwrap();
 }
 
 /// Two processes make the schema at once, and no lock stays behind in a session of the pooler.

@@ -199,8 +199,10 @@ mod tests {
     use crate::consumer::groups::Share;
     use crate::consumer::outages::Outages;
     use crate::consumer::pace::Pace;
+    use crate::consumer::position_store::{PositionMessage, Progress};
     use crate::consumer::process::Process;
     use crate::consumer::{DeadLetters, OnFailure};
+    use crate::store::{StepStream, WhenToCheckpoint};
     use crate::testing::FaultyStore;
     use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
 
@@ -216,12 +218,13 @@ mod tests {
         store.message(id).await.unwrap().unwrap()
     }
 
-    /// The letters of a consumer that reads their changes only after wake-ups.
+    /// The letters of a consumer that reads their changes only after wake-ups, and may write a checkpoint after each.
     async fn set_aside_in(store: &Arc<dyn MessageStore>) -> SetAside {
         let position = StreamName::new("c+position").unwrap();
         let letters = DeadLetters::of(store, "c", None).unwrap();
         let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
-        let pace = Pace { poll_interval: Duration::from_hours(1), ..Pace::default() };
+        let checkpoints = WhenToCheckpoint { every: 1, saved_per_stream: 0 };
+        let pace = Pace { poll_interval: Duration::from_hours(1), checkpoints, ..Pace::default() };
         SetAside::new(letters, failures, Share::All, pace, Outages::new(None), Process::default(), place).await.unwrap()
     }
 
@@ -242,6 +245,42 @@ mod tests {
         faulty.set_unavailable(false);
         let kept_back = ours.outcome_without_delivery(&message).await.unwrap();
         assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
+    }
+
+    /// Another process has taken the position over and is far ahead, and this one has not noticed.
+    #[tokio::test]
+    async fn a_discarded_letter_is_kept_while_this_process_may_deliver_its_message() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let (message, later) = (send(&store, "c-1").await, send(&store, "c-2").await);
+        let (ours, theirs) = (set_aside_in(&store).await, set_aside_in(&store).await);
+        let _ = theirs.set_aside(&message, &failure()).await.unwrap();
+        let letter = theirs.letters.show(message.id).await.unwrap().unwrap();
+        assert!(theirs.letters.discard(&letter, "a bad message").await.unwrap());
+        let positions = StepStream::new(&store, ours.positions.clone());
+        let (_, end) = positions.last().await.unwrap();
+        let progress = Progress::at(later.global_position);
+        positions.append(end, &PositionMessage::Recorded(progress)).await.unwrap().unwrap();
+        assert_eq!(ours.lowest_saved().await.unwrap(), later.global_position);
+        for _ in 0..2 {
+            let kept_back = ours.outcome_without_delivery(&message).await.unwrap();
+            assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
+        }
+    }
+
+    /// A member that has claimed slots reads the changes of letters, and the store is away.
+    #[tokio::test]
+    async fn what_is_held_stays_held_when_the_letters_cannot_be_read() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let (message, later) = (send(&store, "c-1").await, send(&store, "c-1").await);
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let ours = set_aside_in(&shared).await;
+        ours.cache.lock().await.hold("1", message.global_position);
+        faulty.set_unavailable(true);
+        assert!(ours.reload(GlobalPosition::ZERO).await.unwrap_err().is_transient());
+        faulty.set_unavailable(false);
+        assert_eq!(ours.cache.lock().await.held.get("1"), Some(&message.global_position));
+        assert!(later.global_position > message.global_position);
     }
 
     #[tokio::test]
