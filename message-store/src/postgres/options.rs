@@ -9,7 +9,7 @@ use tokio_postgres::config::{Config, Host};
 use super::connections::{self, Connections};
 use super::prepared::ParameterTypes;
 use super::tls::{self, Parameters, Tls};
-use super::{PlantedBug, failure, pooler};
+use super::{PlantedBug, failure};
 use crate::planted::Planted;
 use crate::{Error, Limits, Result};
 
@@ -17,6 +17,10 @@ use crate::{Error, Limits, Result};
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// The driver's default time before it probes an idle connection, which is too long to notice a lost host.
 const DRIVER_KEEPALIVE: Duration = Duration::from_hours(2);
+
+/// A setting that only this library makes. No server knows it, so it has no effect. If it does not arrive, a pooler is
+/// between (see [`super::pooler`]).
+const SESSION: &str = "message_store.session";
 
 /// The options of a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Debug)]
@@ -86,7 +90,7 @@ impl PostgresOptions {
         options.set("default_transaction_isolation", "read committed");
         // The start of a parallel worker costs more than the read of a batch.
         options.set("max_parallel_workers_per_gather", "0");
-        options.set(pooler::SESSION, "on");
+        options.set(SESSION, "on");
         Ok(options)
     }
 

@@ -15,8 +15,6 @@ use super::prepared::ParameterTypes;
 use super::{PostgresOptions, failure};
 use crate::{Error, Result};
 
-/// A setting that only this library makes. No server knows it, so it has no effect.
-pub(super) const SESSION: &str = "message_store.session";
 /// What a pooler says of a parameter that it does not pass on.
 const REFUSED: &str = "unsupported startup parameter";
 
@@ -27,16 +25,16 @@ const LOOK_WITHIN: Duration = Duration::from_secs(25);
 #[derive(Clone, Debug)]
 pub(super) struct BehindPooler {
     pub(super) types: Arc<ParameterTypes>,
-    /// The limits of each transaction that writes, as SQL: the sessions of the pooler do not have them.
-    limits: String,
+    /// The time limit of a statement, in milliseconds.
+    statement_timeout: u128,
 }
 
 impl BehindPooler {
-    /// The limits of a transaction: if this process is lost, its locks are free after 10 s; the server ends a statement
-    /// before the caller takes the connection for silent. `lock_timeout` is in milliseconds.
+    /// The limits of a transaction that writes. `lock_timeout` is in milliseconds.
     pub(super) fn limits(&self, lock_timeout: Option<&str>) -> String {
-        let lock_timeout = lock_timeout.map(|limit| format!("SET LOCAL lock_timeout = {limit};"));
-        format!("{}{}", self.limits, lock_timeout.unwrap_or_default())
+        const LIMITS: &str = include_str!("sql/limits.sql");
+        let statement = self.statement_timeout.to_string();
+        LIMITS.replace("{statement}", &statement).replace("{lock}", lock_timeout.unwrap_or("0"))
     }
 }
 
@@ -73,11 +71,8 @@ impl PostgresOptions {
 
     /// What connections need, if a pooler is between.
     pub(super) fn behind_pooler(&self) -> Option<BehindPooler> {
-        let statement = (self.answer_within * 4 / 5).as_millis();
-        let limits = format!(
-            "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL statement_timeout = {statement};"
-        );
-        self.is_behind_pooler().then(|| BehindPooler { types: Arc::clone(&self.parameter_types), limits })
+        let statement_timeout = (self.answer_within * 4 / 5).as_millis();
+        self.is_behind_pooler().then(|| BehindPooler { types: Arc::clone(&self.parameter_types), statement_timeout })
     }
 }
 
