@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use message_store::consumer::{DeadLetter, DeadLetters, ErrorClass, LetterQuery, Retried, WaitsFor};
 use message_store::{Json, MessageId, NewMessage, Uuid};
 
+use crate::confirm::is_confirmed;
 use crate::open::StoreUrl;
 use crate::table::table;
 
@@ -318,10 +319,7 @@ impl Which {
         if self.yes {
             return Ok(true);
         }
-        eprint!("Are they to be {what}? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "yes"))
+        is_confirmed(&format!("Are they to be {what}?"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::confirm::is_confirmed;
 use crate::open::StoreUrl;
 
 #[derive(Debug, clap::Args)]
@@ -31,22 +32,18 @@ impl Identity {
             Action::Show => println!("{}", store.store_id()),
             Action::Rotate { yes } => {
                 let old = store.store_id();
-                if !yes && !is_confirmed(&store.describe())? {
-                    bail!("nothing was changed");
+                if !yes {
+                    let place = store.describe();
+                    eprintln!(
+                        "{place} gets a new identity. Rotate a copy of a store, not the store itself, and stop its processes before."
+                    );
+                    if !is_confirmed("Go on?")? {
+                        bail!("nothing was changed");
+                    }
                 }
                 println!("{} (before: {old})", store.rotate_store_id().await?);
             }
         }
         Ok(())
     }
-}
-
-fn is_confirmed(place: &str) -> Result<bool> {
-    eprintln!(
-        "{place} gets a new identity. Rotate a copy of a store, not the store itself, and stop its processes before."
-    );
-    eprint!("Go on? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "yes"))
 }

@@ -3,6 +3,7 @@
 
 mod allow_sql_condition;
 mod check;
+mod confirm;
 mod dead_letter;
 mod identity;
 mod migrate;

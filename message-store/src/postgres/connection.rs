@@ -166,9 +166,10 @@ impl Connection {
         history == self.history || self.histories.has(PlantedBug::PoolersChangeServers)
     }
 
-    /// Behind a pooler: the histories, with which a transaction finds out whether its server has that of this connection.
-    pub(super) fn histories_behind_pooler(&self) -> Option<(Arc<Histories>, History)> {
-        self.is_behind_pooler().then(|| (Arc::clone(&self.histories), self.history))
+    /// What a transaction asks, to find out whether its server has the history of this connection.
+    pub(super) fn history_question(&self) -> HistoryQuestion {
+        let histories = self.is_behind_pooler().then(|| Arc::clone(&self.histories));
+        HistoryQuestion { histories, history: self.history }
     }
 
     pub(super) fn is_behind_pooler(&self) -> bool {
@@ -196,6 +197,22 @@ impl Connection {
     fn session(&self) -> &Session {
         let Some(session) = &self.object else { unreachable!("give_back takes the connection by value") };
         session
+    }
+}
+
+/// Whether a transaction has the history of its connection. Without a pooler it has, and nothing is asked.
+pub(super) struct HistoryQuestion {
+    histories: Option<Arc<Histories>>,
+    history: History,
+}
+
+impl HistoryQuestion {
+    /// Asks in the transaction of this session.
+    pub(super) async fn is_same(&self, session: &Client) -> Result<bool, tokio_postgres::Error> {
+        match &self.histories {
+            Some(histories) => Ok(histories.verify(session).await? == self.history),
+            None => Ok(true),
+        }
     }
 }
 

@@ -55,13 +55,11 @@ impl From<tokio_postgres::Error> for Failed {
 async fn try_append(client: &mut Connection, appends: &[Append]) -> Result<Appended, Failed> {
     let [lock, stored_before, version, write, place] =
         client.prepare_all([LOCK, STORED, VERSION, WRITE, PLACE]).await?;
-    let (watch, histories) = (client.watch(), client.histories_behind_pooler());
+    let (watch, question, place_of_store) = (client.watch(), client.history_question(), client.place());
     let transaction = client.transaction().await?;
     let session = transaction.client();
-    if let Some((histories, history)) = histories
-        && histories.verify(session).await? != history
-    {
-        return Err(Error::HistoryChanged { store: histories.place().to_owned() }.into());
+    if !question.is_same(session).await? {
+        return Err(Error::HistoryChanged { store: place_of_store }.into());
     }
     let categories: BTreeMap<i64, &str> = appends
         .iter()

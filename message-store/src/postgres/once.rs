@@ -125,10 +125,10 @@ async fn try_append(
     if history.is_some_and(|history| history != client.history()) {
         return changed();
     }
-    let histories = client.histories_behind_pooler().filter(|_| history.is_some());
+    let question = history.map(|_| client.history_question());
     let transaction = client.transaction().await?;
-    if let Some((histories, history)) = histories
-        && histories.verify(transaction.client()).await? != history
+    if let Some(question) = question
+        && !question.is_same(transaction.client()).await?
     {
         transaction.rollback().await?;
         return changed();

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::failure::{self, backend};
 use super::row::get;
+use super::state::problem_of_draws;
 use super::{PlantedBug, PostgresOptions};
 use crate::{Error, Result};
 
@@ -52,9 +53,7 @@ const TRY_SHARED: &str = include_str!("sql/try_shared_lock.sql");
 /// Refuses a sequence of global positions that sessions draw from out of order. A draw is not tried, because it would
 /// leave a gap at every start.
 pub(super) async fn assert_draws_are_ordered(client: &Client, place: &str) -> Result<()> {
-    let row = client.query_opt(include_str!("sql/draws.sql"), &[]).await;
-    let row = row.map_err(backend("looking at the sequence of global positions"))?;
-    let Some(problem) = row.map(|row| get::<Option<String>>(&row, 0)).transpose()?.flatten() else { return Ok(()) };
+    let Some(problem) = problem_of_draws(client).await? else { return Ok(()) };
     Err(Error::Schema { store: place.to_owned(), problem: format!("the sequence of global positions: {problem}") })
 }
 

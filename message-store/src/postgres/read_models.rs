@@ -67,14 +67,12 @@ impl ReadModels for PostgresStore {
                 connection.give_back();
                 continue;
             }
-            let (watch, histories) = (connection.watch(), connection.histories_behind_pooler());
+            let (watch, question) = (connection.watch(), connection.history_question());
             let statements = connection.prepare_all([MAKE, LOCK, SET_FENCE, SAVE]).await;
             let [make, lock, set_fence, save] = statements.map_err(backend(context))?;
             let transaction = connection.transaction().await.map_err(backend(context))?;
             let session = transaction.client();
-            if let Some((histories, history)) = histories
-                && histories.verify(session).await.map_err(backend(context))? != history
-            {
+            if !question.is_same(session).await.map_err(backend(context))? {
                 transaction.rollback().await.map_err(backend(context))?;
                 connection.give_back();
                 continue;

@@ -9,6 +9,7 @@ use crate::Result;
 
 const STATE: &str = include_str!("sql/state.sql");
 const SEQUENCE: &str = include_str!("sql/sequence.sql");
+const DRAWS: &str = include_str!("sql/draws.sql");
 const ROLES_THAT_INSERT: &str = include_str!("sql/roles_that_insert.sql");
 
 /// One checked object.
@@ -40,7 +41,17 @@ pub(super) async fn state(client: &Client) -> Result<Vec<Observation>> {
 
 /// The problem of the sequence of global positions. `None` if it is as it should be.
 pub(super) async fn sequence_problem(client: &Client) -> Result<Option<String>> {
-    get(&client.query_one(SEQUENCE, &[]).await.map_err(backend("reading the sequence of global positions"))?, 0)
+    let row = client.query_one(SEQUENCE, &[]).await.map_err(backend("reading the sequence of global positions"))?;
+    match get(&row, 0)? {
+        None => problem_of_draws(client).await,
+        problem => Ok(problem),
+    }
+}
+
+/// The problem of the order in which sessions draw from the sequence. `None` if there is none.
+pub(super) async fn problem_of_draws(client: &Client) -> Result<Option<String>> {
+    let row = client.query_opt(DRAWS, &[]).await.map_err(backend("looking at the sequence of global positions"))?;
+    row.map(|row| get(&row, 0)).transpose().map(Option::flatten)
 }
 
 /// The roles that may write to the table without the functions, as SQL writes their names.

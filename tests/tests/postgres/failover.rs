@@ -19,16 +19,16 @@ use tokio_postgres::NoTls;
 /// The time-out for events that must happen.
 const COMES: Duration = Duration::from_mins(2);
 
-fn account() -> StreamName {
+pub(crate) fn account() -> StreamName {
     StreamName::new("account-1").unwrap()
 }
 
-fn deposits(count: usize, version: Version) -> AppendRequest {
+pub(crate) fn deposits(count: usize, version: Version) -> AppendRequest {
     let messages = (0..count).map(|_| NewMessage::new("Deposited", Json::NULL));
     Append::to(account()).expecting(version).messages(messages).into()
 }
 
-fn address(url: &str) -> String {
+pub(crate) fn address(url: &str) -> String {
     let config: tokio_postgres::Config = url.parse().unwrap();
     format!("127.0.0.1:{}", config.get_ports()[0])
 }
@@ -54,16 +54,7 @@ impl Scene {
         }
         let store = options.open().await.unwrap();
         store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
-        let standby = primary.standby_of_now().await.unwrap();
-        let before = store.history();
-        store.append(deposits(2, Version::at(Position::new(2))).in_history(before)).await.unwrap();
-
-        primary.stop().unwrap();
-        standby.promote().unwrap();
-        proxy.lead_to(address(standby.url()));
-        let elsewhere = PostgresStore::open(standby.url()).await.unwrap();
-        elsewhere.append(deposits(2, Version::at(Position::new(2)))).await.unwrap();
-        servers.push(standby);
+        let before = fail_over(&store, primary, &proxy, servers).await;
         Self { store, proxy, before }
     }
 
@@ -73,8 +64,29 @@ impl Scene {
     }
 }
 
+/// A store has written three messages, and writes two more that the standby does not have. The standby becomes the
+/// primary, and another process writes two other messages at the same positions. Returns the store's history before.
+pub(crate) async fn fail_over(
+    store: &PostgresStore,
+    primary: LocalServer,
+    proxy: &CuttingProxy,
+    servers: &mut Vec<LocalServer>,
+) -> History {
+    let standby = primary.standby_of_now().await.unwrap();
+    let before = store.history();
+    store.append(deposits(2, Version::at(Position::new(2))).in_history(before)).await.unwrap();
+
+    primary.stop().unwrap();
+    standby.promote().unwrap();
+    proxy.lead_to(address(standby.url()));
+    let elsewhere = PostgresStore::open(standby.url()).await.unwrap();
+    elsewhere.append(deposits(2, Version::at(Position::new(2)))).await.unwrap();
+    servers.push(standby);
+    before
+}
+
 /// Runs a test, and stops the servers at the end, even if the test panics.
-async fn with_servers<T>(test: impl AsyncFnOnce(&mut Vec<LocalServer>) -> T) -> T {
+pub(crate) async fn with_servers<T>(test: impl AsyncFnOnce(&mut Vec<LocalServer>) -> T) -> T {
     let mut servers = Vec::new();
     let result = AssertUnwindSafe(test(&mut servers)).catch_unwind().await;
     for server in servers {

@@ -1,14 +1,10 @@
 //! A store behind `PgBouncer` in transaction mode. (The conformance suite runs there too.)
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore, adopt, check, migrate};
-use message_store::{
-    Append, AppendRequest, Error, Json, MessageStore, NewMessage, Position, StreamName, Version, connect,
-};
+use message_store::postgres::{PlantedBug, PostgresOptions, adopt, check, migrate};
+use message_store::{Error, MessageStore, Position, Version, connect};
 use message_store_tests::accounts::messages_of;
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::message_db;
@@ -20,6 +16,7 @@ use tokio::time::timeout;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::everything::{Store, database, use_all};
+use crate::failover::{address, deposits, fail_over, with_servers};
 
 const LEFT_BEHIND: &str = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
      WHERE l.locktype = 'advisory' AND d.datname = current_database()";
@@ -149,24 +146,10 @@ async fn wake_ups_that_do_not_arrive_are_named() {
     }
 }
 
-fn account() -> StreamName {
-    StreamName::new("account-1").unwrap()
-}
-
-fn deposits(count: usize, version: Version) -> AppendRequest {
-    let messages = (0..count).map(|_| NewMessage::new("Deposited", Json::NULL));
-    Append::to(account()).expecting(version).messages(messages).into()
-}
-
 /// The result of an append that was decided before a failover behind the pooler, whose connection to this process stays.
 async fn append_decided_before_a_failover(bug: Option<PlantedBug>) -> Result<(), Error> {
-    let mut servers = Vec::new();
-    let scene = async {
+    with_servers(async |servers| {
         let primary = LocalServer::start(Purpose::Tests).await.unwrap();
-        let address = |url: &str| {
-            let config: tokio_postgres::Config = url.parse().unwrap();
-            format!("127.0.0.1:{}", config.get_ports()[0])
-        };
         let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
         let pooler = Pooler::start(&proxy.url(primary.url()), 4, false).await;
         let mut options = PostgresOptions::from_url(&pooler.url(primary.url()).unwrap()).unwrap();
@@ -175,31 +158,23 @@ async fn append_decided_before_a_failover(bug: Option<PlantedBug>) -> Result<(),
         }
         let store = options.open().await.unwrap();
         store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
-        let standby = primary.standby_of_now().await.unwrap();
-        let before = store.history();
-        store.append(deposits(2, Version::at(Position::new(2))).in_history(before)).await.unwrap();
-        primary.stop().unwrap();
-        standby.promote().unwrap();
-        proxy.lead_to(address(standby.url()));
-        let elsewhere = PostgresStore::open(standby.url()).await.unwrap();
-        elsewhere.append(deposits(2, Version::at(Position::new(2)))).await.unwrap();
-        servers.push(standby);
+        let before = fail_over(&store, primary, &proxy, servers).await;
         // Passing faults of the failover itself are waited out.
-        loop {
-            let request = deposits(1, Version::at(Position::new(4))).in_history(before);
-            match store.append(request).await {
-                Err(error @ Error::HistoryChanged { .. }) => return Err(error),
-                Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_millis(100)).await,
-                Err(Error::CommitUnknown { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
-                result => return result.map(drop),
+        let append = async {
+            loop {
+                let request = deposits(1, Version::at(Position::new(4))).in_history(before);
+                match store.append(request).await {
+                    Err(error @ Error::HistoryChanged { .. }) => return Err(error),
+                    Err(error) if error.is_transient() || matches!(error, Error::CommitUnknown { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    result => return result.map(drop),
+                }
             }
-        }
-    };
-    let result = AssertUnwindSafe(timeout(Duration::from_mins(2), scene)).catch_unwind().await;
-    for server in servers {
-        server.stop().unwrap();
-    }
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).expect("the failover ends")
+        };
+        timeout(Duration::from_mins(2), append).await.expect("the failover ends")
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

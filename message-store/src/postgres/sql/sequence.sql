@@ -4,10 +4,6 @@ SELECT CASE
   WHEN s.last_value < h.position THEN format(
     'it is at %s, and the table is at %s: new messages would get positions that are taken or passed. Stop all writers, then: SELECT setval(''message_store.messages_global_position_seq'', %s)',
     s.last_value, h.position, h.position)
-  WHEN q.seqcache > 1 THEN format(
-    'each session draws %s positions in advance, so that they are not in order. ALTER SEQUENCE message_store.messages_global_position_seq CACHE 1', q.seqcache)
-  WHEN q.seqincrement <> 1 OR q.seqcycle THEN 'it does not count up by one'
 END
 FROM (SELECT max(global_position) AS position FROM message_store.messages) AS h
 CROSS JOIN message_store.messages_global_position_seq s
-JOIN pg_sequence q ON q.seqrelid = 'message_store.messages_global_position_seq'::regclass
