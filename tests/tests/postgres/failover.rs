@@ -3,17 +3,22 @@
 //! The servers are private clusters, so the tests need PostgreSQL's programs on this machine.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
+use message_store::store::{ReadModel, SqlTransaction};
 use message_store::{
-    Append, AppendRequest, Error, History, Json, MessageStore, MessageStoreExt as _, NewMessage, Position, StreamName,
-    StreamRead, Version,
+    Append, AppendRequest, Category, Error, History, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
+    Position, Source, StreamName, StreamRead, Version,
 };
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, servers_are_left_out};
+use tokio::sync::Notify;
 use tokio_postgres::NoTls;
 
 /// The time-out for events that must happen.
@@ -72,9 +77,21 @@ pub(crate) async fn fail_over(
     proxy: &CuttingProxy,
     servers: &mut Vec<LocalServer>,
 ) -> History {
+    fail_over_after(store, primary, proxy, servers, async || {}).await
+}
+
+/// The same, after something that the store does with the messages that will be lost.
+async fn fail_over_after(
+    store: &PostgresStore,
+    primary: LocalServer,
+    proxy: &CuttingProxy,
+    servers: &mut Vec<LocalServer>,
+    last_work: impl AsyncFnOnce(),
+) -> History {
     let standby = primary.standby_of_now().await.unwrap();
     let before = store.history();
     store.append(deposits(2, Version::at(Position::new(2))).in_history(before)).await.unwrap();
+    last_work().await;
 
     primary.stop().unwrap();
     standby.promote().unwrap();
@@ -124,6 +141,118 @@ async fn twin_where_history_is_ignored_what_was_decided_on_lost_messages_is_writ
         scene.append_of_before().await.unwrap();
     })
     .await;
+}
+
+/// Collects the ids of the messages that it sees, in a table.
+struct Seen;
+
+#[async_trait]
+impl ReadModel for Seen {
+    fn name(&self) -> &'static str {
+        "seen"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        transaction.execute("CREATE TABLE IF NOT EXISTS seen (id UUID)", &[]).await?;
+        let id = message.id.to_string();
+        transaction.execute("INSERT INTO seen VALUES ($1::TEXT::UUID)", &[id.as_str().into()]).await?;
+        Ok(())
+    }
+}
+
+/// Is under way until it is told to go on.
+#[derive(Default)]
+struct Waits {
+    begun: Notify,
+    goes_on: Notify,
+}
+
+#[async_trait]
+impl ReadModel for Waits {
+    fn name(&self) -> &'static str {
+        "waits"
+    }
+
+    async fn apply(&self, _: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        self.begun.notify_one();
+        self.goes_on.notified().await;
+        Ok(())
+    }
+}
+
+/// A read model has read its batch, and waits for its turn, when a failover loses two messages of the batch. Returns
+/// the number of messages that it has seen and that are not in the store.
+async fn lost_messages_seen_by_a_read_model(bug: Option<PlantedBug>) -> usize {
+    with_servers(async |servers| {
+        let primary = LocalServer::start(Purpose::Tests).await.unwrap();
+        let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
+        // With three connections, one read model has its turn at a time.
+        let mut options = PostgresOptions::from_url(&proxy.url(primary.url())).unwrap().connections(3);
+        if let Some(bug) = bug {
+            options = options.plant(bug);
+        }
+        let store = Arc::new(options.open().await.unwrap());
+        store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
+        let other = StreamName::new("other-1").unwrap();
+        store.append_to(&other, Version::NO_STREAM, vec![NewMessage::new("Sent", Json::NULL)]).await.unwrap();
+
+        let update = |model: Arc<dyn ReadModel>, category: &'static str| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let category = Category::new(category).unwrap();
+                store.read_models().unwrap().update(&model, &category).await
+            })
+        };
+        let waits = Arc::new(Waits::default());
+        let under_way = update(waits.clone(), "other");
+        waits.begun.notified().await;
+        let (client, connection) = tokio_postgres::connect(primary.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let begin: String = client.query_one("SELECT clock_timestamp()::TEXT", &[]).await.unwrap().get(0);
+        let has_read = async || {
+            let sql = "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'idle' \
+                       AND query LIKE '%message_store.category(stream_name)%' AND query_start > $1::TEXT::TIMESTAMPTZ";
+            client.query_one(sql, &[&begin]).await.unwrap().get::<_, bool>(0)
+        };
+        let reads = Cell::new(None);
+        let seen: Arc<dyn ReadModel> = Arc::new(Seen);
+        fail_over_after(&store, primary, &proxy, servers, async || {
+            reads.set(Some(update(Arc::clone(&seen), "account")));
+            let has_read = async { while !has_read().await {} };
+            tokio::time::timeout(COMES, has_read).await.unwrap();
+        })
+        .await;
+        waits.goes_on.notify_one();
+        under_way.await.unwrap().unwrap_err();
+        let _ = reads.take().unwrap().await.unwrap();
+        let all_seen = async {
+            while store.read_models().unwrap().update(&seen, &Category::new("account").unwrap()).await.is_err() {}
+        };
+        tokio::time::timeout(COMES, all_seen).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(servers[0].url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let there = "SELECT count(*), count(messages.id) FROM seen LEFT JOIN message_store.messages USING (id)";
+        let row = client.query_one(there, &[]).await.unwrap();
+        let (seen, there): (i64, i64) = (row.get(0), row.get(1));
+        usize::try_from(seen - there).unwrap()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_model_sees_no_message_that_a_failover_lost() {
+    if servers_are_left_out() {
+        return;
+    }
+    assert_eq!(lost_messages_seen_by_a_read_model(None).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twin_where_history_is_ignored_a_read_model_sees_messages_that_a_failover_lost() {
+    if servers_are_left_out() {
+        return;
+    }
+    assert_eq!(lost_messages_seen_by_a_read_model(Some(PlantedBug::HistoryIgnored)).await, 2);
 }
 
 /// A store on which this SQL has run. Its connections are closed afterwards.

@@ -202,9 +202,10 @@ mod tests {
     use crate::consumer::position_store::{PositionMessage, Progress};
     use crate::consumer::process::Process;
     use crate::consumer::{DeadLetters, OnFailure};
+    use crate::error::Again;
     use crate::store::{StepStream, WhenToCheckpoint};
     use crate::testing::FaultyStore;
-    use crate::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
+    use crate::{Append, ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, Outcome, connect};
 
     fn failure() -> Failure {
         Failure { attempts: 3, error: "it fails".into(), again: None }
@@ -265,6 +266,44 @@ mod tests {
             let kept_back = ours.outcome_without_delivery(&message).await.unwrap();
             assert!(matches!(kept_back, Some(Outcome::Discarded { .. })), "{kept_back:?}");
         }
+    }
+
+    /// Another process appends a step of its own just before the request.
+    #[tokio::test]
+    async fn a_letter_is_due_until_its_retry_is_requested() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let message = send(&store, "c-1").await;
+        let faulty = FaultyStore::new(&store);
+        let shared: Arc<dyn MessageStore> = faulty.clone();
+        let ours = set_aside_in(&shared).await;
+        let _ = ours
+            .set_aside(&message, &Failure { again: Some(Again { after: Duration::ZERO, holds: false }), ..failure() })
+            .await
+            .unwrap();
+        ours.refresh().await.unwrap();
+        let stream = ours.letters.stream_of(&message).unwrap();
+        let other_step = NewMessage::new("Interrupted", Json::parse("{}").unwrap());
+        faulty.append_before([Append::to(stream.clone()).message(other_step)]);
+        for state in [LetterState::Parked, LetterState::Retrying] {
+            ours.request_due().await.unwrap();
+            assert_eq!(ours.letters.read(&stream).await.unwrap().letter.unwrap().state, state);
+        }
+    }
+
+    /// A step of another store can request a delivery of a letter that was closed here.
+    #[tokio::test]
+    async fn a_letter_whose_delivery_was_requested_after_it_was_closed_is_resumed() {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let message = send(&store, "c-1").await;
+        let first = set_aside_in(&store).await;
+        let _ = first.set_aside(&message, &failure()).await.unwrap();
+        let letter = first.letters.show(message.id).await.unwrap().unwrap();
+        assert!(first.letters.discard(&letter, "a bad message").await.unwrap());
+        let letter = first.letters.show(message.id).await.unwrap().unwrap();
+        assert!(set_aside_in(&store).await.to_resume().await.unwrap().is_empty());
+        assert!(first.append(&letter, &Step::RetryRequested {}).await.unwrap());
+        let resumed = set_aside_in(&store).await.to_resume().await.unwrap();
+        assert_eq!(resumed.iter().map(|step| step.stream.clone()).collect::<Vec<_>>(), [letter.letter.stream]);
     }
 
     /// A member that has claimed slots reads the changes of letters, and the store is away.
