@@ -2,7 +2,8 @@
 //!
 //! Read it in this order: [`messages`] (commands and events), [`Account`] (the state), `projection.rs` (how events
 //! change the state), `decider.rs` (the events that commands lead to), [`component`] (the consumer). These parts make a
-//! complete component. The rest of this crate is a command line to try it.
+//! complete component. [`transfer`] adds a process manager, which moves money between two accounts. The rest of this crate
+//! is a command line to try it.
 //!
 //! ```
 //! use account_component::{Account, Command, Event, Money};
@@ -28,6 +29,7 @@ pub mod messages;
 mod money;
 mod projection;
 pub mod statement;
+pub mod transfer;
 
 pub use account::Account;
 pub use messages::{Command, Event, Reason};

@@ -194,6 +194,13 @@ impl Message {
         crate::variant::decode(&self.message_type, &self.data).map_err(|error| self.undecodable(&error))
     }
 
+    /// The id of the stream with which the message is correlated, if that stream is of this category: for example the id
+    /// of the process on whose behalf the message was written.
+    pub fn correlation_id(&self, category: &str) -> Option<String> {
+        let stream = StreamName::from_database(self.decode_metadata().correlation_stream_name.as_deref()?);
+        (stream.category_str() == category).then(|| stream.id().map(str::to_owned)).flatten()
+    }
+
     /// The origin of the message, and its global position there. A copy carries both in its metadata. Any other message
     /// has its origin in the store that it was read from, whose id is `here`.
     pub fn sequence(&self, here: StoreId) -> Sequence {

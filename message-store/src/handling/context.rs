@@ -75,8 +75,9 @@ impl<'a> Context<'a> {
 
     /// Writes messages to a stream, or to several streams in one append, once for the message being handled. The name
     /// distinguishes this write from the handler's other writes. It is part of the ids of the messages, and so are
-    /// their streams: use the same name and the same streams at every delivery. The context replaces the ids and the
-    /// metadata of the messages.
+    /// their streams: use the same name and the same streams at every delivery. The context replaces the ids of the
+    /// messages, and merges their metadata with that which follows from the message being handled: what the handler sets
+    /// counts, and properties are merged by name.
     ///
     /// If a write fails, or the handler does not wait for its answer, write again under the same name, in the same
     /// handling or at the next delivery. [`Outcome::AlreadyProcessed`] means that an earlier delivery or attempt has
@@ -84,23 +85,23 @@ impl<'a> Context<'a> {
     /// goes on with its next write.
     ///
     /// # Errors
-    /// As [`MessageStore::append`]. [`Error::Invalid`] when a write of this name is done or under way in this handling.
+    /// As [`MessageStore::append`]. [`Error::Invalid`] when a write of this name is done or under way in this handling, and
+    /// for metadata with fields that only the runtime sets, such as the cause.
     /// [`Error::IdConflict`] when an earlier write of this name had fewer messages or messages of other types, or when
     /// another handler wrote under its ids.
     pub async fn write(&self, name: &str, request: impl Into<AppendRequest> + Send) -> Result<Outcome> {
-        let mut write = self.begin(name)?;
-        let is_repeated = write.before == Some(WriteState::Unanswered);
         let mut metadata = Metadata::written_for(self.message, self.store.store_id()).metadata;
         metadata.handler = Some(self.handler.to_owned());
-        // The metadata is derived from that of a stored message, so it needs no check.
-        let metadata = Json::encode_stored(&metadata)?;
+        let mut followed = None;
         let mut request: AppendRequest = request.into();
         for Append { stream, messages, .. } in request.appends_mut() {
             for (index, message) in messages.iter_mut().enumerate() {
                 message.id = derived_id(self.message.id, self.handler, name, stream, index);
-                message.metadata = metadata.clone();
+                message.metadata = follow(&metadata, &message.metadata, &mut followed)?;
             }
         }
+        let mut write = self.begin(name)?;
+        let is_repeated = write.before == Some(WriteState::Unanswered);
         let appends = request.appends().to_vec();
         let events = appends.iter().map(|append| append.messages.len()).sum();
         let result = match self.store.append_settled(request).await {
@@ -168,6 +169,19 @@ impl Drop for Write<'_> {
             None => writes.remove(self.name),
         };
     }
+}
+
+/// The metadata of a message that follows from another. `followed` remembers the JSON for messages whose author has set
+/// none.
+pub(super) fn follow(metadata: &Metadata, authors: &Json, followed: &mut Option<Json>) -> Result<Json> {
+    if !authors.is_empty() {
+        return metadata.clone().merged_with(authors)?.to_json();
+    }
+    if followed.is_none() {
+        // The metadata is derived from that of a stored message, so it needs no check.
+        *followed = Some(Json::encode_stored(metadata)?);
+    }
+    Ok(followed.clone().unwrap_or(Json::NULL))
 }
 
 fn written_but_missing(appends: &[Append]) -> Error {

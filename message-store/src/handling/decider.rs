@@ -89,6 +89,12 @@ pub trait Decider: Projection<Event: Serialize> {
         Vec::new()
     }
 
+    /// Whether an event refuses its command, such as `WithdrawalRejected`. The caller of
+    /// [`execute`](crate::handling::CommandHandler::execute) learns it.
+    fn is_refusal(_event: &Self::Event) -> bool {
+        false
+    }
+
     /// The intent that the command shares with other messages that ask for the same thing. `None` means that each
     /// command is carried out. If the intent is invalid, for example because an id is empty, handling the command
     /// fails, and [`OnFailure`](crate::consumer::OnFailure) decides what happens next. To refuse such a command

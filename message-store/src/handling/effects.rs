@@ -20,6 +20,22 @@ pub(crate) async fn events_of(
     Ok(events)
 }
 
+/// The events that were written in one append with `first`, for the same message.
+pub(crate) async fn events_from(store: &dyn MessageStore, first: Message) -> Result<Vec<Message>> {
+    let here = store.store_id();
+    let cause = |event: &Message| stamp_of(event, here).0.map(|stamp| (stamp.sequence, stamp.handler));
+    let (stream, next, first_cause) = (first.stream.clone(), first.position.next(), cause(&first));
+    let mut events = vec![first];
+    let mut following = std::pin::pin!(store.stream_messages(&stream, next));
+    while let Some(event) = following.try_next().await? {
+        if first_cause.is_none() || cause(&event) != first_cause {
+            break;
+        }
+        events.push(event);
+    }
+    Ok(events)
+}
+
 /// Searches for an event of another toolkit that names the message as its cause. Such an event names no handler, and
 /// its id is not derived, so the search reads the whole stream.
 pub(crate) async fn find_by_stamps(

@@ -13,6 +13,7 @@
 //! carried out. The derived id shows the difference, and the command is handled.
 
 mod added_fields;
+mod behaviour;
 mod command_handler;
 mod command_status;
 mod contention;
@@ -20,13 +21,18 @@ mod context;
 mod decider;
 mod delay_buffer;
 mod effects;
+mod execute;
 mod fault;
 mod guard;
 mod guarded;
 mod handler;
 mod lease;
+mod process_handler;
+mod process_manager;
 mod protections;
+mod reaction;
 mod received_command;
+mod runtime;
 mod shutdown;
 mod waiting_requests;
 
@@ -40,11 +46,17 @@ pub use decider::Decider;
 pub use delay_buffer::DelayBug;
 pub use delay_buffer::{DelayBuffer, Delayed, Keep};
 pub(crate) use effects::{events_of, find_by_stamps};
+pub use execute::Executed;
 pub use fault::Fault;
 #[cfg(feature = "testing")]
 pub use guard::GuardBug;
 pub use guard::{CallError, External, Found, Guard};
 pub use guarded::Guarded;
 pub use handler::Handler;
+pub use process_handler::ProcessHandler;
+pub use process_manager::ProcessManager;
 pub(crate) use protections::Protections;
+pub use reaction::Reaction;
 pub use shutdown::Shutdown;
+#[cfg(feature = "testing")]
+pub(crate) use {behaviour::Behaviour, runtime::Runtime};

@@ -3,35 +3,35 @@
 
 use std::time::Duration;
 
+use super::behaviour::Behaviour;
 use super::command_status::{CommandStatus, Evidence, LookUp, classify};
 use super::contention::Contention;
 use super::received_command::{DeriveId, ReceivedCommand};
 use crate::derived_id;
 use crate::entity::Loaded;
-use crate::handling::Decider;
 use crate::intents::Intent;
 use crate::{History, Message, Version};
 
-/// The protections of a [`CommandHandler`](crate::handling::CommandHandler).
-pub(crate) struct Protections<D: Decider> {
+/// The protections of a [`Runtime`](super::runtime::Runtime).
+pub(crate) struct Protections<B: Behaviour> {
     /// The intent that the runtime reserves for a command.
-    pub(crate) intent: fn(&D::Command) -> Option<Intent>,
+    pub(crate) intent: fn(&B::Input) -> Option<Intent>,
     /// Classifies a command as new, late or processed, or asks for a look-up.
     pub(crate) classify: fn(&Evidence<'_>) -> Result<CommandStatus, LookUp>,
     /// Derives the id of an event.
     pub(crate) derive_id: DeriveId,
     /// Whether a decision to write nothing counts: whether the entity was current, in the given history of the store.
-    pub(crate) is_current: fn(&Loaded<D>, History) -> bool,
+    pub(crate) is_current: fn(&Loaded<B::State>, History) -> bool,
     /// Replaces the command by the copy that a first hop has written.
     pub(crate) replace: fn(&mut ReceivedCommand<'_>, Message),
     /// The pause after an attempt on this version has failed. `None` ends the attempts.
     pub(crate) pause: fn(&mut Contention, Version) -> Option<Duration>,
 }
 
-impl<D: Decider> Protections<D> {
+impl<B: Behaviour> Protections<B> {
     /// All protections are on.
     pub(crate) const ALL: Self = Self {
-        intent: D::intent,
+        intent: B::intent,
         classify,
         derive_id: derived_id,
         is_current: Loaded::is_current_in,

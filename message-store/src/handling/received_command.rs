@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::added_fields::{field, with_fields};
+use super::behaviour::{Behaviour, EventOf};
+use super::context::follow;
+use super::reaction::Reaction;
 use crate::entity::Entity;
-use crate::handling::Decider;
 use crate::intents::Reservation;
 use crate::metadata::Followed;
 use crate::variant::{decode, encode_unchecked};
@@ -38,7 +40,8 @@ pub(super) type DeriveId = fn(MessageId, &str, &str, &StreamName, usize) -> Mess
 /// An append that is ready to be sent.
 pub(super) struct Prepared<E> {
     pub(super) request: AppendRequest,
-    /// One entry for each message of the request, in order. A reservation changes no entity, so its entry is `None`.
+    /// One entry for each message of the request up to the last event, in order. A reservation changes no entity, so its
+    /// entry is `None`. The messages for other streams follow, and have no entry.
     pub(super) new_events: Vec<Option<NewEvent<E>>>,
 }
 
@@ -50,53 +53,57 @@ pub(super) struct NewEvent<E> {
 }
 
 /// The id of the first event for a command, whatever the events are. `stream` is that of its entity.
-pub(super) fn first_id<D: Decider>(command: MessageId, stream: &StreamName) -> MessageId {
-    derived_id(command, D::NAME, "", stream, 0)
+pub(super) fn first_id<B: Behaviour>(command: MessageId, stream: &StreamName) -> MessageId {
+    derived_id(command, B::NAME, "", stream, 0)
 }
 
 impl<'a> ReceivedCommand<'a> {
     /// `stream` is that of the command's entity, and `here` is the store from which the command was read.
-    pub(super) fn new(
+    pub(super) fn new<B: Behaviour>(
         message: &'a Message,
         here: StoreId,
         stream: StreamName,
         reservation: Option<Reservation<'a>>,
     ) -> Self {
-        let Followed { metadata, sequence, copies } = Metadata::written_for(message, here);
+        let Followed { mut metadata, sequence, copies } = Metadata::written_for(message, here);
+        if B::BEGINS_CORRELATION && metadata.correlation_stream_name.is_none() {
+            metadata.correlation_stream_name = Some(stream.as_str().to_owned());
+        }
         Self { message: Cow::Borrowed(message), stream, sequence, copies, metadata, reservation, here }
     }
 
     /// Replaces the command by the copy that a first hop has written.
     pub(super) fn replace_by(&mut self, copy: Message) {
+        let correlation = self.metadata.correlation_stream_name.take();
         Followed { metadata: self.metadata, sequence: self.sequence, copies: self.copies } =
             Metadata::written_for(&copy, self.here);
+        self.metadata.correlation_stream_name = self.metadata.correlation_stream_name.take().or(correlation);
         self.message = Cow::Owned(copy);
         self.reservation = None;
     }
 
     /// The id of the first event for the command.
-    pub(super) fn first_id<D: Decider>(&self) -> MessageId {
-        first_id::<D>(self.message.id, &self.stream)
+    pub(super) fn first_id<B: Behaviour>(&self) -> MessageId {
+        first_id::<B>(self.message.id, &self.stream)
     }
 
-    /// Prepares the append of these events, and of the reservation, in one request. The request expects the version of
+    /// Prepares the append of a reaction, and of the reservation, in one request. The request expects the version of
     /// `entity`.
-    pub(super) fn prepare<D: Decider>(
+    pub(super) fn prepare<B: Behaviour>(
         &self,
-        entity: &Entity<D>,
-        events: Vec<D::Event>,
+        entity: &Entity<B::State>,
+        reaction: Reaction<EventOf<B>>,
         derive_id: DeriveId,
-    ) -> Result<Prepared<D::Event>> {
-        let (mut appends, mut new_events) = (Vec::with_capacity(2), Vec::with_capacity(1 + events.len()));
+    ) -> Result<Prepared<EventOf<B>>> {
+        let (events, sent) = reaction.into_parts(&self.stream)?;
+        let (mut appends, mut new_events) = (Vec::with_capacity(2 + sent.len()), Vec::with_capacity(1 + events.len()));
         if let Some(reservation) = &self.reservation {
             appends.push(reservation.append_with(self.metadata.clone())?);
             new_events.push(None);
         }
-        // The metadata is derived from that of a stored message, so it needs no check.
-        let mut metadata = self.metadata.clone();
-        metadata.handler = Some(D::NAME.to_owned());
-        let metadata = Json::encode_stored(&metadata)?;
-        let added = self.added_fields(entity)?;
+        let (mut metadata, mut followed) = (self.metadata.clone(), None);
+        metadata.handler = Some(B::NAME.to_owned());
+        let added = self.added_fields::<B>(entity)?;
         let mut messages = Vec::with_capacity(events.len());
         let undecodable = |error| Error::invalid("event", format!("a projection cannot decode it: {error}"));
         for (index, event) in events.into_iter().enumerate() {
@@ -107,22 +114,29 @@ impl<'a> ReceivedCommand<'a> {
             let data = Json::known_to_be_json(data)?;
             let event =
                 if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(undecodable)? };
-            let id = derive_id(self.message.id, D::NAME, "", &self.stream, index);
+            let id = derive_id(self.message.id, B::NAME, "", &self.stream, index);
             new_events.push(Some(NewEvent { id, event }));
-            let (message_type, metadata) = (message_type.to_owned(), metadata.clone());
+            let (message_type, metadata) = (message_type.to_owned(), follow(&metadata, &Json::NULL, &mut followed)?);
             messages.push(NewMessage { id, message_type, data, metadata });
         }
         appends.push(Append { stream: self.stream.clone(), expected: entity.version.into(), messages });
+        for mut append in sent {
+            for (index, message) in append.messages.iter_mut().enumerate() {
+                message.id = derive_id(self.message.id, B::NAME, "", &append.stream, index);
+                message.metadata = follow(&metadata, &message.metadata, &mut followed)?;
+            }
+            appends.push(append);
+        }
         Ok(Prepared { request: AppendRequest::from(appends), new_events })
     }
 
     /// The fields that the decider adds to the data of each event, separated by commas.
-    fn added_fields<D: Decider>(&self, entity: &Entity<D>) -> Result<String> {
+    fn added_fields<B: Behaviour>(&self, entity: &Entity<B::State>) -> Result<String> {
         let mut added = Vec::new();
-        if let Some(name) = D::SEQUENCE_FIELD {
-            added.push(field(name, &self.shown_sequence(entity))?);
+        if let Some(name) = B::SEQUENCE_FIELD {
+            added.push(field(name, &self.shown_sequence::<B>(entity))?);
         }
-        if let Some(name) = D::PROCESSED_TIME_FIELD {
+        if let Some(name) = B::PROCESSED_TIME_FIELD {
             // Eventide writes times with milliseconds.
             let now = Timestamp::now();
             added.push(field(name, &Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now))?);
@@ -132,7 +146,7 @@ impl<'a> ReceivedCommand<'a> {
 
     /// The sequence that the data of the events shows to Eventide. An Eventide entity keeps the last sequence that it
     /// has seen, so the value is never below that of a command that was carried out in this store.
-    fn shown_sequence<D: Decider>(&self, entity: &Entity<D>) -> GlobalPosition {
+    fn shown_sequence<B: Behaviour>(&self, entity: &Entity<B::State>) -> GlobalPosition {
         let marks = entity.sequences.marks().iter().map(|mark| &mark.sequence);
         let highest = marks.filter(|mark| mark.origin.store_id == self.here).map(|mark| mark.global_position).max();
         highest.map_or(self.sequence.global_position, |highest| highest.max(self.sequence.global_position))

@@ -21,7 +21,13 @@ pub struct Intent {
     category: String,
     parts: Vec<String>,
     ignoring: Vec<String>,
+    /// Each entity has its own intents. Otherwise, all entities share one.
+    is_of_entity: bool,
 }
+
+/// The place of the entity's id in the reservation of an intent that all entities share. No key can contain it, because
+/// `%` is escaped within a part, and no entity may have it as its id.
+const ALL_ENTITIES: &str = "%ALL";
 
 impl Intent {
     /// An intent with the key that these parts form, reserved in streams of `category`.
@@ -30,7 +36,26 @@ impl Intent {
     /// used ([`Intent::stream`]).
     pub fn new<P: Into<String>>(category: impl Into<String>, parts: impl IntoIterator<Item = P>) -> Self {
         let parts = parts.into_iter().map(Into::into).collect();
-        Self { category: category.into(), parts, ignoring: Vec::new() }
+        Self { category: category.into(), parts, ignoring: Vec::new(), is_of_entity: true }
+    }
+
+    /// Lets all entities share the intent: a message to one entity is a repeat of a message to another. For example, one
+    /// booking reference must not book two rooms. To share it among some entities only, make what they have in common a
+    /// part of the key.
+    ///
+    /// ```
+    /// use message_store::intents::Intent;
+    /// let intent = Intent::new("bookingReference", ["hotel-7", "B17"]).across_entities();
+    /// assert_eq!(intent.stream("room-1")?, intent.stream("room-2")?);
+    /// # Ok::<(), message_store::Error>(())
+    /// ```
+    pub fn across_entities(mut self) -> Self {
+        self.is_of_entity = false;
+        self
+    }
+
+    pub(super) fn is_of_entity(&self) -> bool {
+        self.is_of_entity
     }
 
     /// Ignores these fields of the data when two messages of this intent are compared. Use it for fields that a sender
@@ -41,18 +66,20 @@ impl Intent {
     }
 
     /// The stream whose first message is the reservation: `{category}-{entity}+{key}`. Its cardinal id is the entity,
-    /// so that a consumer group keeps the messages of an entity together.
+    /// so that a consumer group keeps the messages of an entity together. If all entities
+    /// [share](Self::across_entities) the intent, `%ALL` replaces the entity.
     ///
     /// If the name would be too long, `%H` and a hash of the key replace the key. No other key can equal that, because
     /// `%` is escaped within a part.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty or has a `+`,
-    /// and for an invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
+    /// [`Error::Invalid`] for a key without parts or with an empty one, for an entity id that is empty, has a `+`, or is
+    /// `%ALL`, and for an invalid category; [`Error::TooLarge`] when the category and the entity id alone are too long.
     pub fn stream(&self, entity: &str) -> Result<StreamName> {
-        if entity.is_empty() || entity.contains('+') {
-            return Err(Error::invalid("entity id", format!("{entity:?} is empty or has a `+`")));
+        if entity.is_empty() || entity.contains('+') || entity == ALL_ENTITIES {
+            return Err(Error::invalid("entity id", format!("{entity:?} is empty, has a `+`, or is {ALL_ENTITIES}")));
         }
+        let entity = if self.is_of_entity { entity } else { ALL_ENTITIES };
         if self.parts.is_empty() || self.parts.iter().any(String::is_empty) {
             let reason = format!(
                 "a part of its key in {} is empty, so different messages would have the same intent",
@@ -129,6 +156,16 @@ mod tests {
         let shortened = name(&[&long]);
         let key = shortened.id().unwrap().split_once('+').unwrap().1;
         assert_ne!(name(&[key]), shortened, "a key that is written as a shortened one is another key");
+    }
+
+    #[test]
+    fn an_intent_across_entities_is_that_of_no_entity() {
+        let shared = Intent::new("reserved", ["x"]).across_entities();
+        assert_eq!(shared.stream("1").unwrap().as_str(), "reserved-%ALL+x");
+        assert_ne!(shared.stream("1").unwrap(), stream("1", &["x"]).unwrap());
+        assert!(stream("%ALL", &["x"]).is_err());
+        assert!(shared.stream("").is_err(), "a message that names no entity has no intent either");
+        assert_ne!(stream("1", &["%ALL", "x"]).unwrap(), shared.stream("1").unwrap());
     }
 
     #[test]

@@ -151,13 +151,19 @@ pub(crate) async fn cause_of(store: &dyn MessageStore, metadata: &Metadata) -> R
 /// `Conflict`.
 ///
 /// # Errors
-/// As [`Intent::stream`] and [`MessageStore::append`].
+/// As [`Intent::stream`] and [`MessageStore::append`]. [`Error::Invalid`] for an intent [across
+/// entities](Intent::across_entities): the stream of a copy must name the entity, so that the second hop finds it.
 pub async fn reserve(
     store: &Arc<dyn MessageStore>,
     intent: &Intent,
     entity: &str,
     message: &Message,
 ) -> Result<Outcome> {
+    if !intent.is_of_entity() {
+        let reason = "all entities share it, so its reservation does not name the entity for a second hop; \
+                      let the decider reserve it";
+        return Err(Error::invalid("intent", reason));
+    }
     let reservation = Reservation::new(intent, entity, message)?;
     match store.append(reservation.append_copy(store)?.into()).await {
         Ok(appended) if appended.already_written => Ok(Outcome::Redelivered { original: message.reference() }),

@@ -11,6 +11,7 @@ mod builder;
 mod decoding;
 mod encoding;
 mod following;
+mod merging;
 mod storable;
 
 use std::collections::BTreeMap;

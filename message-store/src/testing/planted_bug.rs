@@ -1,9 +1,13 @@
 //! Switches that replace one protection by a wrong one, to show that a test fails without the protection.
 
-use crate::handling::{CommandHandler, CommandStatus, Decider, Evidence, Protections};
+use std::sync::Arc;
+
+use crate::handling::{
+    Behaviour, CommandHandler, CommandStatus, Decider, Evidence, ProcessHandler, ProcessManager, Protections, Runtime,
+};
 use crate::{MessageId, MessageRef, Position, StreamName};
 
-/// A protection of [`CommandHandler`] that a test switches off ([`CommandHandler::plant`]).
+/// A protection of [`CommandHandler`] and [`ProcessHandler`] that a test switches off ([`CommandHandler::plant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlantedBug {
@@ -30,6 +34,22 @@ impl<D: Decider> CommandHandler<D> {
     /// Switches a protection off.
     #[must_use]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.runtime.plant(bug);
+        self
+    }
+}
+
+impl<P: ProcessManager> ProcessHandler<P> {
+    /// Switches a protection off, before the handler is cloned.
+    #[must_use]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        Arc::get_mut(&mut self.runtime).expect("the handler is not cloned yet").plant(bug);
+        self
+    }
+}
+
+impl<B: Behaviour> Runtime<B> {
+    fn plant(&mut self, bug: PlantedBug) {
         let sound = Protections::ALL;
         self.protections = match bug {
             PlantedBug::MarkAlone => Protections { classify: |found| Ok(by_mark_alone(found)), ..sound },
@@ -48,7 +68,6 @@ impl<D: Decider> CommandHandler<D> {
             },
             PlantedBug::CopyIgnored => Protections { replace: |_, _| {}, ..sound },
         };
-        self
     }
 }
 

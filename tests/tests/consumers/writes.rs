@@ -11,10 +11,10 @@ use message_store::entity::Projection;
 use message_store::handling::{CommandHandler, Context, Decider, Handler};
 use message_store::testing::FaultyStore;
 use message_store::{
-    Append, Error, ExpectedVersion, GroupMember, Json, Message, MessageStore, NewMessage, Outcome, Source, StreamName,
-    Version,
+    Append, Error, ExpectedVersion, GroupMember, Json, Message, MessageStore, Metadata, NewMessage, Outcome, Source,
+    StreamName, Version,
 };
-use message_store_tests::accounts::{Account, Command, Event, balance, member, messages_of, send, send_deposits};
+use message_store_tests::accounts::{Account, Command, Event, balance, member, messages_of, put, send, send_deposits};
 use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
@@ -184,6 +184,35 @@ on_both_stores! {
         }
         assert!(matches!(at_once.0, Ok(Outcome::Handled { .. })));
         assert_eq!(sent(&store).await, 1);
+    }
+
+    async fn what_a_handler_sets_in_the_metadata_is_kept_beside_what_follows_from_its_message(store) {
+        let inherited = r#"{"correlationStreamName":"case-1","properties":{"tenant":"north","tier":1}}"#;
+        let cause = put(&store, "account:command-1", "Deposit", r#"{"amount":1}"#, inherited).await;
+        let context = Context::new(&store, "greeter", &cause);
+        let set = Metadata::new().property("tier", &2).unwrap().local_property("try", &1).unwrap().schema_version("2");
+        let set = set.reply_to(&mail_stream(7));
+        let with = Append::to(mail_stream(1)).message(mail("Send").with_metadata(&set).unwrap()).message(mail("Send"));
+        let _ = context.write("greeting", with).await.unwrap();
+        let written: Vec<_> = messages_of(&store, "mail:command").await.iter().map(Message::decode_metadata).collect();
+        let [set, plain] = &written[..] else { panic!("{written:?}") };
+        assert_eq!((set.properties["tenant"].text(), set.properties["tier"].text()), ("\"north\"", "2"));
+        assert_eq!((set.local_properties["try"].text(), set.schema_version.as_deref()), ("1", Some("2")));
+        assert_eq!(set.reply_stream_name.as_deref(), Some(mail_stream(7).as_str()));
+        assert_eq!((plain.properties["tier"].text(), plain.reply_stream_name.as_deref()), ("1", None));
+        for metadata in &written {
+            assert_eq!(metadata.correlation_stream_name.as_deref(), Some("case-1"));
+            assert!(metadata.follows(&cause, store.store_id()));
+        }
+        let other = messages_of(&store, "account:command").await.remove(0);
+        let stolen = Metadata::follow(&other).property("tier", &3).unwrap();
+        let _ = context.write("same cause", Append::to(mail_stream(1)).message(mail("Send").with_metadata(&stolen).unwrap())).await.unwrap();
+        let sent = messages_of(&store, "mail:command").await.remove(0);
+        let stolen = mail("Send").with_metadata(&Metadata::follow(&sent)).unwrap();
+        let refused = context.write("other cause", Append::to(mail_stream(1)).message(stolen)).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+        // Nothing is under way under the name.
+        let _ = context.write("other cause", to_mail("Send")).await.unwrap();
     }
 
     async fn a_handler_writes_to_several_streams_in_one_append(store) {

@@ -1,0 +1,130 @@
+//! Commands that are handled directly: send, handle, answer.
+//!
+//! Problem: a service that answers a request must know what its command has led to. The consumer of the commands handles
+//! them, but nobody waits for it there. Fix: the service sends the command as any sender does, and then handles it itself.
+//! Why it has one effect: the consumer and the service are two deliveries of one message. Why it is not lost: once it is
+//! sent, the consumer handles it even if the service does not come to it.
+
+use super::behaviour::EventOf;
+use super::command_handler::Decides;
+use super::effects::events_from;
+use super::received_command::first_id;
+use crate::handling::{CommandHandler, Decider};
+use crate::{
+    Append, Category, Error, GlobalPosition, Message, MessageRef, MessageStoreExt as _, NewMessage, Outcome, Position,
+    Result, StreamName, Timestamp,
+};
+
+/// What a command has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub struct Executed<E> {
+    /// The command, as it was sent first.
+    pub command: MessageRef,
+    #[allow(missing_docs)]
+    pub outcome: Outcome,
+    /// The events of the entity that were written for the command: now, at an earlier delivery
+    /// ([`AlreadyProcessed`](Outcome::AlreadyProcessed)), or for the command with the same intent that came first
+    /// ([`Duplicate`](Outcome::Duplicate)). Empty after a [`Conflict`](Outcome::Conflict), and if the command led to none.
+    pub events: Vec<E>,
+    /// Whether one of the events refuses the command ([`Decider::is_refusal`]).
+    pub is_refused: bool,
+}
+
+impl<D: Decider> CommandHandler<D> {
+    /// Sends a command to the stream `{category}:command-{entity_id}`, handles it, and returns what it has led to. To try
+    /// again after an error, execute the same message again: its id makes it a repeat, and its events are returned.
+    ///
+    /// Run a consumer of the commands as well. It handles those that were sent and not handled, because the caller gave
+    /// up or its process ended.
+    ///
+    /// ```
+    /// # use message_store::entity::Projection;
+    /// # use message_store::handling::{CommandHandler, Decider};
+    /// # use message_store::{NewMessage, connect};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] enum Command { Open }
+    /// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Event { Opened }
+    /// # #[derive(Clone, Default)] struct Account;
+    /// # impl Projection for Account {
+    /// #     const CATEGORY: &'static str = "account";
+    /// #     type Event = Event;
+    /// #     fn apply(&mut self, _: &Event) {}
+    /// # }
+    /// # impl Decider for Account {
+    /// #     type Command = Command;
+    /// #     fn decide(&self, _: &Command) -> Vec<Event> { vec![Event::Opened] }
+    /// # }
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let store = connect("sqlite::memory:").await?;
+    /// let accounts = CommandHandler::<Account>::new(&store);
+    /// let command = NewMessage::from_variant(&Command::Open)?;
+    /// let executed = accounts.execute("123", command.clone()).await?;
+    /// assert_eq!(executed.events, [Event::Opened]);
+    /// // The caller sends the same request again.
+    /// assert_eq!(accounts.execute("123", command).await?.events, [Event::Opened]);
+    /// # Ok::<(), message_store::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a message that is not one of the decider's commands, and [`Error::Undecodable`] for one
+    /// whose data does not fit: they are not sent. [`Error::IdConflict`] if another message has the id. Otherwise as
+    /// [`carry_out`](Self::carry_out): the command is sent then.
+    pub async fn execute(&self, entity_id: &str, command: NewMessage) -> Result<Executed<D::Event>> {
+        let command = self.send(entity_id, command).await?;
+        let carried_out = self.runtime.carry_out(&command).await?;
+        let (outcome, mut events) = (carried_out.outcome, carried_out.events);
+        if events.is_empty() {
+            events = self.events_after(&outcome, &command).await?;
+        }
+        let is_refused = events.iter().any(D::is_refusal);
+        Ok(Executed { command: command.reference(), outcome, events, is_refused })
+    }
+
+    async fn send(&self, entity_id: &str, command: NewMessage) -> Result<Message> {
+        let stream = Category::new(format!("{}:command", D::CATEGORY))?.stream(entity_id)?;
+        let sent = |place, time| {
+            let (position, global_position) = place;
+            command.clone().written(stream.clone(), position, global_position, time)
+        };
+        let unsent = sent((Position::FIRST, GlobalPosition::ZERO), Timestamp::UNIX_EPOCH);
+        if unsent.decode_variant::<D::Command>()?.is_none() {
+            let reason = format!("{} is not a command of {}", command.message_type, D::NAME);
+            return Err(Error::invalid("command", reason));
+        }
+        let store = &self.entities().store;
+        let appended = store.append_settled(Append::to(stream.clone()).message(command.clone())).await?;
+        if appended.already_written {
+            // The metadata that was sent first counts.
+            let first = store.message(command.id).await?;
+            return first.ok_or_else(|| Error::backend("reading a command", true, "it is no longer in the store"));
+        }
+        let place = appended.written[0];
+        Ok(sent((place.position, place.global_position), Timestamp::now()))
+    }
+
+    /// The events that another delivery, or another command with the same intent, has led to.
+    async fn events_after(&self, outcome: &Outcome, command: &Message) -> Result<Vec<EventOf<Decides<D>>>> {
+        let store = &*self.entities().store;
+        let stream = self.entities().stream(command.stream.cardinal_id().unwrap_or_default())?;
+        let first_event = async |id, stream: &StreamName| store.message(first_id::<Decides<D>>(id, stream)).await;
+        let first = match outcome {
+            Outcome::AlreadyProcessed { original } => store.message(original.id).await?,
+            Outcome::Handled { .. } => first_event(command.id, &stream).await?,
+            Outcome::Duplicate { original } => {
+                let stream = self.entities().stream(original.stream.cardinal_id().unwrap_or_default())?;
+                first_event(original.id, &stream).await?
+            }
+            _ => None,
+        };
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        for event in events_from(store, first).await? {
+            events.extend(event.decode_variant()?);
+        }
+        Ok(events)
+    }
+}
