@@ -1,7 +1,7 @@
 //! `message-store check`: reports the state of a store's schema.
 
 use anyhow::{Result, bail};
-use message_store::{MessageStore as _, postgres, sqlite::SqliteStore};
+use message_store::postgres;
 
 use crate::open::StoreUrl;
 
@@ -13,9 +13,8 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn run(self) -> Result<()> {
-        if let Some(path) = self.store.existing_file()? {
-            let store = SqliteStore::open(path).await?;
-            println!("{}: the schema is current", store.describe());
+        if self.store.url.starts_with("sqlite:") {
+            println!("{}: the schema is current", self.store.open().await?.describe());
             return Ok(());
         }
         let report = postgres::check(&self.store.url).await?;

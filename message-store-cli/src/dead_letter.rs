@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use message_store::consumer::{DeadLetter, DeadLetters, ErrorClass, LetterQuery, Retried, WaitsFor};
+use message_store::consumer::{DeadLetter, DeadLetters, ErrorClass, LetterQuery, LetterState, Retried, WaitsFor};
 use message_store::{Json, MessageId, NewMessage, Uuid};
 
 use crate::confirm::is_confirmed;
@@ -253,7 +253,8 @@ impl DeadLetterCommand {
                     }
                     return Ok(());
                 };
-                changed(letters.discard(&one(&letters, id).await?, &why).await?)?;
+                let letter = one(&letters, id).await?;
+                changed(&letters, &letter, letters.discard(&letter, &why).await?).await?;
                 println!("the message is discarded");
                 Ok(())
             }
@@ -265,11 +266,18 @@ async fn one(letters: &DeadLetters, id: Uuid) -> Result<DeadLetter> {
     letters.show(MessageId::from_uuid(id)).await?.with_context(|| format!("the consumer has no letter of message {id}"))
 }
 
-fn changed(is_changed: bool) -> Result<()> {
-    if !is_changed {
-        bail!("nothing was changed: the message does not wait for a decision, or the letter has changed meanwhile");
+/// Fails if a decision changed nothing, with the reason.
+async fn changed(letters: &DeadLetters, letter: &DeadLetter, is_changed: bool) -> Result<()> {
+    if is_changed {
+        return Ok(());
     }
-    Ok(())
+    let now = letters.show(letter.message.id).await?;
+    match now.map(|now| now.state) {
+        Some(LetterState::Parked) => bail!("nothing was changed: the letter has changed meanwhile; look at it again"),
+        Some(LetterState::Retrying) => bail!("nothing was changed: a delivery is requested already"),
+        Some(state) => bail!("nothing was changed: the letter is closed ({state})"),
+        None => bail!("nothing was changed: the letter is gone"),
+    }
 }
 
 async fn retry(
@@ -281,13 +289,13 @@ async fn retry(
     if let Some(data) = edited {
         let edited = NewMessage::new(letter.message_type.clone(), Json::parse(&data)?);
         let place = letters.retry_edited(letter, edited).await?;
-        changed(place.is_some())?;
+        changed(letters, letter, place.is_some()).await?;
         if let Some(place) = place {
             println!("the edited message is at global position {}; the other is discarded", place.global_position);
         }
         return Ok(());
     }
-    changed(letters.retry(letter).await?)?;
+    changed(letters, letter, letters.retry(letter).await?).await?;
     println!("a delivery was requested");
     if let Some(wait) = wait {
         let retried = letters.wait_for_retry(letter, wait).await?;
@@ -323,6 +331,17 @@ impl Which {
     }
 }
 
+/// The end of a text says more than its middle: the cause comes last.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let (begin, end) = (&characters[..LONGEST / 3], &characters[characters.len() - LONGEST * 2 / 3..]);
+    begin.iter().chain(&['…']).chain(end).collect()
+}
+
 fn print(letters: &[DeadLetter]) {
     let mut table = table(["message", "type", "stream", "set aside", "attempts", "waits for", "error"]);
     for letter in letters {
@@ -331,7 +350,7 @@ fn print(letters: &[DeadLetter]) {
             Some(WaitsFor::Time) => letter.again_at.map(|time| time.to_string()).unwrap_or_default(),
             Some(WaitsFor::EarlierMessage) => "an earlier message".to_owned(),
             Some(WaitsFor::Delivery) => "a delivery".to_owned(),
-            None => format!("nothing: {:?}", letter.state),
+            None => format!("nothing: {}", letter.state),
         };
         table.add_row([
             letter.message.id.to_string(),
@@ -340,7 +359,7 @@ fn print(letters: &[DeadLetter]) {
             letter.parked_at.to_string(),
             letter.attempts.to_string(),
             waits_for,
-            letter.error.lines().next().unwrap_or_default().chars().take(80).collect(),
+            shortened(letter.error.lines().next().unwrap_or_default()),
         ]);
     }
     println!("{table}");

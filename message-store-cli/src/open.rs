@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use message_store::postgres::PostgresOptions;
+use message_store::sqlite::SqliteOptions;
 use message_store::{MessageStore, connect};
 
 /// The store that a command opens.
@@ -14,22 +16,16 @@ pub(crate) struct StoreUrl {
 }
 
 impl StoreUrl {
-    /// The path of a SQLite store, which must exist. `None` for another store.
-    pub(crate) fn existing_file(&self) -> Result<Option<&str>> {
-        let path = self.url.strip_prefix("sqlite:");
-        if let Some(path) = path
-            && !std::fs::exists(path)?
-        {
-            bail!("there is no file {path}");
-        }
-        Ok(path)
-    }
-
-    /// Opens the store. A file that does not exist is not made, because its name may be misspelt.
+    /// Opens the store. One that does not exist is not made, because its name may be misspelt.
     pub(crate) async fn open(&self) -> Result<Arc<dyn MessageStore>> {
-        if self.url != "sqlite::memory:" {
-            self.existing_file()?;
+        let url = &self.url;
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Arc::new(PostgresOptions::from_url(url)?.existing().open().await?));
         }
-        Ok(connect(&self.url).await?)
+        if url.starts_with("sqlite:") {
+            return Ok(Arc::new(SqliteOptions::from_url(url)?.existing().open().await?));
+        }
+        // It is refused, with the schemes that are known.
+        Ok(connect(url).await?)
     }
 }

@@ -65,7 +65,7 @@ fn member(text: &str) -> Result<GroupMember, String> {
     GroupMember::new(number, size).map_err(|error| error.to_string())
 }
 
-fn place(text: &str) -> Result<MoveTo, String> {
+pub(crate) fn place(text: &str) -> Result<MoveTo, String> {
     match (text, text.parse::<i64>(), text.parse::<Timestamp>()) {
         ("beginning", ..) => Ok(MoveTo::Beginning),
         ("end", ..) => Ok(MoveTo::End),

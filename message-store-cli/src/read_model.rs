@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use message_store::GlobalPosition;
+use message_store::consumer::MoveTo;
 
 use crate::open::StoreUrl;
+use crate::position::place;
 use crate::table::table;
 
 #[derive(Debug, clap::Args)]
@@ -22,9 +24,12 @@ enum Action {
     Set {
         /// The name of the read model
         name: String,
-        /// The new global position; 0 is before the first message
-        #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
-        to: i64,
+        /// The new position: a global position, `beginning` or `end` (of the store)
+        #[arg(long, value_parser = place)]
+        to: MoveTo,
+        /// Show what would be set, and set nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -40,11 +45,29 @@ impl ReadModel {
                 }
                 println!("{table}");
             }
-            Action::Set { name, to } => {
-                if !read_models.set_position(&name, GlobalPosition::new(to)).await? {
+            Action::Set { name, to, dry_run } => {
+                let given_out = store.given_out(None).await?;
+                let to = match to {
+                    MoveTo::Position(position) if position > given_out => {
+                        bail!("{position} is beyond the last position of {}, {given_out}", store.describe());
+                    }
+                    MoveTo::Position(position) => position,
+                    MoveTo::Beginning => GlobalPosition::ZERO,
+                    MoveTo::End => given_out,
+                    _ => bail!("a read model is set to a position, to `beginning` or to `end`"),
+                };
+                let all = read_models.positions().await?;
+                let Some((_, from)) = all.into_iter().find(|(other, _)| *other == name) else {
+                    bail!("no read model {name:?} was ever updated in this store");
+                };
+                if dry_run {
+                    println!("{name}: from {from} to {to} (nothing was set)");
+                    return Ok(());
+                }
+                if !read_models.set_position(&name, to).await? {
                     bail!("no read model {name:?} was ever updated in this store");
                 }
-                println!("{name}: at {to}");
+                println!("{name}: from {from} to {to}");
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ mod metadata;
 mod outcome;
 mod planted;
 mod position;
+mod random;
 mod sequence;
 mod stamped;
 mod store_id;

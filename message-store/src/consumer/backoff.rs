@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::handling::random_up_to;
+use crate::random::random_up_to;
 
 /// The upper limit of the first pause. The limit doubles with each further pause.
 const FIRST: Duration = Duration::from_millis(50);

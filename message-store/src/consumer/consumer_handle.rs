@@ -130,10 +130,11 @@ impl ConsumerHandle {
     /// consumer has ended.
     pub async fn wait_for(&mut self, position: GlobalPosition) -> Result<()> {
         let Self { status, task, letter_consumer, .. } = self;
+        let outages = status.outages.clone();
         let ended = tokio::select! {
             biased;
             true = status.handled_through.reaches(position) => return Ok(()),
-            ended = end_of_either(task, letter_consumer) => ended,
+            ended = end_of_either(task, letter_consumer, outages) => ended,
         };
         ended.and_then(|()| {
             Err(Error::backend(format!("waiting for position {position}"), false, "the consumer has ended"))
@@ -178,18 +179,23 @@ impl ConsumerHandle {
     /// # Errors
     /// The error that stopped the consumer. It is returned once.
     pub async fn ended(&mut self) -> Result<()> {
-        end_of_either(&mut self.task, &mut self.letter_consumer).await
+        end_of_either(&mut self.task, &mut self.letter_consumer, self.status.outages.clone()).await
     }
 }
 
 type Task = Option<JoinHandle<Result<()>>>;
 
-async fn end_of_either(task: &mut Task, letter_consumer: &mut Option<Box<ConsumerHandle>>) -> Result<()> {
+async fn end_of_either(
+    task: &mut Task,
+    letter_consumer: &mut Option<Box<ConsumerHandle>>,
+    outages: Outages,
+) -> Result<()> {
     match letter_consumer {
         None => end_of(task).await,
         Some(letter_consumer) => tokio::select! {
             ended = end_of(task) => ended,
-            ended = end_of(&mut letter_consumer.task) => ended,
+            // While the consumer stops, the letter consumer may end before it, with an error that only the stop has caused.
+            ended = end_of(&mut letter_consumer.task) => if outages.is_stopping() { end_of(task).await.and(ended) } else { ended },
         },
     }
 }

@@ -93,6 +93,11 @@ impl Outages {
         self.0.try_again.notify_waiters();
     }
 
+    /// Whether a stop was requested.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state().stop_by.is_some()
+    }
+
     /// Waits until a request to stop is so old that no outage is waited out any more.
     pub(super) async fn until_given_up(&self) {
         self.0.shutdown.requested().await;

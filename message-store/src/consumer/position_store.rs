@@ -35,7 +35,7 @@ pub(super) enum PositionMessage {
 }
 
 /// The progress of a consumer, as it is saved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Progress {
     /// The global position up to which all messages are handled.
@@ -46,6 +46,9 @@ pub(super) struct Progress {
     /// The suspect that is handed out. While it is present, no other suspect is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suspect: Option<Suspect>,
+    /// After a crash, while the consumer looks for its cause: the messages that may be under way. All others are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) under_way: Vec<MessageId>,
     /// The consumer has stopped normally, so no message was under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) stopped: bool,
@@ -54,7 +57,7 @@ pub(super) struct Progress {
 impl Progress {
     /// All messages up to `position` are handled, and none above it was handed out.
     pub(super) fn at(position: GlobalPosition) -> Self {
-        Self { position, handed_out_through: None, suspect: None, stopped: false }
+        Self { position, handed_out_through: None, suspect: None, under_way: Vec::new(), stopped: false }
     }
 
     /// A consumer has stopped here, or has never run, so no message was under way.
@@ -65,7 +68,7 @@ impl Progress {
     /// The consumer has stopped, and no message is under way. If a suspect has not been handled yet, the next consumer must
     /// know it, so the record stays as after a crash.
     pub(super) fn stop(&mut self) {
-        self.stopped = self.suspect.is_none();
+        self.stopped = self.suspect.is_none() && self.under_way.is_empty();
     }
 }
 
@@ -187,7 +190,7 @@ impl PositionStore {
         let mut attempt = 1;
         loop {
             let mut positions = Self::read(store, &stream, pace, outages).await?;
-            let taken = Progress { stopped: false, ..positions.previous };
+            let taken = Progress { stopped: false, ..positions.previous.clone() };
             match positions.save_unconditionally(taken).await {
                 Err(Error::PositionTaken { .. }) if attempt < MAX_TAKE_OVER_ATTEMPTS => attempt += 1,
                 result => return result.map(|()| positions),
@@ -202,7 +205,8 @@ impl PositionStore {
         let never_run = Progress::stopped_at(GlobalPosition::ZERO);
         let previous = last_recorded(&steps).await?.map_or(never_run, |(progress, _)| progress);
         let (outages, planted) = (outages.clone(), pace.planted);
-        Ok(Self { steps, end, previous, saved: previous, pending: None, outages, planted })
+        let saved = previous.clone();
+        Ok(Self { steps, end, previous, saved, pending: None, outages, planted })
     }
 
     /// The progress that the previous consumer saved last. That consumer crashed unless `stopped` is set.
@@ -221,8 +225,8 @@ impl PositionStore {
     }
 
     /// Whether this progress is saved, and no save is without an answer.
-    pub(super) fn is_saved(&self, progress: Progress) -> bool {
-        self.pending.is_none() && progress == self.saved
+    pub(super) fn is_saved(&self, progress: &Progress) -> bool {
+        self.pending.is_none() && *progress == self.saved
     }
 
     /// Whether the saved progress names a suspect.
@@ -235,7 +239,7 @@ impl PositionStore {
     }
 
     /// Saves the progress if it has changed. An outage is waited out.
-    pub(super) async fn save(&mut self, progress: Progress) -> Result<()> {
+    pub(super) async fn save(&mut self, progress: &Progress) -> Result<()> {
         let outages = self.outages.clone();
         let mut call = outages.call();
         loop {
@@ -251,9 +255,9 @@ impl PositionStore {
         }
     }
 
-    async fn save_once(&mut self, progress: Progress) -> Result<()> {
+    async fn save_once(&mut self, progress: &Progress) -> Result<()> {
         self.repeat_pending().await?;
-        if progress == self.saved { Ok(()) } else { self.append_new(progress).await }
+        if *progress == self.saved { Ok(()) } else { self.append_new(progress.clone()).await }
     }
 
     /// Saves the progress even if it has not changed. Repeats the save until its answer is known, or the outage has
@@ -273,7 +277,7 @@ impl PositionStore {
     }
 
     async fn append_new(&mut self, progress: Progress) -> Result<()> {
-        let message = NewMessage::from_variant(&PositionMessage::Recorded(progress))?;
+        let message = NewMessage::from_variant(&PositionMessage::Recorded(progress.clone()))?;
         self.append(Pending { message, progress }, false).await
     }
 

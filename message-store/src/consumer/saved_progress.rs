@@ -32,7 +32,7 @@ impl SavedProgress {
     /// Whether this progress is saved, and no save is without an answer.
     pub(super) fn is_saved(&self, progress: &BTreeMap<u16, Progress>) -> bool {
         match self {
-            Self::Stream(positions) => progress.values().all(|progress| positions.is_saved(*progress)),
+            Self::Stream(positions) => progress.values().all(|progress| positions.is_saved(progress)),
             Self::Slots(positions) => positions.is_saved(progress),
             Self::Nowhere { .. } => true,
         }
@@ -57,7 +57,7 @@ impl SavedProgress {
         match self {
             Self::Stream(positions) => {
                 for progress in progress.values() {
-                    positions.save(*progress).await?;
+                    positions.save(progress).await?;
                 }
                 Ok(Vec::new())
             }

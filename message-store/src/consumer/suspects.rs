@@ -1,11 +1,16 @@
 //! Suspects: messages that may have ended the process.
 //!
 //! Problem: a message that ends the process in each delivery must be set aside, and a message that was only under way
-//! beside it must not. The messages that were under way do not show which of them ended the process. Fix: after a
-//! crash, the consumer hands out all messages that may have been under way one at a time, in order. It saves the id of
-//! each with the position before it hands the message out. Why it is right: a message is blamed for a crash only if it
-//! was the last recorded one and was recorded as alone in the process (see [`super::process`]), so no other message was
-//! under way. When it is handled, the next save replaces the record. Without a crash, no message is recorded.
+//! beside it must not. The messages that were under way do not show which of them ended the process. And most crashes have
+//! no such cause: the process was killed, and a thousand messages may have been under way.
+//!
+//! Fix: after a crash, the consumer looks for the cause in two steps. First it hands the messages out as always, but it
+//! saves the ids of those that are under way before it hands them out (a *round*). If the process ends again, these few are
+//! handed out one at a time, in order, and the id of each is saved before. Why it is right: a message is blamed for a crash
+//! only if it was the last recorded one and was recorded as alone in the process (see [`super::process`]), so no other
+//! message was under way. When it is handled, the next save replaces the record. Without a crash, no message is recorded.
+//! Why a crash from outside costs little: the first step saves once for a whole round, and the second delivers at most a
+//! round one at a time.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +24,11 @@ pub(super) struct Suspects {
     through: BTreeMap<u16, GlobalPosition>,
     /// The number of messages above `through` that are suspects too.
     unsaved: u64,
+    /// The suspects that are handed out one at a time, with their slots, until they are handled: those that were under way
+    /// in a second crash.
+    one_at_a_time: BTreeMap<MessageId, u16>,
+    /// The suspects that are under way together.
+    round: BTreeMap<MessageId, u16>,
     /// The suspects that were recorded last before the crashes, with their slots, until they are handled.
     previous: Vec<(u16, Suspect)>,
     /// The suspect that each save of its slot records.
@@ -30,11 +40,15 @@ impl Suspects {
     /// handed out after that save. `None` if the previous consumer stopped normally.
     pub(super) fn of_previous(slot: u16, previous: &Progress, unsaved: u64) -> Option<Self> {
         let through = previous.handed_out_through.unwrap_or(previous.position);
+        let suspect = previous.suspect;
+        let under_way = previous.under_way.iter().copied().chain(suspect.map(|suspect| suspect.message_id));
         (!previous.stopped).then(|| Self {
             through: BTreeMap::from([(slot, through)]),
             unsaved,
-            previous: previous.suspect.map(|suspect| (slot, suspect)).into_iter().collect(),
-            recorded: previous.suspect.map(|suspect| (slot, suspect)),
+            one_at_a_time: under_way.map(|id| (id, slot)).collect(),
+            round: BTreeMap::new(),
+            previous: suspect.map(|suspect| (slot, suspect)).into_iter().collect(),
+            recorded: suspect.map(|suspect| (slot, suspect)),
         })
     }
 
@@ -42,6 +56,7 @@ impl Suspects {
     pub(super) fn add(&mut self, other: Self) {
         self.through.extend(other.through);
         self.unsaved = self.unsaved.max(other.unsaved);
+        self.one_at_a_time.extend(other.one_at_a_time);
         self.previous.extend(other.previous);
         self.recorded = self.recorded.or(other.recorded);
     }
@@ -58,7 +73,19 @@ impl Suspects {
         self.recorded.as_ref().and_then(of_slot).or_else(|| self.previous.iter().find_map(of_slot))
     }
 
-    /// Whether a suspect is handed out.
+    /// The messages that a save of this slot records: those that are under way, and those that are still to be handed out
+    /// one at a time.
+    pub(super) fn under_way(&self, slot: u16) -> Vec<MessageId> {
+        let all = self.one_at_a_time.iter().chain(&self.round);
+        all.filter(|(_, of)| **of == slot).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a message is handed out alone.
+    pub(super) fn is_one_at_a_time(&self, message: MessageId) -> bool {
+        self.one_at_a_time.contains_key(&message)
+    }
+
+    /// Whether a suspect is handed out alone.
     pub(super) fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
@@ -79,11 +106,15 @@ impl Suspects {
         previous.find(|previous| previous.message_id == message_id).copied().unwrap_or(none)
     }
 
+    /// Records that a message is about to be handed out beside others. The caller saves the progress before the delivery.
+    pub(super) fn hand_out_in_round(&mut self, slot: u16, message: &Message) {
+        self.count(slot, message);
+        self.round.insert(message.id, slot);
+    }
+
     /// Records that a message is about to be handed out. The caller saves the progress before the delivery.
     pub(super) fn hand_out(&mut self, slot: u16, message: &Message, is_alone: bool) {
-        if message.global_position > self.through(slot) {
-            self.unsaved = self.unsaved.saturating_sub(1);
-        }
+        self.count(slot, message);
         let Suspect { message_id, attempts, given_up } = self.record_of(message.id);
         let suspect = if is_alone {
             Suspect { message_id, attempts: attempts + 1, given_up }
@@ -91,6 +122,12 @@ impl Suspects {
             Suspect { message_id, attempts, given_up: given_up + 1 }
         };
         self.recorded = Some((slot, suspect));
+    }
+
+    fn count(&mut self, slot: u16, message: &Message) {
+        if message.global_position > self.through(slot) {
+            self.unsaved = self.unsaved.saturating_sub(1);
+        }
     }
 
     /// Records that the suspect is no longer alone.
@@ -104,7 +141,10 @@ impl Suspects {
     /// Removes the record, because the suspect was handled. Returns whether there may be further suspects.
     pub(super) fn handled(&mut self, message: MessageId) -> bool {
         self.previous.retain(|(_, previous)| previous.message_id != message);
-        self.recorded = None;
+        self.one_at_a_time.remove(&message);
+        if self.round.remove(&message).is_none() {
+            self.recorded = None;
+        }
         self.unsaved > 0
     }
 }

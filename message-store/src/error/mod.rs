@@ -5,7 +5,7 @@ mod text;
 
 pub(crate) use class::{Again, Class};
 
-use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, Position, StreamName, Version};
+use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, Position, StreamName, Version};
 
 /// The error that caused another error, as the driver, the decoder or the handler returned it.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -150,6 +150,18 @@ pub enum Error {
         cause: Source,
     },
 
+    /// A read model could not be updated. Nothing of the batch was applied.
+    ReadModel {
+        /// The read model's name.
+        name: String,
+        /// The message that was applied.
+        message: MessageRef,
+        #[allow(missing_docs)]
+        message_type: String,
+        /// The read model's error.
+        cause: Source,
+    },
+
     /// The database ended a statement because it took too long: it reached a limit on statements or on the wait for a
     /// lock. Nothing was written. Either the database is overloaded, or this statement needs too much time. A probe,
     /// which is a small read, shows which.
@@ -209,7 +221,11 @@ impl Error {
                 Self::TimedOut { context: context.clone(), cause: chain(&**cause).into() }
             }
             Self::Backend { context, transient, cause } => Self::backend(context, *transient, chain(&**cause)),
-            other => Self::backend("a call that several callers share", other.is_transient(), other.to_string()),
+            other => Self::Backend {
+                context: String::new(),
+                transient: other.is_transient(),
+                cause: other.to_string().into(),
+            },
         }
     }
 
@@ -224,9 +240,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn read_model(name: &str, message: &Message, cause: Source) -> Self {
+        let (name, message_type) = (name.to_owned(), message.message_type.clone());
+        Self::ReadModel { name, message: message.reference(), message_type, cause }
+    }
+
     fn class(&self) -> Option<&Class> {
         match self {
-            Self::Handler { cause, .. } => Class::in_chain(&**cause),
+            Self::Handler { cause, .. } | Self::ReadModel { cause, .. } => Class::in_chain(&**cause),
             Self::TimedOut { .. } => Some(&Class::TimedOut),
             Self::WrongExpectedVersion { .. } => Some(&Class::Overtaken),
             Self::SlotLost { .. } => Some(&Class::SlotLost),
@@ -243,7 +264,8 @@ impl Error {
                 | Self::HistoryChanged { .. }
                 | Self::TimedOut { .. }
                 | Self::Backend { transient: true, .. }
-        ) || matches!(self, Self::Handler { .. }) && matches!(self.class(), Some(Class::Passing | Class::TimedOut))
+        ) || matches!(self, Self::Handler { .. } | Self::ReadModel { .. })
+            && matches!(self.class(), Some(Class::Passing | Class::TimedOut))
     }
 }
 

@@ -66,7 +66,15 @@ impl fmt::Display for Error {
          {}. The consumer stopped before it. Remove the cause and start it again: nothing before it is repeated",
                 chain(&**cause)
             ),
+            Self::ReadModel { name, message, message_type, cause } => write!(
+                f,
+                "applying {message_type} {} (at {message}) to the read model {name} failed: {}",
+                message.id,
+                chain(&**cause)
+            ),
             Self::TimedOut { context, cause } => write!(f, "{context} took too long: {}", chain(&**cause)),
+            // A copy of another error, which names its task itself.
+            Self::Backend { context, cause, .. } if context.is_empty() => f.write_str(&chain(&**cause)),
             Self::Backend { context, cause, .. } => write!(f, "{context}: {}", chain(&**cause)),
         }
     }

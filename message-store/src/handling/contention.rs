@@ -6,10 +6,10 @@
 //! writers append at the same moment. The attempts end only when the store refuses them again and again while the
 //! stream's version stays the same.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use crate::Version;
+use crate::random::random_up_to;
 
 /// The upper limit of the first random pause. The limit doubles with each further conflict.
 const FIRST_LIMIT: Duration = Duration::from_millis(1);
@@ -57,12 +57,6 @@ pub(crate) async fn wait(pause: Option<Duration>) -> bool {
         tokio::time::sleep(pause).await;
     }
     true
-}
-
-/// A random duration from zero to `limit`.
-pub(crate) fn random_up_to(limit: Duration) -> Duration {
-    let random = RandomState::new().hash_one(()) % 1_000;
-    limit * u32::try_from(random).unwrap_or_default() / 1_000
 }
 
 #[cfg(test)]

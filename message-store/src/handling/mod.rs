@@ -39,7 +39,7 @@ mod waiting_requests;
 pub use command_handler::CommandHandler;
 #[cfg(feature = "testing")]
 pub(crate) use command_status::{CommandStatus, Evidence};
-pub(crate) use contention::{Contention, random_up_to, wait};
+pub(crate) use contention::{Contention, wait};
 pub use context::Context;
 pub use decider::Decider;
 #[cfg(feature = "testing")]

@@ -54,6 +54,17 @@ pub(super) fn meaning(code: &SqlState) -> Meaning {
 
 /// Converts the error of a statement after which nothing is written.
 pub(super) fn failed(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
+    if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        let context = context.into();
+        let what = "without the right to (the owner of the schema gives a service its rights with GRANT message_store TO, \
+                    and `message-store migrate`)";
+        return classed(format!("{context} {what}"), error);
+    }
+    classed(context, error)
+}
+
+/// As [`failed`], for a statement that need not be of this library.
+pub(super) fn classed(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
     match error.code().map(meaning) {
         Some(Meaning::TimedOut) => Error::TimedOut { context: context.into(), cause: error.into() },
         Some(meaning) => Error::backend(context, meaning == Meaning::Passing, error),

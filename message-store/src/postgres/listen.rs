@@ -172,7 +172,8 @@ impl Receiver {
         let (context, answer_within) = ("listening for appends", self.answer_within);
         let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
         let (config, tls) = &self.server;
-        let connected = timeout(answer_within, tls::connect(config, tls)).await.map_err(silent)?;
+        let connecting = self.pool.reconnects().connect(tls::connect(config, tls));
+        let connected = timeout(answer_within, connecting).await.map_err(silent)?;
         let (client, mut messages) = connected.map_err(backend(context))?;
         let listen = format!("LISTEN {CHANNEL}");
         let token = Uuid::new_v4().simple().to_string();

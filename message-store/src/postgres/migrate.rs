@@ -68,12 +68,13 @@ pub async fn adopt(url: &str) -> Result<Installation> {
 
 /// Prepares the schema for an open store: creates a missing one, and refuses one that must be upgraded or repaired. An
 /// existing one is not changed.
-pub(super) async fn open(client: &mut Client, place: &str) -> Result<Installation> {
+pub(super) async fn open(client: &mut Client, place: &str, creates: bool) -> Result<Installation> {
     let schema = |problem: String| Error::Schema { store: place.to_owned(), problem };
     let look = async |client: &Client| {
         let found = Installation::find(client).await?;
         match found {
             Installation::MessageDb => {}
+            Installation::Nothing if !creates => return Err(schema("it is missing".to_owned())),
             Installation::Nothing => {
                 let row = client.query_one(MAY_MAKE_SCHEMA, &[]).await.map_err(backend("looking for a right"))?;
                 if !get::<bool>(&row, 0)? {

@@ -29,6 +29,7 @@ mod prepared;
 mod probes;
 mod read;
 mod read_models;
+mod reconnects;
 mod row;
 mod rows;
 mod schema;

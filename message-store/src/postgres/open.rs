@@ -17,6 +17,7 @@ use super::look_up::LookUp;
 use super::pool::Pool;
 use super::pooler::in_transaction;
 use super::probes::{assert_draws_are_ordered, assert_path, warn_if_not_durable};
+use super::reconnects::Reconnects;
 use super::silence::Silences;
 use super::tls::Tls;
 use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
@@ -43,13 +44,14 @@ impl PostgresOptions {
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when the server cannot be reached; [`Error::Unsupported`](crate::Error::Unsupported)
     /// when its locks do not exclude, its positions are not drawn in order, or a setting behind a pooler does not allow it;
-    /// [`Error::Schema`](crate::Error::Schema) when this user may not create the schema, or it is of an older version,
+    /// [`Error::Schema`](crate::Error::Schema) when the schema is missing and [must exist](Self::existing), or this user may
+    /// not create it, or it is of an older version,
     /// or one of its functions is missing or changed: [`migrate`](super::migrate) upgrades and repairs it.
     pub async fn open(mut self) -> Result<PostgresStore> {
         let place = self.place();
         let mut client = self.connect_first().await?;
         self.assert_locks_exclude(&mut client).await?;
-        let is_message_db = migrate::open(&mut client, &place).await? == Installation::MessageDb;
+        let is_message_db = migrate::open(&mut client, &place, self.creates).await? == Installation::MessageDb;
         let look = async |client: &Client| {
             warn_if_not_durable(client, &place).await?;
             assert_draws_are_ordered(client, &place).await?;
@@ -74,8 +76,9 @@ impl PostgresOptions {
         }
         drop(client);
         let options = self.with_indexes_only().with_time_limits();
-        let (silences, connections) = (Silences::default(), options.connections);
-        let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), &silences)?;
+        let (silences, reconnects, connections) = (Silences::default(), Reconnects::default(), options.connections);
+        let shared = (&silences, &reconnects);
+        let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), shared)?;
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
@@ -84,7 +87,7 @@ impl PostgresOptions {
         let long_wait = options.for_appends();
         let mut short_wait = long_wait.clone();
         short_wait.set("lock_timeout", SHORT_WAIT);
-        let pool_for_appends = |options, size| Pool::new("appends", options, &histories, (size, None), &silences);
+        let pool_for_appends = |options, size| Pool::new("appends", options, &histories, (size, None), shared);
         let long_wait = pool_for_appends(long_wait, connections.long_waits)?;
         let short_wait = match connections.short_waits {
             0 => long_wait.clone(),

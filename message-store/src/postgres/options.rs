@@ -38,6 +38,8 @@ pub struct PostgresOptions {
     pub(super) limits: Limits,
     pub(super) notifies: bool,
     pub(super) answer_within: Duration,
+    /// A missing schema is created.
+    pub(super) creates: bool,
     pub(super) planted: Planted<PlantedBug>,
 }
 
@@ -84,6 +86,7 @@ impl PostgresOptions {
             limits: Limits::default(),
             notifies: true,
             answer_within: ANSWER_WITHIN,
+            creates: true,
             planted: Planted::NONE,
         };
         // A version check must see all committed messages, and therefore needs a new snapshot for each statement.
@@ -142,6 +145,12 @@ impl PostgresOptions {
     /// read model has the same limit.
     pub fn answer_within(mut self, time: Duration) -> Self {
         self.answer_within = time.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Opens only a store that exists. By default, a missing schema is created.
+    pub fn existing(mut self) -> Self {
+        self.creates = false;
         self
     }
 

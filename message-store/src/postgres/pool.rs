@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::history::Histories;
+use super::reconnects::Reconnects;
 use super::session::Sessions;
 use super::silence::Silences;
 use super::{PlantedBug, PostgresOptions, failure};
@@ -36,6 +37,7 @@ struct Shared {
     /// How long a caller waits for a free connection. `None`: without a limit.
     wait: Option<Duration>,
     silences: Silences,
+    reconnects: Reconnects,
     waits: Histogram,
     current: Mutex<OfHistory>,
 }
@@ -53,19 +55,19 @@ impl Pool {
         options: PostgresOptions,
         histories: &Arc<Histories>,
         (size, wait): (usize, Option<Duration>),
-        silences: &Silences,
+        (silences, reconnects): (&Silences, &Reconnects),
     ) -> Result<Self> {
-        let (history, silences) = (histories.current(), silences.clone());
-        let connections = make(&options, size, wait, &silences)?;
+        let (history, silences, reconnects) = (histories.current(), silences.clone(), reconnects.clone());
+        let connections = make(&options, size, wait, (&silences, &reconnects))?;
         let current = Mutex::new(OfHistory { history, connections });
         let (histories, waits) = (Arc::clone(histories), Histogram::of(&POOL_WAIT, &[name]));
-        Ok(Self(Arc::new(Shared { options, histories, size, wait, silences, waits, current })))
+        Ok(Self(Arc::new(Shared { options, histories, size, wait, silences, reconnects, waits, current })))
     }
 
     /// A pool of at most `size` connections to the same server, which other callers do not use.
     pub(super) fn apart(&self, size: usize) -> Result<Self> {
-        let Shared { options, histories, wait, silences, .. } = &*self.0;
-        Self::new("leases", options.clone(), histories, (size, *wait), silences)
+        let Shared { options, histories, wait, silences, reconnects, .. } = &*self.0;
+        Self::new("leases", options.clone(), histories, (size, *wait), (silences, reconnects))
     }
 
     /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].
@@ -111,6 +113,11 @@ impl Pool {
 }
 
 impl Pool {
+    /// The attempts to connect of the open store.
+    pub(super) fn reconnects(&self) -> &Reconnects {
+        &self.0.reconnects
+    }
+
     /// The server's place, without secrets.
     pub(super) fn place(&self) -> String {
         self.0.options.place()
@@ -129,7 +136,7 @@ impl Shared {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.histories.current();
         if current.history != history {
-            let connections = make(&self.options, self.size, self.wait, &self.silences)?;
+            let connections = make(&self.options, self.size, self.wait, (&self.silences, &self.reconnects))?;
             let before = std::mem::replace(&mut *current, OfHistory { history, connections });
             before.connections.close();
         }
@@ -172,11 +179,12 @@ fn make(
     options: &PostgresOptions,
     size: usize,
     wait: Option<Duration>,
-    silences: &Silences,
+    (silences, reconnects): (&Silences, &Reconnects),
 ) -> Result<deadpool::managed::Pool<Sessions>> {
     let (config, tls, silences) = (Arc::new(options.config()), options.tls.clone(), silences.clone());
     let behind_pooler = options.behind_pooler().map(Arc::new);
-    let sessions = Sessions { config, tls, answer_within: options.answer_limit(), silences, behind_pooler };
+    let (answer_within, reconnects) = (options.answer_limit(), reconnects.clone());
+    let sessions = Sessions { config, tls, answer_within, silences, reconnects, behind_pooler };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(wait)

@@ -13,7 +13,7 @@ use tokio_postgres::{Statement, Transaction};
 use super::PostgresStore;
 use super::append_with_fence::is_slot_lost;
 use super::connection::Connection;
-use super::failure::backend;
+use super::failure::{backend, classed};
 use super::open::POOL_WAIT;
 use super::row::get;
 use super::silence::Watch;
@@ -95,7 +95,11 @@ impl ReadModels for PostgresStore {
             let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
             for message in &batch.messages {
                 model.apply(&mut own, message).await.map_err(|error| {
-                    if watch.was_silent() { self.pool.silent(context) } else { Error::handler(message, error) }
+                    if watch.was_silent() {
+                        self.pool.silent(context)
+                    } else {
+                        Error::read_model(model.name(), message, error)
+                    }
                 })?;
             }
             // Its statements are closed within the transaction: behind a pooler, the session is not ours after it.
@@ -139,7 +143,7 @@ struct AuthorTransaction<'a> {
 }
 
 impl AuthorTransaction<'_> {
-    async fn prepare(&mut self, sql: &str) -> Result<Statement, Source> {
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
         }
@@ -149,17 +153,22 @@ impl AuthorTransaction<'_> {
     }
 }
 
+/// The author's code returns the error, and the consumer finds its class: a lost connection passes by itself.
+fn author_failed(error: tokio_postgres::Error) -> Error {
+    classed("a statement of a read model", error)
+}
+
 #[async_trait]
 impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
         self.watch.is_asked();
         let changed = async {
             let statement = self.prepare(sql).await?;
-            Ok(self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await?)
+            self.transaction.execute_raw(&statement, parameters.iter().map(Parameter)).await
         };
         let changed = changed.await;
         self.watch.is_answered();
-        changed
+        Ok(changed.map_err(author_failed)?)
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
@@ -167,11 +176,11 @@ impl SqlTransaction for AuthorTransaction<'_> {
         let rows = async {
             let statement = self.prepare(sql).await?;
             let rows = self.transaction.query_raw(&statement, parameters.iter().map(Parameter)).await?;
-            Ok::<Vec<_>, Source>(rows.try_collect().await?)
+            rows.try_collect::<Vec<_>>().await
         };
         let rows = rows.await;
         self.watch.is_answered();
-        let rows = rows?;
+        let rows = rows.map_err(author_failed)?;
         let row = |row: &tokio_postgres::Row| {
             (0..row.len()).map(|column| Ok(row.try_get::<_, Column>(column)?.0)).collect::<Result<_, Source>>()
         };

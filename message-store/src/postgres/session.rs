@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::config::Config;
 
 use super::pooler::BehindPooler;
+use super::reconnects::Reconnects;
 use super::silence::{Silences, Watch};
 use super::tls::{self, Tls};
 
@@ -30,6 +31,7 @@ pub(super) struct Sessions {
     pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
+    pub(super) reconnects: Reconnects,
     pub(super) behind_pooler: Option<Arc<BehindPooler>>,
 }
 
@@ -39,7 +41,7 @@ impl Manager for Sessions {
 
     async fn create(&self) -> Result<Session, tokio_postgres::Error> {
         let watch = Watch::new(self.answer_within, &self.silences);
-        let (client, messages) = tls::connect(&self.config, &self.tls).await?;
+        let (client, messages) = self.reconnects.connect(tls::connect(&self.config, &self.tls)).await?;
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
             tokio::select! {

@@ -10,6 +10,7 @@ use refinery::embed_migrations;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::failure::backend;
+use super::location::{Location, open_to_read};
 use crate::{Error, Result};
 
 embed_migrations!("migrations/sqlite");
@@ -37,6 +38,22 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20) * tries);
         tries += 1;
+    }
+}
+
+/// # Errors
+/// [`Error::Schema`] if the place has no store.
+pub(super) fn assert_exists(place: &Location) -> Result<()> {
+    let Location::File(path) = place else { return Ok(()) };
+    let missing =
+        |problem: &str| Err(Error::Schema { store: format!("sqlite:{}", path.display()), problem: problem.to_owned() });
+    if !path.exists() {
+        return missing("there is no such file");
+    }
+    let found = open_to_read(path)?.query_row(include_str!("sql/has_history.sql"), [], |row| row.get::<_, i64>(0));
+    match found.optional().map_err(backend("reading the SQLite file (is it a SQLite file?)"))? {
+        Some(_) => Ok(()),
+        None => missing("the file has no message store"),
     }
 }
 

@@ -19,7 +19,8 @@ impl SqliteOptions {
     /// Opens the store. Creates its schema, or upgrades it.
     ///
     /// # Errors
-    /// [`Error::Backend`](crate::Error::Backend) when the file cannot be opened, or is not a message store.
+    /// [`Error::Backend`](crate::Error::Backend) when the file cannot be opened, or is not a SQLite file;
+    /// [`Error::Schema`](crate::Error::Schema) when it has no store, and the store [must exist](Self::existing).
     pub async fn open(self) -> Result<SqliteStore> {
         blocking(move || open(self)).await
     }
@@ -38,7 +39,10 @@ impl SqliteStore {
 }
 
 fn open(options: SqliteOptions) -> Result<SqliteStore> {
-    let SqliteOptions { place, limits, readers } = options;
+    let SqliteOptions { place, limits, readers, creates } = options;
+    if !creates {
+        migrate::assert_exists(&place)?;
+    }
     let mut connection = place.open()?;
     let place = place.resolved(&connection);
     migrate::migrate(&mut connection)?;

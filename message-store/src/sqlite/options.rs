@@ -25,11 +25,13 @@ pub struct SqliteOptions {
     pub(super) place: Location,
     pub(super) limits: Limits,
     pub(super) readers: usize,
+    /// A missing file and a missing schema are created.
+    pub(super) creates: bool,
 }
 
 impl SqliteOptions {
     fn at(place: Location) -> Self {
-        Self { place, limits: Limits::default(), readers: READERS }
+        Self { place, limits: Limits::default(), readers: READERS, creates: true }
     }
 
     /// A store in a file, which is created if it is missing.
@@ -59,6 +61,12 @@ impl SqliteOptions {
             Some(path) => Self::file(path),
             None => Err(Error::invalid("store URL", "it must begin with sqlite:, as in sqlite:account.db")),
         }
+    }
+
+    /// Opens only a store that exists. By default, a missing file and a missing schema are created.
+    pub fn existing(mut self) -> Self {
+        self.creates = false;
+        self
     }
 
     /// Sets the limits of messages and batches.

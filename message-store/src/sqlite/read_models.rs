@@ -98,7 +98,7 @@ async fn update(
         return Ok(None);
     }
     for message in &batch.messages {
-        model.apply(&mut own, message).await.map_err(|error| Error::handler(message, error))?;
+        model.apply(&mut own, message).await.map_err(|error| Error::read_model(model.name(), message, error))?;
     }
     let sql = include_str!("sql/save_read_model.sql");
     own.connection.execute(sql, (model.name(), batch.looked_through.get())).map_err(context())?;
@@ -147,23 +147,28 @@ impl Drop for AuthorTransaction<'_> {
 #[async_trait]
 impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(author_failed)?;
         bind(&mut statement, parameters)?;
-        Ok(statement.raw_execute()? as u64)
+        Ok(statement.raw_execute().map_err(author_failed)? as u64)
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(author_failed)?;
         let columns = statement.column_count();
         bind(&mut statement, parameters)?;
         let mut rows = statement.raw_query();
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
+        while let Some(row) = rows.next().map_err(author_failed)? {
             let columns = (0..columns).map(|column| row.get(column).map(read_value));
-            found.push(columns.collect::<rusqlite::Result<_>>()?);
+            found.push(columns.collect::<rusqlite::Result<_>>().map_err(author_failed)?);
         }
         Ok(found)
     }
+}
+
+/// The author's code returns the error, and the consumer finds its class: a file that is locked for long passes by itself.
+fn author_failed(error: rusqlite::Error) -> Error {
+    backend("a statement of a read model")(error)
 }
 
 /// SQLite numbers `$1` and `$2` by their order in the text. Here they mean the first and the second value, as in
@@ -176,7 +181,7 @@ fn bind(statement: &mut Statement<'_>, parameters: &[SqlValue]) -> Result<(), So
         let Some(parameter) = number.checked_sub(1).and_then(|place| parameters.get(place)) else {
             return Err(format!("parameter {number} of the statement has no value").into());
         };
-        statement.raw_bind_parameter(index, value(parameter))?;
+        statement.raw_bind_parameter(index, value(parameter)).map_err(author_failed)?;
     }
     Ok(())
 }

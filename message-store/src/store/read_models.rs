@@ -66,7 +66,7 @@ pub trait ReadModels: Send + Sync {
     /// Applies the messages of a category that the read model has not seen. Returns their number.
     ///
     /// # Errors
-    /// [`Error::Handler`](crate::Error::Handler) with the read model's error; the store's errors. The read model
+    /// [`Error::ReadModel`](crate::Error::ReadModel) with the read model's error; the store's errors. The read model
     /// remains as it was after the last complete batch.
     async fn update(&self, model: &Arc<dyn ReadModel>, category: &Category) -> Result<usize> {
         self.update_fenced(model, category, None).await

@@ -84,7 +84,7 @@ async fn each_message_is_seen_once(place: AgeingStore) {
     place.execute(TABLE, TABLE).await;
     deposit(&store, 5).await;
     let failed = update(&store, &balances(true)).await;
-    assert!(matches!(failed, Err(Error::Handler { .. })), "{failed:?}");
+    assert!(matches!(failed, Err(Error::ReadModel { .. })), "{failed:?}");
     assert_eq!(balance(&place).await, None, "nothing of the batch is there");
 
     let updating = (0..4).map(|_| {

@@ -99,14 +99,14 @@ async fn parked_and_retried(store: &Store, bug: Option<PlantedBug>) -> u64 {
     balance(store, "1").await
 }
 
-/// In four runs of a process, one consumer handles a slow message while another consumer handles a message that ends
+/// In five runs of a process, one consumer handles a slow message while another consumer handles a message that ends
 /// the process. Returns whether the slow message is blamed.
 async fn is_blamed_beside_another_consumer(store: &Store, bug: Option<ConsumerBug>) -> bool {
     let slow = send_deposits(store, "account:command", "1", 1).await.remove(0);
     let handler = Marked::new(store, None);
     let other = Marked { process: handler.process.clone(), ..Marked::new(store, None) };
     let _permits = handler.wait_in("1");
-    for _ in 0..4 {
+    for _ in 0..5 {
         let deadly = send_deposits(store, "other:command", "2", 1).await.remove(0);
         other.deadly.lock().unwrap().insert(deadly.id);
         let consumer = handler.start_with(store, OnFailure::Park, |consumer| planted(consumer, bug)).await;
@@ -367,7 +367,7 @@ on_both_stores! {
         let handler = Marked::new(&store, None);
         handler.deadly.lock().unwrap().insert(deposits[0].id);
         // The first attempt runs before the message is a suspect. Three more attempts are counted.
-        for _ in 0..4 {
+        for _ in 0..5 {
             let consumer = handler.start(&store, OnFailure::Park).await;
             handler.dying.notified().await;
             drop(consumer);
@@ -418,7 +418,7 @@ on_both_stores! {
         let deadly = send_deposits(&store, "account:command", "1", 1).await.remove(0);
         let handler = Marked::new(&store, None);
         handler.deadly.lock().unwrap().insert(deadly.id);
-        for _ in 0..4 {
+        for _ in 0..5 {
             let consumer = handler.start(&store, OnFailure::Park).await;
             handler.dying.notified().await;
             drop(consumer);
@@ -441,7 +441,7 @@ on_both_stores! {
         drop(first);
         // In later runs the message is fast.
         permits.add_permits(99);
-        for _ in 0..3 {
+        for _ in 0..4 {
             let consumer = handler.start_with(&store, OnFailure::Park, settings).await;
             handler.dying.notified().await;
             drop(consumer);

@@ -8,6 +8,7 @@ use super::ConsumerLoop;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
+use crate::consumer::partitions::HandedOut;
 use crate::{Error, Message, MessageId, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
@@ -40,20 +41,25 @@ impl<D: Deliver> ConsumerLoop<D> {
             && self.handling.len() < self.pace.concurrency
             && let Some(next) = self.partitions.next()
         {
-            let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
-            // `None` in the letter consumer: the redelivery takes a turn of its own.
-            let set_aside = self.set_aside.clone();
-            let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
-            let task = self.handling.spawn(async move {
-                let _beside = match &set_aside {
-                    Some(set_aside) => Some(set_aside.process.beside_others().await),
-                    None => None,
-                };
-                let outcome = deliver(&*delivery, &next.message, &outages).await;
-                (next, outcome)
-            });
-            self.note_task(id, (slot, epoch, task));
+            self.hand_out(next);
         }
+    }
+
+    /// Starts a delivery beside others.
+    pub(super) fn hand_out(&mut self, next: HandedOut) {
+        let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
+        // `None` in the letter consumer: the redelivery takes a turn of its own.
+        let set_aside = self.set_aside.clone();
+        let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
+        let task = self.handling.spawn(async move {
+            let _beside = match &set_aside {
+                Some(set_aside) => Some(set_aside.process.beside_others().await),
+                None => None,
+            };
+            let outcome = deliver(&*delivery, &next.message, &outages).await;
+            (next, outcome)
+        });
+        self.note_task(id, (slot, epoch, task));
     }
 
     /// Keeps the task of a delivery, which ends when a member loses its slot.

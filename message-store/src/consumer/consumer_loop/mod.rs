@@ -56,7 +56,7 @@ pub(super) struct ConsumerLoop<D> {
     partitions: Partitions,
     /// The letters of the consumer. `None` in the letter consumer itself.
     set_aside: Option<Arc<SetAside>>,
-    /// While there are suspects, one message is handed out at a time.
+    /// While there are suspects, messages are handed out in rounds or one at a time.
     suspects: Option<Suspects>,
     /// While the suspect that is handed out is alone in the process.
     alone: Option<Alone>,
@@ -167,6 +167,9 @@ impl<D: Deliver> ConsumerLoop<D> {
         loop {
             self.release_drained().await?;
             self.hand_out_ready();
+            if turns.is_empty() {
+                self.hand_out_round().await?;
+            }
             if turns.is_empty()
                 && let Some(suspects) = &self.suspects
                 && let Some(turn) = self.next_turn(suspects)

@@ -1,6 +1,8 @@
-//! After a crash: the consumer hands out the messages that may have ended the process one at a time, and alone in the
-//! process if possible. See [`crate::consumer::suspects`] for the reasons.
+//! After a crash: the consumer hands out the messages that may have ended the process in rounds, which it records, and
+//! those that were under way in a second crash one at a time, alone in the process if possible. See
+//! [`crate::consumer::suspects`] for the reasons.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -15,6 +17,9 @@ use crate::consumer::saved_progress::SavedProgress;
 use crate::consumer::suspects::Suspects;
 use crate::{Error, Message, Outcome, Result};
 
+/// The greatest number of messages in a round. They are recorded by their ids.
+const ROUND: usize = 32;
+
 impl<D: Deliver> ConsumerLoop<D> {
     /// The messages that may have ended the process of the previous consumer.
     pub(super) fn find_suspects(&self) -> Option<Suspects> {
@@ -28,7 +33,38 @@ impl<D: Deliver> ConsumerLoop<D> {
         self.pace.save_after.0.saturating_add(self.pace.concurrency as u64)
     }
 
-    /// Waits for the turn of the next suspect. `None` if no message is ready, or the one before is not handled yet.
+    /// Hands out the next round: up to the consumer's concurrency, when at most half as many are under way.
+    pub(super) async fn hand_out_round(&mut self) -> Result<()> {
+        let (together, is_outage) = (self.has(PlantedBug::SuspectsTogether), self.outages.current().is_some());
+        let Some(suspects) = &mut self.suspects else { return Ok(()) };
+        let (under_way, size) = (self.handling.len(), self.pace.concurrency.min(ROUND));
+        // A message that waits out an outage keeps no other from beginning.
+        let is_free = if is_outage { under_way < size } else { under_way * 2 <= size && !suspects.is_recorded() };
+        if !is_free || together {
+            return Ok(());
+        }
+        let mut round = Vec::new();
+        while under_way + round.len() < size
+            && self.partitions.lowest_ready().is_some_and(|next| !suspects.is_one_at_a_time(next.id))
+            && let Some(next) = self.partitions.next_in_order()
+        {
+            suspects.hand_out_in_round(next.slot, &next.message);
+            round.push(next);
+        }
+        if round.is_empty() {
+            return Ok(());
+        }
+        self.save(self.progress(), &[]).await?;
+        // Slots may have been lost meanwhile.
+        let slots: HashSet<(u16, i64)> = self.partitions.slots().collect();
+        for next in round.into_iter().filter(|next| slots.contains(&(next.slot, next.epoch))) {
+            self.hand_out(next);
+        }
+        Ok(())
+    }
+
+    /// Waits for the turn of the next suspect that is handed out alone. `None` if the next message is another one, or the
+    /// one before is not handled yet.
     pub(super) fn next_turn(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
         let together = self.has(PlantedBug::SuspectsTogether);
         // A suspect that waits out an outage keeps no other from beginning.
@@ -38,7 +74,8 @@ impl<D: Deliver> ConsumerLoop<D> {
             return None;
         }
         let process = self.set_aside.as_ref()?.process.clone();
-        let given_up = suspects.given_up(self.partitions.lowest_ready()?.id);
+        let next = self.partitions.lowest_ready().filter(|next| suspects.is_one_at_a_time(next.id) || together)?;
+        let given_up = suspects.given_up(next.id);
         Some(async move {
             if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }
         })

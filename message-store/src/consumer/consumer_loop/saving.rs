@@ -96,6 +96,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let highest = self.partitions.handed_out_through(slot).max(suspects);
         let handed_out_through = (highest > position).then_some(highest);
         let suspect = self.suspects.as_ref().and_then(|suspects| suspects.recorded(slot));
-        Progress { handed_out_through, suspect, ..Progress::at(position) }
+        let under_way = self.suspects.as_ref().map(|suspects| suspects.under_way(slot)).unwrap_or_default();
+        Progress { handed_out_through, suspect, under_way, ..Progress::at(position) }
     }
 }

@@ -38,6 +38,11 @@ impl DeadLetters {
             }
             others.insert(other.map(str::to_owned));
         }
+        if let Some(leases) = self.store.leases() {
+            let groups = leases.groups().await?.into_iter().filter_map(|group| StreamName::new(group).ok());
+            let of_category = groups.filter(|group| group.category() == positions);
+            others.extend(of_category.map(|group| identifier_in(&group).0.map(str::to_owned)));
+        }
         Err(Error::invalid("consumer", self.has_never_run(&position, &others)))
     }
 

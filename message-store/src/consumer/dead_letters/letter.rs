@@ -28,6 +28,17 @@ pub enum LetterState {
     Discarded(String),
 }
 
+impl fmt::Display for LetterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parked => f.write_str("set aside"),
+            Self::Retrying => f.write_str("a delivery is requested"),
+            Self::Resolved(outcome) => f.write_str(outcome),
+            Self::Discarded(why) => write!(f, "discarded: {why}"),
+        }
+    }
+}
+
 /// The record of a message that could not be handled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

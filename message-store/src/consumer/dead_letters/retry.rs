@@ -53,7 +53,7 @@ impl fmt::Display for Retried {
             Self::Delayed { until } => write!(f, "the message is delivered again at {until}"),
             Self::Discarded { why } => write!(f, "the message was discarded: {why}"),
             Self::NotYet => {
-                f.write_str("no delivery has ended yet; check that the retry was requested, and that the consumer runs")
+                f.write_str("no delivery has ended yet; if a retry is requested, a running consumer makes it")
             }
         }
     }

@@ -67,13 +67,13 @@ async fn first_progress(
         let taken = PositionStore::take_over(store, stream, pace, outages).await?;
         let (number, size) = member.map_or((0, 1), |member| (member.number(), member.size()));
         let of_size = before.entry(size).or_default();
-        of_size.members.insert(number, *taken.previous());
+        of_size.members.insert(number, taken.previous().clone());
         of_size.saved_last = of_size.saved_last.max(last.map(|(_, message)| message.time));
     }
     let never_run = Progress::stopped_at(GlobalPosition::ZERO);
     let latest = before.into_iter().max_by_key(|(_, before)| before.saved_last);
     Ok((0..slots)
-        .map(|slot| latest.as_ref().map_or(never_run, |(size, before)| before.of(slot, slots, *size)))
+        .map(|slot| latest.as_ref().map_or_else(|| never_run.clone(), |(size, before)| before.of(slot, slots, *size)))
         .collect())
 }
 
@@ -82,8 +82,9 @@ impl Before {
     fn of(&self, slot: u16, slots: u16, size: u16) -> Progress {
         // If the size divides the number of slots, all entities of a slot had one member.
         let members = if slots.is_multiple_of(size) { vec![slot % size] } else { (0..size).collect() };
-        let of_member =
-            |member: u16| self.members.get(&member).copied().unwrap_or(Progress::stopped_at(GlobalPosition::ZERO));
+        let of_member = |member: u16| {
+            self.members.get(&member).cloned().unwrap_or_else(|| Progress::stopped_at(GlobalPosition::ZERO))
+        };
         let progress: Vec<Progress> = members.into_iter().map(of_member).collect();
         let position = progress.iter().map(|progress| progress.position).min().unwrap_or(GlobalPosition::ZERO);
         Progress {

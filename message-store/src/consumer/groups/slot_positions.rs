@@ -22,7 +22,7 @@ pub(in crate::consumer) struct SlotPositions {
     outages: Outages,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Saved {
     epoch: i64,
     progress: Progress,
@@ -53,7 +53,7 @@ impl SlotPositions {
     /// [`Error::Backend`] for progress that another program wrote.
     pub(in crate::consumer) fn claimed(&mut self, slot: &SlotRecord) -> Result<Progress> {
         let progress = progress_of(&self.owned.member().group, slot)?;
-        self.saved.insert(slot.number, Saved { epoch: slot.epoch, progress });
+        self.saved.insert(slot.number, Saved { epoch: slot.epoch, progress: progress.clone() });
         Ok(progress)
     }
 
@@ -104,7 +104,7 @@ impl SlotPositions {
         for SlotSave { number, epoch, is_release, .. } in saves {
             if done.contains(&number) && !is_release {
                 if let (Some(saved), Some(progress)) = (self.saved.get_mut(&number), progress.get(&number)) {
-                    saved.progress = *progress;
+                    saved.progress = progress.clone();
                 }
             } else {
                 self.remove(number, epoch);
