@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod random;
 pub mod subjects;
 pub mod warnings;
+pub mod work;
 
 /// The guide's chapter with snippets. They are compiled and run as doctests.
 #[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]

@@ -85,7 +85,8 @@ impl<H: Handler> Consumer<H> {
         self
     }
 
-    /// The number of messages in one read (1,000). The consumer keeps at most about twice as many in memory.
+    /// The number of messages in one read (1,000). The consumer keeps at most about twice as many in memory. If all of them
+    /// wait behind a few messages that take long, it reads on, up to a hundred batches, and keeps only the places of most.
     pub fn batch(mut self, messages: usize) -> Self {
         self.settings.pace.batch = messages.max(1);
         self
@@ -152,9 +153,10 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// The number of failed attempts after which a message is set aside (3). An attempt that ended the process counts
-    /// too, except the first. After a crash, the messages that may have been under way are handed out one at a time. A
-    /// message is blamed for a crash only if no other message of any consumer of the process was under way. So if such
-    /// a message is slow, other consumers wait for one or a few seconds.
+    /// too, except the first two. After a crash, the consumer records the messages that are under way. Those that were
+    /// under way in a second crash are handed out one at a time. A message is blamed for a crash only if no other message of
+    /// any consumer of the process was under way. So if such a message is slow, other consumers wait for one or a few
+    /// seconds.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.settings.max_attempts = max_attempts.max(1);
         self

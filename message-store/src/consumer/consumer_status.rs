@@ -63,6 +63,12 @@ impl ConsumerStatus {
         self.oldest_unowned_slot().filter(|time| *time > owned.lease() * 2)
     }
 
+    /// The time for which this member of an elastic group could not renew its lease, and the last error, if that is longer
+    /// than the lease: then it has no slots.
+    pub fn lease_not_kept(&self) -> Option<(Duration, String)> {
+        self.owned.as_ref()?.lease_not_kept()
+    }
+
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
     pub fn outage(&self) -> Option<Outage> {
         self.outages.current()

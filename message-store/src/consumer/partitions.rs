@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::store::slot_of;
-use crate::{GlobalPosition, Message};
+use crate::{GlobalPosition, Json, Message};
 
 /// The messages that were read and are not handled.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Partitions {
     count: u16,
     slots: BTreeMap<u16, Slot>,
     /// For each entity with a message that is ready or handed out: the messages that wait behind it.
-    waiting: HashMap<String, VecDeque<Message>>,
+    waiting: HashMap<String, VecDeque<Waiting>>,
     ready: VecDeque<HandedOut>,
     /// The number of messages that were read and are not handled.
     len: usize,
@@ -46,6 +46,27 @@ pub(super) struct HandedOut {
     pub(super) slot: u16,
     pub(super) epoch: i64,
     pub(super) message: Message,
+    /// Whether the message has its data and metadata. Otherwise they must be read again.
+    pub(super) is_whole: bool,
+}
+
+/// A message that waits behind another of its entity.
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    is_whole: bool,
+}
+
+/// The number of messages of one entity that wait with their data and metadata. Of the others, only the places are kept.
+const WHOLE: usize = 100;
+
+impl Waiting {
+    fn behind(others: usize, message: Message) -> Self {
+        if others < WHOLE {
+            return Self { message, is_whole: true };
+        }
+        Self { message: Message { data: Json::NULL, metadata: Json::NULL, ..message }, is_whole: false }
+    }
 }
 
 /// The slots that one read serves, and the place where it begins.
@@ -203,10 +224,10 @@ impl Partitions {
         let Some(slot) = self.slots.get_mut(&number) else { return };
         self.len += usize::from(slot.unhandled.insert(message.global_position));
         if let Some(waiting) = self.waiting.get_mut(entity(&message)) {
-            waiting.push_back(message);
+            waiting.push_back(Waiting::behind(waiting.len(), message));
         } else {
             self.waiting.insert(entity(&message).to_owned(), VecDeque::new());
-            self.ready.push_back(HandedOut { slot: number, epoch: slot.epoch, message });
+            self.ready.push_back(HandedOut { slot: number, epoch: slot.epoch, message, is_whole: true });
         }
     }
 
@@ -251,7 +272,9 @@ impl Partitions {
         self.len -= usize::from(slot.unhandled.remove(&message.global_position));
         let waiting = self.waiting.get_mut(entity(message));
         match waiting.and_then(VecDeque::pop_front) {
-            Some(message) => self.ready.push_back(HandedOut { slot: number, epoch, message }),
+            Some(Waiting { message, is_whole }) => {
+                self.ready.push_back(HandedOut { slot: number, epoch, message, is_whole });
+            }
             None => {
                 self.waiting.remove(entity(message));
             }

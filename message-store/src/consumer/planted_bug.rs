@@ -52,4 +52,8 @@ pub enum PlantedBug {
     LettersReadOnClaim,
     /// A checkpoint of letters lists none.
     CheckpointsListNothing,
+    /// A consumer reads no further while all messages that it has read wait.
+    NotReadFurther,
+    /// A position that was only taken over counts as the progress of its consumer.
+    TakeOversCount,
 }

@@ -22,7 +22,7 @@ use crate::planted::Planted;
 use crate::store::{End, Overtaken, StepStream};
 use crate::{
     Category, Error, GlobalPosition, GroupMember, History, Message, MessageId, MessageStore, MessageStoreExt as _,
-    NewMessage, Read, Result, StreamName, StreamRead,
+    NewMessage, Position, Read, Result, StreamName, StreamRead, Timestamp,
 };
 
 /// The number of attempts to take a position over from a consumer that keeps saving it. That consumer stops at its next
@@ -49,6 +49,9 @@ pub(super) struct Progress {
     /// After a crash, while the consumer looks for its cause: the messages that may be under way. All others are not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) under_way: Vec<MessageId>,
+    /// Another consumer has taken the position over, and has saved no progress of its own yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) taken_over: bool,
     /// The consumer has stopped normally, so no message was under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) stopped: bool,
@@ -57,7 +60,14 @@ pub(super) struct Progress {
 impl Progress {
     /// All messages up to `position` are handled, and none above it was handed out.
     pub(super) fn at(position: GlobalPosition) -> Self {
-        Self { position, handed_out_through: None, suspect: None, under_way: Vec::new(), stopped: false }
+        Self {
+            position,
+            handed_out_through: None,
+            suspect: None,
+            under_way: Vec::new(),
+            taken_over: false,
+            stopped: false,
+        }
     }
 
     /// A consumer has stopped here, or has never run, so no message was under way.
@@ -116,21 +126,57 @@ struct Pending {
 /// The progress that was recorded last in this store. Messages of other programs are ignored, and so is a position that
 /// was copied from another store, because it has no meaning here.
 pub(super) async fn last_recorded(steps: &StepStream<PositionMessage>) -> Result<Option<(Progress, Message)>> {
+    last_recorded_where(steps, |_| true).await
+}
+
+/// The time at which a consumer last saved progress of its own in this position. `None` if it never did.
+pub(super) async fn last_own_save(
+    steps: &StepStream<PositionMessage>,
+    take_overs_count: bool,
+) -> Result<Option<Timestamp>> {
+    let found = last_recorded_where(steps, |progress| !progress.taken_over || take_overs_count).await?;
+    Ok(found.map(|(_, message)| message.time))
+}
+
+async fn last_recorded_where(
+    steps: &StepStream<PositionMessage>,
+    is_wanted: impl Fn(&Progress) -> bool,
+) -> Result<Option<(Progress, Message)>> {
     let (store, stream) = (steps.store(), steps.stream());
-    let is_copy = |message: &Message| message.decode_metadata().origin.is_some();
-    let Some(mut last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
-    while is_copy(&last) {
-        tracing::warn!(target: "message_store::consumer", %stream, "ignoring a position that was copied from another store, because it has no meaning here");
-        let before = store.read_stream(stream, StreamRead::backwards_from(last.position)).await?;
-        let is_native = |message: &&Message| message.message_type == RECORDED && !is_copy(message);
-        match (before.iter().find(is_native), before.last()) {
-            (Some(native), _) => last = native.clone(),
-            (None, Some(lowest)) if lowest.position < last.position => last = lowest.clone(),
-            (None, _) => return Ok(None),
+    let Some(last) = store.last_message(stream, Some(RECORDED)).await? else { return Ok(None) };
+    if let Some(progress) = progress_in(&last).filter(&is_wanted) {
+        return Ok(Some((progress, last)));
+    }
+    let mut from = last.position;
+    loop {
+        let before = store.read_stream(stream, StreamRead::backwards_from(from)).await?;
+        let recorded = before.iter().filter(|message| message.message_type == RECORDED);
+        let mut found =
+            recorded.filter_map(|message| Some((progress_in(message).filter(&is_wanted)?, message.clone())));
+        if let Some(found) = found.next() {
+            return Ok(Some(found));
+        }
+        match before.last() {
+            Some(lowest) if lowest.position > Position::FIRST => from = Position::new(lowest.position.get() - 1),
+            _ => return Ok(None),
         }
     }
-    let progress = last.decode_variant()?.map(|PositionMessage::Recorded(progress)| progress);
-    Ok(progress.map(|progress| (progress, last)))
+}
+
+/// The progress that a message records. `None` for one that is ignored.
+fn progress_in(message: &Message) -> Option<Progress> {
+    if message.decode_metadata().origin.is_some() {
+        tracing::warn!(target: "message_store::consumer", stream = %message.stream, "ignoring a position that was copied from another store, because it has no meaning here");
+        return None;
+    }
+    match message.decode_variant() {
+        Ok(Some(PositionMessage::Recorded(progress))) if progress.position >= GlobalPosition::ZERO => Some(progress),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(target: "message_store::consumer", stream = %message.stream, %error, "ignoring a position that another program has written");
+            None
+        }
+    }
 }
 
 /// The streams of all positions that were ever saved in this category of positions. Reads all saves.
@@ -190,7 +236,7 @@ impl PositionStore {
         let mut attempt = 1;
         loop {
             let mut positions = Self::read(store, &stream, pace, outages).await?;
-            let taken = Progress { stopped: false, ..positions.previous.clone() };
+            let taken = Progress { stopped: false, taken_over: true, ..positions.previous.clone() };
             match positions.save_unconditionally(taken).await {
                 Err(Error::PositionTaken { .. }) if attempt < MAX_TAKE_OVER_ATTEMPTS => attempt += 1,
                 result => return result.map(|()| positions),

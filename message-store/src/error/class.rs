@@ -14,6 +14,8 @@ pub(crate) enum Class {
     Passing,
     /// The call took too long.
     TimedOut,
+    /// The handler did not end within the consumer's time limit.
+    OverLimit,
     /// Another writer was first.
     Overtaken,
     /// The member of a group no longer owns the message's slot.
@@ -46,7 +48,7 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passing => f.write_str("the same call may succeed later"),
-            Self::TimedOut => f.write_str("it took too long"),
+            Self::TimedOut | Self::OverLimit => f.write_str("it took too long"),
             Self::Overtaken => f.write_str("another writer was first"),
             Self::SlotLost => f.write_str("another member owns the slot"),
             Self::Again(Again { after, .. }) => write!(f, "to be tried again after {after:?}"),

@@ -186,10 +186,10 @@ pub enum Error {
 /// The texts of an error and of all its causes, in one line. A cause is left out if the text before it already contains
 /// its text.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = text_of(error);
     let mut next = error.source();
     while let Some(cause) = next {
-        let cause_text = cause.to_string();
+        let cause_text = text_of(cause);
         if !cause.is::<Class>() && !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -197,6 +197,12 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+/// The text of an error of any author, who may have made a mistake in it.
+fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.to_string()));
+    text.unwrap_or_else(|_| "an error whose text cannot be made, because that panics".to_owned())
 }
 
 impl Error {
@@ -265,7 +271,7 @@ impl Error {
                 | Self::TimedOut { .. }
                 | Self::Backend { transient: true, .. }
         ) || matches!(self, Self::Handler { .. } | Self::ReadModel { .. })
-            && matches!(self.class(), Some(Class::Passing | Class::TimedOut))
+            && matches!(self.class(), Some(Class::Passing | Class::TimedOut | Class::OverLimit))
     }
 }
 

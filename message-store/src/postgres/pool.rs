@@ -165,7 +165,7 @@ impl Shared {
     fn failed(&self, error: PoolError<tokio_postgres::Error>) -> Error {
         let place = self.options.place();
         match error {
-            PoolError::Backend(error) => failure::failed(format!("connecting to {place}"), error),
+            PoolError::Backend(error) => failure::not_connected(format!("connecting to {place}"), error),
             PoolError::Timeout(TimeoutType::Wait) => {
                 Error::backend(format!("waiting for a free connection to {place}"), true, error)
             }

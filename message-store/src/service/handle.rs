@@ -68,6 +68,10 @@ impl ServiceHandle {
             if let Some(outage) = consumer.outage() {
                 reasons.push(format!("{} has an outage {outage}", consumer.startup_report().position_stream));
             }
+            if let Some((time, error)) = consumer.lease_not_kept() {
+                let group = &consumer.startup_report().position_stream;
+                reasons.push(format!("the lease in {group} could not be renewed for {} s: {error}", time.as_secs()));
+            }
             if let Some(time) = consumer.slots_stand_still_for() {
                 let group = &consumer.startup_report().position_stream;
                 reasons.push(format!("a slot of {group} has had no owner for {} s", time.as_secs()));

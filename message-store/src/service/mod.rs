@@ -9,14 +9,15 @@ mod handle;
 mod health;
 mod signals;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::consumer::{Consumer, ConsumerHandle};
 use crate::handling::Handler;
-use crate::{MessageStore, Result};
+use crate::{Error, MessageStore, Result};
 
 pub use handle::ServiceHandle;
 pub use health::Health;
@@ -101,33 +102,52 @@ impl Service {
     /// # Errors
     /// The error of the consumer that did not start.
     pub async fn start(self) -> Result<ServiceHandle> {
-        let mut consumers = Vec::new();
-        for start in self.starts {
-            match start(Arc::clone(&self.store)).await {
-                Ok(consumer) => consumers.push(consumer),
-                Err(error) => {
-                    for consumer in consumers {
-                        if let Err(error) = ConsumerHandle::stop_within(consumer, self.drain_within).await {
-                            tracing::warn!(target: "message_store::service", %error, "a consumer could not be stopped after another had not started");
-                        }
-                    }
-                    return Err(error);
-                }
-            }
+        match self.start_until(pending()).await? {
+            Some(started) => Ok(started),
+            None => Err(Error::backend("starting a service", false, "its start was ended")),
         }
-        Ok(ServiceHandle::supervise(consumers, self.drain_within))
     }
 
-    /// Starts all consumers, and runs until one ends, or until SIGTERM or Ctrl-C. Then it stops all of them. A second
-    /// signal ends it at once.
+    /// As [`start`](Self::start), but ends the start and returns `None` when `stop` completes.
+    async fn start_until(self, stop: impl Future<Output = ()>) -> Result<Option<ServiceHandle>> {
+        let (mut consumers, mut stop) = (Vec::new(), std::pin::pin!(stop));
+        for start in self.starts {
+            let started = tokio::select! {
+                started = start(Arc::clone(&self.store)) => started.map(Some),
+                () = &mut stop => Ok(None),
+            };
+            let not_started = match started {
+                Ok(Some(consumer)) => {
+                    consumers.push(consumer);
+                    continue;
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let stopping =
+                consumers.into_iter().map(|consumer| ConsumerHandle::stop_within(consumer, self.drain_within));
+            for error in join_all(stopping).await.into_iter().filter_map(Result::err) {
+                tracing::warn!(target: "message_store::service", %error, "a consumer could not be stopped after another had not started");
+            }
+            return not_started;
+        }
+        Ok(Some(ServiceHandle::supervise(consumers, self.drain_within)))
+    }
+
+    /// Starts all consumers, and runs until one ends, or until SIGTERM or Ctrl-C, also during the start. Then it stops all
+    /// of them. A second signal ends it at once.
     ///
     /// # Errors
     /// As [`Service::start`], and the error of the first consumer that ended.
     pub async fn run(self) -> Result<()> {
-        let handle = self.start().await?;
+        // It listens before the start, which may take long.
+        let signal =
+            async { tracing::info!(target: "message_store::service", signal = stop_signal().await, "stopping") };
+        let mut signal = Box::pin(signal);
+        let Some(handle) = self.start_until(&mut signal).await? else { return Ok(()) };
         tokio::select! {
             ended = handle.ended() => return ended,
-            signal = stop_signal() => tracing::info!(target: "message_store::service", signal, "stopping"),
+            () = signal => {}
         }
         handle.stop();
         tokio::select! {

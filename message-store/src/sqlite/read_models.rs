@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::blocking::blocking;
 use super::failure::{Failed, backend};
@@ -32,10 +33,20 @@ impl ReadModels for SqliteStore {
             // The author's code runs on a thread that may block, and uses the connection alone.
             let runtime = Handle::current();
             let turns = Arc::clone(&self.update_turns);
+            // If the caller gives up, its end of the channel is dropped, and the transaction is rolled back. Otherwise the
+            // transaction would keep the file locked for as long as the author's code waits.
+            let (caller, caller_is_gone) = oneshot::channel::<()>();
             let part = self.with_connection(move |connection| {
-                runtime.block_on(update(connection, &turns, &*model, (&category, &limits), fence.as_ref()))
+                runtime.block_on(async {
+                    tokio::select! {
+                        part = update(connection, &turns, &*model, (&category, &limits), fence.as_ref()) => part,
+                        _ = caller_is_gone => Err(Error::backend("updating a read model", true, "its caller gave up")),
+                    }
+                })
             });
-            match part.await? {
+            let part = part.await?;
+            drop(caller);
+            match part {
                 None => return Ok(applied),
                 Some(part) => applied += part,
             }

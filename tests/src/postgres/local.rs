@@ -318,6 +318,20 @@ pub fn servers_are_left_out() -> bool {
     are_left_out
 }
 
+/// As [`servers_are_left_out`], for tests that need these client programs too: packages of server programs may lack them.
+pub fn programs_are_left_out(needed: &[&str]) -> bool {
+    if servers_are_left_out() {
+        return true;
+    }
+    let folder = find_programs();
+    let is_missing = |program: &&&str| folder.as_ref().is_ok_and(|folder| !folder.join(program).exists());
+    let missing: Vec<&&str> = needed.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        println!("left out: it needs {missing:?}, which these programs of PostgreSQL do not have");
+    }
+    !missing.is_empty()
+}
+
 /// The folder of the server's programs: the one that `MESSAGE_STORE_TEST_SERVER_PROGRAMS` names, else that of
 /// `pg_config`, else the newest in Debian's folder, else one in the path.
 fn find_programs() -> Result<PathBuf> {

@@ -13,7 +13,7 @@ mod pooler;
 mod server;
 
 pub use database::TestDatabase;
-pub use local::{End, LocalServer, Purpose, servers_are_left_out};
+pub use local::{End, LocalServer, Purpose, programs_are_left_out, servers_are_left_out};
 pub use pooler::{Pooler, poolers_are_left_out};
 pub use server::{Server, Way};
 

@@ -6,4 +6,5 @@ mod order;
 mod positions;
 mod read_models;
 mod services;
+mod stuck;
 mod writes;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use message_store::consumer::{Consumer, ConsumerHandle, MoveTo, Positions};
 use message_store::testing::FaultyStore;
 use message_store::{Error, GlobalPosition, GroupMember, Message, MessageStore, OutcomeKind};
-use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
+use message_store_tests::accounts::{balance, member, messages_of, put, send_deposits};
 use message_store_tests::on_both_stores;
 
 type Store = Arc<dyn MessageStore>;
@@ -121,6 +121,20 @@ on_both_stores! {
         assert_eq!(positions.set(&saved, MoveTo::Position(sent[0].global_position)).await.unwrap(), sent[0].global_position);
         let error = positions.set(&saved, MoveTo::Beginning).await.unwrap_err();
         assert!(matches!(error, Error::PositionTaken { .. }), "{error}");
+    }
+
+    /// Another program has written records of another shape.
+    async fn a_record_of_another_shape_is_ignored(store) {
+        let first = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let _ = run_through(&store, "w", &first).await;
+        for data in ["{}", "null", "[]", r#"{"position":"12"}"#, r#"{"position":-5}"#] {
+            put(&store, "account:command+position-w", "Recorded", data, "{}").await;
+            let listed = Positions::of(&store, "account:command").unwrap().list().await.unwrap();
+            assert_eq!(listed[0].position, first.global_position, "{data}");
+        }
+        let next = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let counts = run_through(&store, "w", &next).await;
+        assert_eq!(counts.of(OutcomeKind::Handled), 1);
     }
 
     async fn a_position_beyond_the_last_one_of_the_store_is_refused(store) {

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use message_store::consumer::Consumer;
+use message_store::handling::{Context, Handler};
 use message_store::store::{Fence, Membership, ReadModel, SqlTransaction, SqlValue};
 use message_store::{
     Category, Error, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
-    Source, StreamName, connect,
+    Outcome, Source, StreamName, connect,
 };
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::{message_db, on_both_stores};
+use tokio::time::timeout;
 
 /// The balance of each account, and the version of the stream that it shows.
 #[derive(Default)]
@@ -375,4 +378,104 @@ async fn a_read_model_is_not_updated_after_the_lease() {
     let refused = updated_after_the_lease(&place, true).await;
     assert!(matches!(refused, Err(Error::SlotLost { .. })), "{refused:?}");
     assert_eq!(balance(&place).await, None);
+}
+
+/// Never returns.
+struct Hangs;
+
+#[async_trait]
+impl ReadModel for Hangs {
+    fn name(&self) -> &'static str {
+        "hangs"
+    }
+
+    async fn apply(&self, _: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        std::future::pending().await
+    }
+}
+
+/// The caller gives up while the author's code waits for something that never comes. Others write.
+async fn given_up(place: AgeingStore) {
+    let store = connect(&place.url()).await.unwrap();
+    deposit(&store, 1).await;
+    let model: Arc<dyn ReadModel> = Arc::new(Hangs);
+    assert!(timeout(Duration::from_millis(300), update(&store, &model)).await.is_err());
+    deposit(&store, 1).await;
+    let other = connect(&place.url()).await.unwrap();
+    deposit(&other, 1).await;
+}
+
+/// In a runtime of its own, whose end waits for all threads that block.
+fn in_own_runtime(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(work);
+    drop(runtime);
+}
+
+#[test]
+fn an_update_on_postgres_that_was_given_up_keeps_nobody_waiting() {
+    in_own_runtime(async { given_up(AgeingStore::postgres().await).await });
+}
+
+#[test]
+fn an_update_on_sqlite_that_was_given_up_keeps_nobody_waiting() {
+    in_own_runtime(async { given_up(AgeingStore::sqlite()).await });
+}
+
+/// Updates a read model, as the handler of a consumer.
+struct Updates(Arc<dyn ReadModel>);
+
+#[async_trait]
+impl Handler for Updates {
+    fn name(&self) -> &'static str {
+        "updates"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec!["Deposited"]
+    }
+
+    async fn handle(&self, _: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
+        context.store().read_models().ok_or("no read models")?.update(&self.0, &account()).await?;
+        Ok(Outcome::Ignored)
+    }
+}
+
+/// Waits in the database, once.
+#[derive(Default)]
+struct Sleeps(AtomicUsize);
+
+#[async_trait]
+impl ReadModel for Sleeps {
+    fn name(&self) -> &'static str {
+        "sleeps"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+            transaction.query("SELECT pg_sleep(60)::text", &[]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The connection is lost within the author's code.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_consumer_waits_out_an_outage_that_hits_its_read_model() {
+    let database = TestDatabase::create().await;
+    let store = connect(database.url()).await.unwrap();
+    deposit(&store, 3).await;
+    let model = Arc::new(Sleeps::default());
+    let mut consumer = Consumer::new("account", Updates(model.clone())).start(&store).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
+    while client.query_one(end, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let last = store.given_out(Some(&account())).await.unwrap();
+    consumer.wait_for(last).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    assert!(model.0.load(Ordering::SeqCst) >= 4, "the batch is applied again");
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use message_store::consumer::{Consumer, Positions};
+use message_store::consumer::{Consumer, ElasticGroup, Positions};
 use message_store::handling::{Context, Handler};
 use message_store::service::{Service, ServiceHandle};
 use message_store::testing::FaultyStore;
 use message_store::{Error, Message, MessageStore, Outcome, Source};
 use message_store_tests::accounts::{balance, member, send_deposits};
+use message_store_tests::expire::AgeingStore;
 use message_store_tests::on_both_stores;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -196,4 +197,48 @@ on_both_stores! {
             ended(&handle).await.unwrap();
         }
     }
+}
+
+/// The address of the store of a service in another process.
+const URL: &str = "MESSAGE_STORE_TEST_SERVICE_URL";
+
+/// The second consumer waits for the lease of a member of its name.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a process of the next test"]
+async fn service_in_another_process() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let store = message_store::connect(&url).await.unwrap();
+    let (first, second) = (Work::new("first", Does::Return), Work::new("second", Does::Return));
+    let group = ElasticGroup::new().lease(Duration::from_mins(1)).member("one");
+    let service = Service::new(&store).consumer(first.consumer()).consumer(second.consumer().elastic_group(group));
+    service.run().await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_during_the_start_of_a_service_stops_what_has_started() {
+    let place = AgeingStore::sqlite();
+    let store = message_store::connect(&place.url()).await.unwrap();
+    let group = ElasticGroup::new().lease(Duration::from_mins(1)).member("one");
+    let running = Work::new("second", Does::Return).consumer().elastic_group(group).start(&store).await.unwrap();
+    let mut service = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "services::service_in_another_process", "--ignored"])
+        .env(URL, place.url())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let positions = Positions::of(&store, "account:command").unwrap();
+    timeout(COMES, async {
+        while positions.get(Some("first"), None).await.unwrap().saved_at.is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let pid = service.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let status = tokio::task::spawn_blocking(move || service.wait().unwrap()).await.unwrap();
+    assert!(status.success(), "{status}");
+    assert!(is_stopped(&store, "first").await);
+    let _ = running.stop().await.unwrap();
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use message_store::entity::Projection;
 use message_store::handling::{ProcessHandler, ProcessManager, Reaction};
 use message_store::testing::{FaultyStore, PlantedBug};
-use message_store::{
-    Append, Error, Json, Message, MessageStore, MessageStoreExt as _, Metadata, NewMessage, Outcome, StreamName,
-};
+use message_store::{Append, Error, Json, Message, MessageStore, Metadata, NewMessage, Outcome, StreamName};
 use message_store_tests::accounts::{messages_of, put};
 use message_store_tests::on_both_stores;
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use message_store::postgres::{PostgresStore, check, migrate};
 use message_store::{Category, Error, GlobalPosition, MessageStore as _, Read};
 use message_store_tests::bounds::instead_of_bounds;
 use message_store_tests::message_db::{connect, write_message};
-use message_store_tests::postgres::{LocalServer, Purpose, servers_are_left_out};
+use message_store_tests::postgres::{LocalServer, Purpose, programs_are_left_out, servers_are_left_out};
 use message_store_tests::warnings::Warnings;
 use tokio_postgres::Client;
 
@@ -79,7 +79,7 @@ async fn read_all_on_a_standby(preparation: &str) -> Result<Vec<i64>, Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_messages_are_not_read_on_a_standby_and_the_error_says_so() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     let error = read_all_on_a_standby("").await.unwrap_err();
@@ -90,7 +90,7 @@ async fn all_messages_are_not_read_on_a_standby_and_the_error_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_without_the_refusal_a_reader_on_a_standby_passes_a_message_that_is_being_written() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     let sabotage = "CREATE OR REPLACE FUNCTION message_store.horizon() RETURNS bigint LANGUAGE sql AS $$
@@ -190,7 +190,7 @@ async fn a_role_that_cannot_be_created_is_reported_and_created_later() {
 
 #[tokio::test]
 async fn a_store_restored_into_a_cluster_without_the_role_gets_it_and_its_rights_back() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_dump", "psql"]) {
         return;
     }
     let (from, to) = (Cluster::start(Purpose::Tests).await, Cluster::start(Purpose::Tests).await);

@@ -17,7 +17,7 @@ use message_store::{
     Position, Source, StreamName, StreamRead, Version,
 };
 use message_store_tests::cutting_proxy::CuttingProxy;
-use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, servers_are_left_out};
+use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, programs_are_left_out};
 use tokio::sync::Notify;
 use tokio_postgres::NoTls;
 
@@ -114,7 +114,7 @@ pub(crate) async fn with_servers<T>(test: impl AsyncFnOnce(&mut Vec<LocalServer>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_decided_before_a_failover_that_lost_messages_is_not_written() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     with_servers(async |servers| {
@@ -133,7 +133,7 @@ async fn what_was_decided_before_a_failover_that_lost_messages_is_not_written() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_history_is_ignored_what_was_decided_on_lost_messages_is_written() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     with_servers(async |servers| {
@@ -241,7 +241,7 @@ async fn lost_messages_seen_by_a_read_model(bug: Option<PlantedBug>) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_read_model_sees_no_message_that_a_failover_lost() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     assert_eq!(lost_messages_seen_by_a_read_model(None).await, 0);
@@ -249,7 +249,7 @@ async fn a_read_model_sees_no_message_that_a_failover_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_history_is_ignored_a_read_model_sees_messages_that_a_failover_lost() {
-    if servers_are_left_out() {
+    if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     assert_eq!(lost_messages_seen_by_a_read_model(Some(PlantedBug::HistoryIgnored)).await, 2);

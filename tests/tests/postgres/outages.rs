@@ -41,9 +41,13 @@ enum Kind {
     Silence,
     ReadOnly,
     NoConnectionLeft,
+    /// The operator lets nobody into the database.
+    DatabaseClosed,
+    /// The operator lets the role log in no more.
+    RoleClosed,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind::Stopped(End::Fast),
     Kind::Stopped(End::Immediate),
     Kind::Stopped(End::Kill),
@@ -53,6 +57,8 @@ const KINDS: [Kind; 9] = [
     Kind::Silence,
     Kind::ReadOnly,
     Kind::NoConnectionLeft,
+    Kind::DatabaseClosed,
+    Kind::RoleClosed,
 ];
 
 /// A server, a proxy before it, and a consumer and senders that reach the server through the proxy.
@@ -121,6 +127,14 @@ impl Scene {
                 limit_connections(&self.server, 0).await;
                 kill_sessions(&self.server).await;
             }
+            Kind::DatabaseClosed => {
+                command(&self.server, "ALTER DATABASE store ALLOW_CONNECTIONS false").await;
+                kill_sessions(&self.server).await;
+            }
+            Kind::RoleClosed => {
+                command(&self.server, "ALTER ROLE app NOLOGIN").await;
+                kill_sessions(&self.server).await;
+            }
         }
     }
 
@@ -131,6 +145,8 @@ impl Scene {
             Kind::PortRefused | Kind::Silence => self.proxy.accept(),
             Kind::ReadOnly => set_read_only(&self.server, false).await,
             Kind::NoConnectionLeft => limit_connections(&self.server, -1).await,
+            Kind::DatabaseClosed => command(&self.server, "ALTER DATABASE store ALLOW_CONNECTIONS true").await,
+            Kind::RoleClosed => command(&self.server, "ALTER ROLE app LOGIN").await,
         }
     }
 
@@ -193,12 +209,15 @@ async fn set_read_only(server: &LocalServer, on: bool) {
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
 }
 
-async fn limit_connections(server: &LocalServer, limit: i32) {
-    let sql = format!("ALTER ROLE app CONNECTION LIMIT {limit}");
-    // The server restarts after its sessions were killed.
-    while try_execute(server, &sql).await.is_err() {
+/// The server restarts after its sessions were killed.
+async fn command(server: &LocalServer, sql: &str) {
+    while try_execute(server, sql).await.is_err() {
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+async fn limit_connections(server: &LocalServer, limit: i32) {
+    command(server, &format!("ALTER ROLE app CONNECTION LIMIT {limit}")).await;
 }
 
 async fn try_execute(server: &LocalServer, sql: &str) -> Result<(), tokio_postgres::Error> {

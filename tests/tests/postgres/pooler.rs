@@ -179,7 +179,7 @@ async fn append_decided_before_a_failover(bug: Option<PlantedBug>) -> Result<(),
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_decided_before_a_failover_behind_the_pooler_is_not_written() {
-    if poolers_are_left_out() || servers_are_left_out() {
+    if poolers_are_left_out() || programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     let refused = append_decided_before_a_failover(None).await;
@@ -188,7 +188,7 @@ async fn what_was_decided_before_a_failover_behind_the_pooler_is_not_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twin_where_the_server_is_not_asked_in_each_transaction_it_is_written() {
-    if poolers_are_left_out() || servers_are_left_out() {
+    if poolers_are_left_out() || programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
     append_decided_before_a_failover(Some(PlantedBug::PoolersChangeServers)).await.unwrap();

@@ -9,7 +9,7 @@ use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
 use crate::consumer::partitions::HandedOut;
-use crate::{Error, Message, MessageId, Outcome, Result};
+use crate::{Error, Message, MessageId, MessageStore, Outcome, Result};
 
 impl<D: Deliver> ConsumerLoop<D> {
     /// Requests the deliveries of messages that were set aside until now. An outage is waited out.
@@ -51,12 +51,17 @@ impl<D: Deliver> ConsumerLoop<D> {
         // `None` in the letter consumer: the redelivery takes a turn of its own.
         let set_aside = self.set_aside.clone();
         let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
+        let store = Arc::clone(&self.subscription.store);
         let task = self.handling.spawn(async move {
+            let mut next = next;
             let _beside = match &set_aside {
                 Some(set_aside) => Some(set_aside.process.beside_others().await),
                 None => None,
             };
-            let outcome = deliver(&*delivery, &next.message, &outages).await;
+            let outcome = match make_whole(&*store, &mut next, &outages).await {
+                Ok(()) => deliver(&*delivery, &next.message, &outages).await,
+                Err(error) => Err(error),
+            };
             (next, outcome)
         });
         self.note_task(id, (slot, epoch, task));
@@ -68,6 +73,26 @@ impl<D: Deliver> ConsumerLoop<D> {
             self.aborts.insert(id, task);
         }
     }
+}
+
+/// Reads the data and metadata of a message that waited for long without them. An outage is waited out.
+pub(super) async fn make_whole(store: &dyn MessageStore, next: &mut HandedOut, outages: &Outages) -> Result<()> {
+    let mut call = outages.call();
+    while !next.is_whole {
+        match store.message(next.message.id).await {
+            Err(error) if error.is_transient() && call.again(&error).await => {}
+            Err(error) => return Err(error),
+            Ok(found) => {
+                next.message = found.ok_or_else(|| {
+                    let what = format!("reading the message at {} again", next.message.reference());
+                    Error::backend(what, false, "it is no longer in the store")
+                })?;
+                next.is_whole = true;
+            }
+        }
+    }
+    call.answered();
+    Ok(())
 }
 
 /// Waits until a message that was set aside may be due. `None` without letters.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
@@ -38,6 +38,11 @@ use saving::not_saved;
 /// After new messages, the next poll follows after the poll interval divided by this number. Each further pause is
 /// twice as long, up to the poll interval.
 const SOONER_BY: u32 = 16;
+
+/// If no delivery ends in this time, the consumer reads further than a batch.
+const STALLED: Duration = Duration::from_secs(1);
+/// The number of batches that it reads ahead at most.
+const FURTHEST: usize = 100;
 
 /// The time in which the store must save the position of a consumer that stops.
 const SAVE_WITHIN: Duration = Duration::from_secs(10);
@@ -68,6 +73,8 @@ pub(super) struct ConsumerLoop<D> {
     /// The time until the next poll, if no wake-up arrives.
     next_poll: Duration,
     done_since_save: u64,
+    /// The last time at which a delivery ended.
+    last_done: Instant,
     last_save: Instant,
     /// A save was under way when the consumer gave up waiting for the store.
     is_save_given_up: bool,
@@ -100,6 +107,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             expects_repeats: true,
             next_poll: pace.poll_interval / SOONER_BY,
             done_since_save: 0,
+            last_done: Instant::now(),
             last_save: Instant::now(),
             is_save_given_up: false,
         };
@@ -178,7 +186,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
             if reading.is_empty()
                 && !at_end
-                && self.partitions.len() < self.pace.batch
+                && self.may_read_ahead()
                 && let Some(cursor) = self.partitions.next_read()
             {
                 reading.spawn(self.read(cursor, std::mem::take(&mut is_woken))?);
@@ -186,6 +194,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             if at_end && restarts_wait {
                 poll_at = after(self.next_poll);
             }
+            let waits_for_time = !at_end && reading.is_empty() && self.may_be_stalled();
             let in_the_way = OptionFuture::from(self.alone.as_mut().map(Alone::is_in_the_way));
             tokio::select! {
                 Some(done) = self.handling.join_next() => {
@@ -221,6 +230,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                     requested.map_err(|error| Error::backend("the task of a retry", false, error))??;
                 }
                 Some(()) = in_the_way => self.let_others_begin_beside_suspect().await?,
+                () = sleep_until(self.last_done + STALLED), if waits_for_time => {}
                 () = self.subscription.wake_up.wait_until(poll_at), if at_end => {
                     at_end = false;
                     is_woken = Instant::now() < poll_at;
@@ -231,6 +241,22 @@ impl<D: Deliver> ConsumerLoop<D> {
             }
             self.save_if_due(at_end).await?;
         }
+    }
+
+    /// Whether to read further messages. While all that were read wait behind messages that take long, others may be found
+    /// further on.
+    fn may_read_ahead(&self) -> bool {
+        let (batch, len) = (self.pace.batch, self.partitions.len());
+        len < batch
+            || (!self.has(PlantedBug::NotReadFurther)
+                && !self.partitions.is_ready()
+                && len < batch.saturating_mul(FURTHEST)
+                && self.last_done.elapsed() >= STALLED)
+    }
+
+    /// Whether it depends on time alone that nothing further is read.
+    fn may_be_stalled(&self) -> bool {
+        !self.partitions.is_ready() && self.last_done.elapsed() < STALLED && self.partitions.len() >= self.pace.batch
     }
 
     /// Adds the messages of a read, except the repeats. Returns whether the read reached the end of the category.
@@ -266,13 +292,14 @@ impl<D: Deliver> ConsumerLoop<D> {
 
     /// Records the outcome of a delivery, or returns its error.
     fn record_delivery(&mut self, done: Result<Done, JoinError>) -> Result<()> {
-        let (HandedOut { slot, epoch, message }, outcome) = match done {
+        let (HandedOut { slot, epoch, message, .. }, outcome) = match done {
             Ok(done) => done,
             // A delivery of a slot that was lost.
             Err(error) if error.is_cancelled() => return Ok(()),
             Err(error) => return Err(Error::backend("the task of a delivery", false, error)),
         };
         self.aborts.remove(&message.id);
+        self.last_done = Instant::now();
         match outcome {
             Ok(outcome) => {
                 if self.partitions.done(slot, epoch, &message) {

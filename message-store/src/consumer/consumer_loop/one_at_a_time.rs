@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::task::JoinError;
 
 use super::ConsumerLoop;
-use super::handing_out::deliver;
+use super::handing_out::{deliver, make_whole};
 use crate::consumer::PlantedBug;
 use crate::consumer::dead_letters::{Classed, Failure, SetAside};
 use crate::consumer::deliver::Deliver;
@@ -86,7 +86,8 @@ impl<D: Deliver> ConsumerLoop<D> {
     pub(super) async fn hand_out_suspect(&mut self, turn: Result<Turn, JoinError>) -> Result<()> {
         let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
-        let Some(next) = self.partitions.next_in_order() else { return Ok(()) };
+        let Some(mut next) = self.partitions.next_in_order() else { return Ok(()) };
+        make_whole(&*self.subscription.store, &mut next, &self.outages).await?;
         let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
         let crashes = suspects.crashes(id);
         suspects.hand_out(slot, &next.message, turn.is_alone() || self.pace.planted.is(PlantedBug::SuspectsTogether));

@@ -9,10 +9,11 @@ use tracing::{Instrument as _, Span, field};
 
 use super::{Classed, SetAside};
 use crate::consumer::consumer_metrics::ConsumerMetrics;
+use crate::error::Class;
 use crate::handling::{Context, Handler};
 use crate::store::Fence;
 use crate::telemetry::is_on;
-use crate::{Error, Message, Outcome, Source};
+use crate::{Message, Outcome, Source};
 
 impl SetAside {
     pub(super) async fn attempt<H: Handler>(
@@ -75,11 +76,16 @@ impl Drop for Recorded<'_> {
     }
 }
 
-/// The error of an attempt that reached its time limit. As with the database's own limits, the store or the message may
-/// be at fault: see [`super::time_outs`].
+/// The error of an attempt that reached its time limit.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler did not end within its time limit of {limit:?}")]
+struct TookTooLong {
+    limit: Duration,
+    source: Class,
+}
+
 fn took_too_long(limit: Duration) -> Source {
-    let cause = format!("the handler did not end within its time limit of {limit:?}");
-    Error::TimedOut { context: "handling the message".to_owned(), cause: cause.into() }.into()
+    TookTooLong { limit, source: Class::OverLimit }.into()
 }
 
 /// The result of a call of the handler. A panic is an error.

@@ -153,9 +153,9 @@ impl SetAside {
                 return Verdict::TryAgain;
             }
         }
-        let timed_out = class == Some(Class::TimedOut);
+        let timed_out = matches!(class, Some(Class::TimedOut | Class::OverLimit));
         if self.is_store_fault(class, message).await {
-            return if failures.call.again(error).await { Verdict::TryAgain } else { Verdict::StoreFault };
+            return if failures.call.again(&chain(&**error)).await { Verdict::TryAgain } else { Verdict::StoreFault };
         }
         failures.count += 1;
         if failures.count >= self.max_attempts || !self.is_on() {
@@ -178,6 +178,12 @@ impl SetAside {
                 !self.is_on()
                     || self.has(PlantedBug::EveryTimeOutPasses)
                     || self.time_outs.is_store_fault(&*self.letters.store, message).await
+            }
+            // The handler's own limit says nothing of the store, however many messages reach it.
+            Some(Class::OverLimit) => {
+                !self.is_on()
+                    || self.has(PlantedBug::EveryTimeOutPasses)
+                    || !self.time_outs.answers(&*self.letters.store).await
             }
             class => class == Some(Class::Passing),
         }

@@ -38,7 +38,7 @@ impl ErrorClass {
             return classed.class;
         }
         match (Class::of(error), store_error(error)) {
-            (Some(Class::TimedOut), _) => Self::TimedOut,
+            (Some(Class::TimedOut | Class::OverLimit), _) => Self::TimedOut,
             (Some(Class::Overtaken), _) => Self::Contention,
             (Some(Class::Again(_)), _) => Self::Delayed,
             (_, Some(Error::Undecodable { .. })) => Self::Undecodable,

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::consumer::PlantedBug;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
-use crate::consumer::position_store::{PositionStore, Progress, identifier_in, last_recorded, position_streams};
+use crate::consumer::position_store::{PositionStore, Progress, identifier_in, last_own_save, position_streams};
 use crate::store::{Leases, StepStream};
 use crate::{Error, GlobalPosition, Json, MessageStore, Result, StreamName};
 
@@ -37,6 +38,9 @@ pub(in crate::consumer) async fn create_group(
     outages: &Outages,
 ) -> Result<()> {
     let group = positions.as_str();
+    if slots == 0 {
+        return Err(Error::invalid("elastic group", format!("{group} would have no slot, and handle nothing")));
+    }
     if leases.group(group).await?.slots.is_empty() {
         let progress = first_progress(store, positions, slots, pace, outages).await?;
         leases.create_group(group, progress.iter().map(Json::encode).collect::<Result<_>>()?).await?;
@@ -62,13 +66,18 @@ async fn first_progress(
         if identifier_in(&stream).0 != identifier {
             continue;
         }
-        let last = last_recorded(&StepStream::new(store, stream.clone())).await?;
+        // The time of the own progress: a start of a group that ended half way took positions over, and these are no older.
+        let counts = pace.planted.is(PlantedBug::TakeOversCount);
+        let last = last_own_save(&StepStream::new(store, stream.clone()), counts).await?;
         let (_, member) = identifier_in(&stream);
         let taken = PositionStore::take_over(store, stream, pace, outages).await?;
         let (number, size) = member.map_or((0, 1), |member| (member.number(), member.size()));
         let of_size = before.entry(size).or_default();
-        of_size.members.insert(number, taken.previous().clone());
-        of_size.saved_last = of_size.saved_last.max(last.map(|(_, message)| message.time));
+        // A consumer without a group, and a group of one member, count as the same. The later one counts.
+        if last >= of_size.saved_last || !of_size.members.contains_key(&number) {
+            of_size.members.insert(number, taken.previous().clone());
+        }
+        of_size.saved_last = of_size.saved_last.max(last);
     }
     let never_run = Progress::stopped_at(GlobalPosition::ZERO);
     let latest = before.into_iter().max_by_key(|(_, before)| before.saved_last);

@@ -24,6 +24,8 @@ use crate::{Error, MessageStore, Result};
 const PAUSE: Duration = Duration::from_millis(400);
 /// The pause while the member has less than its share.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// The time between two log records of a lease that cannot be renewed.
+const WARN_INTERVAL: Duration = Duration::from_secs(30);
 /// The time in which the keeper must end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -101,12 +103,11 @@ async fn keep(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let Some(leases) = store.leases() else { return };
+    let mut warned = None;
     let leases = loop {
         match leases.apart().await {
             Ok(leases) => break leases,
-            Err(error) => {
-                tracing::debug!(target: "message_store::consumer", %error, "the keeper of a lease has no connection yet");
-            }
+            Err(error) => warn(&owned, &error, &mut warned),
         }
         if is_stopped(&mut stopped, PAUSE).await {
             return;
@@ -119,7 +120,7 @@ async fn keep(
             Ok(true) => SHORT_PAUSE,
             Ok(false) => PAUSE,
             Err(error) if error.is_transient() => {
-                tracing::debug!(target: "message_store::consumer", %error, group = %keeping.member().group, "a look at the group failed");
+                warn(&keeping.owned, &error, &mut warned);
                 SHORT_PAUSE
             }
             Err(error) => {
@@ -132,6 +133,17 @@ async fn keep(
         if is_stopped(&mut stopped, pause.min(keeping.owned.lease() / 8)).await {
             return;
         }
+    }
+}
+
+/// Records that the lease could not be kept. Logs it when that has lasted for a lease, and then every half minute.
+fn warn(owned: &OwnedSlots, error: &Error, warned: &mut Option<Instant>) {
+    let time = owned.look_failed(error);
+    if time > owned.lease() && warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL) {
+        *warned = Some(Instant::now());
+        tracing::warn!(target: "message_store::consumer", %error, group = %owned.member().group, since = ?time, "the lease of this member cannot be renewed, so it has no slots");
+    } else {
+        tracing::debug!(target: "message_store::consumer", %error, group = %owned.member().group, "a look at the group failed");
     }
 }
 

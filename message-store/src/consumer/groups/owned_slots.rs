@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
@@ -32,6 +32,8 @@ pub(in crate::consumer) struct OwnedSlots {
     is_leaving: AtomicBool,
     /// The group as the keeper saw it last.
     group: Mutex<Arc<GroupRecord>>,
+    /// The keeper's last look at the group that succeeded, or its start, and the error since then.
+    last_look: Mutex<(Instant, Option<String>)>,
     /// Counts changes of the slots.
     changes: watch::Sender<u64>,
     letters: Mutex<Letters>,
@@ -80,6 +82,7 @@ impl OwnedSlots {
             found_lost: Mutex::default(),
             is_leaving: AtomicBool::new(false),
             group: Mutex::default(),
+            last_look: Mutex::new((Instant::now(), None)),
             changes: watch::Sender::new(0),
             letters: Mutex::default(),
             left: Notify::new(),
@@ -108,6 +111,22 @@ impl OwnedSlots {
 
     pub(super) fn set_group(&self, group: GroupRecord) {
         *lock(&self.group) = Arc::new(group);
+        *lock(&self.last_look) = (Instant::now(), None);
+    }
+
+    /// The keeper could not look at the group. Returns the time for which it cannot.
+    pub(super) fn look_failed(&self, error: &Error) -> Duration {
+        let mut last_look = lock(&self.last_look);
+        last_look.1 = Some(error.to_string());
+        last_look.0.elapsed()
+    }
+
+    /// The time for which the keeper could not keep the lease, and the reason, if that is longer than a lease.
+    pub(in crate::consumer) fn lease_not_kept(&self) -> Option<(Duration, String)> {
+        let (since, error) = &*lock(&self.last_look);
+        let time = since.elapsed();
+        let reason = || error.clone().unwrap_or_else(|| "the store does not answer".to_owned());
+        (time > self.lease).then(|| (time, reason()))
     }
 
     /// The numbers of the slots that the member owns, in order.
