@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
     match arguments.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message_store::chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn run(self) -> Result<()> {
-        if self.store.url.starts_with("sqlite:") {
+        if self.store.is_sqlite()? {
             println!("{}: the schema is current", self.store.open().await?.describe());
             return Ok(());
         }

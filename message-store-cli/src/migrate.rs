@@ -19,7 +19,9 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<()> {
-        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
+        if self.store.is_sqlite()?
+            && let Some(path) = self.store.url.strip_prefix("sqlite:")
+        {
             let store = SqliteStore::open(path).await?;
             println!("{}: the schema is current", store.describe());
             return Ok(());

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use message_store::MessageStore;
 use message_store::postgres::PostgresOptions;
 use message_store::sqlite::SqliteOptions;
-use message_store::{MessageStore, connect};
 
 /// The store that a command opens.
 #[derive(Debug, clap::Args)]
@@ -16,16 +16,23 @@ pub(crate) struct StoreUrl {
 }
 
 impl StoreUrl {
+    /// Whether it is a store on SQLite.
+    ///
+    /// # Errors
+    /// If it is neither on SQLite nor on PostgreSQL.
+    pub(crate) fn is_sqlite(&self) -> Result<bool> {
+        match self.url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(true),
+            Some("postgres" | "postgresql") => Ok(false),
+            _ => bail!("the store must be written as postgres://USER@HOST/DATABASE or sqlite:PATH"),
+        }
+    }
+
     /// Opens the store. One that does not exist is not made, because its name may be misspelt.
     pub(crate) async fn open(&self) -> Result<Arc<dyn MessageStore>> {
-        let url = &self.url;
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Arc::new(PostgresOptions::from_url(url)?.existing().open().await?));
+        if self.is_sqlite()? {
+            return Ok(Arc::new(SqliteOptions::from_url(&self.url)?.existing().open().await?));
         }
-        if url.starts_with("sqlite:") {
-            return Ok(Arc::new(SqliteOptions::from_url(url)?.existing().open().await?));
-        }
-        // It is refused, with the schemes that are known.
-        Ok(connect(url).await?)
+        Ok(Arc::new(PostgresOptions::from_url(&self.url)?.existing().open().await?))
     }
 }

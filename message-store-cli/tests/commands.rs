@@ -31,7 +31,7 @@ fn fails(arguments: &[&str]) -> String {
 fn migrate_creates_a_file_and_check_reports_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
-    assert!(fails(&["check", "--store", &url]).contains("there is no file"));
+    assert!(fails(&["check", "--store", &url]).contains("there is no such file"));
     assert!(succeeds(&["migrate", "--store", &url]).contains("the schema is current"));
     assert!(succeeds(&["check", "--store", &url]).contains("the schema is current"));
 }
@@ -87,7 +87,7 @@ async fn positions_are_listed_shown_and_set() {
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
     let of = ["--store", &url, "--category", "account:command"];
     let run = |action: &[&'static str]| -> Vec<&str> { [&["position"], &action[..1], &of, &action[1..]].concat() };
-    assert!(fails(&run(&["list"])).contains("there is no file"));
+    assert!(fails(&run(&["list"])).contains("there is no such file"));
     three_messages_are_handled(&url).await;
 
     let list = succeeds(&run(&["list"]));
@@ -104,6 +104,24 @@ async fn positions_are_listed_shown_and_set() {
     assert!(succeeds(&run(&["get", "--identifier", "new", "--member", "1/2"])).contains("has never run"));
     assert!(succeeds(&["read-model", "--store", &url, "list"]).contains("position"));
     assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
+    assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "999999"]).contains("is beyond the last"));
+}
+
+/// A database of something else.
+#[test]
+fn a_command_that_reads_makes_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE a (b)").unwrap();
+    let url = format!("sqlite:{}", path.display());
+    for arguments in [&["check"][..], &["identity", "show"], &["read-model", "list"]] {
+        let mut arguments = arguments.to_vec();
+        arguments.splice(1..1, ["--store", &url]);
+        assert!(fails(&arguments).contains("has no message store"), "{arguments:?}");
+    }
+    let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
 }
 
 /// Refuses every message.
@@ -151,7 +169,10 @@ async fn dead_letters_are_listed_counted_shown_retried_and_discarded() {
     let planned = succeeds(&run(&["retry", "--all", "--dry-run"]));
     assert!(planned.contains("3 letters are selected, 3 are shown"), "{planned}");
     assert!(succeeds(&run(&["discard", id, "--why", "a test"])).contains("is discarded"));
-    assert!(fails(&run(&["discard", id, "--why", "a test"])).contains("nothing was changed"));
+    let again = fails(&run(&["discard", id, "--why", "a test"]));
+    assert!(again.contains("nothing was changed") && again.contains("discarded: a test"), "{again}");
+    let nobody = run(&["discard", "--all", "--why", "a test"]);
+    assert!(fails(&nobody).contains("nothing was changed"));
     let id: &'static str = list.lines().nth(2).unwrap().split_whitespace().next().unwrap().to_owned().leak();
     assert!(succeeds(&run(&["retry", id, "--edited", "{\"a\":1}"])).contains("the edited message is at"));
     assert!(succeeds(&run(&["retry", "--all", "--yes"])).contains("1 deliveries were requested"));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use message_store::consumer::{Consumer, ConsumerHandle, DeadLetters, LetterState, OnFailure};
+use message_store::consumer::{Consumer, ConsumerHandle, DeadLetters, ElasticGroup, LetterState, OnFailure};
 use message_store::handling::{Context, Handler};
 use message_store::store::{ReadModel, SqlTransaction};
 use message_store::{
@@ -50,6 +50,22 @@ impl ReadModel for Balances {
     }
 
     async fn apply(&self, _: &mut dyn SqlTransaction, _: &Message) -> Result<(), Source> {
+        Ok(())
+    }
+}
+
+/// Writes to the table of the page.
+struct OwnBalances;
+
+#[async_trait]
+impl ReadModel for OwnBalances {
+    fn name(&self) -> &'static str {
+        "own balances"
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        let sql = "INSERT INTO balances (account, balance) VALUES ($1, 0) ON CONFLICT DO NOTHING";
+        transaction.execute(sql, &[message.stream.id().into()]).await?;
         Ok(())
     }
 }
@@ -162,7 +178,7 @@ async fn run_page(page: &str, server: &LocalServer) -> Result<Service, String> {
     let mut shell = Shell::new(server);
     let mut service = None;
     for block in blocks(page) {
-        if service.is_none() && block.contains("dead-letter") {
+        if service.is_none() && block.contains("dead-letter list") {
             service = Some(Service::start(&shell.url("bank")).await);
         }
         let mut block = block.to_owned();
@@ -179,7 +195,16 @@ async fn run_page(page: &str, server: &LocalServer) -> Result<Service, String> {
     let as_service = shell.url("bank").replace("postgres@", "bank_service@");
     let stream = StreamName::new("account-9").unwrap();
     let append = Append::to(stream).message(NewMessage::new("Opened", Json::NULL));
-    connect(&as_service).await.unwrap().append(append.into()).await.unwrap();
+    let store = connect(&as_service).await.unwrap();
+    let opened = store.append(append.into()).await.unwrap().written[0].global_position;
+    // It may also read, save positions and update read models.
+    let handler = Provider { name: "as the service", is_back: Arc::new(AtomicBool::new(true)) };
+    let consumer = Consumer::new("account", handler).identifier("service").elastic_group(ElasticGroup::new());
+    let mut consumer = consumer.start(&store).await.unwrap();
+    consumer.wait_for(opened).await.unwrap();
+    let _ = consumer.stop().await.unwrap();
+    let balances: Arc<dyn ReadModel> = Arc::new(OwnBalances);
+    store.read_models().unwrap().update(&balances, &Category::new("account").unwrap()).await.unwrap();
     service.ok_or_else(|| "the page has no dead letters".to_owned())
 }
 

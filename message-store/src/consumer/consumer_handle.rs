@@ -194,8 +194,8 @@ async fn end_of_either(
         None => end_of(task).await,
         Some(letter_consumer) => tokio::select! {
             ended = end_of(task) => ended,
-            // While the consumer stops, the letter consumer may end before it, with an error that only the stop has caused.
-            ended = end_of(&mut letter_consumer.task) => if outages.is_stopping() { end_of(task).await.and(ended) } else { ended },
+            // A consumer that has failed may end after its letter consumer, whose error only the stop has caused.
+            ended = end_of(&mut letter_consumer.task) => if outages.has_consumer_failed() { end_of(task).await.and(ended) } else { ended },
         },
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct Outages(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    consumer: String,
     /// The longest outage that is waited out. `None`: without a limit.
     limit: Option<Duration>,
     state: Mutex<State>,
@@ -60,6 +61,7 @@ struct State {
     current: Option<Current>,
     /// After a request to stop, no call waits longer than this.
     stop_by: Option<Instant>,
+    has_consumer_failed: bool,
     /// The number of interruptions. Calls from before the last one wait no longer.
     interruptions: u64,
 }
@@ -72,8 +74,16 @@ struct Current {
 }
 
 impl Outages {
-    pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self(Arc::new(Shared { limit, state: Mutex::default(), shutdown: Shutdown::new(), try_again: Notify::new() }))
+    /// The outages of the consumer with this name.
+    pub(super) fn new(consumer: impl Into<String>, limit: Option<Duration>) -> Self {
+        let consumer = consumer.into();
+        Self(Arc::new(Shared {
+            consumer,
+            limit,
+            state: Mutex::default(),
+            shutdown: Shutdown::new(),
+            try_again: Notify::new(),
+        }))
     }
 
     /// The outage that lasts.
@@ -93,9 +103,18 @@ impl Outages {
         self.0.try_again.notify_waiters();
     }
 
-    /// Whether a stop was requested.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.state().stop_by.is_some()
+    /// As [`stop`](Self::stop), because the consumer (or its letter consumer) has failed.
+    pub(super) fn stop_after_failure(&self, of_consumer: bool) {
+        {
+            let mut state = self.state();
+            state.has_consumer_failed |= of_consumer && state.stop_by.is_none();
+        }
+        self.stop();
+    }
+
+    /// Whether the consumer has failed, and its letter consumer not before it.
+    pub(super) fn has_consumer_failed(&self) -> bool {
+        self.state().has_consumer_failed
     }
 
     /// Waits until a request to stop is so old that no outage is waited out any more.
@@ -116,13 +135,23 @@ impl Outages {
     /// A call that may have to wait.
     pub(super) fn call(&self) -> Call<'_> {
         let interruptions = Some(self.state().interruptions);
-        Call { outages: self, state: CallState { began: None, interruptions }, backoff: Backoff::new() }
+        Call {
+            outages: self,
+            state: CallState { began: None, interruptions },
+            backoff: Backoff::new(),
+            is_answered: false,
+        }
     }
 
     /// A call that waits on when others are interrupted. The consumer and its letter consumer share their outages, and each
     /// of them restarts in another history and interrupts the calls from before.
     pub(super) fn call_of_restart(&self) -> Call<'_> {
-        Call { outages: self, state: CallState { began: None, interruptions: None }, backoff: Backoff::new() }
+        Call {
+            outages: self,
+            state: CallState { began: None, interruptions: None },
+            backoff: Backoff::new(),
+            is_answered: false,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,7 +171,7 @@ impl Outages {
         });
         if now.duration_since(current.logged) >= LOG_INTERVAL {
             current.logged = now;
-            tracing::warn!(target: "message_store::consumer", error, since = %current.outage.since, "an outage: trying again until it ends");
+            tracing::warn!(target: "message_store::consumer", consumer = self.0.consumer, error, since = %current.outage.since, "an outage: trying again until it ends");
         }
         current.outage.error = error;
         let limit = self.0.limit.and_then(|limit| began.checked_add(limit));
@@ -150,14 +179,19 @@ impl Outages {
         limit.into_iter().chain(state.stop_by).chain(interrupted).min()
     }
 
-    /// A call waits no longer.
-    fn ended(&self) {
+    /// A call waits no longer, because it was answered or given up.
+    fn ended(&self, is_answered: bool) {
         let mut state = self.state();
         state.waiting -= 1;
         if state.waiting == 0
             && let Some(Current { outage, began, .. }) = state.current.take()
         {
-            tracing::info!(target: "message_store::consumer", since = %outage.since, lasted = ?began.elapsed(), error = outage.error, "an outage has ended");
+            let (consumer, since, lasted) = (&self.0.consumer, outage.since, began.elapsed());
+            if is_answered {
+                tracing::info!(target: "message_store::consumer", consumer, %since, ?lasted, error = outage.error, "an outage has ended");
+            } else {
+                tracing::info!(target: "message_store::consumer", consumer, %since, ?lasted, error = outage.error, "an outage is no longer waited out");
+            }
         }
     }
 }
@@ -168,6 +202,7 @@ pub(super) struct Call<'a> {
     outages: &'a Outages,
     state: CallState,
     backoff: Backoff,
+    is_answered: bool,
 }
 
 #[derive(Debug)]
@@ -205,7 +240,8 @@ impl Call<'_> {
     }
 
     /// The call was answered. If it had waited, all others that wait try again at once.
-    pub(super) fn answered(self) {
+    pub(super) fn answered(mut self) {
+        self.is_answered = true;
         if self.state.began.is_some() {
             self.outages.0.try_again.notify_waiters();
         }
@@ -215,7 +251,7 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.state.began.is_some() {
-            self.outages.ended();
+            self.outages.ended(self.is_answered);
         }
     }
 }
@@ -226,7 +262,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_lasts_from_the_first_failure_until_no_call_waits() {
-        let outages = Outages::new(None);
+        let outages = Outages::new("c", None);
         let (mut first, mut second) = (outages.call(), outages.call());
         assert_eq!(outages.current(), None);
         assert!(first.again(&"refused").await);
@@ -243,7 +279,7 @@ mod tests {
     async fn an_outage_is_waited_out_for_as_long_as_it_lasts_or_up_to_the_limit() {
         let limit = Duration::from_mins(1);
         for (limit, lasts) in [(None, Duration::from_hours(100)), (Some(limit), limit)] {
-            let (outages, begin) = (Outages::new(limit), Instant::now());
+            let (outages, begin) = (Outages::new("c", limit), Instant::now());
             let mut call = outages.call();
             while begin.elapsed() < lasts {
                 assert!(call.again(&"refused").await);
@@ -254,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_that_wait_try_again_when_another_is_answered() {
-        let outages = Outages::new(None);
+        let outages = Outages::new("c", None);
         let mut waiting = outages.call();
         for _ in 0..10 {
             assert!(waiting.again(&"refused").await);
@@ -268,7 +304,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_interruption_ends_the_calls_that_wait_and_no_later_one() {
-        let outages = Outages::new(None);
+        let outages = Outages::new("c", None);
         let mut waiting = outages.call();
         let (goes_on, ()) = tokio::join!(waiting.again(&"refused"), async { outages.interrupt() });
         assert!(!goes_on && !waiting.again(&"refused").await);
@@ -277,7 +313,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_counts_for_each_call() {
-        let outages = Outages::new(Some(Duration::from_secs(2)));
+        let outages = Outages::new("c", Some(Duration::from_secs(2)));
         let mut first = outages.call();
         assert!(first.again(&"refused").await);
         // Its next attempt takes long.
@@ -288,7 +324,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_request_to_stop_an_outage_is_waited_out_only_for_a_short_time() {
-        let (outages, begin) = (Outages::new(None), Instant::now());
+        let (outages, begin) = (Outages::new("c", None), Instant::now());
         let mut call = outages.call();
         tokio::join!(call.again(&"refused"), async { outages.stop() });
         while call.again(&"refused").await {}
@@ -297,7 +333,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_call_of_a_restart_waits_on_when_others_are_interrupted() {
-        let outages = Outages::new(None);
+        let outages = Outages::new("c", None);
         let (mut restart, mut other) = (outages.call_of_restart(), outages.call());
         outages.interrupt();
         assert!(!other.again(&"refused").await);

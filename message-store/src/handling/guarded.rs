@@ -66,7 +66,7 @@ impl<R> fmt::Display for Guarded<R> {
             Self::Failed { reason } => {
                 write!(
                     f,
-                    "the call was refused and had no effect ({reason}). Run the guard again to make the call again"
+                    "the call was refused and had no effect ({reason}). To make the call again, run the guard again: for a message that was set aside, retry its letter"
                 )
             }
             Self::Unknown { reason } => write!(

@@ -141,9 +141,11 @@ impl Service {
     /// As [`Service::start`], and the error of the first consumer that ended.
     pub async fn run(self) -> Result<()> {
         // It listens before the start, which may take long.
-        let signal =
-            async { tracing::info!(target: "message_store::service", signal = stop_signal().await, "stopping") };
-        let mut signal = Box::pin(signal);
+        let mut signal = Box::pin(async {
+            // Not in the record itself, which is not made if nobody wants it.
+            let signal = stop_signal().await;
+            tracing::info!(target: "message_store::service", signal, "stopping");
+        });
         let Some(handle) = self.start_until(&mut signal).await? else { return Ok(()) };
         tokio::select! {
             ended = handle.ended() => return ended,

@@ -474,7 +474,7 @@ async fn a_consumer_waits_out_an_outage_that_hits_its_read_model() {
     while client.query_one(end, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let last = store.given_out(Some(&account())).await.unwrap();
+    let last = store.backlog(&account(), GlobalPosition::ZERO).await.unwrap().end;
     consumer.wait_for(last).await.unwrap();
     let _ = consumer.stop().await.unwrap();
     assert!(model.0.load(Ordering::SeqCst) >= 4, "the batch is applied again");

@@ -199,6 +199,39 @@ on_both_stores! {
     }
 }
 
+/// Fails, and takes the store away.
+struct FailsInOutage(Arc<FaultyStore>);
+
+#[async_trait]
+impl Handler for FailsInOutage {
+    fn name(&self) -> &'static str {
+        "fails"
+    }
+
+    fn message_types(&self) -> Vec<&'static str> {
+        vec!["Deposit"]
+    }
+
+    async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> {
+        self.0.set_unavailable(true);
+        Err("the cause".into())
+    }
+}
+
+/// Its letter consumer fails too, because nothing can be saved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_returns_the_error_that_stopped_it_and_not_one_that_the_stop_has_caused() {
+    let store = message_store::connect("sqlite::memory:").await.unwrap();
+    let faulty = FaultyStore::new(&store);
+    let shared: Store = faulty.clone();
+    let consumer = Consumer::new("account:command", FailsInOutage(faulty.clone())).identifier("fails");
+    let other = Work::new("other", Does::Return).consumer();
+    let handle = Service::new(&shared).consumer(other).consumer(consumer).start().await.unwrap();
+    let _ = send_deposits(&store, "account:command", "1", 1).await;
+    let error = ended(&handle).await.unwrap_err();
+    assert!(error.to_string().contains("the cause"), "{error}");
+}
+
 /// The address of the store of a service in another process.
 const URL: &str = "MESSAGE_STORE_TEST_SERVICE_URL";
 

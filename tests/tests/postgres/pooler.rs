@@ -9,7 +9,7 @@ use message_store_tests::accounts::messages_of;
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::message_db;
 use message_store_tests::postgres::{
-    LocalServer, Pooler, Purpose, TestDatabase, poolers_are_left_out, servers_are_left_out,
+    LocalServer, Pooler, Purpose, TestDatabase, poolers_are_left_out, programs_are_left_out,
 };
 use message_store_tests::warnings::Warnings;
 use tokio::time::timeout;

@@ -125,7 +125,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                 // The messages under way belong to the earlier history.
                 self.outages.interrupt();
             } else if let Some(error) = &first_error {
-                self.outages.stop();
+                self.outages.stop_after_failure(self.set_aside.is_some());
                 if matches!(error, Error::PositionTaken { .. }) {
                     self.outages.interrupt();
                 }

@@ -34,8 +34,9 @@ impl<D: Deliver> ConsumerLoop<D> {
                 }
             }
             News::Change(Change::Lost(slots)) => {
+                let numbers: Vec<u16> = slots.iter().map(|(slot, _)| *slot).collect();
+                tracing::warn!(target: "message_store::consumer", consumer = %self.subscription.positions, slots = ?numbers, "these slots have another owner, or the lease has ended");
                 for (slot, epoch) in slots {
-                    tracing::warn!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, "the slot has another owner, or the lease has ended");
                     self.lose(slot, epoch);
                 }
             }

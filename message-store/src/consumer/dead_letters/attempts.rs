@@ -163,7 +163,7 @@ impl SetAside {
         }
         if !timed_out {
             let (message, attempts) = (message.reference(), failures.count);
-            tracing::warn!(target: "message_store::consumer", %message, attempts, error = chain(&**error), "delivering the message again");
+            tracing::warn!(target: "message_store::consumer", consumer = %self.positions, %message, attempts, error = chain(&**error), "delivering the message again");
         }
         // During the pause, time-outs of other messages can show that the store is at fault.
         tokio::time::sleep(failures.backoff.next()).await;

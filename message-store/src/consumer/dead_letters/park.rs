@@ -99,12 +99,16 @@ impl SetAside {
                 }
             }
             if let Ok(letter) = steps.append(progress.end, &parked).await? {
-                let (message, letter) = (message.reference(), letter.message);
+                let (message, letter, consumer) = (message.reference(), letter.message, &self.positions);
                 if let Some(again_at) = again_at {
-                    tracing::info!(target: "message_store::consumer", %message, attempts, error, %again_at, "the message is delivered again later");
+                    tracing::info!(target: "message_store::consumer", %consumer, %message, attempts, error, %again_at, "the message is delivered again later");
                     return Ok(Outcome::Delayed { letter });
                 }
-                tracing::error!(target: "message_store::consumer", %message, attempts, error, "the message could not be handled, and was set aside");
+                if *attempts == 0 {
+                    tracing::info!(target: "message_store::consumer", %consumer, %message, "the message waits behind an earlier one of its entity");
+                } else {
+                    tracing::error!(target: "message_store::consumer", %consumer, %message, attempts, error, "the message could not be handled, and was set aside");
+                }
                 return Ok(Outcome::Parked { letter });
             }
         }

@@ -226,7 +226,9 @@ mod tests {
         let (failures, place) = ((OnFailure::Park, 3), (&position, GlobalPosition::ZERO));
         let checkpoints = WhenToCheckpoint { every: 1, saved_per_stream: 0 };
         let pace = Pace { poll_interval: Duration::from_hours(1), checkpoints, ..Pace::default() };
-        SetAside::new(letters, failures, Share::All, pace, Outages::new(None), Process::default(), place).await.unwrap()
+        SetAside::new(letters, failures, Share::All, pace, Outages::new("c", None), Process::default(), place)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]

@@ -23,8 +23,10 @@ pub(in crate::consumer) async fn join(leases: &dyn Leases, member: &Membership, 
         if waited_for.is_some_and(|(id, left)| id == other.id && other.lease_left >= left) {
             return Err(is_taken(member));
         }
-        let pause = (other.lease_left / 2).max(Duration::from_millis(10));
-        tracing::warn!(target: "message_store::consumer", member = %member.name, group = %member.group, lease_left = ?other.lease_left, "another member has this name; waiting for the end of its lease");
+        let pause = (other.lease_left / 2).max(lease / 32);
+        if waited_for.is_none() {
+            tracing::warn!(target: "message_store::consumer", member = %member.name, group = %member.group, lease_left = ?other.lease_left, "another member has this name; waiting for the end of its lease");
+        }
         waited_for = Some((other.id, other.lease_left));
         sleep(pause).await;
     }
