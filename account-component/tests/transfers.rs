@@ -133,7 +133,7 @@ async fn send_transfers(store: &Store, url: &str, workers: &mut Workers, kill: b
             time: Timestamp::now(),
         };
         // Some amounts are above the balance.
-        let first = transfer(random.below(4_000) as i64, &mut random);
+        let first = transfer(i64::try_from(random.below(4_000)).unwrap(), &mut random);
         let second = match random.below(6) {
             0 => Some(first.clone()),
             1 => Some(transfer(1, &mut random)),

@@ -54,7 +54,7 @@ impl ReadModel {
                     MoveTo::Position(position) => position,
                     MoveTo::Beginning => GlobalPosition::ZERO,
                     MoveTo::End => given_out,
-                    _ => bail!("a read model is set to a position, to `beginning` or to `end`"),
+                    MoveTo::Time(_) => bail!("a read model is set to a position, to `beginning` or to `end`"),
                 };
                 let all = read_models.positions().await?;
                 let Some((_, from)) = all.into_iter().find(|(other, _)| *other == name) else {

@@ -22,3 +22,7 @@ pub mod work;
 /// The guide's chapter with snippets. They are compiled and run as doctests.
 #[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]
 pub mod guide {}
+
+/// The guide's chapter on process managers.
+#[doc = include_str!("../../docs/guide/src/process-managers.md")]
+pub mod process_managers {}

@@ -14,6 +14,8 @@
 mod answer;
 pub mod messages;
 mod process;
+#[cfg(test)]
+mod process_tests;
 mod state;
 
 use std::sync::Arc;

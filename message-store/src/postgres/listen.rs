@@ -172,7 +172,7 @@ impl Receiver {
         let (context, answer_within) = ("listening for appends", self.answer_within);
         let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
         let (config, tls) = &self.server;
-        let connecting = self.pool.reconnects().connect(tls::connect(config, tls));
+        let connecting = self.pool.reconnects().connect(Box::pin(tls::connect(config, tls)));
         let connected = timeout(answer_within, connecting).await.map_err(silent)?;
         let (client, mut messages) = connected.map_err(backend(context))?;
         let listen = format!("LISTEN {CHANNEL}");

@@ -41,7 +41,7 @@ impl Manager for Sessions {
 
     async fn create(&self) -> Result<Session, tokio_postgres::Error> {
         let watch = Watch::new(self.answer_within, &self.silences);
-        let (client, messages) = self.reconnects.connect(tls::connect(&self.config, &self.tls)).await?;
+        let (client, messages) = self.reconnects.connect(Box::pin(tls::connect(&self.config, &self.tls))).await?;
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
             tokio::select! {

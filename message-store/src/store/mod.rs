@@ -14,6 +14,7 @@ mod message_store;
 mod read;
 mod read_models;
 mod step_stream;
+mod subscription;
 mod wake_up;
 mod window;
 
@@ -32,5 +33,6 @@ pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
+pub use subscription::Subscription;
 pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

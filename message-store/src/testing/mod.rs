@@ -11,5 +11,5 @@ mod planted_bug;
 
 pub use faulty::FaultyStore;
 #[cfg(feature = "sqlite")]
-pub use kit::{Given, When, given};
+pub use kit::{Given, GivenProcess, When, WhenReceived, given, given_process};
 pub use planted_bug::PlantedBug;

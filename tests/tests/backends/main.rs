@@ -14,3 +14,4 @@ mod sizes;
 mod sqlite_files;
 mod sqlite_turns;
 mod statements_agree;
+mod subscriptions;

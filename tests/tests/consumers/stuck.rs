@@ -53,12 +53,11 @@ async fn others_behind_a_queue(store: &Store, bug: Option<PlantedBug>) -> (bool,
     let other = send_deposits(store, "account:command", "2", 1).await.remove(0);
     let consumer = work.consumer().concurrency(8).batch(50).on_failure(OnFailure::Park);
     let mut consumer = planted(consumer, bug).start(store).await.unwrap();
-    let others = match bug {
-        None => becomes(async || work.handled_of("2") == 1).await,
-        Some(_) => {
-            tokio::time::sleep(Duration::from_secs(4)).await;
-            work.handled_of("2") == 1
-        }
+    let others = if bug.is_none() {
+        becomes(async || work.handled_of("2") == 1).await
+    } else {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        work.handled_of("2") == 1
     };
     work.mend();
     consumer.wait_for(other.global_position).await.unwrap();

@@ -300,7 +300,7 @@ on_both_stores! {
         assert!(letters(&store).retry(&letter).await.unwrap());
         let retried = letters(&store).wait_for_retry(&letter, Duration::from_millis(20)).await.unwrap();
         assert_eq!(retried, Retried::NotYet);
-        assert!(retried.to_string().contains("consumer runs"), "{retried}");
+        assert!(retried.to_string().contains("a running consumer makes it"), "{retried}");
     }
 
     async fn a_wait_for_a_retry_ends_also_when_its_wake_up_is_lost(store) {

@@ -1,5 +1,6 @@
 //! Given, when, then: tests of a decider. Each case also checks repeats, late deliveries and storage.
 
+mod process;
 mod run;
 mod storage;
 mod way;
@@ -9,6 +10,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 
 use crate::handling::Decider;
+pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
 use storage::{message, messages, survives_storage};
 

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::given;
+use super::process::{Case, given_process};
 use super::run::{Delivery, Run};
 use super::storage::{message, messages};
+use crate::Message;
 use crate::entity::Projection;
-use crate::handling::Decider;
+use crate::handling::{Decider, ProcessManager, Reaction};
 use crate::testing::PlantedBug;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,4 +138,96 @@ async fn twin_with_a_decision_on_what_is_remembered_the_command_is_lost_and_the_
     let given = [Event::Added { amount: 1, note: 0 }];
     assert_eq!(run(behind, &given, &Command::Double, PlantedBug::RememberedNothing).await, 0);
     assert_eq!(run(behind, &given, &Command::Double, PlantedBug::MarkAlone).await, 1, "which is the one to blame");
+}
+
+/// Counts, and says each number to another stream.
+#[derive(Clone, Default)]
+struct Counter(u64);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Counted {
+    Counted { to: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Count {
+    Count {},
+    /// Only if something was counted.
+    CountOn {},
+}
+
+#[derive(Serialize)]
+enum Say {
+    Say { number: u64 },
+}
+
+impl Projection for Counter {
+    const CATEGORY: &'static str = "counter";
+    type Event = Counted;
+    fn apply(&mut self, Counted::Counted { to }: &Counted) {
+        self.0 = *to;
+    }
+}
+
+impl ProcessManager for Counter {
+    type Message = Count;
+
+    fn process_id(message: &Message, _: &Count) -> Option<String> {
+        message.correlation_id("counter")
+    }
+
+    fn react(&self, count: &Count) -> Reaction<Counted> {
+        let number = self.0 + 1;
+        match count {
+            Count::CountOn {} if self.0 == 0 => Reaction::none(),
+            _ => Reaction::event(Counted::Counted { to: number }).send("voice", "1", &Say::Say { number }),
+        }
+    }
+}
+
+fn counted(to: u64) -> Counted {
+    Counted::Counted { to }
+}
+
+fn says(number: u64) -> Reaction<Counted> {
+    Reaction::event(counted(number)).send("voice", "1", &Say::Say { number })
+}
+
+#[test]
+fn a_right_case_of_a_process_passes() {
+    given_process::<Counter>([]).when(Count::Count {}).then(says(1));
+    given_process::<Counter>([counted(1), counted(2)]).when(Count::CountOn {}).then(says(3));
+    given_process::<Counter>([]).when(Count::CountOn {}).then(Reaction::none());
+}
+
+#[test]
+#[should_panic(expected = "the reaction to Count")]
+fn another_message_than_expected_fails_the_case() {
+    let other = Reaction::event(counted(1)).send("voice", "1", &Say::Say { number: 2 });
+    given_process::<Counter>([]).when(Count::Count {}).then(other);
+}
+
+async fn written(times: u32, is_late: bool, known: Option<usize>, bug: PlantedBug) -> usize {
+    let (given, bug) = (messages(&[counted(1)]), Some(bug));
+    let (events, sent) =
+        Case { given, message: message(&Count::CountOn {}), bug }.run::<Counter>(times, is_late, known).await;
+    assert_eq!(events.len(), sent.len(), "all of a reaction or nothing");
+    sent.len()
+}
+
+#[tokio::test]
+#[should_panic(expected = "delivery 2")]
+async fn twin_without_sequences_the_second_delivery_to_a_process_is_noticed() {
+    written(2, false, None, PlantedBug::NoSequences).await;
+}
+
+#[tokio::test]
+async fn twin_with_the_mark_alone_a_process_loses_a_late_message_and_the_case_fails_on_it() {
+    assert_eq!(written(1, true, None, PlantedBug::MarkAlone).await, 0);
+}
+
+#[tokio::test]
+async fn twin_with_a_reaction_on_what_is_remembered_a_process_loses_a_message_and_the_case_fails_on_it() {
+    assert_eq!(written(1, false, Some(0), PlantedBug::RememberedNothing).await, 0);
+    assert_eq!(written(1, false, Some(0), PlantedBug::MarkAlone).await, 1, "which is the one to blame");
 }

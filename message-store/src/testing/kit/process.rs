@@ -1,0 +1,218 @@
+//! Given, when, then: tests of a process manager.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::storage::{message, messages, survives_storage};
+use crate::handling::{ProcessHandler, ProcessManager, Reaction};
+use crate::testing::PlantedBug;
+use crate::{
+    Append, Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, Metadata,
+    NewMessage, Outcome, Read, Sequence, StreamName, connect,
+};
+
+/// The events of the process before the message.
+#[derive(Debug)]
+#[must_use = "say when(message).then(reaction)"]
+pub struct GivenProcess<P: ProcessManager> {
+    events: Vec<P::Event>,
+}
+
+/// The message.
+#[derive(Debug)]
+#[must_use = "say then(reaction)"]
+pub struct WhenReceived<P: ProcessManager> {
+    given: Vec<P::Event>,
+    message: P::Message,
+}
+
+/// Begins a case with the own events of a process.
+///
+/// ```
+/// # use message_store::Message;
+/// # use message_store::entity::Projection;
+/// # use message_store::handling::{ProcessManager, Reaction};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Received { Ordered { id: String } }
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)] enum Event { Begun }
+/// # #[derive(Serialize)] enum Command { Ship }
+/// # #[derive(Clone, Default)] struct Delivery { begun: bool }
+/// # impl Projection for Delivery {
+/// #     const CATEGORY: &'static str = "delivery";
+/// #     type Event = Event;
+/// #     fn apply(&mut self, _: &Event) { self.begun = true; }
+/// # }
+/// # impl ProcessManager for Delivery {
+/// #     type Message = Received;
+/// #     fn process_id(_: &Message, Received::Ordered { id }: &Received) -> Option<String> { Some(id.clone()) }
+/// #     fn react(&self, Received::Ordered { id }: &Received) -> Reaction<Event> {
+/// #         if self.begun { return Reaction::none() }
+/// #         Reaction::event(Event::Begun).send("parcel:command", id, &Command::Ship)
+/// #     }
+/// # }
+/// use message_store::testing::given_process;
+///
+/// let ordered = || Received::Ordered { id: "7".into() };
+/// given_process::<Delivery>([])
+///     .when(ordered())
+///     .then(Reaction::event(Event::Begun).send("parcel:command", "7", &Command::Ship));
+/// given_process::<Delivery>([Event::Begun]).when(ordered()).then(Reaction::none());
+/// ```
+pub fn given_process<P: ProcessManager>(events: impl IntoIterator<Item = P::Event>) -> GivenProcess<P> {
+    GivenProcess { events: events.into_iter().collect() }
+}
+
+impl<P: ProcessManager> GivenProcess<P> {
+    /// Sets the message that the process receives.
+    pub fn when(self, message: P::Message) -> WhenReceived<P> {
+        WhenReceived { given: self.events, message }
+    }
+}
+
+/// What was written, or must be.
+#[derive(Debug, PartialEq)]
+struct Written<E> {
+    events: Vec<E>,
+    /// The stream, type and data of each message for another stream, in the order of the reaction.
+    sent: Vec<(String, String, Json)>,
+}
+
+impl<E> Written<E> {
+    #[track_caller]
+    fn of(reaction: Reaction<E>) -> Self {
+        let own = StreamName::from_database("");
+        let is_none = reaction.is_none();
+        let (events, appends) = reaction.into_parts(&own).unwrap_or_else(|error| panic!("{error}"));
+        assert!(is_none || !events.is_empty(), "a reaction has an event");
+        let sent = appends.into_iter().flat_map(|append| {
+            let stream = append.stream.as_str().to_owned();
+            append.messages.into_iter().map(move |message| (stream.clone(), message.message_type, message.data))
+        });
+        Self { events, sent: sent.collect() }
+    }
+}
+
+impl<P> WhenReceived<P>
+where
+    P: ProcessManager,
+    P::Message: Serialize + Debug + PartialEq,
+    P::Event: Debug + PartialEq,
+{
+    /// Checks that the message leads to this reaction. Every case also checks that:
+    ///
+    /// - the message and the events can be stored and decoded unchanged;
+    /// - the runtime writes exactly this reaction, also if the process that it remembers misses any number of events;
+    /// - a second delivery of the message writes nothing;
+    /// - a late delivery leads to the reaction of [`react_late`](ProcessManager::react_late).
+    ///
+    /// The message is in the stream `{category}:command-1`, and is correlated with `{category}-1`.
+    #[track_caller]
+    pub fn then(self, expected: Reaction<P::Event>) {
+        let Self { given, message: received } = self;
+        let mut state = P::default();
+        for event in &given {
+            state.apply(event);
+        }
+        let expected = Written::of(expected);
+        assert_eq!(Written::of(state.react(&received)), expected, "the reaction to {received:?}");
+        survives_storage(&received);
+        given.iter().chain(&expected.events).for_each(survives_storage);
+        let expected_late = Written::of(state.react_late(&received));
+
+        let case = Case { given: messages(&given), message: message(&received), bug: None };
+        // A separate thread, because the test may run inside a runtime.
+        let ran = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(case.every_way::<P>())
+        })
+        .join();
+        for (way, is_late, written) in ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            let expected = if is_late { &expected_late } else { &expected };
+            assert_eq!(&decoded::<P>(&written), expected, "{way}, the reaction that is written for {received:?}");
+        }
+    }
+}
+
+/// The messages of a case, and a protection that a test switches off.
+pub(super) struct Case {
+    pub(super) given: Vec<NewMessage>,
+    pub(super) message: NewMessage,
+    pub(super) bug: Option<PlantedBug>,
+}
+
+/// The own events, and the messages for other streams.
+pub(super) type Messages = (Vec<Message>, Vec<Message>);
+
+fn decoded<P: ProcessManager>((events, sent): &Messages) -> Written<P::Event> {
+    let decode = |event: &Message| event.decode_variant().unwrap().expect("an event of this process");
+    let place =
+        |message: &Message| (message.stream.as_str().to_owned(), message.message_type.clone(), message.data.clone());
+    Written { events: events.iter().map(decode).collect(), sent: sent.iter().map(place).collect() }
+}
+
+impl Case {
+    async fn every_way<P: ProcessManager>(self) -> Vec<(String, bool, Messages)> {
+        let mut ran = Vec::new();
+        for (way, times, is_late) in
+            [("delivered once", 1, false), ("delivered twice", 2, false), ("delivered late", 1, true)]
+        {
+            ran.push((way.to_owned(), is_late, self.run::<P>(times, is_late, None).await));
+        }
+        for known in 0..self.given.len() {
+            let way = format!("on a remembered process that misses {} events", self.given.len() - known);
+            ran.push((way, false, self.run::<P>(1, false, Some(known)).await));
+        }
+        ran
+    }
+
+    /// Delivers the message, and returns what is written for it. The runtime remembers `known` of the given events.
+    pub(super) async fn run<P: ProcessManager>(&self, times: u32, is_late: bool, known: Option<usize>) -> Messages {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let process = match self.bug {
+            None => ProcessHandler::<P>::new(&store),
+            Some(bug) => ProcessHandler::<P>::new(&store).plant(bug),
+        };
+        let commands = Category::new(format!("{}:command", P::CATEGORY)).unwrap();
+        let received = self.received::<P>(&store, &commands).await;
+        let content: P::Message = received.decode_variant().unwrap().expect("a message to which the process reacts");
+        let id = P::process_id(&received, &content).expect("the message belongs to a process");
+        let stream = process.processes().stream(&id).unwrap();
+        let mut given = self.given.clone();
+        let unknown = given.split_off(known.unwrap_or(given.len()));
+        for (part, is_known) in [(given, true), (unknown, false)] {
+            if !part.is_empty() {
+                store.append_to(&stream, ExpectedVersion::Any, part).await.unwrap();
+            }
+            if is_known && known.is_some() {
+                process.processes().fetch(&id).await.unwrap();
+            }
+        }
+        if is_late {
+            let mut entry = process.processes().load(&stream).await.unwrap().entry;
+            let mut entity = (*entry.entity).clone();
+            let above = GlobalPosition::new(received.global_position.get() + 1_000);
+            entity.sequences.record(Some(P::NAME), &Sequence::new(store.store_id(), commands.clone(), above));
+            entry.entity = Arc::new(entity);
+            process.processes().remember(&stream, entry);
+        }
+        for time in 1..=times {
+            let outcome = process.react(&received).await.unwrap();
+            let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
+            assert!(time == 1 || repeat, "delivery {time} was {outcome}");
+        }
+        let mut all = store.read_all(Read::default()).await.unwrap().messages;
+        all.retain(|message| message.decode_metadata().follows(&received, store.store_id()));
+        let (events, sent) = all.into_iter().partition(|message| message.stream == stream);
+        (events, sent)
+    }
+
+    async fn received<P: ProcessManager>(&self, store: &Arc<dyn MessageStore>, commands: &Category) -> Message {
+        let correlation = Metadata::new().correlation(&Category::new(P::CATEGORY).unwrap().stream("1").unwrap());
+        let message = self.message.clone().with_metadata(&correlation).unwrap();
+        let id = message.id;
+        store.append(Append::to(commands.stream("1").unwrap()).message(message).into()).await.unwrap();
+        store.message(id).await.unwrap().unwrap()
+    }
+}
