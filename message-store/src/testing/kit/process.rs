@@ -203,7 +203,10 @@ impl Case {
             assert!(time == 1 || repeat, "delivery {time} was {outcome}");
         }
         let mut all = store.read_all(Read::default()).await.unwrap().messages;
-        all.retain(|message| message.decode_metadata().follows(&received, store.store_id()));
+        // The reservation of its intent is no part of the reaction.
+        let is_written =
+            |metadata: Metadata| metadata.reserves.is_none() && metadata.follows(&received, store.store_id());
+        all.retain(|message| is_written(message.decode_metadata()));
         let (events, sent) = all.into_iter().partition(|message| message.stream == stream);
         (events, sent)
     }
