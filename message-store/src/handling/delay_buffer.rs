@@ -93,8 +93,9 @@ impl DelayBuffer {
         self
     }
 
-    /// Requests that a message is written to a stream when the delay for its key has ended. The release derives the id
-    /// of the written message: the id of `message` is not used.
+    /// Requests that a message is written to a stream when the delay for its key has ended, with its metadata. The release
+    /// derives the id of the written message: the id of `message` is not used. In a handler, give it the metadata that
+    /// [follows](crate::Metadata::follow) from the message being handled.
     ///
     /// # Errors
     /// The errors of the store.
@@ -110,8 +111,8 @@ impl DelayBuffer {
                 Some(DelayStep::Delayed { .. }) => return Ok(Delayed::Dropped),
                 Some(DelayStep::Released { .. }) | None => (self.due_time().await?, Delayed::Waiting),
             };
-            let (message_type, content) = (message.message_type.clone(), message.data.clone());
-            let step = DelayStep::Delayed { due, stream: stream.clone(), message_type, content };
+            let NewMessage { message_type, data: content, metadata, .. } = message.clone();
+            let step = DelayStep::Delayed { due, stream: stream.clone(), message_type, content, metadata };
             if steps.append(end, &step).await?.is_ok() {
                 return Ok(delayed);
             }
@@ -139,16 +140,13 @@ impl DelayBuffer {
         // Tries again each time another request was appended first. The next read shows whether another process has
         // released the request.
         loop {
-            let (Some(LastStep { step: DelayStep::Delayed { due, stream, message_type, content }, message }), end) =
-                steps.last().await?
-            else {
-                return Ok(false);
-            };
+            let (Some(LastStep { step, message }), end) = steps.last().await? else { return Ok(false) };
+            let DelayStep::Delayed { due, stream, message_type, content, metadata } = step else { return Ok(false) };
             if due > now {
                 return Ok(false);
             }
             let id = derived_id(message.id, "delay", "", &stream, 0);
-            let released = NewMessage::new(message_type, content).with_id(id);
+            let released = NewMessage::new(message_type, content).with_metadata_json(metadata).with_id(id);
             let step = NewMessage::from_variant(&DelayStep::Released { delayed: message.global_position })?;
             match steps.append_beside(end, step, vec![Append::to(stream).message(released)]).await {
                 Ok(Ok(_)) => return Ok(true),

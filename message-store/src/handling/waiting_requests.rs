@@ -31,8 +31,22 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub(super) enum DelayStep {
-    Delayed { due: Timestamp, stream: StreamName, message_type: String, content: Json },
-    Released { delayed: GlobalPosition },
+    Delayed {
+        due: Timestamp,
+        stream: StreamName,
+        message_type: String,
+        content: Json,
+        /// The metadata of the released message.
+        #[serde(default = "no_metadata", skip_serializing_if = "Json::is_empty")]
+        metadata: Json,
+    },
+    Released {
+        delayed: GlobalPosition,
+    },
+}
+
+const fn no_metadata() -> Json {
+    Json::NULL
 }
 
 /// The streams whose last request waits, as of `read_through`.

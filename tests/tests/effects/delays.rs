@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use message_store::handling::{DelayBuffer, DelayBug, Delayed, Keep};
 use message_store::testing::FaultyStore;
-use message_store::{Append, Error, ExpectedVersion, Json, Key, MessageStore, NewMessage, StreamName, Version};
-use message_store_tests::accounts::messages_of;
+use message_store::{
+    Append, Error, ExpectedVersion, Json, Key, MessageStore, Metadata, NewMessage, StreamName, Version,
+};
+use message_store_tests::accounts::{messages_of, put};
 use message_store_tests::on_both_stores;
 
 /// A store whose clock a test can advance, and a buffer with a delay of one minute.
@@ -95,6 +97,22 @@ async fn released_by_a_new_process(
 }
 
 on_both_stores! {
+    async fn a_released_message_has_the_metadata_of_its_request(store) {
+        let (clock, buffer) = buffered(&store, Keep::First);
+        let cause = put(&store, "account:command-1", "Deposit", "{}", r#"{"correlationStreamName":"case-7"}"#).await;
+        let request = mail("with metadata").with_metadata(&Metadata::follow(&cause)).unwrap();
+        let _ = buffer.put(&Key::new("a").unwrap(), &stream(), &request).await.unwrap();
+        let _ = buffer.put(&Key::new("b").unwrap(), &stream(), &mail("without")).await.unwrap();
+        clock.pass(seconds(60));
+        assert_eq!(buffer.release().await.unwrap(), 2);
+        for message in messages_of(&store, "mail:command").await {
+            let (metadata, text) = (message.decode_metadata(), message.decode_data::<String>().unwrap());
+            let is_with = text == "with metadata";
+            assert_eq!(metadata.correlation_stream_name.as_deref(), is_with.then_some("case-7"), "{text}");
+            assert_eq!(metadata.follows(&cause, store.store_id()), is_with, "{text}");
+        }
+    }
+
     async fn a_new_process_reads_what_follows_the_newest_checkpoint_and_later_what_is_new(store) {
         let (released, first, second) = released_by_a_new_process(&store, Some(10), None).await;
         assert_eq!(released, 1);
