@@ -131,11 +131,14 @@ impl Partitions {
         self.slots.insert(slot, Slot::at(epoch, handled_through));
     }
 
-    /// Removes a slot in this epoch, with its messages. The messages of it that are under way no longer count.
-    pub(super) fn remove_slot(&mut self, slot: u16, epoch: i64) {
-        if self.epoch(slot) == Some(epoch) {
+    /// Removes a slot in this epoch, with its messages. The messages of it that are under way no longer count. Returns
+    /// whether the slot was there.
+    pub(super) fn remove_slot(&mut self, slot: u16, epoch: i64) -> bool {
+        let is_there = self.epoch(slot) == Some(epoch);
+        if is_there {
             self.drop_slot(slot);
         }
+        is_there
     }
 
     fn drop_slot(&mut self, slot: u16) {

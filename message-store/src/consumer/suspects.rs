@@ -33,6 +33,8 @@ pub(super) struct Suspects {
     previous: Vec<(u16, Suspect)>,
     /// The suspect that each save of its slot records.
     recorded: Option<(u16, Suspect)>,
+    /// The suspect that was handed out by itself and is under way, with its slot.
+    handed_out: Option<(u16, MessageId)>,
 }
 
 impl Suspects {
@@ -49,6 +51,7 @@ impl Suspects {
             round: BTreeMap::new(),
             previous: suspect.map(|suspect| (slot, suspect)).into_iter().collect(),
             recorded: suspect.map(|suspect| (slot, suspect)),
+            handed_out: None,
         })
     }
 
@@ -59,6 +62,16 @@ impl Suspects {
         self.one_at_a_time.extend(other.one_at_a_time);
         self.previous.extend(other.previous);
         self.recorded = self.recorded.or(other.recorded);
+    }
+
+    /// Forgets the suspects of a slot, which has another owner.
+    pub(super) fn drop_slot(&mut self, slot: u16) {
+        self.through.remove(&slot);
+        self.one_at_a_time.retain(|_, of| *of != slot);
+        self.round.retain(|_, of| *of != slot);
+        self.previous.retain(|(of, _)| *of != slot);
+        self.recorded.take_if(|(of, _)| *of == slot);
+        self.handed_out.take_if(|(of, _)| *of == slot);
     }
 
     /// The messages of a slot up to this position are suspects, for this consumer, and for the next one if this one
@@ -85,7 +98,12 @@ impl Suspects {
         self.one_at_a_time.contains_key(&message)
     }
 
-    /// Whether a suspect is handed out alone.
+    /// Whether a suspect that was handed out by itself is under way.
+    pub(super) fn is_one_under_way(&self) -> bool {
+        self.handed_out.is_some()
+    }
+
+    /// Whether a save records a suspect.
     pub(super) fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
@@ -115,6 +133,7 @@ impl Suspects {
     /// Records that a message is about to be handed out. The caller saves the progress before the delivery.
     pub(super) fn hand_out(&mut self, slot: u16, message: &Message, is_alone: bool) {
         self.count(slot, message);
+        self.handed_out = Some((slot, message.id));
         let Suspect { message_id, attempts, given_up } = self.record_of(message.id);
         let suspect = if is_alone {
             Suspect { message_id, attempts: attempts + 1, given_up }
@@ -143,7 +162,7 @@ impl Suspects {
         self.previous.retain(|(_, previous)| previous.message_id != message);
         self.one_at_a_time.remove(&message);
         if self.round.remove(&message).is_none() {
-            self.recorded = None;
+            (self.recorded, self.handed_out) = (None, None);
         }
         self.unsaved > 0
     }

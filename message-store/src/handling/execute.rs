@@ -71,7 +71,8 @@ impl<D: Decider> CommandHandler<D> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a message that is not one of the decider's commands, and [`Error::Undecodable`] for one
-    /// whose data does not fit: they are not sent. [`Error::IdConflict`] if another message has the id. Otherwise as
+    /// whose data does not fit: they are not sent. [`Error::IdConflict`] if another message has the id. The errors of an
+    /// append: [`CommitUnknown`](Error::CommitUnknown) if the command may be sent. Otherwise as
     /// [`carry_out`](Self::carry_out): the command is sent then.
     pub async fn execute(&self, entity_id: &str, command: NewMessage) -> Result<Executed<D::Event>> {
         let command = self.send(entity_id, command).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use message_store::consumer::{Consumer, OnFailure, PlantedBug};
 use message_store::{ExpectedVersion, Json, MessageStore, MessageStoreExt as _, NewMessage, StreamName};
-use message_store_tests::accounts::send_deposits;
+use message_store_tests::accounts::{put, send_deposits};
 use message_store_tests::elastic::{becomes, until};
 use message_store_tests::on_both_stores;
 use message_store_tests::work::{Does, Work};
@@ -91,6 +91,22 @@ on_both_stores! {
         let letter = Work::letters(&store).show(sent.id).await.unwrap().unwrap();
         assert!(letter.error.contains("text cannot be made"), "{letter}");
         let _ = consumer.stop().await.unwrap();
+    }
+
+    /// An earlier process ended while the second message was alone under way. The first one is no suspect.
+    async fn messages_before_a_suspect_are_handled_too(store) {
+        let sent = send_deposits(&store, "account:command", "1", 1).await.remove(0);
+        let suspect = send_deposits(&store, "account:command", "2", 1).await.remove(0);
+        let crashed = format!(
+            r#"{{"position":0,"handedOutThrough":{},"suspect":{{"messageId":"{}","attempts":1}}}}"#,
+            suspect.global_position, suspect.id
+        );
+        put(&store, "account:command+position-w", "Recorded", &crashed, "{}").await;
+        let work = Work::default();
+        let mut consumer = work.consumer().on_failure(OnFailure::Park).start(&store).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), consumer.wait_for(suspect.global_position)).await.unwrap().unwrap();
+        let _ = consumer.stop().await.unwrap();
+        assert!(work.has_handled(&sent) && work.has_handled(&suspect));
     }
 
     /// The process is killed twice while many messages may be under way. Afterwards only those of the second time are handed

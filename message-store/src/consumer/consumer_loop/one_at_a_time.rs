@@ -39,7 +39,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let Some(suspects) = &mut self.suspects else { return Ok(()) };
         let (under_way, size) = (self.handling.len(), self.pace.concurrency.min(ROUND));
         // A message that waits out an outage keeps no other from beginning.
-        let is_free = if is_outage { under_way < size } else { under_way * 2 <= size && !suspects.is_recorded() };
+        let is_free = if is_outage { under_way < size } else { under_way * 2 <= size && !suspects.is_one_under_way() };
         if !is_free || together {
             return Ok(());
         }

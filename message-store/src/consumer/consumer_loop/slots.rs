@@ -157,7 +157,11 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     pub(super) fn drop_slot(&mut self, slot: u16, epoch: i64) {
-        self.partitions.remove_slot(slot, epoch);
+        if self.partitions.remove_slot(slot, epoch)
+            && let Some(suspects) = &mut self.suspects
+        {
+            suspects.drop_slot(slot);
+        }
         self.aborts.retain(|_, (of_slot, of_epoch, task)| {
             let is_dropped = (*of_slot, *of_epoch) == (slot, epoch);
             if is_dropped {
