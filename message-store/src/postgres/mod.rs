@@ -3,6 +3,7 @@
 mod append;
 mod append_one;
 mod append_with_fence;
+mod append_within;
 mod batch_read;
 mod check;
 mod connection;
@@ -54,3 +55,5 @@ pub use planted_bug::PlantedBug;
 pub(crate) use planted_bug::PlantedBug;
 pub use sql_condition::allow_sql_condition;
 pub use store::PostgresStore;
+/// The driver, in the version of [`PostgresStore::append_within`].
+pub use tokio_postgres;

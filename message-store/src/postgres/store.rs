@@ -58,7 +58,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Wakes readers of these streams, in this process and in others.
-    fn wake(&self, streams: &[StreamName]) {
+    pub(super) fn wake(&self, streams: &[StreamName]) {
         self.wake_ups.wake_for(streams);
         self.listener.wake(streams.iter());
     }

@@ -9,6 +9,7 @@ mod failover;
 mod hostile;
 mod locked_categories;
 mod outages;
+mod own_transaction;
 mod plans;
 mod pooler;
 mod probes;

@@ -1,0 +1,82 @@
+//! Appends in a transaction of the caller: a row of a business table and its event are in one commit.
+
+use tokio_postgres::Transaction;
+
+use super::PostgresStore;
+use super::append::{APPEND, Arguments, meaning, sent};
+use super::failure::{self, is_unanswered};
+use super::read;
+use crate::{AppendRequest, Appended, Error, MessageStore as _, MessageStoreExt as _, Result, StreamName};
+
+impl PostgresStore {
+    /// Appends in a transaction of the caller, on a connection of its own to the database of this store. The messages are
+    /// written when the transaction commits, together with everything else in it, or not at all.
+    ///
+    /// The transaction keeps the locks of the messages' categories until it ends, so other writers of these categories wait
+    /// for it, and so do readers of all messages for what follows: append last, and commit soon. Readers learn of the
+    /// messages by their poll interval, or at once by [`wake_readers`](Self::wake_readers) after the commit.
+    ///
+    /// If the answer to the commit is lost, carry out the whole transaction again with the same messages: the ids show
+    /// whether it was committed ([`already_written`](Appended::already_written)). Roll it back then, so that its other
+    /// effects do not happen twice.
+    ///
+    /// ```no_run
+    /// use message_store::postgres::{PostgresStore, tokio_postgres};
+    /// use message_store::{Append, Json, NewMessage, StreamName};
+    ///
+    /// # async fn example(client: &mut tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = PostgresStore::open("postgres://localhost/bank").await?;
+    /// let stream = StreamName::new("customer-7")?;
+    /// let moved = Append::to(stream.clone()).message(NewMessage::new("Moved", Json::parse(r#"{"to":"Oslo"}"#)?));
+    ///
+    /// let transaction = client.transaction().await?;
+    /// transaction.execute("UPDATE customers SET city = 'Oslo' WHERE id = 7", &[]).await?;
+    /// if store.append_within(&transaction, moved).await?.already_written {
+    ///     transaction.rollback().await?;
+    /// } else {
+    ///     transaction.commit().await?;
+    ///     store.wake_readers(&[stream]);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`MessageStore::append`](crate::MessageStore::append), but never [`CommitUnknown`](Error::CommitUnknown): nothing is
+    /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion) and [`IdConflict`](Error::IdConflict) leave the
+    /// transaction as it was; after other errors of the server it can only be rolled back. [`Error::Invalid`] for a
+    /// transaction in the database of another store, [`Error::Unsupported`] with Message DB's own schema.
+    pub async fn append_within(
+        &self,
+        transaction: &Transaction<'_>,
+        request: impl Into<AppendRequest>,
+    ) -> Result<Appended> {
+        if self.is_message_db {
+            let what = "an append in a transaction of the caller".to_owned();
+            return Err(Error::Unsupported { store: self.describe(), what });
+        }
+        let appends = self.accept(request.into())?;
+        let found = read::store_id(transaction.client()).await?;
+        if found != self.store_id() {
+            let reason = format!("it is in the database of the store {found}, and not in {}", self.describe());
+            return Err(Error::invalid("transaction", reason));
+        }
+        let arguments = Arguments::new([&appends[..]], |_| None, None);
+        let row = transaction.query_one(APPEND, &arguments.list()).await;
+        let results = row.and_then(|row| sent(&row, [&appends[..]]));
+        let mut results = results.map_err(|error| {
+            if is_unanswered(&error) {
+                return failure::failed("appending in a transaction, which is not committed", error);
+            }
+            meaning(error, &appends)
+        })?;
+        let nothing = || Err(Error::backend("appending in a transaction", false, "the server returned no result"));
+        results.results.pop().flatten().unwrap_or_else(nothing)
+    }
+
+    /// Wakes the readers of these streams' categories, in this process and in others, after a transaction with
+    /// [`append_within`](Self::append_within) was committed.
+    pub fn wake_readers(&self, streams: &[StreamName]) {
+        self.wake(streams);
+    }
+}
