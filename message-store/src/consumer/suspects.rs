@@ -157,6 +157,14 @@ impl Suspects {
         }
     }
 
+    /// Records that the process goes on without the suspect that is under way, so its end is no crash.
+    pub(super) fn leave_behind(&mut self) {
+        if self.handed_out.take().is_some() {
+            self.others_began();
+        }
+        self.round.clear();
+    }
+
     /// Removes the record, because the suspect was handled. Returns whether there may be further suspects.
     pub(super) fn handled(&mut self, message: MessageId) -> bool {
         self.previous.retain(|(_, previous)| previous.message_id != message);
@@ -165,5 +173,69 @@ impl Suspects {
             (self.recorded, self.handed_out) = (None, None);
         }
         self.unsaved > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Json, NewMessage, Position, StreamName, Timestamp};
+
+    fn message(position: i64) -> Message {
+        let (stream, new) = (StreamName::new("c-1").unwrap(), NewMessage::new("Deposit", Json::NULL));
+        new.written(stream, Position::FIRST, GlobalPosition::new(position), Timestamp::UNIX_EPOCH)
+    }
+
+    /// A process ended with these messages in a round, and was looking for the cause.
+    fn after_a_round(slot: u16, messages: &[&Message]) -> Suspects {
+        let under_way = messages.iter().map(|message| message.id).collect();
+        let previous = Progress { under_way, ..Progress::at(GlobalPosition::ZERO) };
+        Suspects::of_previous(slot, &previous, 1_000).unwrap()
+    }
+
+    #[test]
+    fn only_those_of_a_round_that_ended_the_process_are_handed_out_one_at_a_time() {
+        let (one, two, other) = (message(1), message(2), message(3));
+        let mut suspects = after_a_round(0, &[&one, &two]);
+        assert!(suspects.is_one_at_a_time(one.id) && !suspects.is_one_at_a_time(other.id));
+        suspects.hand_out(0, &one, true);
+        assert!(suspects.is_one_under_way());
+        assert_eq!(suspects.recorded(0).unwrap().attempts, 1);
+        // The second one is still to be handed out, so a later process must know it.
+        assert!(suspects.handled(one.id));
+        assert_eq!(suspects.under_way(0), [two.id]);
+        assert!(!suspects.is_one_under_way());
+        suspects.handled(two.id);
+        suspects.hand_out_in_round(0, &other);
+        assert_eq!((suspects.under_way(0), suspects.is_one_under_way()), (vec![other.id], false));
+        suspects.handled(other.id);
+        assert!(suspects.under_way(0).is_empty());
+    }
+
+    #[test]
+    fn the_suspects_of_a_slot_that_is_lost_hold_nothing_up() {
+        let (ours, theirs) = (message(1), message(2));
+        let mut suspects = after_a_round(1, &[&ours]);
+        suspects.add(after_a_round(2, &[&theirs]));
+        suspects.hand_out(2, &theirs, true);
+        suspects.drop_slot(2);
+        assert!(!suspects.is_one_under_way() && suspects.recorded(2).is_none());
+        assert!(suspects.is_one_at_a_time(ours.id) && !suspects.is_one_at_a_time(theirs.id));
+        assert!(suspects.under_way(2).is_empty());
+    }
+
+    #[test]
+    fn a_suspect_that_is_left_behind_at_a_stop_ended_no_process() {
+        let one = message(1);
+        let mut suspects = after_a_round(0, &[&one]);
+        suspects.hand_out(0, &one, true);
+        suspects.leave_behind();
+        let recorded = suspects.recorded(0).unwrap();
+        assert_eq!((recorded.attempts, recorded.given_up), (0, 1));
+    }
+
+    #[test]
+    fn without_a_crash_there_are_no_suspects() {
+        assert!(Suspects::of_previous(0, &Progress::stopped_at(GlobalPosition::ZERO), 1_000).is_none());
     }
 }

@@ -26,7 +26,7 @@ pub struct Executed<E> {
     pub outcome: Outcome,
     /// The events of the entity that were written for the command: now, at an earlier delivery
     /// ([`AlreadyProcessed`](Outcome::AlreadyProcessed)), or for the command with the same intent that came first
-    /// ([`Duplicate`](Outcome::Duplicate)). Empty after a [`Conflict`](Outcome::Conflict), and if the command led to none.
+    /// ([`Duplicate`](Outcome::Duplicate); what [`decide_repeat`](Decider::decide_repeat) has returned, if it did). Empty after a [`Conflict`](Outcome::Conflict), and if the command led to none.
     pub events: Vec<E>,
     /// Whether one of the events refuses the command ([`Decider::is_refusal`]).
     pub is_refused: bool,
@@ -113,7 +113,8 @@ impl<D: Decider> CommandHandler<D> {
         let stream = self.entities().stream(command.stream.cardinal_id().unwrap_or_default())?;
         let first_event = async |id, stream: &StreamName| store.message(first_id::<Decides<D>>(id, stream)).await;
         let first = match outcome {
-            Outcome::AlreadyProcessed { original } => store.message(original.id).await?,
+            // (It is the command itself if the store has its ids, and not the first of them.)
+            Outcome::AlreadyProcessed { original } if original.stream == stream => store.message(original.id).await?,
             Outcome::Handled { .. } => first_event(command.id, &stream).await?,
             Outcome::Duplicate { original } => {
                 let stream = self.entities().stream(original.stream.cardinal_id().unwrap_or_default())?;

@@ -262,8 +262,10 @@ impl<B: Behaviour> Runtime<B> {
         for message in messages {
             // What cannot be decoded fails when it is handled.
             let Ok(Some(input)) = message.decode_variant::<B::Input>() else { continue };
-            if let Ok(Some(entity_id)) = B::entity_id(message, &input) {
-                commands.insert(first_id::<B>(message.id, &self.entities.stream(&entity_id)?), message.id);
+            if let Ok(Some(entity_id)) = B::entity_id(message, &input)
+                && let Ok(stream) = self.entities.stream(&entity_id)
+            {
+                commands.insert(first_id::<B>(message.id, &stream), message.id);
             }
         }
         let ids: Vec<MessageId> = commands.keys().copied().collect();

@@ -75,7 +75,7 @@ pub(super) fn classed(context: impl Into<String>, error: tokio_postgres::Error) 
 /// Converts the error of a new connection to a server that this store has used before: its operator may have closed it for
 /// a while.
 pub(super) fn not_connected(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
-    const CLOSED: [&str; 3] = ["28", "3D000", "55000"];
+    const CLOSED: [&str; 4] = ["28", "3D000", "42501", "55000"];
     let is_closed = error.code().is_some_and(|code| CLOSED.iter().any(|beginning| code.code().starts_with(beginning)));
     if is_closed { Error::backend(context, true, error) } else { failed(context, error) }
 }

@@ -64,10 +64,11 @@ impl Pool {
         Ok(Self(Arc::new(Shared { options, histories, size, wait, silences, reconnects, waits, current })))
     }
 
-    /// A pool of at most `size` connections to the same server, which other callers do not use.
+    /// A pool of at most `size` connections to the same server, which other callers do not use. Nor does it wait for their
+    /// attempts to connect.
     pub(super) fn apart(&self, size: usize) -> Result<Self> {
-        let Shared { options, histories, wait, silences, reconnects, .. } = &*self.0;
-        Self::new("leases", options.clone(), histories, (size, *wait), (silences, reconnects))
+        let Shared { options, histories, wait, silences, .. } = &*self.0;
+        Self::new("leases", options.clone(), histories, (size, *wait), (silences, &Reconnects::default()))
     }
 
     /// Waits for a connection of the current history. The caller returns it with [`Connection::give_back`].

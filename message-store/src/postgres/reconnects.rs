@@ -1,12 +1,12 @@
 //! New connections while the server cannot be reached.
 //!
 //! Problem: in an outage, every call of a process tries to connect, and all of them try again and again. Hundreds of
-//! attempts a second reach a server that starts, from all processes together. Fix: after a failed attempt, one attempt is
-//! made at a time, for all callers of an open store, after a pause that grows up to a second. Why callers soon go on: the
-//! first attempt that succeeds ends the pauses for all.
+//! attempts a second reach a server that starts, from all processes together. Fix: after a failed attempt, the attempts of
+//! an open store begin one after another, each after a pause that grows up to a second. Why callers soon go on: the first
+//! attempt that succeeds ends the pauses for all. Why an attempt that hangs keeps no other waiting: only the pause is
+//! waited out in turn, and not the attempt.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -25,61 +25,85 @@ pub(super) struct Reconnects(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The last attempt failed.
-    is_failing: AtomicBool,
-    turn: Mutex<Turn>,
+    state: std::sync::Mutex<State>,
+    /// Held while a pause is waited out.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct Turn {
+struct State {
+    /// The attempts that have failed since the last success, and those under way after them.
     failures: u32,
-    /// No attempt is made before.
+    /// The next attempt begins no sooner. `None` if the last attempt succeeded.
     next: Option<Instant>,
+}
+
+/// An attempt under way. It counts as failed, unless it succeeds: also if its caller gives up.
+struct Attempt<'a> {
+    reconnects: &'a Reconnects,
+    is_counted: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_counted {
+            self.reconnects.failed(false);
+        }
+    }
 }
 
 impl Reconnects {
     /// Makes a connection. While the attempts fail, waits for the turn and for the pause first.
     pub(super) async fn connect<T, E>(&self, connecting: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        if !self.0.is_failing.load(Ordering::SeqCst) {
-            let connected = connecting.await;
-            if connected.is_err() {
-                let mut turn = self.0.turn.lock().await;
-                // Others may have failed at the same time.
-                if !self.0.is_failing.load(Ordering::SeqCst) {
-                    self.failed(&mut turn);
-                }
-            }
-            return connected;
-        }
-        let mut turn = self.0.turn.lock().await;
-        if self.0.is_failing.load(Ordering::SeqCst)
-            && let Some(next) = turn.next
-        {
-            sleep_until(next).await;
-        }
+        let mut attempt = Attempt { reconnects: self, is_counted: self.wait_for_turn().await };
         let connected = connecting.await;
-        match &connected {
-            Ok(_) => {
-                self.0.is_failing.store(false, Ordering::SeqCst);
-                *turn = Turn::default();
-            }
-            Err(_) => self.failed(&mut turn),
+        if connected.is_ok() {
+            attempt.is_counted = true;
+            *self.state() = State::default();
         }
         connected
     }
 
-    fn failed(&self, turn: &mut Turn) {
-        let limit = FIRST.saturating_mul(1 << turn.failures.min(10)).min(LONGEST);
-        turn.failures = turn.failures.saturating_add(1);
+    /// Waits until the next attempt may begin. Returns whether that is counted as failed already, which is so while the
+    /// attempts fail.
+    async fn wait_for_turn(&self) -> bool {
+        if self.next().is_none() {
+            return false;
+        }
+        let _turn = self.0.turn.lock().await;
+        let Some(next) = self.next() else { return false };
+        sleep_until(next).await;
+        if self.next().is_none() {
+            return false;
+        }
+        self.failed(true);
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.state().next
+    }
+
+    /// Counts a failed attempt. `again`: others have failed before it. Otherwise, others may have failed at the same time.
+    fn failed(&self, again: bool) {
+        let mut state = self.state();
+        if state.next.is_some() && !again {
+            return;
+        }
+        let limit = FIRST.saturating_mul(1 << state.failures.min(10)).min(LONGEST);
+        state.failures = state.failures.saturating_add(1);
         // Half of it is random, so that processes which failed together do not try again together.
-        turn.next = Some(Instant::now() + limit / 2 + random_up_to(limit / 2));
-        self.0.is_failing.store(true, Ordering::SeqCst);
+        state.next = Some(Instant::now() + limit / 2 + random_up_to(limit / 2));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
 
@@ -119,5 +143,30 @@ mod tests {
         assert!((10..=25).contains(&made) && connected == 0, "{made} attempts");
         is_away.store(false, Ordering::SeqCst);
         assert_eq!(attempts(&reconnects, &is_away).await, (50, 50));
+    }
+
+    /// The first attempt after the failure hangs, as with a host that drops packets.
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_keeps_no_other_waiting() {
+        let reconnects = Reconnects::default();
+        assert_eq!(reconnects.connect(async { Err::<(), ()>(()) }).await, Err(()));
+        let hanging = reconnects.clone();
+        let hangs = tokio::spawn(async move { hanging.connect(std::future::pending::<Result<(), ()>>()).await });
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(reconnects.connect(async { Ok::<(), ()>(()) }).await, Ok(()));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        hangs.abort();
+    }
+
+    /// A caller that gives up counts as an attempt that failed.
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_given_up_counts() {
+        let reconnects = Reconnects::default();
+        let hung = reconnects.connect(std::future::pending::<Result<(), ()>>());
+        assert!(tokio::time::timeout(Duration::from_secs(10), hung).await.is_err());
+        assert!(reconnects.next().is_some());
+        assert_eq!(reconnects.connect(async { Ok::<(), ()>(()) }).await, Ok(()));
+        assert!(reconnects.next().is_none());
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::Notify;
 
 use crate::consumer::{Consumer, ConsumerHandle};
 use crate::handling::Handler;
@@ -141,23 +142,30 @@ impl Service {
     /// As [`Service::start`], and the error of the first consumer that ended.
     pub async fn run(self) -> Result<()> {
         // It listens before the start, which may take long.
-        let mut signal = Box::pin(async {
+        let stopping = Notify::new();
+        let mut first = Box::pin(async {
             // Not in the record itself, which is not made if nobody wants it.
             let signal = stop_signal().await;
             tracing::info!(target: "message_store::service", signal, "stopping");
+            stopping.notify_one();
         });
-        let Some(handle) = self.start_until(&mut signal).await? else { return Ok(()) };
-        tokio::select! {
-            ended = handle.ended() => return ended,
-            () = signal => {}
-        }
-        handle.stop();
-        tokio::select! {
-            ended = handle.ended() => ended,
-            signal = stop_signal() => {
-                tracing::warn!(target: "message_store::service", signal, "ending at once: messages under way are delivered again after the next start");
-                Ok(())
+        let second = async {
+            stopping.notified().await;
+            let signal = stop_signal().await;
+            tracing::warn!(target: "message_store::service", signal, "ending at once: messages under way are delivered again after the next start");
+        };
+        let run = async {
+            let Some(handle) = self.start_until(&mut first).await? else { return Ok(()) };
+            tokio::select! {
+                ended = handle.ended() => return ended,
+                () = first => {}
             }
+            handle.stop();
+            handle.ended().await
+        };
+        tokio::select! {
+            ended = run => ended,
+            () = second => Ok(()),
         }
     }
 }

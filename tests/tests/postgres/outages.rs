@@ -45,9 +45,11 @@ enum Kind {
     DatabaseClosed,
     /// The operator lets the role log in no more.
     RoleClosed,
+    /// The operator takes the right to connect away.
+    ConnectRevoked,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Stopped(End::Fast),
     Kind::Stopped(End::Immediate),
     Kind::Stopped(End::Kill),
@@ -59,6 +61,7 @@ const KINDS: [Kind; 11] = [
     Kind::NoConnectionLeft,
     Kind::DatabaseClosed,
     Kind::RoleClosed,
+    Kind::ConnectRevoked,
 ];
 
 /// A server, a proxy before it, and a consumer and senders that reach the server through the proxy.
@@ -135,6 +138,10 @@ impl Scene {
                 command(&self.server, "ALTER ROLE app NOLOGIN").await;
                 kill_sessions(&self.server).await;
             }
+            Kind::ConnectRevoked => {
+                command(&self.server, "REVOKE CONNECT ON DATABASE store FROM app, PUBLIC").await;
+                kill_sessions(&self.server).await;
+            }
         }
     }
 
@@ -147,6 +154,7 @@ impl Scene {
             Kind::NoConnectionLeft => limit_connections(&self.server, -1).await,
             Kind::DatabaseClosed => command(&self.server, "ALTER DATABASE store ALLOW_CONNECTIONS true").await,
             Kind::RoleClosed => command(&self.server, "ALTER ROLE app LOGIN").await,
+            Kind::ConnectRevoked => command(&self.server, "GRANT CONNECT ON DATABASE store TO app, PUBLIC").await,
         }
     }
 

@@ -9,7 +9,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::ConsumerLoop;
 use crate::Error;
 use crate::consumer::deliver::Deliver;
+use crate::consumer::pace::after;
 
+/// The time for the messages under way after the consumer has failed, as for those of a service that stops.
+const AFTER_FAILURE: Duration = Duration::from_secs(25);
 /// The time in which the store must answer while a consumer stops.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -17,12 +20,20 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Waits for the messages under way, up to the deadline of a request to stop. Returns whether none is left.
     pub(super) async fn drain(&mut self, first_error: &mut Option<Error>) -> bool {
         let mut stop = self.reports.stop.clone();
+        // A consumer that has failed does not wait for ever for a handler that never returns.
+        let after_failure = first_error.is_some().then(|| after(AFTER_FAILURE));
         // A request to stop may come, or come again, while messages are under way.
         let mut deadline = std::pin::pin!(async move {
-            let stop = stop.wait_for(|stop| stop.drain_until.is_some()).await;
-            match stop.ok().and_then(|stop| stop.drain_until) {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
+            let requested = async {
+                let stop = stop.wait_for(|stop| stop.drain_until.is_some()).await;
+                match stop.ok().and_then(|stop| stop.drain_until) {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
+            match after_failure {
+                None => requested.await,
+                Some(until) => tokio::select! { () = requested => {}, () = sleep_until(until) => {} },
             }
         });
         // Handlers may wait for a store that is silent.

@@ -59,7 +59,8 @@ impl<D: Deliver> ConsumerLoop<D> {
                 None => None,
             };
             let outcome = match make_whole(&*store, &mut next, &outages).await {
-                Ok(()) => deliver(&*delivery, &next.message, &outages).await,
+                Ok(true) => deliver(&*delivery, &next.message, &outages).await,
+                Ok(false) => Ok(Outcome::Ignored),
                 Err(error) => Err(error),
             };
             (next, outcome)
@@ -75,24 +76,23 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 }
 
-/// Reads the data and metadata of a message that waited for long without them. An outage is waited out.
-pub(super) async fn make_whole(store: &dyn MessageStore, next: &mut HandedOut, outages: &Outages) -> Result<()> {
+/// Reads the data and metadata of a message that waited for long without them. An outage is waited out. Returns `false` if
+/// the message is no longer in the store.
+pub(super) async fn make_whole(store: &dyn MessageStore, next: &mut HandedOut, outages: &Outages) -> Result<bool> {
     let mut call = outages.call();
     while !next.is_whole {
         match store.message(next.message.id).await {
             Err(error) if error.is_transient() && call.again(&error).await => {}
             Err(error) => return Err(error),
-            Ok(found) => {
-                next.message = found.ok_or_else(|| {
-                    let what = format!("reading the message at {} again", next.message.reference());
-                    Error::backend(what, false, "it is no longer in the store")
-                })?;
-                next.is_whole = true;
+            Ok(Some(found)) => (next.message, next.is_whole) = (found, true),
+            Ok(None) => {
+                tracing::warn!(target: "message_store::consumer", message = %next.message.reference(), "a message that waited to be handled is no longer in the store");
+                return Ok(false);
             }
         }
     }
     call.answered();
-    Ok(())
+    Ok(true)
 }
 
 /// Waits until a message that was set aside may be due. `None` without letters.

@@ -175,6 +175,10 @@ impl<D: Deliver> ConsumerLoop<D> {
         loop {
             self.release_drained().await?;
             self.hand_out_ready();
+            if !turns.is_empty() && !self.is_suspect_next() {
+                // The slot of the suspect is lost.
+                turns = JoinSet::new();
+            }
             if turns.is_empty() {
                 self.hand_out_round().await?;
             }

@@ -63,6 +63,12 @@ impl<D: Deliver> ConsumerLoop<D> {
         Ok(())
     }
 
+    /// Whether the next message is a suspect that is handed out by itself.
+    pub(super) fn is_suspect_next(&self) -> bool {
+        let (Some(suspects), Some(next)) = (&self.suspects, self.partitions.lowest_ready()) else { return false };
+        suspects.is_one_at_a_time(next.id) || self.has(PlantedBug::SuspectsTogether)
+    }
+
     /// Waits for the turn of the next suspect that is handed out alone. `None` if the next message is another one, or the
     /// one before is not handled yet.
     pub(super) fn next_turn(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
@@ -87,7 +93,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let turn = turn.map_err(|error| Error::backend("waiting for a turn", false, error))?;
         let (Some(suspects), Some(set_aside)) = (&mut self.suspects, self.set_aside.clone()) else { return Ok(()) };
         let Some(mut next) = self.partitions.next_in_order() else { return Ok(()) };
-        make_whole(&*self.subscription.store, &mut next, &self.outages).await?;
+        let is_there = make_whole(&*self.subscription.store, &mut next, &self.outages).await?;
         let (slot, epoch, id) = (next.slot, next.epoch, next.message.id);
         let crashes = suspects.crashes(id);
         suspects.hand_out(slot, &next.message, turn.is_alone() || self.pace.planted.is(PlantedBug::SuspectsTogether));
@@ -103,7 +109,9 @@ impl<D: Deliver> ConsumerLoop<D> {
         let (delivery, outages) = (Arc::clone(&self.delivery), self.outages.clone());
         let task = self.handling.spawn(async move {
             let _beside = beside;
-            let outcome = if has_crashed_too_often {
+            let outcome = if !is_there {
+                Ok(Outcome::Ignored)
+            } else if has_crashed_too_often {
                 set_aside_suspect(&set_aside, &next.message, crashes).await
             } else {
                 deliver(&*delivery, &next.message, &outages).await

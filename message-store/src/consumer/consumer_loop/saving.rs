@@ -76,6 +76,10 @@ impl<D: Deliver> ConsumerLoop<D> {
     /// Saves the progress of a consumer that ends, and releases its slots. If no message is under way, the record says that
     /// the consumer stopped, even if it ended with an error.
     pub(super) async fn save_at_the_end(&mut self, is_drained: bool) -> Result<()> {
+        // A message that is left behind did not end the process.
+        if !is_drained && let Some(suspects) = &mut self.suspects {
+            suspects.leave_behind();
+        }
         let mut progress = self.progress();
         for progress in progress.values_mut().filter(|_| is_drained) {
             progress.stop();

@@ -179,6 +179,7 @@ impl Keeping {
                 return Err(is_taken(&member));
             }
             self.renewed = Some((now, wants_slots));
+            self.owned.renewed(now.into_std());
         }
         for (slot, epoch) in self.owned.take_dropped() {
             if self.given.get(&slot) == Some(&epoch) {

@@ -32,8 +32,8 @@ pub(in crate::consumer) struct OwnedSlots {
     is_leaving: AtomicBool,
     /// The group as the keeper saw it last.
     group: Mutex<Arc<GroupRecord>>,
-    /// The keeper's last look at the group that succeeded, or its start, and the error since then.
-    last_look: Mutex<(Instant, Option<String>)>,
+    /// The last renewal of the lease, or the start of the keeper, and the last error since then.
+    renewed: Mutex<(Instant, Option<String>)>,
     /// Counts changes of the slots.
     changes: watch::Sender<u64>,
     letters: Mutex<Letters>,
@@ -82,7 +82,7 @@ impl OwnedSlots {
             found_lost: Mutex::default(),
             is_leaving: AtomicBool::new(false),
             group: Mutex::default(),
-            last_look: Mutex::new((Instant::now(), None)),
+            renewed: Mutex::new((Instant::now(), None)),
             changes: watch::Sender::new(0),
             letters: Mutex::default(),
             left: Notify::new(),
@@ -111,19 +111,23 @@ impl OwnedSlots {
 
     pub(super) fn set_group(&self, group: GroupRecord) {
         *lock(&self.group) = Arc::new(group);
-        *lock(&self.last_look) = (Instant::now(), None);
     }
 
-    /// The keeper could not look at the group. Returns the time for which it cannot.
+    /// The lease was renewed by a call that began at this time.
+    pub(super) fn renewed(&self, begun: Instant) {
+        *lock(&self.renewed) = (begun, None);
+    }
+
+    /// A call of the keeper failed. Returns the time since the last renewal.
     pub(super) fn look_failed(&self, error: &Error) -> Duration {
-        let mut last_look = lock(&self.last_look);
-        last_look.1 = Some(error.to_string());
-        last_look.0.elapsed()
+        let mut renewed = lock(&self.renewed);
+        renewed.1 = Some(error.to_string());
+        renewed.0.elapsed()
     }
 
     /// The time for which the keeper could not keep the lease, and the reason, if that is longer than a lease.
     pub(in crate::consumer) fn lease_not_kept(&self) -> Option<(Duration, String)> {
-        let (since, error) = &*lock(&self.last_look);
+        let (since, error) = &*lock(&self.renewed);
         let time = since.elapsed();
         let reason = || error.clone().unwrap_or_else(|| "the store does not answer".to_owned());
         (time > self.lease).then(|| (time, reason()))
