@@ -23,11 +23,12 @@ pub(crate) trait Behaviour: Send + Sync + 'static {
     /// Whether messages that follow from one without a correlation are correlated with the entity's stream.
     const BEGINS_CORRELATION: bool = false;
 
-    /// The id of the entity that handles the message. `None` if none does.
+    /// The id of the entity that handles the message. `None` if none does. It is asked for many messages at once, and most
+    /// rules need not decode them for it.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if the message must name an entity, and does not.
-    fn entity_id<'m>(message: &'m Message, input: &Self::Input) -> Result<Option<Cow<'m, str>>>;
+    fn entity_id(message: &Message) -> Result<Option<Cow<'_, str>>>;
 
     fn intent(input: &Self::Input) -> Option<Intent>;
 

@@ -31,7 +31,7 @@ impl<D: Decider> Behaviour for Decides<D> {
     const SEQUENCE_FIELD: Option<&'static str> = D::SEQUENCE_FIELD;
     const PROCESSED_TIME_FIELD: Option<&'static str> = D::PROCESSED_TIME_FIELD;
 
-    fn entity_id<'m>(message: &'m Message, _: &D::Command) -> Result<Option<Cow<'m, str>>> {
+    fn entity_id(message: &Message) -> Result<Option<Cow<'_, str>>> {
         let id = message.stream.cardinal_id().filter(|id| !id.is_empty()).ok_or_else(|| {
             let Message { message_type, stream, .. } = message;
             Error::invalid(

@@ -47,8 +47,9 @@ impl<P: ProcessManager> Behaviour for Reacts<P> {
     const NAME: &'static str = P::NAME;
     const BEGINS_CORRELATION: bool = true;
 
-    fn entity_id<'m>(message: &'m Message, content: &P::Message) -> Result<Option<Cow<'m, str>>> {
-        Ok(P::process_id(message, content).map(Cow::Owned))
+    fn entity_id(message: &Message) -> Result<Option<Cow<'_, str>>> {
+        let Some(content) = message.decode_variant()? else { return Ok(None) };
+        Ok(P::process_id(message, &content).map(Cow::Owned))
     }
 
     fn intent(message: &P::Message) -> Option<Intent> {

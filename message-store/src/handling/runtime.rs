@@ -63,7 +63,7 @@ impl<B: Behaviour> Runtime<B> {
     pub(super) async fn carry_out(&self, message: &Message) -> Result<CarriedOut<EventOf<B>>> {
         let nothing = |outcome| Ok(CarriedOut { outcome, events: Vec::new() });
         let Some(input) = message.decode_variant::<B::Input>()? else { return nothing(Outcome::Unhandled) };
-        let Some(entity_id) = B::entity_id(message, &input)? else { return nothing(Outcome::Ignored) };
+        let Some(entity_id) = B::entity_id(message)? else { return nothing(Outcome::Ignored) };
         let stream = self.entities.stream(&entity_id)?;
         let intent = (self.protections.intent)(&input);
         let reservation = intent.as_ref().map(|intent| Reservation::new(intent, &entity_id, message)).transpose()?;
@@ -260,9 +260,8 @@ impl<B: Behaviour> Runtime<B> {
     pub(super) async fn repeats(&self, messages: &[Message]) -> Result<HashMap<MessageId, Outcome>> {
         let mut commands = HashMap::with_capacity(messages.len());
         for message in messages {
-            // What cannot be decoded fails when it is handled.
-            let Ok(Some(input)) = message.decode_variant::<B::Input>() else { continue };
-            if let Ok(Some(entity_id)) = B::entity_id(message, &input)
+            // What names no entity fails when it is handled.
+            if let Ok(Some(entity_id)) = B::entity_id(message)
                 && let Ok(stream) = self.entities.stream(&entity_id)
             {
                 commands.insert(first_id::<B>(message.id, &stream), message.id);
