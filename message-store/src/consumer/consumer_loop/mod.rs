@@ -175,7 +175,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         loop {
             self.release_drained().await?;
             self.hand_out_ready();
-            if !turns.is_empty() && !self.is_suspect_next() {
+            if !turns.is_empty() && self.next_suspect().is_none() {
                 // The slot of the suspect is lost.
                 turns = JoinSet::new();
             }
@@ -183,8 +183,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                 self.hand_out_round().await?;
             }
             if turns.is_empty()
-                && let Some(suspects) = &self.suspects
-                && let Some(turn) = self.next_turn(suspects)
+                && let Some(turn) = self.next_turn()
             {
                 turns.spawn(turn);
             }

@@ -63,15 +63,16 @@ impl<D: Deliver> ConsumerLoop<D> {
         Ok(())
     }
 
-    /// Whether the next message is a suspect that is handed out by itself.
-    pub(super) fn is_suspect_next(&self) -> bool {
-        let (Some(suspects), Some(next)) = (&self.suspects, self.partitions.lowest_ready()) else { return false };
-        suspects.is_one_at_a_time(next.id) || self.has(PlantedBug::SuspectsTogether)
+    /// The next message, if it is a suspect that is handed out by itself.
+    pub(super) fn next_suspect(&self) -> Option<(&Suspects, &Message)> {
+        let (suspects, next) = (self.suspects.as_ref()?, self.partitions.lowest_ready()?);
+        let is_suspect = suspects.is_one_at_a_time(next.id) || self.has(PlantedBug::SuspectsTogether);
+        is_suspect.then_some((suspects, next))
     }
 
     /// Waits for the turn of the next suspect that is handed out alone. `None` if the next message is another one, or the
     /// one before is not handled yet.
-    pub(super) fn next_turn(&self, suspects: &Suspects) -> Option<impl Future<Output = Turn> + Send + use<D>> {
+    pub(super) fn next_turn(&self) -> Option<impl Future<Output = Turn> + Send + use<D>> {
         let together = self.has(PlantedBug::SuspectsTogether);
         // A suspect that waits out an outage keeps no other from beginning.
         let is_free = self.handling.is_empty()
@@ -80,7 +81,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             return None;
         }
         let process = self.set_aside.as_ref()?.process.clone();
-        let next = self.partitions.lowest_ready().filter(|next| suspects.is_one_at_a_time(next.id) || together)?;
+        let (suspects, next) = self.next_suspect()?;
         let given_up = suspects.given_up(next.id);
         Some(async move {
             if together { Turn::Beside(process.beside_others().await) } else { process.turn(given_up).await }

@@ -1,5 +1,6 @@
 //! Given, when, then: tests of a decider. Each case also checks repeats, late deliveries and storage.
 
+mod past;
 mod process;
 mod run;
 mod storage;
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 
 use crate::handling::Decider;
+use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
 use storage::{message, messages, survives_storage};
@@ -89,14 +91,7 @@ where
 
         let expected_late = state.decide_late(&self.command);
         let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
-        // A separate thread, because the test may run inside a runtime.
-        let ran = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run.every_way::<D>())
-        })
-        .join();
-        let ran = ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for (way, written) in ran {
+        for (way, written) in run_apart(move || run.every_way::<D>()) {
             way.check::<D>(&self.command, &written, &expected, &expected_late);
         }
     }

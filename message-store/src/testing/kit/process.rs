@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::past::{assert_repeat_is_recognised, make_late, run_apart, write_given};
 use super::storage::{message, messages, survives_storage};
 use crate::handling::{ProcessHandler, ProcessManager, Reaction};
 use crate::testing::PlantedBug;
-use crate::{
-    Append, Category, ExpectedVersion, GlobalPosition, Json, Message, MessageStore, MessageStoreExt as _, Metadata,
-    NewMessage, Outcome, Read, Sequence, StreamName, connect,
-};
+use crate::{Append, Category, Json, Message, MessageStore, Metadata, NewMessage, Read, StreamName, connect};
 
 /// The events of the process before the message.
 #[derive(Debug)]
@@ -122,13 +120,7 @@ where
         let expected_late = Written::of(state.react_late(&received));
 
         let case = Case { given: messages(&given), message: message(&received), bug: None };
-        // A separate thread, because the test may run inside a runtime.
-        let ran = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(case.every_way::<P>())
-        })
-        .join();
-        for (way, is_late, written) in ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+        for (way, is_late, written) in run_apart(move || case.every_way::<P>()) {
             let expected = if is_late { &expected_late } else { &expected };
             assert_eq!(&decoded::<P>(&written), expected, "{way}, the reaction that is written for {received:?}");
         }
@@ -179,28 +171,12 @@ impl Case {
         let content: P::Message = received.decode_variant().unwrap().expect("a message to which the process reacts");
         let id = P::process_id(&received, &content).expect("the message belongs to a process");
         let stream = process.processes().stream(&id).unwrap();
-        let mut given = self.given.clone();
-        let unknown = given.split_off(known.unwrap_or(given.len()));
-        for (part, is_known) in [(given, true), (unknown, false)] {
-            if !part.is_empty() {
-                store.append_to(&stream, ExpectedVersion::Any, part).await.unwrap();
-            }
-            if is_known && known.is_some() {
-                process.processes().fetch(&id).await.unwrap();
-            }
-        }
+        write_given(process.processes(), &stream, &self.given, known).await;
         if is_late {
-            let mut entry = process.processes().load(&stream).await.unwrap().entry;
-            let mut entity = (*entry.entity).clone();
-            let above = GlobalPosition::new(received.global_position.get() + 1_000);
-            entity.sequences.record(Some(P::NAME), &Sequence::new(store.store_id(), commands.clone(), above));
-            entry.entity = Arc::new(entity);
-            process.processes().remember(&stream, entry);
+            make_late(process.processes(), &stream, P::NAME, &received).await;
         }
         for time in 1..=times {
-            let outcome = process.react(&received).await.unwrap();
-            let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
-            assert!(time == 1 || repeat, "delivery {time} was {outcome}");
+            assert_repeat_is_recognised(time, &process.react(&received).await.unwrap());
         }
         let mut all = store.read_all(Read::default()).await.unwrap().messages;
         // The reservation of its intent is no part of the reaction.

@@ -1,14 +1,10 @@
 //! Runs of a case: the command is delivered to a runtime on a new store in memory.
 
-use std::sync::Arc;
-
+use super::past::{assert_repeat_is_recognised, make_late, write_given};
 use super::way::Way;
 use crate::handling::{CommandHandler, Decider};
 use crate::testing::PlantedBug;
-use crate::{
-    Category, ExpectedVersion, GlobalPosition, Message, MessageStoreExt as _, NewMessage, Outcome, Sequence,
-    StreamRead, connect,
-};
+use crate::{Category, ExpectedVersion, Message, MessageStoreExt as _, NewMessage, StreamRead, connect};
 
 /// If a case has many given events, the remembered entity has read at most this many, or misses at most this many.
 const SHORT_PAST: usize = 8;
@@ -79,31 +75,14 @@ impl Run {
         };
         let decide = runtime();
         let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
-        let mut given = self.given.clone();
-        let unknown = given.split_off(delivery.knows.unwrap_or(given.len()));
-        for (part, is_known) in [(given, true), (unknown, false)] {
-            if !part.is_empty() {
-                store.append_to(&stream, ExpectedVersion::Any, part).await.unwrap();
-            }
-            if is_known && delivery.knows.is_some() {
-                decide.entities().refresh(&stream).await.unwrap();
-            }
-        }
+        write_given(decide.entities(), &stream, &self.given, delivery.knows).await;
         store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
         if delivery.is_late {
-            // Adds a higher mark to the remembered entity.
-            let mut entry = decide.entities().load(&stream).await.unwrap().entry;
-            let mut entity = (*entry.entity).clone();
-            let above = GlobalPosition::new(command.global_position.get() + 1_000);
-            entity.sequences.record(Some(D::NAME), &Sequence::new(store.store_id(), commands, above));
-            entry.entity = Arc::new(entity);
-            decide.entities().remember(&stream, entry);
+            make_late(decide.entities(), &stream, D::NAME, &command).await;
         }
         for time in 1..=delivery.times {
-            let outcome = decide.carry_out(&command).await.unwrap();
-            let repeat = matches!(outcome, Outcome::AlreadyProcessed { .. } | Outcome::Ignored);
-            assert!(time == 1 || repeat, "delivery {time} was {outcome}");
+            assert_repeat_is_recognised(time, &decide.carry_out(&command).await.unwrap());
         }
         if let Some(again) = delivery.again {
             let another = NewMessage::new(self.command.message_type.clone(), self.command.data.clone());
