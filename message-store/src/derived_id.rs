@@ -32,6 +32,9 @@ pub fn derived_id(cause: MessageId, handler: &str, write: &str, stream: &StreamN
     MessageId::from_uuid(Builder::from_custom_bytes(bytes).into_uuid())
 }
 
+/// A function with the parameters of [`derived_id`].
+pub(crate) type DeriveId = fn(MessageId, &str, &str, &StreamName, usize) -> MessageId;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,14 +11,14 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// The next pause. Half of it is random, so that calls that failed together do not all try again together.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(FIRST)
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let limit = self.0;
         self.0 = (limit * 2).min(LONGEST);
         limit / 2 + random_up_to(limit / 2)

@@ -30,6 +30,7 @@ mod settings;
 mod startup_report;
 mod suspects;
 
+pub(crate) use backoff::Backoff;
 pub use consumer::Consumer;
 pub use consumer_handle::ConsumerHandle;
 pub use consumer_status::ConsumerStatus;

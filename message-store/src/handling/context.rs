@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Shutdown;
 use super::effects::assert_written_by;
+use super::followed::follow;
+use super::timers;
 use crate::store::Fence;
 use crate::{
-    Append, AppendRequest, Error, Json, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
+    Append, AppendRequest, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
     derived_id,
 };
 
@@ -77,7 +79,8 @@ impl<'a> Context<'a> {
     /// distinguishes this write from the handler's other writes. It is part of the ids of the messages, and so are
     /// their streams: use the same name and the same streams at every delivery. The context replaces the ids of the
     /// messages, and merges their metadata with that which follows from the message being handled: what the handler sets
-    /// counts, and properties are merged by name.
+    /// counts, and properties are merged by name. The same holds for the messages of [timers](AppendRequest::timer), which
+    /// change only if this write writes its messages.
     ///
     /// If a write fails, or the handler does not wait for its answer, write again under the same name, in the same
     /// handling or at the next delivery. [`Outcome::AlreadyProcessed`] means that an earlier delivery or attempt has
@@ -100,6 +103,8 @@ impl<'a> Context<'a> {
                 message.metadata = follow(&metadata, &message.metadata, &mut followed)?;
             }
         }
+        let write = (self.handler, name);
+        timers::complete(request.timers_mut(), self.message, write, (&metadata, &mut followed), derived_id)?;
         let mut write = self.begin(name)?;
         let is_repeated = write.before == Some(WriteState::Unanswered);
         let appends = request.appends().to_vec();
@@ -169,19 +174,6 @@ impl Drop for Write<'_> {
             None => writes.remove(self.name),
         };
     }
-}
-
-/// The metadata of a message that follows from another. `followed` remembers the JSON for messages whose author has set
-/// none.
-pub(super) fn follow(metadata: &Metadata, authors: &Json, followed: &mut Option<Json>) -> Result<Json> {
-    if !authors.is_empty() {
-        return metadata.clone().merged_with(authors)?.to_json();
-    }
-    if followed.is_none() {
-        // The metadata is derived from that of a stored message, so it needs no check.
-        *followed = Some(Json::encode_stored(metadata)?);
-    }
-    Ok(followed.clone().unwrap_or(Json::NULL))
 }
 
 fn written_but_missing(appends: &[Append]) -> Error {

@@ -23,6 +23,7 @@ mod delay_buffer;
 mod effects;
 mod execute;
 mod fault;
+mod followed;
 mod guard;
 mod guarded;
 mod handler;
@@ -34,6 +35,7 @@ mod reaction;
 mod received_command;
 mod runtime;
 mod shutdown;
+mod timers;
 mod waiting_requests;
 
 pub use command_handler::CommandHandler;
@@ -57,6 +59,8 @@ pub use process_handler::ProcessHandler;
 pub use process_manager::ProcessManager;
 pub(crate) use protections::Protections;
 pub use reaction::Reaction;
+#[cfg(feature = "testing")]
+pub(crate) use reaction::ReactionParts;
 pub use shutdown::Shutdown;
 #[cfg(feature = "testing")]
 pub(crate) use {behaviour::Behaviour, runtime::Runtime};

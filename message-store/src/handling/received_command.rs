@@ -6,8 +6,10 @@ use jiff::Timestamp;
 
 use super::added_fields::{field, with_fields};
 use super::behaviour::{Behaviour, EventOf};
-use super::context::follow;
-use super::reaction::Reaction;
+use super::followed::follow;
+use super::reaction::{Reaction, ReactionParts};
+use super::timers;
+use crate::derived_id::DeriveId;
 use crate::entity::Entity;
 use crate::intents::Reservation;
 use crate::metadata::Followed;
@@ -33,9 +35,6 @@ pub(crate) struct ReceivedCommand<'a> {
     /// The store from which the command was read.
     here: StoreId,
 }
-
-/// A function with the parameters of [`derived_id`].
-pub(super) type DeriveId = fn(MessageId, &str, &str, &StreamName, usize) -> MessageId;
 
 /// An append that is ready to be sent.
 pub(super) struct Prepared<E> {
@@ -95,7 +94,7 @@ impl<'a> ReceivedCommand<'a> {
         reaction: Reaction<EventOf<B>>,
         derive_id: DeriveId,
     ) -> Result<Prepared<EventOf<B>>> {
-        let (events, sent) = reaction.into_parts(&self.stream)?;
+        let ReactionParts { events, appends: sent, timers: mut changes } = reaction.into_parts(&self.stream)?;
         let (mut appends, mut new_events) = (Vec::with_capacity(2 + sent.len()), Vec::with_capacity(1 + events.len()));
         if let Some(reservation) = &self.reservation {
             appends.push(reservation.append_with(self.metadata.clone())?);
@@ -127,7 +126,11 @@ impl<'a> ReceivedCommand<'a> {
             }
             appends.push(append);
         }
-        Ok(Prepared { request: AppendRequest::from(appends), new_events })
+        let write = (B::NAME, "");
+        timers::complete(&mut changes, &self.message, write, (&metadata, &mut followed), derive_id)?;
+        let mut request = AppendRequest::from(appends);
+        *request.timers_mut() = changes;
+        Ok(Prepared { request, new_events })
     }
 
     /// The fields that the decider adds to the data of each event, separated by commas.

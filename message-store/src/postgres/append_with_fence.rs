@@ -1,4 +1,5 @@
-//! Appends of a slot's owner, which are refused when the owner has lost the slot.
+//! Appends with more than messages: changes of timers, and the fence of a slot's owner. They share no transaction with
+//! other appends.
 //!
 //! Problem: a member of a group checks that it owns a slot, stands still, and then writes although another member has
 //! taken the slot. Fix: the statement that appends checks the slot as its last step, and commits by itself. Why it is
@@ -6,31 +7,41 @@
 //! commit the server needs nothing from the member.
 
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
-use super::append::{Arguments, RACES, meaning, sent};
+use super::append::{Arguments, Jsonb, RACES, meaning, sent};
 use super::connection::Connection;
 use super::failure::is_race;
 use crate::store::Fence;
 use crate::{Append, Appended, Error, Result};
 
-const APPEND_WITH_FENCE: &str = include_str!("sql/append_with_fence.sql");
+pub(super) const APPEND_APART: &str = include_str!("sql/append_apart.sql");
 /// The code of the error with which `assert_slot` fails.
 const SLOT_LOST: &str = "MS001";
 
-pub(super) async fn append_with_fence(client: &Connection, appends: &[Append], fence: &Fence) -> Result<Appended> {
+/// What is carried out in the transaction of an append.
+pub(super) struct Beside<'a> {
+    /// The argument of `change_timers`.
+    pub(super) timers: Option<&'a str>,
+    pub(super) fence: Option<&'a Fence>,
+}
+
+pub(super) async fn append_apart(client: &Connection, appends: &[Append], beside: &Beside<'_>) -> Result<Appended> {
     let mut races = 0;
     loop {
         if !client.begin_writing(None).await.map_err(|error| meaning(error, appends))? {
             return Err(Error::HistoryChanged { store: client.place() });
         }
-        let sent = send(client, appends, fence).await;
+        let sent = send(client, appends, beside).await;
         client.end_writing(sent.is_ok()).await.map_err(|error| meaning(error, appends))?;
         match sent {
             Ok(mut results) => {
-                let nothing = || Err(Error::backend("appending with a fence", false, "the server returned no result"));
+                let nothing = || Err(Error::backend("appending", false, "the server returned no result"));
                 return results.pop().flatten().unwrap_or_else(nothing);
             }
-            Err(error) if is_slot_lost(&error) => return Err(fence.lost()),
+            Err(error) if is_slot_lost(&error) => {
+                return Err(beside.fence.map_or_else(|| meaning(error, appends), Fence::lost));
+            }
             Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => races += 1,
             Err(error) => return Err(meaning(error, appends)),
         }
@@ -45,10 +56,14 @@ pub(super) fn is_slot_lost(error: &tokio_postgres::Error) -> bool {
 async fn send(
     client: &Connection,
     appends: &[Append],
-    Fence { member, slot, epoch }: &Fence,
+    Beside { timers, fence }: &Beside<'_>,
 ) -> Result<Vec<Option<Result<Appended>>>, tokio_postgres::Error> {
     let arguments = Arguments::new([appends], |_| None, None);
-    let fence: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&member.group, &i32::from(*slot), epoch, &member.id];
-    let row = client.query_one(APPEND_WITH_FENCE, &[&arguments.list()[..], &fence].concat()).await?;
+    let timers = timers.map(Jsonb);
+    let group = fence.map(|fence| &fence.member.group);
+    let slot = fence.map(|fence| i32::from(fence.slot));
+    let (epoch, member) = (fence.map(|fence| fence.epoch), fence.map(|fence| fence.member.id));
+    let beside: [&(dyn ToSql + Sync); 5] = [&timers, &group, &slot, &epoch, &member];
+    let row = client.query_one(APPEND_APART, &[&arguments.list()[..], &beside].concat()).await?;
     Ok(sent(&row, [appends])?.results)
 }

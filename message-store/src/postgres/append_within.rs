@@ -1,11 +1,14 @@
 //! Appends in a transaction of the caller: a row of a business table and its event are in one commit.
 
 use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::PostgresStore;
-use super::append::{APPEND, Arguments, meaning, sent};
+use super::append::{Arguments, Jsonb, meaning, sent};
+use super::append_with_fence::APPEND_APART;
 use super::failure::{self, is_unanswered};
-use super::read;
+use super::{read, timers};
 use crate::{AppendRequest, Appended, Error, MessageStore as _, MessageStoreExt as _, Result, StreamName};
 
 impl PostgresStore {
@@ -55,14 +58,18 @@ impl PostgresStore {
             let what = "an append in a transaction of the caller".to_owned();
             return Err(Error::Unsupported { store: self.describe(), what });
         }
-        let appends = self.accept(request.into())?;
+        let mut request = request.into();
+        let timers = timers::argument(&request.take_timers(self.limits())?)?;
+        let appends = self.accept(request)?;
         let found = read::store_id(transaction.client()).await?;
         if found != self.store_id() {
             let reason = format!("it is in the database of the store {found}, and not in {}", self.describe());
             return Err(Error::invalid("transaction", reason));
         }
         let arguments = Arguments::new([&appends[..]], |_| None, None);
-        let row = transaction.query_one(APPEND, &arguments.list()).await;
+        let timers = timers.as_deref().map(Jsonb);
+        let beside: [&(dyn ToSql + Sync); 5] = [&timers, &None::<&str>, &None::<i32>, &None::<i64>, &None::<Uuid>];
+        let row = transaction.query_one(APPEND_APART, &[&arguments.list()[..], &beside].concat()).await;
         let results = row.and_then(|row| sent(&row, [&appends[..]]));
         let mut results = results.map_err(|error| {
             if is_unanswered(&error) {

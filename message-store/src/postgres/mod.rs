@@ -41,6 +41,7 @@ mod sql_value;
 mod state;
 mod statements;
 mod store;
+mod timers;
 mod tls;
 #[cfg(feature = "tls")]
 mod verification;

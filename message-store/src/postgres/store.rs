@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::append_with_fence::append_with_fence;
+use super::append_with_fence::{Beside, append_apart};
 use super::connection::Connection;
 use super::failure::backend;
 use super::group_commit::GroupCommit;
@@ -21,8 +21,8 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
-use super::{PlantedBug, message_db, once, read};
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use super::{PlantedBug, message_db, once, read, timers};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -103,17 +103,22 @@ impl MessageStore for PostgresStore {
         self.histories.current()
     }
 
-    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+    async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
         let history = request.history().unwrap_or_else(|| self.history());
-        let (appends, fence) =
-            if self.is_message_db { (self.accept(request)?, None) } else { self.accept_with_fence(request)? };
+        let (mut timers, mut fence) = (None, None);
+        if !self.is_message_db {
+            timers = timers::argument(&request.take_timers(self.limits())?)?;
+            fence = request.take_fence();
+        }
+        let appends = self.accept(request)?;
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
         let under_way = AppendMetrics::begin(&appends);
-        let appended = if let Some(fence) = &fence {
+        let appended = if timers.is_some() || fence.is_some() {
+            let beside = Beside { timers: timers.as_deref(), fence: fence.as_ref() };
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
-                    append_with_fence(connection, &appends, fence).await
+                    append_apart(connection, &appends, &beside).await
                 })
                 .await
         } else if self.is_message_db {
@@ -206,6 +211,10 @@ impl MessageStore for PostgresStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         if self.is_message_db { None } else { Some(&self.leases) }
+    }
+
+    fn timers(&self) -> Option<&dyn Timers> {
+        if self.is_message_db { None } else { Some(self) }
     }
 }
 

@@ -7,8 +7,10 @@ use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 
 use super::Health;
+use super::timers::FiredTimers;
 use crate::consumer::{ConsumerHandle, ConsumerStatus};
-use crate::{Error, Result};
+use crate::handling::Shutdown;
+use crate::{Error, MessageStore, Result};
 
 /// A service that runs in the background. All clones are the same service. It goes on when they are dropped.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub struct ServiceHandle(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     consumers: Vec<ConsumerStatus>,
+    timers: FiredTimers,
     state: watch::Sender<State>,
 }
 
@@ -28,13 +31,23 @@ enum State {
 }
 
 impl ServiceHandle {
-    /// Runs the consumers until one ends, or a stop is requested.
-    pub(super) fn supervise(consumers: Vec<ConsumerHandle>, drain_within: Duration) -> Self {
+    /// Runs the consumers until one ends, or a stop is requested. Fires the timers of a store, and looks for them in this
+    /// interval.
+    pub(super) fn supervise(
+        consumers: Vec<ConsumerHandle>,
+        timers: Option<(Arc<dyn MessageStore>, Duration)>,
+        drain_within: Duration,
+    ) -> Self {
         let statuses: Vec<ConsumerStatus> = consumers.iter().map(ConsumerHandle::status).collect();
         let reports: Vec<String> = statuses.iter().map(|status| status.startup_report().to_string()).collect();
         tracing::info!(target: "message_store::service", consumers = statuses.len(), "the service has started:\n{}", reports.join("\n"));
-        let handle = Self(Arc::new(Shared { consumers: statuses, state: watch::Sender::new(State::Running) }));
-        tokio::spawn(run(consumers, drain_within, Arc::clone(&handle.0)));
+        let (fired, state) = (FiredTimers::default(), watch::Sender::new(State::Running));
+        let handle = Self(Arc::new(Shared { consumers: statuses, timers: fired.clone(), state }));
+        let stop = Shutdown::new();
+        if let Some((store, interval)) = timers {
+            tokio::spawn(fired.run(store, interval, stop.clone()));
+        }
+        tokio::spawn(run(consumers, drain_within, Arc::clone(&handle.0), stop));
         handle
     }
 
@@ -77,6 +90,7 @@ impl ServiceHandle {
                 reasons.push(format!("a slot of {group} has had no owner for {} s", time.as_secs()));
             }
         }
+        reasons.extend(self.0.timers.problems());
         Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons }
     }
 
@@ -93,7 +107,7 @@ impl ServiceHandle {
     }
 }
 
-async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared: Arc<Shared>) {
+async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared: Arc<Shared>, timers: Shutdown) {
     let mut states = shared.state.subscribe();
     let stop = async { states.wait_for(|state| matches!(state, State::Stopping)).await.map(drop) };
     let mut first_error = tokio::select! {
@@ -101,6 +115,7 @@ async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared:
         ended = first_end(&mut consumers) => ended.err(),
     };
     shared.state.send_replace(State::Stopping);
+    timers.request();
     let stopped = join_all(consumers.into_iter().map(|consumer| consumer.stop_within(drain_within))).await;
     for error in stopped.into_iter().filter_map(Result::err) {
         if first_error.is_some() {

@@ -1,4 +1,4 @@
-//! Services: several consumers in one process, with one start, one health and one stop.
+//! Services: several consumers, and the timers of their store, in one process, with one start, one health and one stop.
 //!
 //! Problem: a process with several consumers must start all of them or none, notice when one ends, tell whether it works,
 //! and stop within the time that its platform gives. Fix: a service owns the consumers. If one ends, it stops the others.
@@ -8,6 +8,7 @@
 mod handle;
 mod health;
 mod signals;
+mod timers;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -24,12 +25,16 @@ pub use handle::ServiceHandle;
 pub use health::Health;
 pub use signals::stop_signal;
 
+/// How often a service looks for timers that another process has set.
+const TIMERS_EVERY: Duration = Duration::from_millis(500);
+
 /// How long a service drains by default. Kubernetes kills a process 30 s after its signal.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 
 type Start = Box<dyn FnOnce(Arc<dyn MessageStore>) -> BoxFuture<'static, Result<ConsumerHandle>> + Send>;
 
-/// Several consumers in one process.
+/// Several consumers in one process. It also fires the [timers](MessageStore::timers) of the store, if it has any. Several
+/// processes may do so: each timer fires once.
 ///
 /// ```
 /// use message_store::consumer::Consumer;
@@ -69,6 +74,7 @@ type Start = Box<dyn FnOnce(Arc<dyn MessageStore>) -> BoxFuture<'static, Result<
 pub struct Service {
     store: Arc<dyn MessageStore>,
     starts: Vec<Start>,
+    timers_every: Option<Duration>,
     drain_within: Duration,
 }
 
@@ -81,12 +87,19 @@ impl std::fmt::Debug for Service {
 impl Service {
     /// A service of this store, without consumers.
     pub fn new(store: &Arc<dyn MessageStore>) -> Self {
-        Self { store: Arc::clone(store), starts: Vec::new(), drain_within: DRAIN_WITHIN }
+        Self { store: Arc::clone(store), starts: Vec::new(), timers_every: Some(TIMERS_EVERY), drain_within: DRAIN_WITHIN }
     }
 
     /// Adds a consumer. Consumers start in the order in which they are added.
     pub fn consumer<H: Handler>(mut self, consumer: Consumer<H>) -> Self {
         self.starts.push(Box::new(|store| Box::pin(async move { consumer.start(&store).await })));
+        self
+    }
+
+    /// Sets how often the service looks for timers that are due (500 ms). A timer fires at most this much later than it is
+    /// due. `None`: it fires no timers, and another service must.
+    pub fn timers_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.timers_every = interval.into();
         self
     }
 
@@ -132,7 +145,8 @@ impl Service {
             }
             return not_started;
         }
-        Ok(Some(ServiceHandle::supervise(consumers, self.drain_within)))
+        let timers = self.timers_every.filter(|_| self.store.timers().is_some()).map(|every| (self.store, every));
+        Ok(Some(ServiceHandle::supervise(consumers, timers, self.drain_within)))
     }
 
     /// Starts all consumers, and runs until one ends, or until SIGTERM or Ctrl-C, also during the start. Then it stops all

@@ -13,6 +13,8 @@ mod read;
 mod read_models;
 mod readers;
 mod store;
+mod timer_changes;
+mod timers;
 mod turns;
 mod writer;
 

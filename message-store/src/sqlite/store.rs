@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -66,10 +66,11 @@ impl MessageStore for SqliteStore {
         History(self.rotations.load(Ordering::SeqCst))
     }
 
-    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+    async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
+        let timers = request.take_timers(self.limits())?;
         let (appends, fence) = self.accept_with_fence(request)?;
         let under_way = AppendMetrics::begin(&appends);
-        let appended = self.writer.append(appends, fence).await;
+        let appended = self.writer.append(appends, timers, fence).await;
         self.metrics.end(under_way, &appended);
         appended
     }
@@ -159,6 +160,10 @@ impl MessageStore for SqliteStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         Some(&self.leases)
+    }
+
+    fn timers(&self) -> Option<&dyn Timers> {
+        Some(self)
     }
 }
 

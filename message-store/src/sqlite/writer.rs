@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
-use super::{location, once, read};
-use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
+use super::{location, once, read, timer_changes};
+use crate::store::{Claim, ClaimRecord, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps, written_before};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -40,13 +40,15 @@ struct Job {
 
 /// One caller's part of the shared transaction.
 enum Request {
-    Append(Vec<Append>, Option<Fence>),
+    Append(Vec<Append>, Vec<TimerChange>, Option<Fence>),
     Once(Claim, Vec<Append>, Json),
     Find(Claim),
     Lease(Claim, Uuid, Duration),
     Release(Claim, Uuid),
     Sweep(u32),
     ChangeLease(LeaseChange),
+    ChangeTimers(Vec<TimerChange>),
+    FireTimers(Vec<Timer>),
 }
 
 enum Reply {
@@ -56,6 +58,9 @@ enum Reply {
     Leased(bool),
     Released,
     LeaseChanged(LeaseChanged),
+    TimersChanged(Vec<TimerChanged>),
+    /// The number of timers, and the streams that have new messages.
+    Fired(usize, Vec<StreamName>),
 }
 
 impl Writer {
@@ -68,9 +73,14 @@ impl Writer {
         Ok(Self(sender))
     }
 
-    /// With a fence, the append is refused if the fence's slot is lost.
-    pub(super) async fn append(&self, appends: Vec<Append>, fence: Option<Fence>) -> Result<Appended> {
-        match self.ask(Request::Append(appends, fence)).await? {
+    /// Changes timers too, if the messages are new. With a fence, the append is refused if the fence's slot is lost.
+    pub(super) async fn append(
+        &self,
+        appends: Vec<Append>,
+        timers: Vec<TimerChange>,
+        fence: Option<Fence>,
+    ) -> Result<Appended> {
+        match self.ask(Request::Append(appends, timers, fence)).await? {
             Reply::Appended(appended) => Ok(appended),
             _ => Err(Error::backend("appending to the SQLite store", false, "the writer answered something else")),
         }
@@ -114,6 +124,21 @@ impl Writer {
         }
     }
 
+    pub(super) async fn change_timers(&self, changes: Vec<TimerChange>) -> Result<Vec<TimerChanged>> {
+        match self.ask(Request::ChangeTimers(changes)).await? {
+            Reply::TimersChanged(changed) => Ok(changed),
+            _ => Err(Error::backend("changing timers", false, "the writer answered something else")),
+        }
+    }
+
+    /// Returns the number of timers that were removed.
+    pub(super) async fn fire_timers(&self, timers: Vec<Timer>) -> Result<usize> {
+        match self.ask(Request::FireTimers(timers)).await? {
+            Reply::Fired(fired, _) => Ok(fired),
+            _ => Err(Error::backend("firing timers", false, "the writer answered something else")),
+        }
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { request, answer }).await.is_err() {
@@ -132,7 +157,7 @@ impl Request {
     /// What it writes if it is carried out.
     fn appends(&self) -> &[Append] {
         match self {
-            Self::Append(appends, _) | Self::Once(_, appends, _) => appends,
+            Self::Append(appends, ..) | Self::Once(_, appends, _) => appends,
             _ => &[],
         }
     }
@@ -158,6 +183,9 @@ fn run(connection: &Mutex<Connection>, mut turns: Turns, mut jobs: mpsc::Receive
         drop(connection);
         let mut streams = Vec::with_capacity(group.len());
         for (job, result) in group.iter().zip(&results) {
+            if let Ok(Reply::Fired(_, written_to)) = result {
+                streams.extend(written_to);
+            }
             // Readers wake only for new messages.
             let Ok(Reply::Appended(Appended { already_written: false, .. }) | Reply::Found(None)) = result else {
                 continue;
@@ -216,11 +244,20 @@ fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
 
 fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {
     Ok(match request {
-        Request::Append(appends, fence) => {
+        Request::Append(appends, timers, fence) => {
             if let Some(fence) = fence {
                 lease_changes::assert_owned(transaction, fence)?;
             }
-            Reply::Appended(append(transaction, appends)?)
+            let appended = append(transaction, appends)?;
+            if !appended.already_written {
+                timer_changes::change(transaction, timers)?;
+            }
+            Reply::Appended(appended)
+        }
+        Request::ChangeTimers(changes) => Reply::TimersChanged(timer_changes::change(transaction, changes)?),
+        Request::FireTimers(timers) => {
+            let (fired, written_to) = timer_changes::fire(transaction, timers)?;
+            Reply::Fired(fired, written_to)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
@@ -243,7 +280,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
     })
 }
 
-fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
+pub(super) fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
     let stored = stored(transaction, appends)?;
     if !stored.is_empty()
         && let Some(written) = written_before(appends, &stored)?

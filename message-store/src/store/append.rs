@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
-use crate::store::Fence;
+use crate::store::{Fence, TimerChange};
 use crate::{
     Error, ExpectedVersion, GlobalPosition, History, Json, Limits, Message, MessageId, NewMessage, Position, Result,
     StreamName,
@@ -70,6 +70,7 @@ pub struct AppendRequest {
     appends: Vec<Append>,
     history: Option<History>,
     fence: Option<Fence>,
+    timers: Vec<TimerChange>,
 }
 
 impl AppendRequest {
@@ -97,8 +98,36 @@ impl AppendRequest {
         self.fence.as_ref()
     }
 
-    pub(super) fn take_fence(&mut self) -> Option<Fence> {
+    pub(crate) fn take_fence(&mut self) -> Option<Fence> {
         self.fence.take()
+    }
+
+    /// Adds a change of a timer. It is carried out in the transaction that writes the messages. If they were written
+    /// before, no timer changes: the changes were carried out then.
+    ///
+    /// A store without [timers](crate::MessageStore::timers) refuses the request.
+    pub fn timer(mut self, change: TimerChange) -> Self {
+        self.timers.push(change);
+        self
+    }
+
+    /// The changes of timers.
+    pub fn timers(&self) -> &[TimerChange] {
+        &self.timers
+    }
+
+    pub(crate) fn timers_mut(&mut self) -> &mut Vec<TimerChange> {
+        &mut self.timers
+    }
+
+    /// For backends that have [timers](crate::MessageStore::timers): takes the changes of timers out of the request, after
+    /// a check against the limits. What is left can be [accepted](crate::MessageStoreExt::accept).
+    ///
+    /// # Errors
+    /// As [`TimerChange::check`].
+    pub fn take_timers(&mut self, limits: &Limits) -> Result<Vec<TimerChange>> {
+        self.timers.iter().try_for_each(|change| change.check(limits))?;
+        Ok(std::mem::take(&mut self.timers))
     }
 
     /// One append for each stream. A stream can appear only once.
@@ -158,7 +187,7 @@ impl From<Append> for AppendRequest {
 
 impl From<Vec<Append>> for AppendRequest {
     fn from(appends: Vec<Append>) -> Self {
-        Self { appends, history: None, fence: None }
+        Self { appends, history: None, fence: None, timers: Vec::new() }
     }
 }
 

@@ -37,6 +37,9 @@ pub trait MessageStoreExt: MessageStore {
         if request.fence().is_some() {
             return Err(Error::Unsupported { store: self.describe(), what: "this append with a fence".to_owned() });
         }
+        if !request.timers().is_empty() {
+            return Err(Error::Unsupported { store: self.describe(), what: "timers in this append".to_owned() });
+        }
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
         }

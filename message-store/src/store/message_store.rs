@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Backlog, Deduplication, Leases, ReadModels};
+use crate::store::{Backlog, Deduplication, Leases, ReadModels, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -172,6 +172,10 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The leases of consumer groups, or `None` if groups cannot be elastic.
     fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+    /// The store's timers, or `None` if it has none.
+    fn timers(&self) -> Option<&dyn Timers> {
         None
     }
 }

@@ -15,6 +15,7 @@ mod read;
 mod read_models;
 mod step_stream;
 mod subscription;
+mod timers;
 mod wake_up;
 mod window;
 
@@ -34,5 +35,8 @@ pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRea
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;
+#[cfg(feature = "postgres")]
+pub(crate) use timers::LONGEST;
+pub use timers::{Due, IfWaiting, Timer, TimerChange, TimerChanged, TimerKey, TimerQuery, Timers};
 pub use wake_up::{WakeUp, WakeUps};
 pub use window::Window;

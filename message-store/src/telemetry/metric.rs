@@ -67,6 +67,10 @@ metrics! {
         "The time that a call waited for a connection.";
     HORIZON_AGE = Gauge "message_store.horizon.age" in "s" by []:
         "How long readers of all messages have waited for the same open transaction.";
+    TIMERS_FIRED = Counter "message_store.timers.fired" in "{timer}" by []:
+        "Timers whose messages were written.";
+    TIMER_LATENESS = Gauge "message_store.timers.lateness" in "s" by []:
+        "How long the first timer that waits has been due. 0: none is due.";
     CONSUMED = Counter "messaging.client.consumed.messages" in "{message}" by [CATEGORY, CONSUMER, OUTCOME]:
         "Messages that a consumer has handled, by outcome.";
     PROCESS_DURATION = Histogram "messaging.process.duration" in "s" by [CATEGORY, CONSUMER]:

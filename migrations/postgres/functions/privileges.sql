@@ -58,5 +58,5 @@ REVOKE EXECUTE ON FUNCTION message_store.write_message, message_store.append_mes
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories,
   message_store.lock_free_categories, message_store.find_key,
   message_store.take_key, message_store.lease_key, message_store.release_key, message_store.sweep,
-  message_store.assert_slot
+  message_store.assert_slot, message_store.change_timers, message_store.fire_timers
 FROM PUBLIC;

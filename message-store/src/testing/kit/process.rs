@@ -1,5 +1,6 @@
 //! Given, when, then: tests of a process manager.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use serde::Serialize;
 
 use super::past::{assert_repeat_is_recognised, make_late, run_apart, write_given};
 use super::storage::{message, messages, survives_storage};
-use crate::handling::{ProcessHandler, ProcessManager, Reaction};
+use crate::handling::{ProcessHandler, ProcessManager, Reaction, ReactionParts};
+use crate::store::{Due, Timer, TimerChange, TimerQuery};
 use crate::testing::PlantedBug;
 use crate::{Append, Category, Json, Message, MessageStore, Metadata, NewMessage, Read, StreamName, connect};
 
@@ -75,6 +77,31 @@ struct Written<E> {
     events: Vec<E>,
     /// The stream, type and data of each message for another stream, in the order of the reaction.
     sent: Vec<(String, String, Json)>,
+    timers: Vec<WrittenTimer>,
+}
+
+/// A change of a timer.
+#[derive(Debug, PartialEq)]
+struct WrittenTimer {
+    name: String,
+    change: &'static str,
+    due: Option<Due>,
+    /// The stream, type and data of the message of a timer that is set.
+    message: Option<(String, String, Json)>,
+}
+
+impl WrittenTimer {
+    fn of(change: TimerChange) -> Self {
+        let name = change.key().name.clone();
+        match change {
+            TimerChange::Set { due, to, message, .. } => {
+                let message = Some((to.as_str().to_owned(), message.message_type, message.data));
+                Self { name, change: "set", due: Some(due), message }
+            }
+            TimerChange::Move { due, .. } => Self { name, change: "move", due: Some(due), message: None },
+            TimerChange::Cancel { .. } => Self { name, change: "cancel", due: None, message: None },
+        }
+    }
 }
 
 impl<E> Written<E> {
@@ -82,13 +109,29 @@ impl<E> Written<E> {
     fn of(reaction: Reaction<E>) -> Self {
         let own = StreamName::from_database("");
         let is_none = reaction.is_none();
-        let (events, appends) = reaction.into_parts(&own).unwrap_or_else(|error| panic!("{error}"));
+        let ReactionParts { events, appends, timers } =
+            reaction.into_parts(&own).unwrap_or_else(|error| panic!("{error}"));
         assert!(is_none || !events.is_empty(), "a reaction has an event");
         let sent = appends.into_iter().flat_map(|append| {
             let stream = append.stream.as_str().to_owned();
             append.messages.into_iter().map(move |message| (stream.clone(), message.message_type, message.data))
         });
-        Self { events, sent: sent.collect() }
+        Self { events, sent: sent.collect(), timers: timers.into_iter().map(WrittenTimer::of).collect() }
+    }
+
+    /// What is seen of it in a store in which no timer waited: of the timers, those that are set and not cancelled, by
+    /// their names.
+    fn as_seen(mut self) -> Self {
+        let mut waiting = BTreeMap::new();
+        for timer in self.timers {
+            match timer.change {
+                "set" => drop(waiting.insert(timer.name.clone(), WrittenTimer { due: None, ..timer })),
+                "cancel" => drop(waiting.remove(&timer.name)),
+                _ => {}
+            }
+        }
+        self.timers = waiting.into_values().collect();
+        self
     }
 }
 
@@ -117,7 +160,8 @@ where
         assert_eq!(Written::of(state.react(&received)), expected, "the reaction to {received:?}");
         survives_storage(&received);
         given.iter().chain(&expected.events).for_each(survives_storage);
-        let expected_late = Written::of(state.react_late(&received));
+        let expected_late = Written::of(state.react_late(&received)).as_seen();
+        let expected = expected.as_seen();
 
         let case = Case { given: messages(&given), message: message(&received), bug: None };
         for (way, is_late, written) in run_apart(move || case.every_way::<P>()) {
@@ -134,14 +178,21 @@ pub(super) struct Case {
     pub(super) bug: Option<PlantedBug>,
 }
 
-/// The own events, and the messages for other streams.
-pub(super) type Messages = (Vec<Message>, Vec<Message>);
+/// The own events, the messages for other streams, and the timers.
+pub(super) type Messages = (Vec<Message>, Vec<Message>, Vec<Timer>);
 
-fn decoded<P: ProcessManager>((events, sent): &Messages) -> Written<P::Event> {
+fn decoded<P: ProcessManager>((events, sent, timers): &Messages) -> Written<P::Event> {
     let decode = |event: &Message| event.decode_variant().unwrap().expect("an event of this process");
     let place =
         |message: &Message| (message.stream.as_str().to_owned(), message.message_type.clone(), message.data.clone());
-    Written { events: events.iter().map(decode).collect(), sent: sent.iter().map(place).collect() }
+    let timer = |timer: &Timer| {
+        let message = &timer.message;
+        let message = (timer.to.as_str().to_owned(), message.message_type.clone(), message.data.clone());
+        WrittenTimer { name: timer.key.name.clone(), change: "set", due: None, message: Some(message) }
+    };
+    let mut timers: Vec<_> = timers.iter().map(timer).collect();
+    timers.sort_by(|one, other| one.name.cmp(&other.name));
+    Written { events: events.iter().map(decode).collect(), sent: sent.iter().map(place).collect(), timers }
 }
 
 impl Case {
@@ -184,7 +235,8 @@ impl Case {
             |metadata: Metadata| metadata.reserves.is_none() && metadata.follows(&received, store.store_id());
         all.retain(|message| is_written(message.decode_metadata()));
         let (events, sent) = all.into_iter().partition(|message| message.stream == stream);
-        (events, sent)
+        let timers = store.timers().expect("a store in memory has timers");
+        (events, sent, timers.list(TimerQuery::new().limit(usize::MAX)).await.unwrap())
     }
 
     async fn received<P: ProcessManager>(&self, store: &Arc<dyn MessageStore>, commands: &Category) -> Message {

@@ -209,7 +209,7 @@ fn another_message_than_expected_fails_the_case() {
 
 async fn written(times: u32, is_late: bool, known: Option<usize>, bug: PlantedBug) -> usize {
     let (given, bug) = (messages(&[counted(1)]), Some(bug));
-    let (events, sent) =
+    let (events, sent, _) =
         Case { given, message: message(&Count::CountOn {}), bug }.run::<Counter>(times, is_late, known).await;
     assert_eq!(events.len(), sent.len(), "all of a reaction or nothing");
     sent.len()

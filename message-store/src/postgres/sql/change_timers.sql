@@ -1,0 +1,1 @@
+SELECT message_store.change_timers($1)

@@ -1,0 +1,151 @@
+//! The task that fires the timers of the store.
+//!
+//! Problem: a timer whose message cannot be written must not keep others from firing. Fix: timers that are due are fired
+//! together; if that fails, each is fired alone, and the task goes on behind those that failed. They are tried again in the
+//! next pass. Why several processes may do this at once: a timer fires once, whichever process fires it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use crate::consumer::Backoff;
+use crate::handling::Shutdown;
+use crate::store::{Timer, TimerQuery, Timers};
+use crate::telemetry::metric::{TIMER_LATENESS, TIMERS_FIRED};
+use crate::telemetry::{Counter, Gauge};
+use crate::{Error, MessageStore, Result};
+
+/// The greatest number of timers that are fired together.
+const TOGETHER: usize = 100;
+
+/// The task, as the health of its service sees it. All clones are the same task's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FiredTimers(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The first and the last failure since the last pass.
+    outage: Option<(Timestamp, String)>,
+    /// The timers that could not be fired in the last pass: their number, and the error of one of them.
+    stuck: Option<(usize, String)>,
+}
+
+/// One pass over the timers that are due.
+struct Pass {
+    stuck: usize,
+    /// The time until the next timer is due.
+    next: Option<Duration>,
+}
+
+impl FiredTimers {
+    /// Why timers do not fire.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let State { outage, stuck } = &*self.state();
+        let outage = outage.as_ref().map(|(since, error)| format!("no timer has fired since {since}: {error}"));
+        let stuck = stuck.as_ref().map(|(count, error)| format!("{count} timers cannot fire: {error}"));
+        outage.into_iter().chain(stuck).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fires the timers of a store until a stop is requested. A call that is under way then is dropped: it has fired its
+    /// timers or none of them.
+    pub(super) async fn run(self, store: Arc<dyn MessageStore>, poll_interval: Duration, stop: Shutdown) {
+        let run = async {
+            let mut backoff = Backoff::new();
+            let mut limit = TOGETHER;
+            loop {
+                let Some(timers) = store.timers() else { return };
+                let pause = match self.pass(timers, limit, poll_interval).await {
+                    Ok(Pass { next, .. }) => {
+                        (backoff, limit) = (Backoff::new(), TOGETHER);
+                        next.unwrap_or(poll_interval).min(poll_interval)
+                    }
+                    Err(error) => {
+                        // It may have been too much for one transaction.
+                        limit = (limit / 2).max(1);
+                        self.failed(&error);
+                        backoff.next()
+                    }
+                };
+                sleep(pause).await;
+            }
+        };
+        tokio::select! {
+            () = run => {}
+            () = stop.requested() => {}
+        }
+    }
+
+    /// Fires all timers that are due.
+    ///
+    /// # Errors
+    /// An error that concerns all timers, and passes by itself.
+    async fn pass(&self, timers: &dyn Timers, limit: usize, poll_interval: Duration) -> Result<Pass> {
+        let (fired, lateness) = (Counter::of(&TIMERS_FIRED, &[]), Gauge::of(&TIMER_LATENESS, &[]));
+        let (mut pass, mut last_error) = (Pass { stuck: 0, next: None }, None);
+        let mut query = TimerQuery::new().due_within(poll_interval).limit(limit);
+        loop {
+            let listed = timers.list(query.clone()).await?;
+            if query.after.is_none() {
+                let late = listed.first().map(|first| Duration::try_from(-first.due_in).unwrap_or_default());
+                lateness.set_time(late.unwrap_or_default());
+            }
+            let waits = listed.iter().find(|timer| !timer.is_due());
+            pass.next = waits.and_then(|timer| Duration::try_from(timer.due_in).ok());
+            let due: Vec<Timer> = listed.into_iter().filter(Timer::is_due).collect();
+            let Some(last) = due.last() else { break };
+            query = query.after(last);
+            match timers.fire(&due).await {
+                Ok(count) => fired.add(count as u64),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(_) => {
+                    for timer in &due {
+                        match timers.fire(std::slice::from_ref(timer)).await {
+                            Ok(count) => fired.add(count as u64),
+                            Err(error) if error.is_transient() => return Err(error),
+                            Err(error) => {
+                                pass.stuck += 1;
+                                last_error = Some(describe(timer, &error));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.passed(&pass, last_error);
+        Ok(pass)
+    }
+
+    fn passed(&self, pass: &Pass, error: Option<String>) {
+        let mut state = self.state();
+        if let Some((since, _)) = state.outage.take() {
+            tracing::info!(target: "message_store::service", %since, "timers fire again");
+        }
+        let stuck = error.map(|error| (pass.stuck, error));
+        if let Some((count, error)) = stuck.as_ref().filter(|stuck| state.stuck.as_ref() != Some(*stuck)) {
+            tracing::error!(target: "message_store::service", count, error, "timers cannot fire: their messages cannot be written. They are tried again");
+        }
+        state.stuck = stuck;
+    }
+
+    fn failed(&self, error: &Error) {
+        let mut state = self.state();
+        let text = error.to_string();
+        match &mut state.outage {
+            Some((_, last)) => *last = text,
+            None => {
+                tracing::warn!(target: "message_store::service", %error, "timers do not fire: the store does not answer. They are tried again");
+                state.outage = Some((Timestamp::now(), text));
+            }
+        }
+    }
+}
+
+fn describe(timer: &Timer, error: &Error) -> String {
+    format!("the timer {:?} of {}, whose message is for {}: {error}", timer.key.name, timer.key.stream, timer.to)
+}
