@@ -15,8 +15,7 @@ use super::followed::follow;
 use super::timers;
 use crate::store::Fence;
 use crate::{
-    Append, AppendRequest, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result,
-    derived_id,
+    Append, AppendRequest, Error, Message, MessageStore, MessageStoreExt as _, Metadata, Outcome, Result, derived_id,
 };
 
 /// Writes messages for the message that is being handled. It fills in their metadata and derives their ids, so a

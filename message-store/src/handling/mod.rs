@@ -36,7 +36,6 @@ mod received_command;
 mod runtime;
 mod shutdown;
 mod timers;
-mod waiting_requests;
 
 pub use command_handler::CommandHandler;
 #[cfg(feature = "testing")]

@@ -87,9 +87,10 @@ impl<E> Reaction<E> {
     /// message type, and its fields are the data. If the message or the stream's name is invalid, the reaction is
     /// refused with the reason when it would be written.
     pub fn send(self, category: &str, id: &str, message: &impl Serialize) -> Self {
-        self.with(message_for(category, id, message).map(|(stream, message)| {
-            move |others: &mut Others| others.sent.push((stream, message))
-        }))
+        self.with(
+            message_for(category, id, message)
+                .map(|(stream, message)| move |others: &mut Others| others.sent.push((stream, message))),
+        )
     }
 
     /// As [`send`](Self::send), for a message with metadata of its own: it is merged with that which follows from the

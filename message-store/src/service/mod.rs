@@ -87,7 +87,12 @@ impl std::fmt::Debug for Service {
 impl Service {
     /// A service of this store, without consumers.
     pub fn new(store: &Arc<dyn MessageStore>) -> Self {
-        Self { store: Arc::clone(store), starts: Vec::new(), timers_every: Some(TIMERS_EVERY), drain_within: DRAIN_WITHIN }
+        Self {
+            store: Arc::clone(store),
+            starts: Vec::new(),
+            timers_every: Some(TIMERS_EVERY),
+            drain_within: DRAIN_WITHIN,
+        }
     }
 
     /// Adds a consumer. Consumers start in the order in which they are added.

@@ -20,6 +20,9 @@ use crate::{Error, MessageStore, Result};
 /// The greatest number of timers that are fired together.
 const TOGETHER: usize = 100;
 
+/// The shortest interval between two passes.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
+
 /// The task, as the health of its service sees it. All clones are the same task's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FiredTimers(Arc<Mutex<State>>);
@@ -55,6 +58,7 @@ impl FiredTimers {
     /// Fires the timers of a store until a stop is requested. A call that is under way then is dropped: it has fired its
     /// timers or none of them.
     pub(super) async fn run(self, store: Arc<dyn MessageStore>, poll_interval: Duration, stop: Shutdown) {
+        let poll_interval = poll_interval.max(SHORTEST_POLL);
         let run = async {
             let mut backoff = Backoff::new();
             let mut limit = TOGETHER;

@@ -14,11 +14,7 @@ pub(super) fn change(transaction: &Transaction<'_>, changes: &[TimerChange]) -> 
     changes.iter().map(|change| change_one(transaction, change, now)).collect()
 }
 
-fn change_one(
-    transaction: &Transaction<'_>,
-    change: &TimerChange,
-    now: Timestamp,
-) -> rusqlite::Result<TimerChanged> {
+fn change_one(transaction: &Transaction<'_>, change: &TimerChange, now: Timestamp) -> rusqlite::Result<TimerChanged> {
     let TimerKey { stream, name } = change.key();
     let key = (stream.as_str(), name.as_str());
     let execute = |sql| transaction.prepare_cached(sql)?.execute(key);

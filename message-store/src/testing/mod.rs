@@ -8,8 +8,10 @@ mod faulty;
 #[cfg(feature = "sqlite")]
 mod kit;
 mod planted_bug;
+mod timers;
 
 pub use faulty::FaultyStore;
 #[cfg(feature = "sqlite")]
 pub use kit::{Given, GivenProcess, When, WhenReceived, given, given_process};
 pub use planted_bug::PlantedBug;
+pub use timers::fire_timers;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use message_store::handling::{DelayBuffer, DelayBug, Delayed, Keep};
-use message_store::testing::FaultyStore;
+use message_store::store::TimerQuery;
+use message_store::testing::{FaultyStore, fire_timers};
 use message_store::{
     Append, Error, ExpectedVersion, Json, Key, MessageStore, Metadata, NewMessage, StreamName, Version,
 };
@@ -37,13 +38,13 @@ async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Optio
         assert_eq!(buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap(), expected);
         clock.pass(seconds(5));
     }
-    assert_eq!(buffer.release().await.unwrap(), 0, "25 of 60 seconds have passed");
+    assert_eq!(fire_timers(&*clock).await, 0, "25 of 60 seconds have passed");
     clock.pass(seconds(60));
-    assert!(buffer.release().await.unwrap() >= 1);
-    assert_eq!(buffer.release().await.unwrap(), 0);
+    assert!(fire_timers(&*clock).await >= 1);
+    assert_eq!(fire_timers(&*clock).await, 0);
     assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waiting);
     clock.pass(seconds(60));
-    assert_eq!(buffer.release().await.unwrap(), 1);
+    assert_eq!(fire_timers(&*clock).await, 1);
     let mut sent = sent(store).await;
     sent.sort();
     sent
@@ -61,41 +62,6 @@ async fn sent(store: &Arc<dyn MessageStore>) -> Vec<String> {
     messages_of(store, "mail:command").await.iter().map(|message| message.decode_data().unwrap()).collect()
 }
 
-/// Many requests are released, and one waits. A new process releases it. Returns the number of released messages of
-/// that process, and of the messages that it and its second release have read.
-async fn released_by_a_new_process(
-    store: &Arc<dyn MessageStore>,
-    checkpoints: Option<u64>,
-    bug: Option<DelayBug>,
-) -> (usize, u64, u64) {
-    let (clock, mut buffer) = buffered(store, Keep::First);
-    if let Some(every) = checkpoints {
-        buffer = buffer.checkpoint_every(every);
-    }
-    if let Some(bug) = bug {
-        buffer = buffer.plant(bug);
-    }
-    let put = async |key: &str| {
-        let _ = buffer.put(&Key::new(key).unwrap(), &stream(), &mail(key)).await.unwrap();
-    };
-    for number in 0..50 {
-        put(&format!("key {number}")).await;
-    }
-    clock.pass(seconds(60));
-    assert_eq!(buffer.release().await.unwrap(), 50);
-    put("waits").await;
-    assert_eq!(buffer.release().await.unwrap(), 0);
-
-    let new_process: Arc<dyn MessageStore> = clock.clone();
-    let new = DelayBuffer::new(&new_process, "mail", Duration::from_mins(1), Keep::First).unwrap();
-    clock.pass(seconds(60));
-    let before = clock.messages_read();
-    let released = new.release().await.unwrap();
-    let first = clock.messages_read() - before;
-    assert_eq!(new.release().await.unwrap(), 0);
-    (released, first, clock.messages_read() - before - first)
-}
-
 on_both_stores! {
     async fn a_released_message_has_the_metadata_of_its_request(store) {
         let (clock, buffer) = buffered(&store, Keep::First);
@@ -104,7 +70,7 @@ on_both_stores! {
         let _ = buffer.put(&Key::new("a").unwrap(), &stream(), &request).await.unwrap();
         let _ = buffer.put(&Key::new("b").unwrap(), &stream(), &mail("without")).await.unwrap();
         clock.pass(seconds(60));
-        assert_eq!(buffer.release().await.unwrap(), 2);
+        assert_eq!(fire_timers(&*clock).await, 2);
         for message in messages_of(&store, "mail:command").await {
             let (metadata, text) = (message.decode_metadata(), message.decode_data::<String>().unwrap());
             let is_with = text == "with metadata";
@@ -113,30 +79,16 @@ on_both_stores! {
         }
     }
 
-    async fn a_new_process_reads_what_follows_the_newest_checkpoint_and_later_what_is_new(store) {
-        let (released, first, second) = released_by_a_new_process(&store, Some(10), None).await;
-        assert_eq!(released, 1);
-        assert!(first < 10 && second == 1, "{first} and {second} of 102 messages");
-    }
-
-    async fn twin_without_checkpoints_a_new_process_reads_all_requests(store) {
-        assert_eq!(released_by_a_new_process(&store, None, None).await, (1, 101, 1));
-    }
-
-    async fn twin_when_a_checkpoint_lists_nothing_a_request_is_never_released(store) {
-        let (released, ..) = released_by_a_new_process(&store, Some(10), Some(DelayBug::CheckpointsListNothing)).await;
-        assert_eq!(released, 0);
-    }
-
-    async fn requests_are_kept_and_read_again_after_a_change_of_the_history(store) {
+    async fn a_request_with_the_id_of_a_released_one_is_released_already(store) {
         let (clock, buffer) = buffered(&store, Keep::First);
-        let _ = buffer.put(&Key::new("k").unwrap(), &stream(), &mail("once")).await.unwrap();
-        assert_eq!(buffer.release().await.unwrap(), 0);
-        clock.change_history();
+        let (key, request) = (Key::new("k").unwrap(), mail("once"));
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Waiting);
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Dropped);
         clock.pass(seconds(60));
-        let before = clock.messages_read();
-        assert_eq!(buffer.release().await.unwrap(), 1);
-        assert_eq!(clock.messages_read() - before, 1);
+        assert_eq!(fire_timers(&*clock).await, 1);
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Released);
+        clock.pass(seconds(60));
+        assert_eq!(fire_timers(&*clock).await, 0);
         assert_eq!(sent(&store).await, ["once"]);
     }
 
@@ -154,9 +106,9 @@ on_both_stores! {
             let ((clock, buffer), key) = (buffered(&store, Keep::First), Key::new(apart.to_string()).unwrap());
             clock.pass(seconds(apart));
             assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Waiting);
-            assert_eq!(buffer.release().await.unwrap(), 0, "{apart} s apart: nothing of its minute has passed");
+            assert_eq!(fire_timers(&*clock).await, 0, "{apart} s apart: nothing of its minute has passed");
             clock.pass(seconds(60));
-            assert_eq!(buffer.release().await.unwrap(), 1, "{apart} s apart");
+            assert_eq!(fire_timers(&*clock).await, 1, "{apart} s apart");
         }
     }
 
@@ -167,20 +119,20 @@ on_both_stores! {
         assert_eq!(buffer.put(&key, &stream(), &mail("new")).await.unwrap(), Delayed::Replaced);
         assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Waiting);
         clock.pass(seconds(10));
-        assert_eq!(buffer.release().await.unwrap(), 1);
+        assert_eq!(fire_timers(&*clock).await, 1);
         assert_eq!(sent(&store).await, ["new"]);
     }
 
     async fn t50_a_release_whose_answer_is_lost_or_that_two_processes_make_is_one_release(store) {
-        let key = Key::new("k").unwrap();
-        let (faulty, one) = buffered(&store, Keep::First);
-        let shared: Arc<dyn MessageStore> = faulty.clone();
-        let other = DelayBuffer::new(&shared, "mail", Duration::from_mins(1), Keep::First).unwrap();
-        let _ = one.put(&key, &stream(), &mail("once")).await.unwrap();
+        let (faulty, buffer) = buffered(&store, Keep::First);
+        let _ = buffer.put(&Key::new("k").unwrap(), &stream(), &mail("once")).await.unwrap();
         faulty.pass(seconds(61));
+        let timers = faulty.timers().unwrap();
+        let due = timers.list(TimerQuery::new().due_within(Duration::ZERO)).await.unwrap();
         faulty.lose_answers(1);
-        let released = tokio::join!(one.release(), other.release());
-        assert!(released.0.unwrap() + released.1.unwrap() >= 1);
+        let fired = tokio::join!(timers.fire(&due), timers.fire(&due));
+        assert!(fired.0.is_err() || fired.1.is_err(), "an answer is lost");
+        assert_eq!(timers.fire(&due).await.unwrap(), 0);
         assert_eq!(sent(&store).await, ["once"]);
     }
 

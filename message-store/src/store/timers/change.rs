@@ -109,7 +109,10 @@ impl TimerChange {
             return Err(Error::TooLarge { what, actual: name.len(), limit: NAME });
         }
         if name.contains('\0') {
-            return Err(Error::invalid("timer's name", format!("a timer of {stream} has a name with the character NUL")));
+            return Err(Error::invalid(
+                "timer's name",
+                format!("a timer of {stream} has a name with the character NUL"),
+            ));
         }
         match self {
             Self::Set { to, message, .. } => limits.check(to, message),

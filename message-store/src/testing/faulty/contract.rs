@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels};
+use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -33,8 +33,9 @@ impl MessageStore for FaultyStore {
         History(self.inner.history().0 + self.histories.load(Ordering::SeqCst))
     }
 
-    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+    async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
         self.calls.step().await;
+        self.by_its_clock(request.timers_mut());
         self.assert_in_time(request.appends())?;
         self.assert_here()?;
         if take(&self.refuse) || self.is_of_refused_type(request.appends()) {
@@ -145,6 +146,10 @@ impl MessageStore for FaultyStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases().map(|_| &self.leases as &dyn Leases)
+    }
+
+    fn timers(&self) -> Option<&dyn Timers> {
+        self.inner.timers().map(|_| self as &dyn Timers)
     }
 }
 

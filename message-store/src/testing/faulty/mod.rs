@@ -3,6 +3,7 @@
 mod calls;
 mod contract;
 mod leases;
+mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
