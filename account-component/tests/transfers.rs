@@ -4,7 +4,7 @@
 //! `MESSAGE_STORE_TRANSFERS_SEED` repeats a run.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use message_store::consumer::{Consumer, ElasticGroup, GroupStatus};
 use message_store::entity::EntityStore;
 use message_store::handling::{CommandHandler, Handler};
 use message_store::service::Service;
+use message_store::store::{Due, TimerChange, TimerQuery};
 use message_store::testing::PlantedBug;
 use message_store::{
     Append, Category, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName,
@@ -31,6 +32,14 @@ type Store = Arc<dyn MessageStore>;
 
 const URL: &str = "MESSAGE_STORE_TRANSFERS_URL";
 const BUG: &str = "MESSAGE_STORE_TRANSFERS_BUG";
+/// The events of a transfer from its begin to its end.
+const WAYS: [&str; 5] = [
+    "Initiated Cancelled",
+    "Initiated TimedOut Cancelled",
+    "Initiated Withdrawn Transferred",
+    "Initiated Withdrawn DepositRefused Refunded",
+    "Initiated TimedOut Withdrawn Refunded",
+];
 /// A few, so that transfers meet each other at one account.
 const ACCOUNTS: usize = 10;
 /// The money of each account at the beginning, in hundredths.
@@ -143,6 +152,9 @@ async fn send_transfers(store: &Store, url: &str, workers: &mut Workers, kill: b
             let stream = transfer::command_stream(&number.to_string()).unwrap();
             send(store, stream, NewMessage::from_variant(&transfer).unwrap()).await;
         }
+        if random.below(10) == 0 {
+            time_out_one(store, &mut random).await;
+        }
         if kill && random.below(60) == 0 {
             let index = random.below(workers.0.len());
             workers.0[index].kill().unwrap();
@@ -153,18 +165,29 @@ async fn send_transfers(store: &Store, url: &str, workers: &mut Workers, kill: b
     count
 }
 
-/// The stage of each transfer, and the number of its events.
-async fn transfers(store: &Store) -> BTreeMap<String, (Transfer, usize)> {
+/// Lets the time-out of a transfer pass that waits for its withdrawal.
+async fn time_out_one(store: &Store, random: &mut Random) {
+    let timers = store.timers().unwrap();
+    let waiting = timers.list(TimerQuery::new()).await.unwrap();
+    if waiting.is_empty() {
+        return;
+    }
+    let key = waiting[random.below(waiting.len())].key.clone();
+    let _ = timers.change(vec![TimerChange::Move { key, due: Due::After(Duration::ZERO) }]).await.unwrap();
+}
+
+/// Each transfer, and the types of its events.
+async fn transfers(store: &Store) -> BTreeMap<String, (Transfer, Vec<String>)> {
     let entities = EntityStore::<Transfer>::new(store);
-    let mut transfers = BTreeMap::new();
+    let mut transfers: BTreeMap<String, (Transfer, Vec<String>)> = BTreeMap::new();
     for message in messages_of(store, "fundsTransfer").await {
         let id = message.stream.id().unwrap().to_owned();
         if let Some((_, events)) = transfers.get_mut(&id) {
-            *events += 1;
+            events.push(message.message_type);
             continue;
         }
         let transfer = entities.fetch(&id).await.unwrap().state.clone();
-        transfers.insert(id, (transfer, 1));
+        transfers.insert(id, (transfer, vec![message.message_type]));
     }
     transfers
 }
@@ -219,14 +242,8 @@ async fn wrong(store: &Store, count: u64) -> Vec<String> {
     }
     for (id, (transfer, events)) in &transfers {
         *stages.entry(format!("{:?}", transfer.stage)).or_insert(0) += 1;
-        let length = match transfer.stage {
-            Stage::Cancelled => 2,
-            Stage::Transferred => 3,
-            Stage::Refunded => 4,
-            _ => 0,
-        };
-        if *events != length {
-            wrong.push(format!("transfer {id} is {:?} and has {events} events", transfer.stage));
+        if !WAYS.iter().any(|way| way.split_whitespace().eq(events.iter().map(String::as_str))) {
+            wrong.push(format!("transfer {id} is {:?} and has {events:?}", transfer.stage));
         }
         if transfer.stage == Stage::Transferred {
             *expected.entry(transfer.withdrawal_account_id.clone()).or_default() -= transfer.amount;
@@ -248,16 +265,27 @@ async fn wrong(store: &Store, count: u64) -> Vec<String> {
     let commands = messages_of(store, component::COMMANDS).await.len();
     let requests: usize = transfers
         .values()
-        .map(|(transfer, _)| match transfer.stage {
+        .map(|(transfer, events)| match transfer.stage {
             Stage::Cancelled => 1,
-            Stage::Transferred => 2,
-            _ => 3,
+            Stage::Refunded if !events.contains(&"TimedOut".to_owned()) => 3,
+            _ => 2,
         })
         .sum();
     let own = 2 * (ACCOUNTS + 1);
     if commands != own + requests {
         wrong.push(format!("{} commands were sent to accounts for {requests} requests", commands - own));
     }
+    let waiting = store.timers().unwrap().list(TimerQuery::new()).await.unwrap();
+    if !waiting.is_empty() {
+        wrong.push(format!("timers wait: {waiting:?}"));
+    }
+    let received = messages_of(store, transfer::COMMANDS).await;
+    let time_outs: Vec<_> = received.iter().filter(|message| message.message_type == "TimeOut").collect();
+    let streams: BTreeSet<_> = time_outs.iter().map(|message| &message.stream).collect();
+    if streams.len() < time_outs.len() {
+        wrong.push(format!("{} time-outs fired for {} transfers", time_outs.len(), streams.len()));
+    }
+    println!("{} time-outs", time_outs.len());
     for message in messages_of(store, "fundsTransfer").await {
         let event: Event = message.decode_variant().unwrap().unwrap();
         if matches!(event, Event::RefundRefused { .. }) {

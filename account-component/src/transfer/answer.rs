@@ -54,7 +54,7 @@ impl Received {
             Self::DepositRejected { deposit_id: id, account_id, amount, reason } => {
                 (&[Request::Deposit, Request::Refund][..], id, account_id, amount, Some(*reason))
             }
-            Self::Transfer { .. } => return None,
+            Self::Transfer { .. } | Self::TimeOut { .. } => return None,
         };
         let (request, transfer_id) =
             requests.iter().find_map(|request| Some((*request, id.strip_prefix(request.prefix())?)))?;
@@ -66,7 +66,7 @@ impl Transfer {
     /// Whether the transfer waits for this answer: others may use the same ids, for other accounts or amounts.
     pub(super) fn awaits(&self, answer: &Answer<'_>) -> bool {
         let request = match self.stage {
-            Stage::Withdrawing => Request::Withdrawal,
+            Stage::Withdrawing | Stage::TimedOut => Request::Withdrawal,
             Stage::Depositing => Request::Deposit,
             Stage::Refunding => Request::Refund,
             Stage::Absent | Stage::Transferred | Stage::Cancelled | Stage::Refunded | Stage::Stuck => return false,

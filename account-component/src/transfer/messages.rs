@@ -21,6 +21,10 @@ pub enum Received {
         amount: Money,
         time: Timestamp,
     },
+    /// A timer of the transfer: its withdrawal was not answered in time.
+    TimeOut {
+        transfer_id: String,
+    },
     Withdrawn {
         withdrawal_id: String,
         account_id: String,
@@ -59,7 +63,9 @@ pub enum Event {
     },
     /// The withdrawal was rejected. No money moved.
     Cancelled { transfer_id: String, reason: Reason },
-    /// The money was withdrawn, and the deposit is requested.
+    /// The withdrawal was not answered in time. If it is answered later, the money goes back.
+    TimedOut { transfer_id: String },
+    /// The money was withdrawn, and the deposit is requested: a refund after a time-out.
     Withdrawn { transfer_id: String },
     /// The money was deposited.
     Transferred { transfer_id: String },

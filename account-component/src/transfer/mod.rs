@@ -10,6 +10,9 @@
 //!                               ▼                        ▼
 //!                           Cancelled           DepositRefused ── Deposit (refund) ──▶ Refunded
 //! ```
+//!
+//! If the withdrawal is not answered within a day, the transfer has `TimedOut`. An account that withdraws the money after
+//! that gets it back.
 
 mod answer;
 pub mod messages;
@@ -26,7 +29,7 @@ use message_store::{Category, MessageStore, Result, StreamName};
 
 pub use state::{Stage, Transfer};
 
-/// The category of the commands.
+/// The category of the commands, and of the messages of timers.
 pub const COMMANDS: &str = "fundsTransfer:command";
 
 /// The stream of the commands for a transfer.

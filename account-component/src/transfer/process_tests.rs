@@ -1,6 +1,9 @@
 //! The reactions of a transfer, case by case.
 
+use std::time::Duration;
+
 use message_store::handling::Reaction;
+use message_store::store::Due;
 use message_store::testing::given_process;
 
 use super::Transfer;
@@ -8,6 +11,7 @@ use super::messages::{Event, Received};
 use crate::{Command, Money, Reason, component};
 
 const ID: &str = "7";
+const DAY: Duration = Duration::from_hours(24);
 
 fn money() -> Money {
     "5.00".parse().unwrap()
@@ -39,6 +43,14 @@ fn initiated() -> Event {
 
 fn withdrawn() -> Event {
     Event::Withdrawn { transfer_id: ID.into() }
+}
+
+fn time_out() -> Received {
+    Received::TimeOut { transfer_id: ID.into() }
+}
+
+fn timed_out() -> Event {
+    Event::TimedOut { transfer_id: ID.into() }
 }
 
 fn deposit_refused() -> Event {
@@ -76,7 +88,9 @@ fn a_transfer_begins_with_a_withdrawal() {
         amount: money(),
         time: time(),
     };
-    given_process::<Transfer>([]).when(transfer()).then(sends(Reaction::event(initiated()), &withdraw));
+    let begun = sends(Reaction::event(initiated()), &withdraw);
+    let begun = begun.timer("time-out", Due::After(DAY), "fundsTransfer:command", ID, &time_out());
+    given_process::<Transfer>([]).when(transfer()).then(begun);
     given_process::<Transfer>([initiated()]).when(transfer()).then(Reaction::none());
 }
 
@@ -84,7 +98,7 @@ fn a_transfer_begins_with_a_withdrawal() {
 fn money_that_was_withdrawn_is_deposited() {
     given_process::<Transfer>([initiated()])
         .when(withdrawal("ann"))
-        .then(sends(Reaction::event(withdrawn()), &deposit("transfer-in:7", "bob")));
+        .then(sends(Reaction::event(withdrawn()), &deposit("transfer-in:7", "bob")).cancel_timer("time-out"));
     given_process::<Transfer>([initiated(), withdrawn()])
         .when(deposited("transfer-in:7", "bob"))
         .then(Reaction::event(Event::Transferred { transfer_id: ID.into() }));
@@ -99,8 +113,27 @@ fn a_withdrawal_that_is_rejected_cancels_the_transfer() {
         reason: Reason::InsufficientFunds,
     };
     let cancelled = Event::Cancelled { transfer_id: ID.into(), reason: Reason::InsufficientFunds };
-    given_process::<Transfer>([initiated()]).when(rejected.clone()).then(Reaction::event(cancelled.clone()));
+    let reaction = Reaction::event(cancelled.clone()).cancel_timer("time-out");
+    given_process::<Transfer>([initiated()]).when(rejected.clone()).then(reaction);
     given_process::<Transfer>([initiated(), cancelled]).when(rejected).then(Reaction::none());
+}
+
+#[test]
+fn a_withdrawal_after_the_time_out_is_refunded() {
+    given_process::<Transfer>([initiated()]).when(time_out()).then(Reaction::event(timed_out()));
+    given_process::<Transfer>([initiated(), timed_out()])
+        .when(withdrawal("ann"))
+        .then(sends(Reaction::event(withdrawn()), &deposit("transfer-back:7", "ann")).cancel_timer("time-out"));
+    given_process::<Transfer>([initiated(), timed_out(), withdrawn()])
+        .when(deposited("transfer-back:7", "ann"))
+        .then(Reaction::event(Event::Refunded { transfer_id: ID.into() }));
+}
+
+#[test]
+fn a_time_out_after_the_withdrawal_changes_nothing() {
+    for given in [vec![], vec![initiated(), withdrawn()], vec![initiated(), timed_out()]] {
+        given_process::<Transfer>(given).when(time_out()).then(Reaction::none());
+    }
 }
 
 #[test]

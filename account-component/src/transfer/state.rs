@@ -31,9 +31,11 @@ pub enum Stage {
     Absent,
     /// The withdrawal is requested.
     Withdrawing,
+    /// The withdrawal was not answered in time.
+    TimedOut,
     /// The money was withdrawn, and the deposit is requested.
     Depositing,
-    /// The deposit was rejected, and the refund is requested.
+    /// The deposit was rejected, or the withdrawal came after the time-out, and the refund is requested.
     Refunding,
     /// The money was deposited.
     Transferred,
@@ -59,6 +61,8 @@ impl Projection for Transfer {
                 Stage::Withdrawing
             }
             Event::Cancelled { .. } => Stage::Cancelled,
+            Event::TimedOut { .. } => Stage::TimedOut,
+            Event::Withdrawn { .. } if self.stage == Stage::TimedOut => Stage::Refunding,
             Event::Withdrawn { .. } => Stage::Depositing,
             Event::Transferred { .. } => Stage::Transferred,
             Event::DepositRefused { .. } => Stage::Refunding,

@@ -28,7 +28,7 @@ wrong_stores! {
             changed!(message, data = data)
         }
     }
-    MetadataIsDropped breaks [metadata_is_read_back] {
+    MetadataIsDropped breaks [metadata_is_read_back a_timer_that_is_due_becomes_its_message_once] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, metadata = Json::NULL)
         }
@@ -55,7 +55,10 @@ wrong_stores! {
             changed!(message, time = whole_seconds(message.time))
         }
     }
-    AMessageThatIsFoundByItsIdHasNoMetadata breaks [every_way_of_reading_finds_the_same_message] {
+    AMessageThatIsFoundByItsIdHasNoMetadata breaks [
+        every_way_of_reading_finds_the_same_message
+        a_timer_that_is_due_becomes_its_message_once
+    ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             Ok(store.message(id).await?.map(|message| changed!(message, metadata = Json::NULL)))
         }

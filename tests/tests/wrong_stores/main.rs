@@ -53,6 +53,7 @@ mod refusals;
 mod repeats;
 mod streams;
 mod subject;
+mod timers;
 mod versions;
 mod wake_ups;
 mod windows;
@@ -83,6 +84,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         keys::ALL,
         windows::ALL,
         groups::ALL,
+        timers::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -113,6 +113,7 @@ wrong_stores! {
         a_message_of_more_bytes_than_the_limit_is_too_large
         what_is_invalid_or_too_large_leaves_nothing_behind
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
+        a_timer_that_a_store_cannot_write_is_refused
     ] {
         fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
             &SMALLER_MESSAGES

@@ -51,6 +51,14 @@ wrong_stores! {
         an_append_with_a_free_key_writes_its_messages
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        a_timer_that_is_due_becomes_its_message_once
+        at_most_one_timer_of_a_key_waits
+        a_timer_is_moved_and_cancelled_by_its_key
+        a_timer_that_changed_after_it_was_listed_does_not_fire
+        a_timer_whose_message_was_written_before_is_removed
+        a_timer_whose_id_another_message_took_fires_under_another_id
+        timers_of_an_append_change_with_its_messages
+        timers_fire_once_for_several_processes
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, mut read: StreamRead) -> Result<Vec<Message>> {
             if !read.backwards {
@@ -175,6 +183,7 @@ wrong_stores! {
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_earlier_owner_appends_nothing
         an_owner_appends_nothing_after_its_lease
+        a_timer_that_a_store_cannot_write_is_refused
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))

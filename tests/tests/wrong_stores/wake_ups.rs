@@ -19,6 +19,7 @@ wrong_stores! {
         a_reader_of_all_messages_that_waits_is_woken
         a_message_written_before_the_wait_is_not_slept_through
         an_append_wakes_the_readers_of_each_of_its_categories
+        a_message_of_a_timer_wakes_readers
     ] {
         async fn wake_up(&self, _store: Store<'_>, _category: Option<&Category>) -> Result<WakeUp> {
             Ok(WakeUp::never())
@@ -33,13 +34,17 @@ wrong_stores! {
         a_reader_of_a_category_that_waits_is_woken
         a_message_written_before_the_wait_is_not_slept_through
         an_append_wakes_the_readers_of_each_of_its_categories
+        a_message_of_a_timer_wakes_readers
     ] {
         async fn wake_up(&self, store: Store<'_>, category: Option<&Category>) -> Result<WakeUp> {
             let another = category.map(|category| Category::new(format!("{category}s")).unwrap());
             store.wake_up(another.as_ref()).await
         }
     }
-    OnlyTheFirstCategoryOfAnAppendIsWoken(WakeUps) breaks [an_append_wakes_the_readers_of_each_of_its_categories] {
+    OnlyTheFirstCategoryOfAnAppendIsWoken(WakeUps) breaks [
+        an_append_wakes_the_readers_of_each_of_its_categories
+        a_message_of_a_timer_wakes_readers
+    ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let first = request.appends().first().map(|append| append.stream.clone());
             let appended = store.append(request).await?;
@@ -56,6 +61,13 @@ wrong_stores! {
         a_store_keeps_its_messages_when_it_is_opened_again
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        a_timer_that_is_due_becomes_its_message_once
+        at_most_one_timer_of_a_key_waits
+        a_timer_is_moved_and_cancelled_by_its_key
+        a_timer_that_changed_after_it_was_listed_does_not_fire
+        a_timer_whose_id_another_message_took_fires_under_another_id
+        timers_of_an_append_change_with_its_messages
+        timers_fire_once_for_several_processes
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request).await?;

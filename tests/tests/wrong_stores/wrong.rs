@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
+    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave, Timer,
+    TimerChange, TimerChanged, TimerQuery, Timers,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -18,6 +19,8 @@ use message_store::{
 pub(crate) type Store<'a> = &'a dyn MessageStore;
 /// The leases of the right store.
 pub(crate) type Rights<'a> = &'a dyn Leases;
+/// The timers of the right store.
+pub(crate) type WaitingTimers<'a> = &'a dyn Timers;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -50,6 +53,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
     }
 
     async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+        store.append(request).await
+    }
+
+    async fn append_with_timers(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
         store.append(request).await
     }
 
@@ -157,6 +164,23 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         leases.apart().await
     }
 
+    async fn change_timers(&self, timers: WaitingTimers<'_>, changes: Vec<TimerChange>) -> Result<Vec<TimerChanged>> {
+        timers.change(changes).await
+    }
+
+    async fn list_timers(&self, timers: WaitingTimers<'_>, query: TimerQuery) -> Result<Vec<Timer>> {
+        timers.list(query).await
+    }
+
+    async fn fire_timers(&self, store: Store<'_>, listed: &[Timer]) -> Result<usize> {
+        timers(store).fire(listed).await
+    }
+
+    /// Whether the store has timers.
+    fn has_timers(&self) -> bool {
+        true
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -185,6 +209,11 @@ pub(crate) fn keys(store: &dyn MessageStore) -> &dyn Deduplication {
 /// The leases of the right store.
 pub(crate) fn leases(store: &dyn MessageStore) -> &dyn Leases {
     store.leases().unwrap()
+}
+
+/// The timers of the right store.
+pub(crate) fn timers(store: &dyn MessageStore) -> &dyn Timers {
+    store.timers().unwrap()
 }
 
 /// A right store, and the fault that is added to it.
@@ -221,6 +250,9 @@ impl MessageStore for WrongStore {
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         if request.fence().is_some() {
             return self.wrong.append_with_fence(&*self.right, request).await;
+        }
+        if !request.timers().is_empty() {
+            return self.wrong.append_with_timers(&*self.right, request).await;
         }
         self.wrong.append(&*self.right, request).await
     }
@@ -282,6 +314,25 @@ impl MessageStore for WrongStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
+    }
+
+    fn timers(&self) -> Option<&dyn Timers> {
+        self.wrong.has_timers().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Timers for WrongStore {
+    async fn change(&self, changes: Vec<TimerChange>) -> Result<Vec<TimerChanged>> {
+        self.wrong.change_timers(timers(&*self.right), changes).await
+    }
+
+    async fn list(&self, query: TimerQuery) -> Result<Vec<Timer>> {
+        self.wrong.list_timers(timers(&*self.right), query).await
+    }
+
+    async fn fire(&self, listed: &[Timer]) -> Result<usize> {
+        self.wrong.fire_timers(&*self.right, listed).await
     }
 }
 

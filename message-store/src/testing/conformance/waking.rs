@@ -9,7 +9,7 @@ use crate::{Read, WakeUp};
 
 const AN_HOUR: Duration = Duration::from_hours(1);
 
-async fn is_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
+pub(super) async fn is_woken(subject: &dyn Subject, mut wake_up: WakeUp) -> bool {
     tokio::time::timeout(subject.patience(), wake_up.wait(AN_HOUR)).await.is_ok()
 }
 
