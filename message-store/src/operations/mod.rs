@@ -3,6 +3,7 @@
 
 mod explain;
 mod transfer;
+mod transfer_timers;
 
 pub use explain::{Explanation, Finding};
 pub use transfer::{Copied, Transfer};

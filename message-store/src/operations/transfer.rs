@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use futures_util::{TryStreamExt as _, future};
 
+use super::transfer_timers;
 use crate::intents::cause_of;
 use crate::sequence::place_of;
 use crate::{
@@ -37,10 +38,13 @@ const LOOK_UPS: usize = 128;
 /// 1. the categories of its entities (`account`) and of its reservations (`accountTransaction`);
 /// 2. the dead letters of its consumers (`account:command+deadLetter`, with `+` and the identifier, if there is one),
 ///    so that a discarded command stays discarded even if a consumer runs on the new store already;
-/// 3. the states of its guards ([`Guard::category`](crate::handling::Guard::category)) and delay buffers
-///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)): without a guard's state, its calls are made
-///    again;
+/// 3. the states of its guards ([`Guard::category`](crate::handling::Guard::category)): without a guard's state, its calls
+///    are made again; the categories of delay buffers
+///    ([`DelayBuffer::category`](crate::handling::DelayBuffer::category)), which have timers alone;
 /// 4. its commands.
+///
+/// The [timers](crate::MessageStore::timers) whose keys have streams of a category are copied with it. Those of the old store
+/// stay there: no service may run on it any more, or they fire there too.
 ///
 /// The keys of [`Once`](crate::intents::Once) are not messages and are not copied: if a request comes again within its
 /// window, the new store does its work again. Positions of consumers have a meaning in their own store only, and are
@@ -87,12 +91,15 @@ pub struct Copied {
     pub verified: u64,
     /// The global position up to which the old store was read.
     pub through: GlobalPosition,
+    /// The number of timers that this run has set in the new store.
+    pub timers: u64,
 }
 
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { category, messages, written, verified, through } = self;
-        write!(f, "{category}: {messages} messages through {through}, {written} written, {verified} verified")
+        let Self { category, messages, written, verified, through, timers } = self;
+        write!(f, "{category}: {messages} messages through {through}, {written} written, {verified} verified")?;
+        if *timers > 0 { write!(f, ", {timers} timers") } else { Ok(()) }
     }
 }
 
@@ -120,8 +127,8 @@ impl Transfer {
             let reason = "both stores have one identity; if one is a clone of the other, rotate its identity first";
             return Err(Error::invalid("transfer", reason));
         }
-        let mut copied =
-            Copied { category: category.clone(), messages: 0, written: 0, verified: 0, through: GlobalPosition::ZERO };
+        let (category_name, through) = (category.clone(), GlobalPosition::ZERO);
+        let mut copied = Copied { category: category_name, messages: 0, written: 0, verified: 0, through, timers: 0 };
         let mut read = Read::default().limit(PART);
         loop {
             let batch = self.from.read_category(category, read.clone()).await?;
@@ -137,6 +144,7 @@ impl Transfer {
             progress(&copied);
         }
         copied.verified = self.verify(category, copied.through).await?;
+        copied.timers = transfer_timers::copy(&*self.from, &*self.to, category).await?;
         progress(&copied);
         Ok(copied)
     }

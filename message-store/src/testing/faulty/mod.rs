@@ -34,6 +34,7 @@ pub struct FaultyStore {
     is_away: Arc<AtomicBool>,
     leases: FaultyLeases,
     times_out: Mutex<Vec<StreamName>>,
+    stuck_timers: Mutex<Vec<StreamName>>,
     timed_out: AtomicU32,
     hold: AtomicU32,
     hold_read: Mutex<Option<Category>>,
@@ -75,6 +76,7 @@ impl FaultyStore {
             is_away,
             leases,
             times_out: Mutex::default(),
+            stuck_timers: Mutex::default(),
             timed_out: AtomicU32::new(0),
             hold: AtomicU32::new(0),
             hold_read: Mutex::default(),
@@ -143,6 +145,11 @@ impl FaultyStore {
     /// Makes every later append to one of these streams write nothing and time out.
     pub fn time_out_appends_to(&self, streams: &[&str]) {
         *lock(&self.times_out) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
+    }
+
+    /// Makes every later call that fires a timer whose message is for one of these streams fail for good.
+    pub fn refuse_timers_to(&self, streams: &[&str]) {
+        *lock(&self.stuck_timers) = streams.iter().map(|stream| StreamName::new(stream).unwrap()).collect();
     }
 
     /// The number of appends that have timed out.

@@ -53,6 +53,9 @@ impl Timers for FaultyStore {
 
     async fn fire(&self, timers: &[Timer]) -> Result<usize> {
         self.calls.step().await;
+        if let Some(stuck) = timers.iter().find(|timer| lock(&self.stuck_timers).contains(&timer.to)) {
+            return Err(Error::invalid("timer", format!("a planted fault: nothing is written to {}", stuck.to)));
+        }
         let fired = self.right_timers()?.fire(timers).await?;
         self.calls.step().await;
         if take(&self.lose) {
