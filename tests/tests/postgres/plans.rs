@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use message_store::postgres::{PlantedBug, PostgresOptions};
+use message_store::store::TimerQuery;
+use message_store::testing::fire_timers;
 use message_store::{
     Append, Category, Filter, GroupMember, Json, MessageStore, NewMessage, Read, StreamName, StreamRead, connect,
 };
@@ -124,4 +126,49 @@ async fn reads_never_read_the_whole_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twin_sessions_that_plan_freely_read_the_whole_table() {
     assert!(whole_reads_by_readers([Some(PlantedBug::ReadsPlanFreely); 2]).await > 0);
+}
+
+/// Fires this many timers, and then lists those that are due a hundred times. Returns the number of times that the server read
+/// the whole table, and the number of entries of the index that it read for the lists.
+async fn reads_of_lists(timers: usize) -> (i64, i64) {
+    let database = TestDatabase::create().await;
+    let set = format!(
+        "INSERT INTO message_store.timers (stream, name, due_at, to_stream, id, type)
+         SELECT 'order-' || n, 'reminder', now() + CASE WHEN n = 0 THEN interval '1 hour' ELSE interval '0' END,
+           'order:command-' || n % 100, gen_random_uuid(), 'Remind'
+         FROM generate_series(0, {timers}) AS n"
+    );
+    let statistics = "SELECT coalesce(seq_scan, 0), coalesce((SELECT idx_tup_read FROM pg_stat_user_indexes \
+                        WHERE indexrelname = 'timers_due_at'), 0), coalesce(idx_scan, 0) \
+                      FROM pg_stat_user_tables WHERE relid = 'message_store.timers'::regclass";
+    let client = client(database.url(), None).await;
+    let open = async || PostgresOptions::from_url(database.url()).unwrap().open().await.unwrap();
+    // A connection reports its statistics when it is closed.
+    let settled = async || loop {
+        let row = client.query_one(statistics, &[]).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let again = client.query_one(statistics, &[]).await.unwrap();
+        if (row.get::<_, i64>(1), row.get::<_, i64>(2)) == (again.get(1), again.get(2)) {
+            return (again.get::<_, i64>(0), again.get::<_, i64>(1));
+        }
+    };
+    let store = open().await;
+    database.execute(&set).await;
+    assert_eq!(fire_timers(&store).await, timers);
+    drop(store);
+    let (_, before) = settled().await;
+    let store = open().await;
+    for _ in 0..100 {
+        let due = TimerQuery::new().due_within(std::time::Duration::ZERO);
+        assert!(store.timers().unwrap().list(due).await.unwrap().is_empty());
+    }
+    drop(store);
+    let (whole, after) = settled().await;
+    (whole, after - before)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_have_fired_cost_the_next_list_nothing() {
+    let (whole, read) = reads_of_lists(5_000).await;
+    assert!(whole == 0 && read < 2_000, "{whole} reads of the whole table, {read} entries for 100 lists");
 }

@@ -10,8 +10,10 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('assert_sql_condition()', false, false),
     ('cardinal_id(varchar)', false, false),
     ('category(varchar)', false, false),
+    ('change_timers(jsonb)', true, true),
     ('decide_appends(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], boolean[])', false, true),
     ('find_key(text, text, interval, boolean)', true, true),
+    ('fire_timers(text[], text[], uuid[], timestamp with time zone[])', true, true),
     ('get_category_messages(varchar, bigint, bigint, varchar, bigint, bigint, varchar)', false, false),
     ('get_last_stream_message(varchar, varchar)', false, false),
     ('get_stream_messages(varchar, bigint, bigint, varchar)', false, false),
@@ -91,7 +93,7 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,timers}'::text[])
             UNION ALL
             SELECT privilege, name
             FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,group_members,group_slots}'::text[]) AS name
