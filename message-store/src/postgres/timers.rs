@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::failure::backend;
 use super::row::get;
 use crate::store::{Due, IfWaiting, LONGEST, Timer, TimerChange, TimerChanged, TimerKey, TimerQuery, Timers};
-use crate::{Error, Json, MessageId, MessageStore as _, NewMessage, Result, StreamName};
+use crate::{Category, Error, Json, MessageId, MessageStore as _, NewMessage, Result, StreamName};
 
 const CHANGE: &str = include_str!("sql/change_timers.sql");
 const FIRE: &str = include_str!("sql/fire_timers.sql");
@@ -22,7 +22,8 @@ const LIST: &str = include_str!("sql/timers.sql");
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Change<'a> {
-    change: &'static str,
+    #[serde(rename = "change")]
+    kind: &'static str,
     stream: &'a StreamName,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,13 +61,13 @@ pub(super) fn argument(changes: &[TimerChange]) -> Result<Option<String>> {
 impl<'a> Change<'a> {
     fn of(change: &'a TimerChange) -> Self {
         let TimerKey { stream, name } = change.key();
-        let of = |change, due: Option<Due>, set| {
+        let of = |kind, due: Option<Due>, set| {
             let (at, after) = match due {
                 Some(Due::At(time)) => (Some(time), None),
                 Some(Due::After(time)) => (None, Some(time.min(LONGEST).as_secs_f64())),
                 None => (None, None),
             };
-            Self { change, stream, name, at, after, set }
+            Self { kind, stream, name, at, after, set }
         };
         match change {
             TimerChange::Set { due, to, message, if_waiting, .. } => {
@@ -101,7 +102,7 @@ impl Timers for PostgresStore {
         let within = due_within.map(|time| time.min(LONGEST).as_secs_f64());
         let (due, key) = after.unzip();
         let (stream, name) = key.as_ref().map_or(("", ""), |key| (key.stream.as_str(), &key.name));
-        let category = category.as_ref().map(|category| category.as_str());
+        let category = category.as_ref().map(Category::as_str);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let list = async |connection: &mut Connection| {
             let rows = connection.query(LIST, &[&within, &due, &stream, &name, &category, &limit]).await;

@@ -140,13 +140,12 @@ impl FiredTimers {
     fn failed(&self, error: &Error) {
         let mut state = self.state();
         let text = error.to_string();
-        match &mut state.outage {
-            Some((_, last)) => *last = text,
-            None => {
-                tracing::warn!(target: "message_store::service", %error, "timers do not fire: the store does not answer. They are tried again");
-                state.outage = Some((Timestamp::now(), text));
-            }
+        if let Some((_, last)) = &mut state.outage {
+            *last = text;
+            return;
         }
+        tracing::warn!(target: "message_store::service", %error, "timers do not fire: the store does not answer. They are tried again");
+        state.outage = Some((Timestamp::now(), text));
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::SqliteStore;
 use super::timer_changes::timer_in;
 use crate::store::{Due, Timer, TimerChange, TimerChanged, TimerQuery, Timers};
-use crate::{MessageStore as _, Result};
+use crate::{Category, MessageStore as _, Result};
 
 #[async_trait]
 impl Timers for SqliteStore {
@@ -23,7 +23,7 @@ impl Timers for SqliteStore {
             let until = due_within.map_or(i64::MAX, |time| Due::After(time).at(now).as_microsecond());
             let (due, key) = after.map_or((i64::MIN, None), |(due, key)| (due.as_microsecond(), Some(key)));
             let (stream, name) = key.as_ref().map_or(("", ""), |key| (key.stream.as_str(), &key.name));
-            let category = category.as_ref().map(|category| category.as_str());
+            let category = category.as_ref().map(Category::as_str);
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut statement = connection.prepare_cached(include_str!("sql/timers.sql"))?;
             let parameters = (until, due, stream, name, category, limit);

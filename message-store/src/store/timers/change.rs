@@ -10,7 +10,7 @@ use crate::{Error, Limits, NewMessage, Result, StreamName};
 /// The greatest length of a timer's name, in bytes.
 const NAME: usize = 255;
 /// The longest time after which a timer can be due: about a thousand years.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1000 * 366 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_hours(1000 * 366 * 24);
 
 /// The time at which a timer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

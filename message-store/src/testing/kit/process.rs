@@ -121,7 +121,7 @@ impl<E> Written<E> {
 
     /// What is seen of it in a store in which no timer waited: of the timers, those that are set and not cancelled, by
     /// their names.
-    fn as_seen(mut self) -> Self {
+    fn seen(mut self) -> Self {
         let mut waiting = BTreeMap::new();
         for timer in self.timers {
             match timer.change {
@@ -160,8 +160,8 @@ where
         assert_eq!(Written::of(state.react(&received)), expected, "the reaction to {received:?}");
         survives_storage(&received);
         given.iter().chain(&expected.events).for_each(survives_storage);
-        let expected_late = Written::of(state.react_late(&received)).as_seen();
-        let expected = expected.as_seen();
+        let expected_late = Written::of(state.react_late(&received)).seen();
+        let expected = expected.seen();
 
         let case = Case { given: messages(&given), message: message(&received), bug: None };
         for (way, is_late, written) in run_apart(move || case.every_way::<P>()) {
