@@ -7,23 +7,24 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::append::{Arguments, RACES, meaning, sent};
+use super::append::{Arguments, InBatch, RACES, meaning, sent};
 use super::connection::Connection;
 use super::failure::is_race;
 use crate::store::Fence;
-use crate::{Append, Appended, Error, Result};
+use crate::{Appended, Error, Result};
 
 const APPEND_WITH_FENCE: &str = include_str!("sql/append_with_fence.sql");
+const APPEND_UNLESS_WITH_FENCE: &str = include_str!("sql/append_unless_with_fence.sql");
 /// The code of the error with which `assert_slot` fails.
 const SLOT_LOST: &str = "MS001";
 
-pub(super) async fn append_with_fence(client: &Connection, appends: &[Append], fence: &Fence) -> Result<Appended> {
-    let mut races = 0;
+pub(super) async fn append_with_fence(client: &Connection, append: InBatch<'_>, fence: &Fence) -> Result<Appended> {
+    let (mut races, appends) = (0, append.0);
     loop {
         if !client.begin_writing(None).await.map_err(|error| meaning(error, appends))? {
             return Err(Error::HistoryChanged { store: client.place() });
         }
-        let sent = send(client, appends, fence).await;
+        let sent = send(client, append, fence).await;
         client.end_writing(sent.is_ok()).await.map_err(|error| meaning(error, appends))?;
         match sent {
             Ok(mut results) => {
@@ -44,11 +45,12 @@ pub(super) fn is_slot_lost(error: &tokio_postgres::Error) -> bool {
 
 async fn send(
     client: &Connection,
-    appends: &[Append],
+    append: InBatch<'_>,
     Fence { member, slot, epoch }: &Fence,
 ) -> Result<Vec<Option<Result<Appended>>>, tokio_postgres::Error> {
-    let arguments = Arguments::new([appends], |_| None, None);
+    let statement = if append.1.is_some() { APPEND_UNLESS_WITH_FENCE } else { APPEND_WITH_FENCE };
+    let arguments = Arguments::new([append], |_| None, None);
     let fence: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&member.group, &i32::from(*slot), epoch, &member.id];
-    let row = client.query_one(APPEND_WITH_FENCE, &[&arguments.list()[..], &fence].concat()).await?;
-    Ok(sent(&row, [appends])?.results)
+    let row = client.query_one(statement, &[&arguments.list()[..], &fence].concat()).await?;
+    Ok(sent(&row, [append])?.results)
 }

@@ -1,11 +1,13 @@
 //! Appends in a transaction of the caller: a row of a business table and its event are in one commit.
 
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 use super::PostgresStore;
-use super::append::{APPEND, Arguments, meaning, sent};
+use super::append::{Arguments, meaning, sent, statement};
 use super::failure::{self, is_unanswered};
 use super::read;
+use super::sent_condition::SentCondition;
 use crate::{AppendRequest, Appended, Error, MessageStore as _, MessageStoreExt as _, Result, StreamName};
 
 impl PostgresStore {
@@ -43,9 +45,10 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As [`MessageStore::append`](crate::MessageStore::append), but never [`CommitUnknown`](Error::CommitUnknown): nothing is
-    /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion) and [`IdConflict`](Error::IdConflict) leave the
-    /// transaction as it was; after other errors of the server it can only be rolled back. [`Error::Invalid`] for a
-    /// transaction in the database of another store, [`Error::Unsupported`] with Message DB's own schema.
+    /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion), [`IdConflict`](Error::IdConflict) and
+    /// [`ConditionFailed`](Error::ConditionFailed) leave the transaction as it was; after other errors of the server it can
+    /// only be rolled back. [`Error::Invalid`] for a transaction in the database of another store, and for a request with a
+    /// condition if the transaction is not READ COMMITTED; [`Error::Unsupported`] with Message DB's own schema.
     pub async fn append_within(
         &self,
         transaction: &Transaction<'_>,
@@ -55,16 +58,21 @@ impl PostgresStore {
             let what = "an append in a transaction of the caller".to_owned();
             return Err(Error::Unsupported { store: self.describe(), what });
         }
-        let appends = self.accept(request.into())?;
+        let mut request = request.into();
+        let condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
+        let appends = self.accept(request)?;
         let found = read::store_id(transaction.client()).await?;
         if found != self.store_id() {
             let reason = format!("it is in the database of the store {found}, and not in {}", self.describe());
             return Err(Error::invalid("transaction", reason));
         }
-        let arguments = Arguments::new([&appends[..]], |_| None, None);
-        let row = transaction.query_one(APPEND, &arguments.list()).await;
-        let results = row.and_then(|row| sent(&row, [&appends[..]]));
+        let batch = [(&appends[..], condition.as_ref())];
+        let row = transaction.query_one(statement(batch), &Arguments::new(batch, |_| None, None).list()).await;
+        let results = row.and_then(|row| sent(&row, batch));
         let mut results = results.map_err(|error| {
+            if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+                return Error::invalid("transaction", crate::chain(&error));
+            }
             if is_unanswered(&error) {
                 return failure::failed("appending in a transaction, which is not committed", error);
             }

@@ -7,17 +7,19 @@
 
 use tokio_postgres::Transaction;
 
+use super::indexes;
 use super::installation::{Installation, message_db_store_id};
 use super::migrations::{Failed, migrate_tables};
 
 /// The version of the functions. Every change of their scripts needs a new version: a store replaces functions of an
 /// older one only.
-pub(super) const FUNCTIONS: i32 = 4;
+pub(super) const FUNCTIONS: i32 = 5;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
+    include_str!("../../migrations/postgres/functions/conditions.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
     include_str!("../../migrations/postgres/functions/message_db_views.sql"),
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
@@ -39,6 +41,9 @@ pub(super) async fn make(transaction: &Transaction<'_>, found: Installation) -> 
     }
     carry_out(transaction, STREAM_NAMES).await?;
     migrate_tables(transaction).await?;
+    if found == Installation::Nothing {
+        indexes::create(transaction).await?;
+    }
     for script in SCRIPTS {
         carry_out(transaction, script).await?;
     }
@@ -68,7 +73,7 @@ mod tests {
     #[test]
     fn a_change_of_the_functions_is_a_new_version() {
         let hash = crate::hash::hash_64(&(STREAM_NAMES.to_owned() + &SCRIPTS.concat()));
-        let known = (4, -4_481_449_684_641_750_246);
+        let known = (5, -4_481_449_684_641_750_246);
         assert_eq!(
             (FUNCTIONS, hash),
             known,

@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{
+    AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
+    WakeUps,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -20,6 +23,7 @@ use super::blocking::blocking;
 use super::failure::failed;
 use super::leases::SqliteLeases;
 use super::location::Location;
+use super::matches;
 use super::read;
 use super::readers::Readers;
 use super::turns::Turns;
@@ -66,10 +70,11 @@ impl MessageStore for SqliteStore {
         History(self.rotations.load(Ordering::SeqCst))
     }
 
-    async fn append(&self, request: AppendRequest) -> Result<Appended> {
+    async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
+        let condition = self.take_condition(&mut request)?;
         let (appends, fence) = self.accept_with_fence(request)?;
         let under_way = AppendMetrics::begin(&appends);
-        let appended = self.writer.append(appends, fence).await;
+        let appended = self.writer.append((appends, condition), fence).await;
         self.metrics.end(under_way, &appended);
         appended
     }
@@ -160,6 +165,22 @@ impl MessageStore for SqliteStore {
     fn leases(&self) -> Option<&dyn Leases> {
         Some(&self.leases)
     }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Conditions for SqliteStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        let (condition, limits) = (condition.clone(), self.limits);
+        self.readers
+            .read("reading the messages that match a query", move |connection| {
+                matches::matches(connection, &condition, limit, &limits)
+            })
+            .await
+    }
 }
 
 #[async_trait]
@@ -172,9 +193,15 @@ impl Deduplication for SqliteStore {
         self.writer.release(claim.clone(), owner).await
     }
 
-    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+    async fn append_once(
+        &self,
+        claim: &Claim,
+        mut request: AppendRequest,
+        result: Json,
+    ) -> Result<Option<ClaimRecord>> {
+        let condition = self.take_condition(&mut request)?;
         let appends = self.accept_with_key(request)?;
-        self.writer.append_once(claim.clone(), appends, result).await
+        self.writer.append_once(claim.clone(), (appends, condition), result).await
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
-use super::{location, once, read};
-use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
+use super::{location, matches, once, read};
+use crate::store::{Claim, ClaimRecord, Condition, Fence, Stored, WakeUps, written_before};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -40,14 +40,17 @@ struct Job {
 
 /// One caller's part of the shared transaction.
 enum Request {
-    Append(Vec<Append>, Option<Fence>),
-    Once(Claim, Vec<Append>, Json),
+    Append(Conditional, Option<Fence>),
+    Once(Claim, Conditional, Json),
     Find(Claim),
     Lease(Claim, Uuid, Duration),
     Release(Claim, Uuid),
     Sweep(u32),
     ChangeLease(LeaseChange),
 }
+
+/// Appends, and their condition.
+pub(super) type Conditional = (Vec<Append>, Option<Condition>);
 
 enum Reply {
     Appended(Appended),
@@ -69,8 +72,8 @@ impl Writer {
     }
 
     /// With a fence, the append is refused if the fence's slot is lost.
-    pub(super) async fn append(&self, appends: Vec<Append>, fence: Option<Fence>) -> Result<Appended> {
-        match self.ask(Request::Append(appends, fence)).await? {
+    pub(super) async fn append(&self, append: Conditional, fence: Option<Fence>) -> Result<Appended> {
+        match self.ask(Request::Append(append, fence)).await? {
             Reply::Appended(appended) => Ok(appended),
             _ => Err(Error::backend("appending to the SQLite store", false, "the writer answered something else")),
         }
@@ -80,10 +83,10 @@ impl Writer {
     pub(super) async fn append_once(
         &self,
         claim: Claim,
-        appends: Vec<Append>,
+        append: Conditional,
         result: Json,
     ) -> Result<Option<ClaimRecord>> {
-        self.ask(Request::Once(claim, appends, result)).await.map(Reply::record)
+        self.ask(Request::Once(claim, append, result)).await.map(Reply::record)
     }
 
     /// The record of a key. A sliding window begins again.
@@ -132,7 +135,7 @@ impl Request {
     /// What it writes if it is carried out.
     fn appends(&self) -> &[Append] {
         match self {
-            Self::Append(appends, _) | Self::Once(_, appends, _) => appends,
+            Self::Append((appends, _), _) | Self::Once(_, (appends, _), _) => appends,
             _ => &[],
         }
     }
@@ -216,18 +219,18 @@ fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
 
 fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {
     Ok(match request {
-        Request::Append(appends, fence) => {
+        Request::Append(conditional, fence) => {
             if let Some(fence) = fence {
                 lease_changes::assert_owned(transaction, fence)?;
             }
-            Reply::Appended(append(transaction, appends)?)
+            Reply::Appended(append(transaction, conditional)?)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
-        Request::Once(claim, appends, result) => {
+        Request::Once(claim, conditional, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {
-                if !appends.is_empty() {
-                    append(transaction, appends)?;
+                if !conditional.0.is_empty() {
+                    append(transaction, conditional)?;
                 }
                 once::take(transaction, claim, result)?;
             }
@@ -243,7 +246,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
     })
 }
 
-fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
+fn append(transaction: &Transaction<'_>, (appends, condition): &Conditional) -> Result<Appended, Failed> {
     let stored = stored(transaction, appends)?;
     if !stored.is_empty()
         && let Some(written) = written_before(appends, &stored)?
@@ -258,6 +261,12 @@ fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended,
             return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
         }
         firsts.push(actual.next());
+    }
+    // The transaction contains the appends before this one.
+    if let (Some(condition), Some(first)) = (condition, appends.first())
+        && let Some(found) = matches::first_match(transaction, condition)?
+    {
+        return Err(Error::ConditionFailed { stream: first.stream.clone(), found: found.reference() }.into());
     }
     let now = Timestamp::now().as_microsecond();
     let mut written = Vec::new();

@@ -50,18 +50,18 @@ pub trait Conditions: Send + Sync {
     async fn all_matches(&self, query: &Query) -> Result<Matches> {
         let (mut condition, mut all) = (Condition::from(query.clone()), Vec::new());
         loop {
-            let Matches { mut messages, looked_through } = self.matches(&condition, DEFAULT_BATCH).await?;
-            if messages.is_empty() {
-                return Ok(Matches { messages: all, looked_through });
-            }
+            let Matches { mut messages, looked_through, has_more } = self.matches(&condition, DEFAULT_BATCH).await?;
             all.append(&mut messages);
+            if !has_more {
+                return Ok(Matches { messages: all, looked_through, has_more });
+            }
             condition.after = looked_through;
         }
     }
 }
 
 /// The messages that match a query.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use]
 #[non_exhaustive]
 pub struct Matches {
@@ -70,11 +70,13 @@ pub struct Matches {
     /// The read looked at every message of a category up to its position here. No message that the read did not see can
     /// appear there later.
     pub looked_through: LookedThrough,
+    /// The read ended at its limit. Others may match after these positions.
+    pub has_more: bool,
 }
 
 impl Matches {
-    /// The messages that a read has found, and the positions up to which it looked.
-    pub fn new(messages: Vec<Message>, looked_through: LookedThrough) -> Self {
-        Self { messages, looked_through }
+    /// The messages that a read has found, the positions up to which it looked, and whether it ended at its limit.
+    pub fn new(messages: Vec<Message>, looked_through: LookedThrough, has_more: bool) -> Self {
+        Self { messages, looked_through, has_more }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) use append_metrics::AppendMetrics;
 pub use backlog::Backlog;
 pub(crate) use checkpoints::{Checkpoint, Checkpoints, WhenToCheckpoint};
 pub use claim::{Claim, ClaimRecord};
+#[cfg(feature = "sqlite")]
+pub(crate) use condition::ConditionPart;
 pub use condition::{Condition, LookedThrough};
 pub use conditions::{Conditions, Matches};
 pub use deduplication::Deduplication;

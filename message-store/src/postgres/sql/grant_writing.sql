@@ -1,5 +1,6 @@
 -- The rights that a role needs to write messages, to save positions of read models, and to be a member of groups.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_message, message_store.append_messages,
+  message_store.append_messages_unless,
   message_store.place_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories,
   message_store.lock_free_categories, message_store.find_key,
