@@ -22,7 +22,7 @@ pub(super) async fn matches(
 ) -> Result<Matches> {
     let SentCondition { parts, categories } = SentCondition::new(condition)?;
     let names: Vec<&str> = categories.iter().map(Category::as_str).collect();
-    let (rows, bytes) = (limits.rows(limit), limits.bytes());
+    let (rows, bytes) = (limits.rows(limit.max(1)), limits.bytes());
     let found = client
         .query(MATCHES, &[&Jsonb(&parts), &rows, &bytes, &names])
         .await

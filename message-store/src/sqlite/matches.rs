@@ -18,7 +18,7 @@ const END: &str = include_str!("sql/end.sql");
 
 /// The first message that makes the condition fail.
 pub(super) fn first_match(connection: &Connection, condition: &Condition) -> rusqlite::Result<Option<Message>> {
-    Ok(candidates(connection, condition, (1, usize::MAX))?.into_iter().next())
+    Ok(candidates(connection, condition, (1, usize::MAX))?.0.into_iter().next())
 }
 
 /// The messages that make the condition fail, at most `limit` of them.
@@ -30,13 +30,13 @@ pub(super) fn matches(
 ) -> rusqlite::Result<Matches> {
     // The messages and the end belong together.
     let view = connection.unchecked_transaction()?;
-    let limit = limit.min(limits.batch_messages);
+    let limit = limit.clamp(1, limits.batch_messages);
     let end: Option<i64> = view.prepare_cached(END)?.query_row([], |row| row.get(0))?;
-    let found = candidates(&view, condition, (limit + 1, limits.batch_bytes))?;
+    let (found, is_cut) = candidates(&view, condition, (limit + 1, limits.batch_bytes))?;
     let count = found.len();
     let mut messages = limits.cut(found);
     messages.truncate(limit);
-    let has_more = messages.len() < count;
+    let has_more = is_cut || messages.len() < count;
     let last = messages.last().map(|last| last.global_position).filter(|_| has_more);
     let through = last.unwrap_or(GlobalPosition::new(end.unwrap_or_default()));
     // A position that the caller names may be above the end.
@@ -53,8 +53,8 @@ fn candidates(
     connection: &Connection,
     condition: &Condition,
     (count, bytes): (usize, usize),
-) -> rusqlite::Result<Vec<Message>> {
-    let mut found: Vec<Message> = Vec::new();
+) -> rusqlite::Result<(Vec<Message>, bool)> {
+    let (mut found, mut is_cut) = (Vec::<Message>::new(), false);
     for part in condition.parts() {
         let ConditionPart { category, after, types, cardinal_id, tags } = part;
         let (after, types) = (after.get(), types.map(|types| json(types)).transpose()?);
@@ -72,11 +72,12 @@ fn candidates(
             }
             (None, None) => take(connection, CATEGORY, (category, after, types), condition, (count, bytes))?,
         };
-        found.extend(taken);
+        found.extend(taken.0);
+        is_cut |= taken.1;
     }
     found.sort_unstable_by_key(|message| message.global_position);
     found.dedup_by_key(|message| message.global_position);
-    Ok(found)
+    Ok((found, is_cut))
 }
 
 /// The first messages of a search that make the condition fail.
@@ -86,19 +87,19 @@ fn take(
     parameters: impl Params,
     condition: &Condition,
     (count, bytes): (usize, usize),
-) -> rusqlite::Result<Vec<Message>> {
+) -> rusqlite::Result<(Vec<Message>, bool)> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(parameters)?;
     let (mut taken, mut size) = (Vec::new(), 0);
     while taken.len() < count && size <= bytes {
-        let Some(row) = rows.next()? else { break };
+        let Some(row) = rows.next()? else { return Ok((taken, false)) };
         let message = message_in(row)?;
         if condition.is_failed_by(&message) {
             size += message.data.len() + message.metadata.len();
             taken.push(message);
         }
     }
-    Ok(taken)
+    Ok((taken, true))
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> rusqlite::Result<String> {

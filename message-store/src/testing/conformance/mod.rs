@@ -93,6 +93,9 @@ parts! {$
     sweeps sweeps_tests
     slots slots_tests
     fences fences_tests
+    conditions conditions_tests
+    matches matches_tests
+    boundaries boundaries_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

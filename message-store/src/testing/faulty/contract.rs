@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels};
+use crate::store::{Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -145,6 +145,22 @@ impl MessageStore for FaultyStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.inner.leases().map(|_| &self.leases as &dyn Leases)
+    }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        self.inner.conditions().map(|_| self as &dyn Conditions)
+    }
+}
+
+#[async_trait]
+impl Conditions for FaultyStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        self.calls.step().await;
+        self.assert_here()?;
+        let unsupported = || Error::Unsupported { store: self.describe(), what: "conditions".to_owned() };
+        let found = self.inner.conditions().ok_or_else(unsupported)?.matches(condition, limit).await?;
+        self.calls.read(found.messages.len());
+        Ok(Matches { messages: self.all_dated(found.messages), ..found })
     }
 }
 
