@@ -44,6 +44,7 @@ macro_rules! changed {
 
 mod appends;
 mod categories;
+mod conditions;
 mod contents;
 mod filters;
 mod groups;
@@ -83,6 +84,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         keys::ALL,
         windows::ALL,
         groups::ALL,
+        conditions::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

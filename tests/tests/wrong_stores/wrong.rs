@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
+    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, GroupRecord, Leases, Matches, Membership,
+    SlotRecord, SlotSave,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -51,6 +52,19 @@ pub(crate) trait Wrong: Debug + Send + Sync {
 
     async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
         store.append(request).await
+    }
+
+    async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+        store.append(request).await
+    }
+
+    async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
+        conditions(store).matches(condition, limit).await
+    }
+
+    /// Whether the store has conditions.
+    fn has_conditions(&self) -> bool {
+        true
     }
 
     async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
@@ -187,6 +201,11 @@ pub(crate) fn leases(store: &dyn MessageStore) -> &dyn Leases {
     store.leases().unwrap()
 }
 
+/// The conditions of the right store.
+pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
+    store.conditions().unwrap()
+}
+
 /// A right store, and the fault that is added to it.
 #[derive(Debug)]
 pub(crate) struct WrongStore {
@@ -221,6 +240,9 @@ impl MessageStore for WrongStore {
     async fn append(&self, request: AppendRequest) -> Result<Appended> {
         if request.fence().is_some() {
             return self.wrong.append_with_fence(&*self.right, request).await;
+        }
+        if request.condition().is_some() {
+            return self.wrong.append_with_condition(&*self.right, request).await;
         }
         self.wrong.append(&*self.right, request).await
     }
@@ -282,6 +304,18 @@ impl MessageStore for WrongStore {
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
+    }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        self.wrong.has_conditions().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Conditions for WrongStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        let found = self.wrong.matches(&*self.right, condition, limit).await?;
+        Ok(Matches::new(self.shown(found.messages), found.looked_through, found.has_more))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Rules of reads of the messages that match a query, and of the positions up to which they looked.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 
 use super::conditions::{all_of, conditions_of, is_refused, tag, tagged};
-use super::given::{append, append_one, category, types};
+use super::given::{append, append_one, category, message, stream, types};
 use super::{Rule, Subject};
 use crate::store::{Condition, LookedThrough, Query};
 use crate::{Append, GlobalPosition};
@@ -111,28 +113,37 @@ contract! {$ matches matches_tests {
         let query = || Query::from(all_of("slow").or_of(category("quick")));
         append(&*store, "slow-1", &["A"]).await;
         for limit in [1, 2, 1_000] {
-            let found = std::sync::Mutex::new(None);
+            let (found, mut quick) = (std::sync::Mutex::new(None), None);
             let meanwhile = async {
-                append(&*store, "quick-1", &["B"]).await;
-                append(&*store, "quick-1", &["C"]).await;
-                let mut condition = Condition::from(query());
+                let writer = store.clone();
+                let mut writing = tokio::spawn(async move {
+                    append(&*writer, "quick-1", &["B"]).await;
+                    append(&*writer, "quick-1", &["C"]).await;
+                });
+                // Where all writers take turns, this one waits for the other.
+                let _ = tokio::time::timeout(Duration::from_millis(100), &mut writing).await;
+                quick = Some(writing);
                 // With a limit, the last read ends at a message of the other category.
+                let mut condition = Condition::from(query());
                 loop {
                     let read = conditions.matches(&condition, limit).await.unwrap();
                     condition.after = read.looked_through;
-                    if read.messages.last().is_none_or(|last| last.message_type == "C") {
+                    let is_last = read.messages.last().is_some_and(|last| last.message_type == "C");
+                    if is_last || !read.has_more {
                         break;
                     }
                 }
                 *found.lock().unwrap() = Some(condition.after);
             };
-            let slow = Append::to(super::given::stream("slow-1")).message(super::given::message("Slow"));
-            let slowly = subject.append_slowly(slow, meanwhile.boxed(), true);
-            if let Err(cannot) = slowly.await {
+            let slow = Append::to(stream("slow-1")).message(message("Slow"));
+            if let Err(cannot) = subject.append_slowly(slow, meanwhile.boxed(), true).await {
                 return cannot.say("a writer of another program");
             }
+            if let Some(quick) = quick.filter(|quick| !quick.is_finished()) {
+                quick.await.unwrap();
+            }
             let looked_through: LookedThrough = found.into_inner().unwrap().unwrap();
-            let slow = store.last_message(&super::given::stream("slow-1"), None).await.unwrap().unwrap();
+            let slow = store.last_message(&stream("slow-1"), None).await.unwrap().unwrap();
             assert!(slow.global_position > looked_through.of(&category("slow")), "limit {limit}: {looked_through:?}");
             assert!(is_refused(&*store, query().after(looked_through)).await);
         }
