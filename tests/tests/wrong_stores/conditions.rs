@@ -1,6 +1,7 @@
 //! Stores that check the conditions of appends wrongly, or read the messages that match wrongly.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use message_store::store::{Condition, LookedThrough, Matches, Query, QueryItem};
 use message_store::{
@@ -54,9 +55,7 @@ async fn look_and_append(store: &dyn MessageStore, request: AppendRequest) -> Re
         && !request.appends().is_empty()
     {
         let found = conditions(store).matches(condition, 1).await?;
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         if let Some(found) = found.messages.first() {
             let repeated = store.message(request.appends()[0].messages[0].id).await?;
             if repeated.is_none() {
@@ -159,7 +158,7 @@ wrong_stores! {
         an_item_without_types_matches_any_type_and_one_with_types_only_these
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
-            let change = |item| changed!(item, types = Vec::new());
+            let change = |item: QueryItem| changed!(item, types = Vec::new());
             store.append(with_condition(&request, |condition| with_items(condition, change))).await
         }
     }
@@ -173,7 +172,7 @@ wrong_stores! {
         an_item_matches_only_messages_with_all_of_its_tags
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
-            let change = |item| changed!(item, tags = Vec::new());
+            let change = |item: QueryItem| changed!(item, tags = Vec::new());
             store.append(with_condition(&request, |condition| with_items(condition, change))).await
         }
     }
@@ -203,7 +202,7 @@ wrong_stores! {
         an_item_matches_only_the_streams_of_its_cardinal_id
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
-            let change = |item| changed!(item, cardinal_id = None);
+            let change = |item: QueryItem| changed!(item, cardinal_id = None);
             store.append(with_condition(&request, |condition| with_items(condition, change))).await
         }
     }
@@ -271,9 +270,7 @@ wrong_stores! {
                     return Err(Error::ConditionFailed { stream, found: first.reference() });
                 }
             }
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
             let result = store.append(request).await;
             self.0.store(false, Ordering::SeqCst);
             result

@@ -1,9 +1,12 @@
 //! Rules of writers with conditions that write at the same time: of those with one boundary, one writes; others do not
 //! disturb each other.
 
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use super::conditions::{all_of, conditions_of, is_refused, tag, tagged};
+use super::conditions::{all_of, conditions_of, tag, tagged};
 use super::fences::fenced_by_an_owner;
 use super::given::{append, append_one, is_empty, numbered, stream, to, types_in};
 use super::keys::{answer, claim, keys_of, take};
@@ -94,29 +97,25 @@ contract! {$ boundaries boundaries_tests {
         let store = subject.store();
         let Some(_) = conditions_of(&*store) else { return };
         for (round, commit) in [(0, true), (1, false)] {
-            let text = email(round);
-            let other = Append::to(stream("user-1")).message(tagged("Registered", &[&text]));
-            let waiting = {
-                let (store, text) = (store.clone(), text.clone());
-                let append = async move { is_refused(&*store, all_of("user").tag(tag(&text))).await };
-                std::sync::Mutex::new(Some(append))
+            let (own, others) = (stream(&format!("appended-{round}")), stream(&format!("user-{round}")));
+            let request = AppendRequest::from(Append::to(own.clone()).message(numbered(round)))
+                .unless(all_of("user").tag(tag(&email(round))));
+            let mut appending = None;
+            let meanwhile = async {
+                let store = store.clone();
+                appending = Some(tokio::spawn(async move { store.append(request).await }));
+                tokio::time::sleep(Duration::from_millis(30)).await;
             };
-            let (begun, ended) = tokio::sync::oneshot::channel();
-            let meanwhile = Box::pin(async move {
-                let append = waiting.lock().unwrap().take().unwrap();
-                let _ = begun.send(tokio::spawn(append));
-                tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-            });
-            if let Err(cannot) = subject.append_slowly(other, meanwhile, commit).await {
+            let other = Append::to(others.clone()).message(tagged("Registered", &[&email(round)]));
+            if let Err(cannot) = subject.append_slowly(other, meanwhile.boxed(), commit).await {
                 return cannot.say("a writer of another program");
             }
-            let is_refused = ended.await.unwrap().await.unwrap();
-            // A store whose writers draw positions at the commit may have written before it.
-            let is_in_order = types_in(&*store, "appended-1").await.len() == usize::from(!is_refused);
-            let appended = store.last_message(&stream("appended-1"), None).await.unwrap();
-            let other = store.last_message(&stream("user-1"), None).await.unwrap();
-            let is_before = appended.zip(other).is_some_and(|(appended, other)| appended.global_position < other.global_position);
-            assert!(is_in_order && (is_refused == commit || is_before), "commit: {commit}, refused: {is_refused}");
+            let is_written = is_written(&appending.unwrap().await.unwrap());
+            let [own, other] = [store.last_message(&own, None).await.unwrap(), store.last_message(&others, None).await.unwrap()];
+            // A writer that draws its positions when it commits may come later.
+            let is_before = own.as_ref().zip(other).is_some_and(|(own, other)| own.global_position < other.global_position);
+            assert_eq!(own.is_some(), is_written);
+            assert!(is_written != commit || is_before, "commit: {commit}, written: {is_written}");
         }
     }
 
