@@ -71,7 +71,9 @@ impl PostgresStore {
         let results = row.and_then(|row| sent(&row, batch));
         let mut results = results.map_err(|error| {
             if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
-                return Error::invalid("transaction", crate::chain(&error));
+                let isolation =
+                    error.as_db_error().map_or_else(|| crate::chain(&error), |error| error.message().to_owned());
+                return Error::invalid("transaction", format!("{isolation}. Begin it as READ COMMITTED"));
             }
             if is_unanswered(&error) {
                 return failure::failed("appending in a transaction, which is not committed", error);

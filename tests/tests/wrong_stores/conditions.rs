@@ -55,7 +55,7 @@ async fn look_and_append(store: &dyn MessageStore, request: AppendRequest) -> Re
         && !request.appends().is_empty()
     {
         let found = conditions(store).matches(condition, 1).await?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
         if let Some(found) = found.messages.first() {
             let repeated = store.message(request.appends()[0].messages[0].id).await?;
             if repeated.is_none() {
@@ -77,6 +77,21 @@ fn through(found: Matches, condition: &Condition, change: impl Fn(&[GlobalPositi
 wrong_stores! {
     ConditionsAreIgnored breaks [
         an_append_whose_condition_fails_writes_nothing
+        a_failed_condition_names_the_message_that_matches
+        messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_after_many_others_makes_a_condition_fail
+        an_item_without_types_matches_any_type_and_one_with_types_only_these
+        an_item_matches_only_messages_with_all_of_its_tags
+        a_query_matches_what_one_of_its_items_matches
+        an_item_matches_only_messages_of_its_categories
+        an_item_matches_only_the_streams_of_its_cardinal_id
+        a_condition_with_too_many_parts_is_refused
+        an_append_after_a_read_of_its_matches_is_written
+        a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
+        of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
+        of_two_writers_that_each_exclude_the_other_at_most_one_writes
+        an_append_whose_condition_fails_does_not_fail_its_neighbours
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(without_condition(&request)).await
@@ -84,6 +99,25 @@ wrong_stores! {
     }
     EveryConditionFails breaks [
         an_append_is_written_if_nothing_matches_its_condition
+        a_failed_condition_names_the_message_that_matches
+        messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_after_many_others_makes_a_condition_fail
+        an_item_without_types_matches_any_type_and_one_with_types_only_these
+        an_item_matches_only_messages_with_all_of_its_tags
+        a_query_matches_what_one_of_its_items_matches
+        an_item_matches_only_messages_of_its_categories
+        an_item_matches_only_the_streams_of_its_cardinal_id
+        an_append_that_was_written_is_not_refused_by_its_own_condition
+        an_append_with_a_condition_keeps_the_rules_of_appends
+        a_condition_with_too_many_parts_is_refused
+        an_append_after_a_read_of_its_matches_is_written
+        a_category_without_news_does_not_make_conditions_fail
+        of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
+        writers_with_disjoint_boundaries_all_write
+        of_two_writers_that_each_exclude_the_other_at_most_one_writes
+        a_condition_waits_for_a_writer_of_its_category
+        an_append_whose_condition_fails_does_not_fail_its_neighbours
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let found = store.read_all(message_store::Read::default().limit(1)).await?;
@@ -107,7 +141,12 @@ wrong_stores! {
             result
         }
     }
-    AFailedConditionNamesTheFirstMessageOfTheStore breaks [a_failed_condition_names_the_message_that_matches] {
+    AFailedConditionNamesTheFirstMessageOfTheStore breaks [
+        a_failed_condition_names_the_message_that_matches
+        of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
+        of_two_writers_that_each_exclude_the_other_at_most_one_writes
+    ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let first = store.read_all(message_store::Read::default().limit(1)).await?.messages;
             store.append(request).await.map_err(|error| match error {
@@ -118,6 +157,9 @@ wrong_stores! {
     }
     PositionsOfConditionsAreIgnored breaks [
         messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_after_many_others_makes_a_condition_fail
+        an_append_after_a_read_of_its_matches_is_written
+        a_category_without_news_does_not_make_conditions_fail
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(with_condition(&request, |condition| condition.query.into())).await
@@ -125,6 +167,8 @@ wrong_stores! {
     }
     TheMessageAtThePositionCounts breaks [
         messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_after_many_others_makes_a_condition_fail
+        a_category_without_news_does_not_make_conditions_fail
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let before = |position: GlobalPosition| GlobalPosition::new((position.get() - 1).max(0));
@@ -133,6 +177,7 @@ wrong_stores! {
     }
     TheMessageAfterThePositionDoesNotCount breaks [
         messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let next = |position: GlobalPosition| if position == GlobalPosition::ZERO { position } else { position.next() };
@@ -155,7 +200,11 @@ wrong_stores! {
         }
     }
     TypesOfItemsAreIgnored breaks [
+        an_append_is_written_if_nothing_matches_its_condition
         an_item_without_types_matches_any_type_and_one_with_types_only_these
+        a_query_matches_what_one_of_its_items_matches
+        an_item_matches_only_the_streams_of_its_cardinal_id
+        an_append_with_a_condition_keeps_the_rules_of_appends
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |item: QueryItem| changed!(item, types = Vec::new());
@@ -169,7 +218,15 @@ wrong_stores! {
         }
     }
     TagsOfItemsAreIgnored breaks [
+        a_failed_condition_names_the_message_that_matches
+        a_message_after_many_others_makes_a_condition_fail
         an_item_matches_only_messages_with_all_of_its_tags
+        a_query_matches_what_one_of_its_items_matches
+        of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
+        writers_with_disjoint_boundaries_all_write
+        a_condition_waits_for_a_writer_of_its_category
+        an_append_whose_condition_fails_does_not_fail_its_neighbours
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |item: QueryItem| changed!(item, tags = Vec::new());
@@ -184,6 +241,7 @@ wrong_stores! {
     }
     OnlyTheFirstItemCounts breaks [
         a_query_matches_what_one_of_its_items_matches
+        a_condition_with_too_many_parts_is_refused
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let first = |condition: Condition| Query::from(condition.query.items()[0].clone()).after(condition.after);
@@ -192,6 +250,7 @@ wrong_stores! {
     }
     OnlyTheFirstCategoryOfAnItemCounts breaks [
         an_item_matches_only_messages_of_its_categories
+        a_condition_with_too_many_parts_is_refused
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |item: QueryItem| { let first = item.categories[0].clone(); changed!(item, categories = vec![first]) };
@@ -199,6 +258,7 @@ wrong_stores! {
         }
     }
     CardinalIdsOfItemsAreIgnored breaks [
+        a_message_after_many_others_makes_a_condition_fail
         an_item_matches_only_the_streams_of_its_cardinal_id
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
@@ -252,7 +312,11 @@ wrong_stores! {
     }
     /// As a check in a transaction of its own, or without a lock.
     ConditionsAreCheckedBeforeTheAppend breaks [
+        a_condition_with_too_many_parts_is_refused
         of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
+        of_two_writers_that_each_exclude_the_other_at_most_one_writes
+        a_condition_waits_for_a_writer_of_its_category
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             look_and_append(store, request).await
@@ -261,6 +325,8 @@ wrong_stores! {
     /// As SERIALIZABLE, when it takes writers of one index page for writers of one boundary.
     OneOfTwoWritersAtATimeIsRefused(AtomicBool) breaks [
         writers_with_disjoint_boundaries_all_write
+        of_two_writers_that_each_exclude_the_other_at_most_one_writes
+        an_append_whose_condition_fails_does_not_fail_its_neighbours
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             if self.0.swap(true, Ordering::SeqCst) {
@@ -277,7 +343,16 @@ wrong_stores! {
         }
     }
     AFailedConditionFailsTheNextAppend(AtomicBool) breaks [
-        an_append_whose_condition_fails_does_not_fail_its_neighbours
+        messages_up_to_the_position_of_a_condition_do_not_count
+        a_message_after_many_others_makes_a_condition_fail
+        an_item_without_types_matches_any_type_and_one_with_types_only_these
+        an_item_matches_only_messages_with_all_of_its_tags
+        a_query_matches_what_one_of_its_items_matches
+        an_item_matches_only_messages_of_its_categories
+        an_item_matches_only_the_streams_of_its_cardinal_id
+        a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
+        of_writers_with_one_boundary_one_writes
+        of_processes_with_one_boundary_one_writes
     ] {
         async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             if self.0.swap(false, Ordering::SeqCst) {
@@ -300,6 +375,8 @@ wrong_stores! {
     }
     MatchesAreReadBackwards breaks [
         matches_are_read_in_the_order_of_their_positions_each_once
+        a_read_of_matches_begins_after_its_positions
+        a_read_of_matches_goes_on_where_the_one_before_it_ended
     ] {
         async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
             let mut found = conditions(store).matches(condition, limit).await?;
@@ -307,7 +384,11 @@ wrong_stores! {
             Ok(found)
         }
     }
-    PositionsOfReadsOfMatchesAreIgnored breaks [a_read_of_matches_begins_after_its_positions] {
+    PositionsOfReadsOfMatchesAreIgnored breaks [
+        a_read_of_matches_begins_after_its_positions
+        a_read_of_matches_goes_on_where_the_one_before_it_ended
+        a_read_of_matches_keeps_to_the_limits_of_a_batch
+    ] {
         async fn matches(&self, store: Store<'_>, condition: &Condition, _: usize) -> Result<Matches> {
             let all = Condition::from(condition.query.clone());
             let mut found = conditions(store).matches(&all, 1_000).await?;
@@ -320,7 +401,10 @@ wrong_stores! {
         }
     }
     /// It says that it has looked at everything.
-    AReadOfMatchesEndsAtItsLimit breaks [a_read_of_matches_goes_on_where_the_one_before_it_ended] {
+    AReadOfMatchesEndsAtItsLimit breaks [
+        a_read_of_matches_goes_on_where_the_one_before_it_ended
+        a_read_of_matches_keeps_to_the_limits_of_a_batch
+    ] {
         async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
             let mut found = conditions(store).matches(condition, limit).await?;
             found.has_more = false;
@@ -339,7 +423,10 @@ wrong_stores! {
             Ok(found)
         }
     }
-    AReadOfMatchesLooksUpToTheMessageBeforeTheLast breaks [an_append_after_a_read_of_its_matches_is_written] {
+    AReadOfMatchesLooksUpToTheMessageBeforeTheLast breaks [
+        an_append_after_a_read_of_its_matches_is_written
+        a_category_without_news_does_not_make_conditions_fail
+    ] {
         async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
             let found = conditions(store).matches(condition, limit).await?;
             match found.messages.last().map(|last| last.global_position.previous()) {
@@ -361,7 +448,9 @@ wrong_stores! {
         }
     }
     AReadOfMatchesLooksBeyondTheEnd breaks [
+        an_append_after_a_read_of_its_matches_is_written
         a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
+        a_query_without_matches_is_read_to_the_end
     ] {
         async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
             let found = conditions(store).matches(condition, limit).await?;

@@ -56,6 +56,10 @@ wrong_stores! {
         a_store_keeps_its_messages_when_it_is_opened_again
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        an_append_is_written_if_nothing_matches_its_condition
+        an_append_that_was_written_is_not_refused_by_its_own_condition
+        an_append_with_a_condition_keeps_the_rules_of_appends
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request).await?;

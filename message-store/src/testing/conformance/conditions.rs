@@ -92,6 +92,7 @@ contract! {$ conditions conditions_tests {
     async fn messages_up_to_the_position_of_a_condition_do_not_count(subject) {
         let store = subject.store();
         let Some(_) = conditions_of(&*store) else { return };
+        append(&*store, "other-1", &["Before"]).await;
         let place = register(&*store, "1", "email:ann").await;
         for item in [all_of("user"), all_of("user").tag(tag("email:ann")), all_of("user").cardinal_id("1")] {
             for (after, refused) in [
