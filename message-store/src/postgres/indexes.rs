@@ -42,6 +42,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const TRY_LOCK: &str = include_str!("sql/try_lock.sql");
 const STATE: &str = include_str!("sql/index_state.sql");
 const DROP: &str = include_str!("sql/drop_index.sql");
+const FORGET_VIEW: &str = include_str!("sql/forget_view.sql");
 const NO_LIMITS: &str = include_str!("sql/no_limits.sql");
 
 impl Index {
@@ -97,8 +98,12 @@ pub(super) async fn build(options: &PostgresOptions, client: &mut Client) -> Res
         if !options.is_behind_pooler() {
             builder.batch_execute(NO_LIMITS).await.map_err(backend(context))?;
         }
+        let mut states = Vec::with_capacity(INDEXES.len());
         for index in &INDEXES {
-            let state = index.state(turn.client()).await?;
+            states.push(index.state(turn.client()).await?);
+        }
+        turn.batch_execute(FORGET_VIEW).await.map_err(backend(context))?;
+        for (index, state) in INDEXES.iter().zip(states) {
             let Some(problem) = index.problem(state) else { continue };
             tracing::info!(target: "message_store::postgres", index = index.name, problem, "an index is built");
             match rebuild(&builder, index, state).await {

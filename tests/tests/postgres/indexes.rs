@@ -79,7 +79,15 @@ async fn writers_go_on_while_an_index_is_built() {
     let database = TestDatabase::create().await;
     database.execute(DROP).await;
     let url = database.url().to_owned();
-    assert!(writes_while_building(async move { drop(migrate(&url).await.unwrap()) }, &database).await);
+    assert!(
+        writes_while_building(
+            async move {
+                let _ = migrate(&url).await.unwrap();
+            },
+            &database
+        )
+        .await
+    );
     assert_eq!(problem(&database).await, None);
 }
 
