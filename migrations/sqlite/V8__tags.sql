@@ -1,7 +1,7 @@
 -- The tags of messages, as an index: conditions and queries find messages by them. The metadata has the tags, and this follows from it.
 --
 -- A trigger adds the rows, so that each program that writes to the file keeps the index. It may add more than the message has (JSON may
--- have two equal keys): whoever reads compares with the metadata.
+-- have two equal keys): a search compares what it finds with the metadata.
 CREATE TABLE message_tags (
   category TEXT NOT NULL,
   tag TEXT NOT NULL,

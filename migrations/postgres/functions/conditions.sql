@@ -3,7 +3,7 @@
 -- Problem: two writers look for a message, both find none, and both write one. A check in a transaction of its own does not help, nor does
 -- one in the same statement as the write: each sees the database as it was before the other's commit. Fix: a writer locks the categories of
 -- its condition together with those of its append, by the same locks and in the same order, and looks in a later statement. Why it is
--- right: whoever writes to one of these categories has the same lock. So every other such write was committed before the lock was
+-- right: each writer of one of these categories takes the same lock. So every other such write was committed before the lock was
 -- granted, and a statement that begins then sees it; or it waits for the lock, until this writer has committed.
 
 -- The global positions of the messages that make a condition fail, in order, at most row_limit of them.
