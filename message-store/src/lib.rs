@@ -22,6 +22,7 @@ mod sequence;
 mod stamped;
 mod store_id;
 mod stream_name;
+mod tag;
 mod variant;
 
 pub mod store;
@@ -65,3 +66,4 @@ pub use store::{
 };
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
+pub use tag::{MAX_TAG_BYTES, Tag};

@@ -90,10 +90,10 @@ impl Subject for Postgres {
         let mut client = self.client().await;
         let transaction = client.transaction().await.unwrap();
         for message in append.messages {
-            let sql = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb)";
-            let (id, data) = (message.id.to_string(), message.data.as_str());
+            let sql = "SELECT message_store.write_message($1::text::varchar, $2, $3, $4::text::jsonb, $5::text::jsonb)";
+            let (id, data, metadata) = (message.id.to_string(), message.data.as_str(), message.metadata.as_str());
             let stream = append.stream.as_str();
-            transaction.execute(sql, &[&id, &stream, &message.message_type, &data]).await.unwrap();
+            transaction.execute(sql, &[&id, &stream, &message.message_type, &data, &metadata]).await.unwrap();
         }
         meanwhile.await;
         if commit {
@@ -153,13 +153,14 @@ impl Subject for SqliteFile {
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             for message in &append.messages {
                 transaction.execute(
-                    "INSERT INTO messages (position, time, stream_name, category, type, data, id) VALUES \
-                     ((SELECT coalesce(max(position), -1) + 1 FROM messages WHERE stream_name = ?1), 0, ?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO messages (position, time, stream_name, category, type, data, metadata, id) VALUES \
+                     ((SELECT coalesce(max(position), -1) + 1 FROM messages WHERE stream_name = ?1), 0, ?1, ?2, ?3, ?4, ?5, ?6)",
                     (
                         append.stream.as_str(),
                         append.stream.category().as_str(),
                         &message.message_type,
                         message.data.as_str(),
+                        message.metadata.as_str(),
                         message.id.as_uuid().as_bytes(),
                     ),
                 )?;

@@ -42,6 +42,14 @@ pub enum Error {
         reason: String,
     },
 
+    /// A message matches the condition of an append. Nothing was written.
+    ConditionFailed {
+        /// The stream of the append, or the first of its streams.
+        stream: StreamName,
+        /// A message that matches.
+        found: MessageRef,
+    },
+
     /// A message, name or append is larger than a limit allows. Nothing was written.
     TooLarge {
         /// The thing that is too large, in words.
@@ -255,7 +263,7 @@ impl Error {
         match self {
             Self::Handler { cause, .. } | Self::ReadModel { cause, .. } => Class::in_chain(&**cause),
             Self::TimedOut { .. } => Some(&Class::TimedOut),
-            Self::WrongExpectedVersion { .. } => Some(&Class::Overtaken),
+            Self::WrongExpectedVersion { .. } | Self::ConditionFailed { .. } => Some(&Class::Overtaken),
             Self::SlotLost { .. } => Some(&Class::SlotLost),
             error if error.is_transient() => Some(&Class::Passing),
             _ => None,

@@ -17,6 +17,12 @@ impl fmt::Display for Error {
                 "message id {id} (for {stream}) is taken: {reason}. Nothing was written. \
          An id belongs to one message for ever: repeat the whole first append, or take a new id"
             ),
+            Self::ConditionFailed { stream, found } => write!(
+                f,
+                "the condition of an append to {stream} failed: the message {} at {found} matches it. Nothing was written. \
+         Read the messages that match and decide again",
+                found.id
+            ),
             Self::TooLarge { what, actual, limit } => {
                 write!(f, "{what} is too large: {actual}, and the limit is {limit}")
             }

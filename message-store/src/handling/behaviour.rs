@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::reaction::Reaction;
 use crate::entity::Projection;
 use crate::intents::Intent;
-use crate::{Message, Outcome, Result};
+use crate::store::Query;
+use crate::{Message, Outcome, Result, Tag};
 
 /// The rules that a [`Runtime`](super::runtime::Runtime) applies to messages.
 pub(crate) trait Behaviour: Send + Sync + 'static {
@@ -32,6 +33,16 @@ pub(crate) trait Behaviour: Send + Sync + 'static {
 
     fn intent(input: &Self::Input) -> Option<Intent>;
 
+    /// The messages that must not exist when the reaction is written.
+    fn unless(_state: &Self::State, _input: &Self::Input) -> Option<Query> {
+        None
+    }
+
+    /// The tags of an event.
+    fn tags(_event: &EventOf<Self>) -> Vec<Tag> {
+        Vec::new()
+    }
+
     fn react(state: &Self::State, input: &Self::Input, arrival: Arrival<'_>) -> Reaction<EventOf<Self>>;
 }
 
@@ -45,4 +56,6 @@ pub(crate) enum Arrival<'a> {
     Late,
     /// Another message has reserved its intent.
     Repeat(&'a Outcome),
+    /// These messages match its query. There is at least one.
+    Matched(&'a [Message]),
 }

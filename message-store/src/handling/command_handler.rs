@@ -14,7 +14,8 @@ use super::runtime::Runtime;
 use crate::entity::EntityStore;
 use crate::handling::{Context, Decider, Handler};
 use crate::intents::Intent;
-use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source};
+use crate::store::Query;
+use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source, Tag};
 
 /// The runtime of a decider. It carries out each command of an entity exactly once.
 pub struct CommandHandler<D: Decider> {
@@ -46,11 +47,20 @@ impl<D: Decider> Behaviour for Decides<D> {
         D::intent(command)
     }
 
+    fn unless(state: &D, command: &D::Command) -> Option<Query> {
+        state.unless(command)
+    }
+
+    fn tags(event: &D::Event) -> Vec<Tag> {
+        D::tags(event)
+    }
+
     fn react(state: &D, command: &D::Command, arrival: Arrival<'_>) -> Reaction<D::Event> {
         Reaction::of_events(match arrival {
             Arrival::InOrder => state.decide(command),
             Arrival::Late => state.decide_late(command),
             Arrival::Repeat(repeat) => state.decide_repeat(command, repeat),
+            Arrival::Matched(found) => state.decide_matched(command, found),
         })
     }
 }

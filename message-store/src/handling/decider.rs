@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Outcome;
 use crate::entity::Projection;
 use crate::intents::Intent;
+use crate::store::Query;
+use crate::{Message, Outcome, Tag};
 
 /// A projection that also decides commands.
 ///
@@ -86,6 +87,86 @@ pub trait Decider: Projection<Event: Serialize> {
     /// The new events for a command whose intent another command has reserved. The default is none. Return an event if
     /// the sender must be told. `repeat` is [`Outcome::Duplicate`] or [`Outcome::Conflict`].
     fn decide_repeat(&self, _command: &Self::Command, _repeat: &Outcome) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
+    /// A rule that concerns other entities: the messages that must not exist when the events of the command are written.
+    /// The default is none. The store must have [conditions](crate::MessageStore::conditions).
+    ///
+    /// The runtime writes the events of [`decide`](Self::decide) on the condition that no message matches. If one does, it
+    /// reads all messages that match, and calls [`decide_matched`](Self::decide_matched). `self` is the entity, so a command
+    /// that changes nothing for other entities needs no condition. A query should name a tag or a cardinal id: without one,
+    /// the store looks at all messages of the categories.
+    ///
+    /// ```
+    /// # use message_store::entity::Projection;
+    /// use message_store::handling::Decider;
+    /// use message_store::store::{Query, QueryItem};
+    /// use message_store::{Category, Message, Tag};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Deserialize)]
+    /// enum Command { Register { email: String } }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// enum Event { Registered { email: String }, RegistrationRejected { email: String } }
+    ///
+    /// # #[derive(Clone, Default)]
+    /// # struct User { is_registered: bool }
+    /// # impl Projection for User {
+    /// #     const CATEGORY: &'static str = "user";
+    /// #     type Event = Event;
+    /// #     fn apply(&mut self, event: &Event) { self.is_registered |= matches!(event, Event::Registered { .. }) }
+    /// # }
+    /// fn tag(email: &str) -> Option<Tag> {
+    ///     Tag::new(format!("email:{}", email.to_lowercase())).ok()
+    /// }
+    ///
+    /// impl Decider for User {
+    ///     type Command = Command;
+    ///
+    ///     fn decide(&self, Command::Register { email }: &Command) -> Vec<Event> {
+    ///         if self.is_registered || tag(email).is_none() {
+    ///             return vec![Event::RegistrationRejected { email: email.clone() }];
+    ///         }
+    ///         vec![Event::Registered { email: email.clone() }]
+    ///     }
+    ///
+    ///     /// Each registration has its address as a tag.
+    ///     fn tags(event: &Event) -> Vec<Tag> {
+    ///         match event {
+    ///             Event::Registered { email } => tag(email).into_iter().collect(),
+    ///             Event::RegistrationRejected { .. } => Vec::new(),
+    ///         }
+    ///     }
+    ///
+    ///     /// No user may have registered the address.
+    ///     fn unless(&self, Command::Register { email }: &Command) -> Option<Query> {
+    ///         let users = QueryItem::of(Category::new("user").ok()?).types(["Registered"]);
+    ///         (!self.is_registered).then_some(users.tag(tag(email)?).into())
+    ///     }
+    ///
+    ///     fn decide_matched(&self, Command::Register { email }: &Command, _: &[Message]) -> Vec<Event> {
+    ///         vec![Event::RegistrationRejected { email: email.clone() }]
+    ///     }
+    /// }
+    /// ```
+    fn unless(&self, _command: &Self::Command) -> Option<Query> {
+        None
+    }
+
+    /// The new events for a command for which messages match [`unless`](Self::unless): all of them, in the order of their
+    /// global positions, also those of this entity. The default is none: the command is ignored. To make a refusal final,
+    /// return an event.
+    ///
+    /// The events are written on the condition that no other message matches. If one was written meanwhile, the command is
+    /// decided again with that message too. A late command is decided here as well.
+    fn decide_matched(&self, _command: &Self::Command, _found: &[Message]) -> Vec<Self::Event> {
+        Vec::new()
+    }
+
+    /// The tags of an event, by which a query finds it. The default is none. The runtime writes them into the metadata.
+    fn tags(_event: &Self::Event) -> Vec<Tag> {
         Vec::new()
     }
 

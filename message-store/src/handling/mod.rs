@@ -14,6 +14,7 @@
 
 mod added_fields;
 mod behaviour;
+mod boundary;
 mod command_handler;
 mod command_status;
 mod contention;

@@ -61,6 +61,8 @@ impl<P: ProcessManager> Behaviour for Reacts<P> {
             Arrival::InOrder => state.react(message),
             Arrival::Late => state.react_late(message),
             Arrival::Repeat(repeat) => state.react_repeat(message, repeat),
+            // It has no query.
+            Arrival::Matched(_) => Reaction::none(),
         }
     }
 }

@@ -11,12 +11,17 @@ use crate::derived_id;
 use crate::derived_id::DeriveId;
 use crate::entity::Loaded;
 use crate::intents::Intent;
+use crate::store::{Condition, LookedThrough, Query};
 use crate::{History, Message, Version};
 
 /// The protections of a [`Runtime`](super::runtime::Runtime).
 pub(crate) struct Protections<B: Behaviour> {
     /// The intent that the runtime reserves for a command.
     pub(crate) intent: fn(&B::Input) -> Option<Intent>,
+    /// The query that the runtime holds a command to.
+    pub(crate) unless: fn(&B::State, &B::Input) -> Option<Query>,
+    /// The condition of a decision on the messages that were found.
+    pub(crate) hold: fn(Query, &LookedThrough) -> Option<Condition>,
     /// Classifies a command as new, late or processed, or asks for a look-up.
     pub(crate) classify: fn(&Evidence<'_>) -> Result<CommandStatus, LookUp>,
     /// Derives the id of an event.
@@ -33,6 +38,8 @@ impl<B: Behaviour> Protections<B> {
     /// All protections are on.
     pub(crate) const ALL: Self = Self {
         intent: B::intent,
+        unless: B::unless,
+        hold: |query, looked_through| Some(query.after(looked_through.clone())),
         classify,
         derive_id: derived_id,
         is_current: Loaded::is_current_in,

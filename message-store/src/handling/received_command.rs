@@ -106,6 +106,10 @@ impl<'a> ReceivedCommand<'a> {
         let mut messages = Vec::with_capacity(events.len());
         let undecodable = |error| Error::invalid("event", format!("a projection cannot decode it: {error}"));
         for (index, event) in events.into_iter().enumerate() {
+            let authors = match B::tags(&event) {
+                tags if tags.is_empty() => Json::NULL,
+                tags => tags.into_iter().fold(Metadata::new(), Metadata::tag).to_json()?,
+            };
             let (message_type, mut data) = encode_unchecked(&event)?;
             if !added.is_empty() {
                 data = with_fields(data, &added)?;
@@ -115,7 +119,7 @@ impl<'a> ReceivedCommand<'a> {
                 if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(undecodable)? };
             let id = derive_id(self.message.id, B::NAME, "", &self.stream, index);
             new_events.push(Some(NewEvent { id, event }));
-            let (message_type, metadata) = (message_type.to_owned(), follow(&metadata, &Json::NULL, &mut followed)?);
+            let (message_type, metadata) = (message_type.to_owned(), follow(&metadata, &authors, &mut followed)?);
             messages.push(NewMessage { id, message_type, data, metadata });
         }
         appends.push(Append { stream: self.stream.clone(), expected: entity.version.into(), messages });

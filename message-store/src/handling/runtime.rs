@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::behaviour::{Arrival, Behaviour, EventOf};
+use super::boundary::Boundary;
 use super::command_status::{CommandStatus, Evidence, LookUp};
 use super::contention::{Contention, wait};
 use super::effects::{assert_written_by, events_of, find_by_stamps};
@@ -51,6 +52,7 @@ struct EarlierAppends {
     /// The store has a message with one of the command's derived ids, whatever the marks are.
     id_exists: bool,
     contention: Contention,
+    boundary: Boundary,
 }
 
 impl<B: Behaviour> Runtime<B> {
@@ -99,6 +101,12 @@ impl<B: Behaviour> Runtime<B> {
                 (CommandStatus::Late, None) => Arrival::Late,
                 (CommandStatus::New, None) => Arrival::InOrder,
             };
+            // A repeat is answered, whatever matches.
+            let query = match arrival {
+                Arrival::Repeat(_) => None,
+                _ => (self.protections.unless)(&entity.state, input),
+            };
+            let arrival = earlier.boundary.arrival(query.as_ref(), *history, arrival);
             let reaction = B::react(&entity.state, input, arrival);
             if reaction.is_none() {
                 match self.newer_entity(&loaded, &received.stream).await? {
@@ -109,7 +117,13 @@ impl<B: Behaviour> Runtime<B> {
             }
             let handled = Outcome::Handled { events: reaction.events().len(), late: status == CommandStatus::Late };
             let prepared = received.prepare::<B>(entity, reaction, self.protections.derive_id)?;
-            match self.entities.store.append(prepared.request.in_history(*history)).await {
+            let mut request = prepared.request.in_history(*history);
+            let condition =
+                query.clone().and_then(|query| earlier.boundary.condition(query, *history, &self.protections));
+            if let Some(condition) = condition {
+                request = request.unless(condition);
+            }
+            match self.entities.store.append(request).await {
                 Ok(appended) if !appended.already_written => {
                     let events = self.remember(&loaded.entry, prepared.new_events, &appended, &received);
                     return Ok(CarriedOut { outcome: earlier.repeat.unwrap_or(handled), events });
@@ -121,6 +135,14 @@ impl<B: Behaviour> Runtime<B> {
                     return known(self.outcome_of_processed(&original, &received, earlier).await?);
                 }
                 Ok(_) => earlier.id_exists = true,
+                Err(failure @ Error::ConditionFailed { .. }) => {
+                    if let Some(query) = query
+                        && earlier.boundary.read(&*self.entities.store, query).await?
+                    {
+                        earlier.contention.progressed();
+                    }
+                    self.examine_failure(failure, entity, &mut received, &mut earlier).await?;
+                }
                 Err(failure) => self.examine_failure(failure, entity, &mut received, &mut earlier).await?,
             }
             loaded = self.entities.refresh(&received.stream).await?;
@@ -240,7 +262,7 @@ impl<B: Behaviour> Runtime<B> {
                     self.entities.forget(&received.stream);
                 }
             }
-            Error::HistoryChanged { .. } => {}
+            Error::HistoryChanged { .. } | Error::ConditionFailed { .. } => {}
             _ => return Err(failure),
         }
         let pause = (self.protections.pause)(&mut earlier.contention, entity.version);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Json, Metadata, Result, StreamName};
+use crate::{Json, Metadata, Result, StreamName, Tag};
 
 /// ```
 /// use message_store::{Json, Metadata, NewMessage, StreamName};
@@ -69,6 +69,13 @@ impl Metadata {
     pub fn trace(mut self, traceparent: impl Into<String>, tracestate: Option<&str>) -> Self {
         self.traceparent = Some(traceparent.into());
         self.tracestate = tracestate.map(str::to_owned);
+        self
+    }
+
+    /// Adds a tag, by which a [query](crate::store::Query) finds the message. No other message inherits it.
+    #[must_use]
+    pub fn tag(mut self, tag: Tag) -> Self {
+        self.tags.push(tag);
         self
     }
 }

@@ -75,16 +75,16 @@ struct OwnFields<'a>(&'a Metadata);
 
 impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
-        let Metadata { sequence, handler, reserves, origin, via, cause_origin, own_other, .. } = self.0;
+        let Metadata { sequence, handler, reserves, origin, via, cause_origin, tags, own_other, .. } = self.0;
         let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some();
         let is_copy = origin.is_some() || !via.is_empty() || cause_origin.is_some();
-        !is_stamped && !is_copy && own_other.is_empty()
+        !is_stamped && !is_copy && tags.is_empty() && own_other.is_empty()
     }
 }
 
 impl Serialize for OwnFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Metadata { sequence, handler, reserves, origin, via, cause_origin, own_other, .. } = self.0;
+        let Metadata { sequence, handler, reserves, origin, via, cause_origin, tags, own_other, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         if let Some(sequence) = sequence {
             map.serialize_entry("sequence", sequence)?;
@@ -103,6 +103,9 @@ impl Serialize for OwnFields<'_> {
         }
         if let Some(cause_origin) = cause_origin {
             map.serialize_entry("causeOrigin", cause_origin)?;
+        }
+        if !tags.is_empty() {
+            map.serialize_entry("tags", tags)?;
         }
         own_other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.end()

@@ -34,6 +34,7 @@ impl Metadata {
         self.schema_version = set.schema_version.or(self.schema_version);
         self.properties.append(&mut set.properties);
         self.local_properties.append(&mut set.local_properties);
+        self.tags.append(&mut set.tags);
         self.other.append(&mut set.other);
         Ok(self)
     }

@@ -16,7 +16,7 @@ mod storable;
 
 use std::collections::BTreeMap;
 
-use crate::{GlobalPosition, Json, Position, Sequence, Stamped};
+use crate::{GlobalPosition, Json, Position, Sequence, Stamped, Tag};
 pub(crate) use following::Followed;
 
 /// The key of the object with the toolkit's own fields.
@@ -48,6 +48,8 @@ pub struct Metadata {
     pub traceparent: Option<String>,
     /// The `tracestate` of the W3C trace context. Messages that follow from it inherit this field.
     pub tracestate: Option<String>,
+    /// The tags by which a [query](crate::store::Query) finds the message. No other message inherits them.
+    pub tags: Vec<Tag>,
     /// The sequence of the message for which this one was written. The runtime writes it, and [`Metadata::cause`] reads
     /// it.
     pub sequence: Option<Stamped>,

@@ -1,6 +1,6 @@
 //! The statement that appends a batch, in one round trip and one commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::BytesMut;
 use serde::Deserialize;
@@ -10,18 +10,22 @@ use uuid::Uuid;
 
 use super::failure::{self, Meaning, is_unanswered};
 use super::prepared::Prepared;
+use super::sent_condition::SentCondition;
 use crate::{
-    Append, Appended, Error, ExpectedVersion, GlobalPosition, MessageId, Place, Position, Result, StreamName, Version,
+    Append, Appended, Category, Error, ExpectedVersion, GlobalPosition, MessageId, MessageRef, Place, Position, Result,
+    StreamName, Version,
 };
 
 pub(super) const APPEND: &str = include_str!("sql/append.sql");
+/// For batches in which an append has a condition.
+const APPEND_UNLESS: &str = include_str!("sql/append_unless.sql");
 
 /// The number of times that a batch is sent again after a race. Two appends in different categories can race for one
 /// id; the second one then finds the id taken. A transaction of another program may lock categories in another order
 /// than this library does. One repeat is enough unless the winner rolls back.
 pub(super) const RACES: usize = 5;
 
-/// The arguments of `append_messages`.
+/// The arguments of `append_messages`, or of `append_messages_unless` if there are conditions.
 #[derive(Debug, Default)]
 pub(super) struct Arguments<'a> {
     stream_names: Vec<&'a str>,
@@ -35,6 +39,22 @@ pub(super) struct Arguments<'a> {
     data: Vec<Option<Jsonb<'a>>>,
     metadata: Vec<Option<Jsonb<'a>>>,
     wait_for: Option<&'a str>,
+    /// Empty if no append has a condition.
+    conditions: Vec<Option<Jsonb<'a>>>,
+}
+
+/// One append of a batch: its streams, and its condition.
+pub(super) type InBatch<'a> = (&'a [Append], Option<&'a SentCondition>);
+
+/// The statement for a batch.
+pub(super) fn statement<'a>(batch: impl IntoIterator<Item = InBatch<'a>>) -> &'static str {
+    if batch.into_iter().any(|(_, condition)| condition.is_some()) { APPEND_UNLESS } else { APPEND }
+}
+
+/// The categories that an append locks.
+pub(super) fn categories((appends, condition): InBatch<'_>) -> BTreeSet<&str> {
+    let of_condition = condition.iter().flat_map(|condition| &condition.categories).map(Category::as_str);
+    appends.iter().map(|append| append.stream.category_str()).chain(of_condition).collect()
 }
 
 /// JSON that is sent as text. The server parses it before it takes any lock.
@@ -64,14 +84,17 @@ impl<'a> Arguments<'a> {
     /// The arguments for several appends, each with its streams. No message id occurs twice. `known` returns a position
     /// that a stream is known to have.
     pub(super) fn new(
-        batch: impl IntoIterator<Item = &'a [Append]>,
+        batch: impl IntoIterator<Item = InBatch<'a>>,
         known: impl Fn(&StreamName) -> Option<Position>,
         wait_for: Option<&'a str>,
     ) -> Self {
         let mut arguments = Self { wait_for, ..Self::default() };
         let (mut part_streams, mut part_sizes) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<&str, i32> = HashMap::new();
-        for appends in batch {
+        let mut has_conditions = false;
+        for (appends, condition) in batch {
+            has_conditions |= condition.is_some();
+            arguments.conditions.push(condition.map(|condition| Jsonb(&condition.parts)));
             arguments.append_parts.push(number(appends.len()));
             for Append { stream, expected, messages } in appends {
                 let stream_number = numbers.entry(stream.as_str()).or_insert_with(|| {
@@ -92,15 +115,18 @@ impl<'a> Arguments<'a> {
         }
         // The function is told nothing of parts that are one message each, for a stream of its own.
         let is_simple = arguments.stream_names.len() == part_streams.len() && part_sizes.iter().all(|size| *size == 1);
-        if !is_simple {
+        if !has_conditions {
+            arguments.conditions.clear();
+        }
+        if has_conditions || !is_simple {
             (arguments.part_streams, arguments.part_sizes) = (Some(part_streams), Some(part_sizes));
         }
         arguments
     }
 
     /// The arguments in the order of the function's parameters.
-    pub(super) fn list(&self) -> [&(dyn ToSql + Sync); 11] {
-        [
+    pub(super) fn list(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut list: Vec<&(dyn ToSql + Sync)> = vec![
             &self.stream_names,
             &self.known_positions,
             &self.append_parts,
@@ -112,7 +138,11 @@ impl<'a> Arguments<'a> {
             &self.data,
             &self.metadata,
             &self.wait_for,
-        ]
+        ];
+        if !self.conditions.is_empty() {
+            list.push(&self.conditions);
+        }
+        list
     }
 }
 
@@ -137,12 +167,12 @@ pub(super) struct Sent {
     pub(super) has_waited: bool,
 }
 
-/// Writes a batch by the statement [`APPEND`]. Waits for the locks of all categories; with `wait_for`, only for the
+/// Writes a batch by its [`statement`]. Waits for the locks of all categories; with `wait_for`, only for the
 /// category of that name, or for none if it is empty. An error concerns the whole batch: nothing was written.
 pub(super) async fn send<'a>(
     client: &tokio_postgres::Client,
     statement: &Prepared,
-    batch: impl IntoIterator<Item = &'a [Append]> + Clone,
+    batch: impl IntoIterator<Item = InBatch<'a>> + Clone,
     known: impl Fn(&StreamName) -> Option<Position>,
     wait_for: Option<&'a str>,
 ) -> Result<Sent, tokio_postgres::Error> {
@@ -150,10 +180,7 @@ pub(super) async fn send<'a>(
     sent(&row, batch)
 }
 
-pub(super) fn sent<'a>(
-    row: &Row,
-    batch: impl IntoIterator<Item = &'a [Append]>,
-) -> Result<Sent, tokio_postgres::Error> {
+pub(super) fn sent<'a>(row: &Row, batch: impl IntoIterator<Item = InBatch<'a>>) -> Result<Sent, tokio_postgres::Error> {
     let positions: Vec<Option<i64>> = row.try_get(0)?;
     let global_positions: Vec<Option<i64>> = row.try_get(1)?;
     let refusals: Option<Vec<Option<&str>>> = row.try_get(2)?;
@@ -162,7 +189,7 @@ pub(super) fn sent<'a>(
 
     let mut places = positions.into_iter().zip(global_positions);
     let (mut results, mut locked) = (Vec::new(), None);
-    for (number, appends) in batch.into_iter().enumerate() {
+    for (number, (appends, _)) in batch.into_iter().enumerate() {
         let size = appends.iter().map(|append| append.messages.len()).sum();
         let written: Vec<Place> = places.by_ref().take(size).filter_map(|(p, g)| p.zip(g).map(written)).collect();
         let refusal = refusals.as_ref().and_then(|refusals| *refusals.get(number)?);
@@ -194,6 +221,15 @@ enum Refusal {
     Locked { locked: StreamName },
     Version { stream: StreamName, actual: i64 },
     Id { id: MessageId, reason: String },
+    Condition { matched: Matched },
+}
+
+#[derive(Deserialize)]
+struct Matched {
+    id: MessageId,
+    stream: String,
+    position: i64,
+    global_position: i64,
 }
 
 /// Why an append was not written.
@@ -219,6 +255,12 @@ fn refused(refusal: &str, appends: &[Append]) -> Refused {
                 Some(append) => Error::IdConflict { id, stream: append.stream.clone(), reason },
                 None => unclear(refusal.to_owned()),
             }
+        }
+        Ok(Refusal::Condition { matched: Matched { id, stream, position, global_position } }) => {
+            let Some(first) = appends.first() else { return Refused::For(unclear(refusal.to_owned())) };
+            let (position, global_position) = (Position::new(position), GlobalPosition::new(global_position));
+            let found = MessageRef::new(id, StreamName::from_database(&stream), position, global_position);
+            Error::ConditionFailed { stream: first.stream.clone(), found }
         }
         Err(error) => unclear(format!("{refusal}: {error}")),
     })

@@ -1,16 +1,16 @@
 //! The statement that appends a single message, in less time than that of a batch.
 
-use super::append::{Jsonb, Sent, known_position, written};
+use super::append::{InBatch, Jsonb, Sent, known_position, written};
 use super::prepared::Prepared;
 use crate::{Append, Appended, NewMessage, Position, Result, StreamName};
 
 pub(super) const APPEND_ONE: &str = include_str!("sql/append_one.sql");
 
-/// The message of a batch that is one append of one message.
-pub(super) fn only_message<'a>(batch: impl IntoIterator<Item = &'a [Append]>) -> Option<(&'a Append, &'a NewMessage)> {
+/// The message of a batch that is one append of one message, without a condition.
+pub(super) fn only_message<'a>(batch: impl IntoIterator<Item = InBatch<'a>>) -> Option<(&'a Append, &'a NewMessage)> {
     let mut batch = batch.into_iter();
     match (batch.next(), batch.next()) {
-        (Some([append]), None) if let [message] = &append.messages[..] => Some((append, message)),
+        (Some(([append], None)), None) if let [message] = &append.messages[..] => Some((append, message)),
         _ => None,
     }
 }

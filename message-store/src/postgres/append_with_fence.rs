@@ -9,13 +9,14 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-use super::append::{Arguments, Jsonb, RACES, meaning, sent};
+use super::append::{Arguments, InBatch, Jsonb, RACES, meaning, sent};
 use super::connection::Connection;
 use super::failure::is_race;
 use crate::store::Fence;
-use crate::{Append, Appended, Error, Result};
+use crate::{Appended, Error, Result};
 
 pub(super) const APPEND_APART: &str = include_str!("sql/append_apart.sql");
+pub(super) const APPEND_UNLESS_APART: &str = include_str!("sql/append_unless_apart.sql");
 /// The code of the error with which `assert_slot` fails.
 const SLOT_LOST: &str = "MS001";
 
@@ -26,13 +27,13 @@ pub(super) struct Beside<'a> {
     pub(super) fence: Option<&'a Fence>,
 }
 
-pub(super) async fn append_apart(client: &Connection, appends: &[Append], beside: &Beside<'_>) -> Result<Appended> {
-    let mut races = 0;
+pub(super) async fn append_apart(client: &Connection, append: InBatch<'_>, beside: &Beside<'_>) -> Result<Appended> {
+    let (mut races, appends) = (0, append.0);
     loop {
         if !client.begin_writing(None).await.map_err(|error| meaning(error, appends))? {
             return Err(Error::HistoryChanged { store: client.place() });
         }
-        let sent = send(client, appends, beside).await;
+        let sent = send(client, append, beside).await;
         client.end_writing(sent.is_ok()).await.map_err(|error| meaning(error, appends))?;
         match sent {
             Ok(mut results) => {
@@ -55,15 +56,16 @@ pub(super) fn is_slot_lost(error: &tokio_postgres::Error) -> bool {
 
 async fn send(
     client: &Connection,
-    appends: &[Append],
+    append: InBatch<'_>,
     Beside { timers, fence }: &Beside<'_>,
 ) -> Result<Vec<Option<Result<Appended>>>, tokio_postgres::Error> {
-    let arguments = Arguments::new([appends], |_| None, None);
+    let statement = if append.1.is_some() { APPEND_UNLESS_APART } else { APPEND_APART };
+    let arguments = Arguments::new([append], |_| None, None);
     let timers = timers.map(Jsonb);
     let group = fence.map(|fence| &fence.member.group);
     let slot = fence.map(|fence| i32::from(fence.slot));
     let (epoch, member) = (fence.map(|fence| fence.epoch), fence.map(|fence| fence.member.id));
     let beside: [&(dyn ToSql + Sync); 5] = [&timers, &group, &slot, &epoch, &member];
-    let row = client.query_one(APPEND_APART, &[&arguments.list()[..], &beside].concat()).await?;
-    Ok(sent(&row, [appends])?.results)
+    let row = client.query_one(statement, &[&arguments.list()[..], &beside].concat()).await?;
+    Ok(sent(&row, [append])?.results)
 }

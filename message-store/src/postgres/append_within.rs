@@ -1,13 +1,15 @@
 //! Appends in a transaction of the caller: a row of a business table and its event are in one commit.
 
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PostgresStore;
 use super::append::{Arguments, Jsonb, meaning, sent};
-use super::append_with_fence::APPEND_APART;
+use super::append_with_fence::{APPEND_APART, APPEND_UNLESS_APART};
 use super::failure::{self, is_unanswered};
+use super::sent_condition::SentCondition;
 use super::{read, timers};
 use crate::{AppendRequest, Appended, Error, MessageStore as _, MessageStoreExt as _, Result, StreamName};
 
@@ -46,9 +48,10 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As [`MessageStore::append`](crate::MessageStore::append), but never [`CommitUnknown`](Error::CommitUnknown): nothing is
-    /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion) and [`IdConflict`](Error::IdConflict) leave the
-    /// transaction as it was; after other errors of the server it can only be rolled back. [`Error::Invalid`] for a
-    /// transaction in the database of another store, [`Error::Unsupported`] with Message DB's own schema.
+    /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion), [`IdConflict`](Error::IdConflict) and
+    /// [`ConditionFailed`](Error::ConditionFailed) leave the transaction as it was; after other errors of the server it can
+    /// only be rolled back. [`Error::Invalid`] for a transaction in the database of another store, and for a request with a
+    /// condition if the transaction is not READ COMMITTED; [`Error::Unsupported`] with Message DB's own schema.
     pub async fn append_within(
         &self,
         transaction: &Transaction<'_>,
@@ -60,18 +63,26 @@ impl PostgresStore {
         }
         let mut request = request.into();
         let timers = timers::argument(&request.take_timers(self.limits())?)?;
+        let condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
         let appends = self.accept(request)?;
         let found = read::store_id(transaction.client()).await?;
         if found != self.store_id() {
             let reason = format!("it is in the database of the store {found}, and not in {}", self.describe());
             return Err(Error::invalid("transaction", reason));
         }
-        let arguments = Arguments::new([&appends[..]], |_| None, None);
+        let batch = [(&appends[..], condition.as_ref())];
+        let statement = if condition.is_some() { APPEND_UNLESS_APART } else { APPEND_APART };
         let timers = timers.as_deref().map(Jsonb);
         let beside: [&(dyn ToSql + Sync); 5] = [&timers, &None::<&str>, &None::<i32>, &None::<i64>, &None::<Uuid>];
-        let row = transaction.query_one(APPEND_APART, &[&arguments.list()[..], &beside].concat()).await;
-        let results = row.and_then(|row| sent(&row, [&appends[..]]));
+        let arguments = Arguments::new(batch, |_| None, None);
+        let row = transaction.query_one(statement, &[&arguments.list()[..], &beside].concat()).await;
+        let results = row.and_then(|row| sent(&row, batch));
         let mut results = results.map_err(|error| {
+            if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+                let isolation =
+                    error.as_db_error().map_or_else(|| crate::chain(&error), |error| error.message().to_owned());
+                return Error::invalid("transaction", format!("{isolation}. Begin it as READ COMMITTED"));
+            }
             if is_unanswered(&error) {
                 return failure::failed("appending in a transaction, which is not committed", error);
             }

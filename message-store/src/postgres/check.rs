@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 
 use super::PostgresOptions;
 use super::failure::backend;
+use super::indexes;
 use super::installation::{Installation, differences};
 use super::pooler::in_transaction;
 use super::row::get;
@@ -97,6 +98,11 @@ async fn look(client: &Client) -> Result<(Installation, Vec<CheckedItem>)> {
         for Observation { what, problem, is_missing, .. } in state(client).await? {
             if is_ours || is_missing {
                 note(what, problem);
+            }
+        }
+        if is_ours {
+            for (index, problem) in indexes::look(client).await? {
+                note(index, problem);
             }
         }
         note("sequence of global positions".to_owned(), sequence_problem(client).await?);

@@ -16,7 +16,7 @@ use super::migrations::{Failed, newest_version};
 use super::pooler::{begin, in_transaction};
 use super::row::get;
 use super::state::{Observation, roles_that_insert, state};
-use super::{PostgresOptions, schema};
+use super::{PostgresOptions, indexes, schema};
 use crate::{Error, Result};
 
 /// The key of the advisory lock: the bytes of `msg_migr`. Other programs are unlikely to use it.
@@ -49,7 +49,11 @@ pub async fn migrate(url: &str) -> Result<Installation> {
     let mut client = options.connect_first().await?;
     match in_transaction(&mut client, Installation::find).await? {
         found @ Installation::MessageDb => Ok(found),
-        found => carry_out(&mut client, found, &options.place()).await,
+        found => {
+            let found = carry_out(&mut client, found, &options.place()).await?;
+            indexes::build(&options, &mut client).await?;
+            Ok(found)
+        }
     }
 }
 
@@ -63,7 +67,9 @@ pub async fn adopt(url: &str) -> Result<Installation> {
     let mut options = PostgresOptions::from_url(url)?;
     let mut client = options.connect_first().await?;
     let found = in_transaction(&mut client, Installation::find).await?;
-    carry_out(&mut client, found, &options.place()).await
+    let found = carry_out(&mut client, found, &options.place()).await?;
+    indexes::build(&options, &mut client).await?;
+    Ok(found)
 }
 
 /// Prepares the schema for an open store: creates a missing one, and refuses one that must be upgraded or repaired. An
@@ -84,7 +90,14 @@ pub(super) async fn open(client: &mut Client, place: &str, creates: bool) -> Res
             Installation::Ours { version, newest } if version < newest => {
                 return Err(schema(format!("it is version {version}, and this library needs version {newest}")));
             }
-            Installation::Ours { .. } => report(problems(client, found).await?, place)?,
+            Installation::Ours { .. } => {
+                report(problems(client, found).await?, place)?;
+                for (index, problem) in indexes::look(client).await? {
+                    if let Some(problem) = problem {
+                        tracing::warn!(target: "message_store::postgres", "{index}: {problem}");
+                    }
+                }
+            }
         }
         Ok(found)
     };

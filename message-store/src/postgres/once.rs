@@ -14,12 +14,12 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::append;
-use super::append::{RACES, meaning};
+use super::append::{InBatch, RACES, meaning};
 use super::connection::Connection;
 use super::failure::{backend, is_race};
 use super::row::get;
 use crate::store::{Claim, ClaimRecord};
-use crate::{Append, Error, History, Json, Result};
+use crate::{Error, History, Json, Result};
 
 const FIND: &str = include_str!("sql/find_key.sql");
 const TAKE: &str = include_str!("sql/take_key.sql");
@@ -70,10 +70,9 @@ impl LockTimeout {
     /// Zero means no limit to the server.
     pub(super) const NONE: Self = Self { now: Duration::ZERO, longest: Duration::ZERO, pause: Duration::ZERO };
 
-    pub(super) fn new(appends: &[Append]) -> Self {
+    pub(super) fn new(append: InBatch<'_>) -> Self {
         const SHORT: Duration = Duration::from_millis(50);
-        let has_several_categories =
-            appends.windows(2).any(|pair| pair[0].stream.category_str() != pair[1].stream.category_str());
+        let has_several_categories = append::categories(append).len() > 1;
         Self { now: SHORT, longest: if has_several_categories { SHORT } else { SHORT * 2 }, pause: SHORT }
     }
 
@@ -88,13 +87,13 @@ impl LockTimeout {
 pub(super) async fn append_once(
     client: &mut Connection,
     claim: &Claim,
-    appends: &[Append],
+    append: InBatch<'_>,
     result: &Json,
     (lock_timeout, history): (&LockTimeout, Option<History>),
 ) -> Result<Taken> {
     let mut races = 0;
     loop {
-        match try_append(client, claim, appends, result, (lock_timeout, history)).await {
+        match try_append(client, claim, append, result, (lock_timeout, history)).await {
             Ok(Ok(true)) => return Ok(Taken::Now),
             Ok(Ok(false)) => {
                 if let Some(record) = record(client, claim).await? {
@@ -105,7 +104,7 @@ pub(super) async fn append_once(
             Ok(Err(refused)) => return Err(refused),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(Taken::NotInTime),
             Err(error) if races < RACES && error.as_db_error().is_some_and(is_race) => {}
-            Err(error) => return Err(meaning(error, appends)),
+            Err(error) => return Err(meaning(error, append.0)),
         }
         races += 1;
     }
@@ -115,12 +114,12 @@ pub(super) async fn append_once(
 async fn try_append(
     client: &mut Connection,
     claim: &Claim,
-    appends: &[Append],
+    in_batch: InBatch<'_>,
     result: &Json,
     (lock_timeout, history): (&LockTimeout, Option<History>),
 ) -> Result<Result<bool>, tokio_postgres::Error> {
     let place = client.place();
-    let [limit, take, append] = client.prepare_all([LIMIT_LOCK_WAIT, TAKE, append::APPEND]).await?;
+    let [limit, take, append] = client.prepare_all([LIMIT_LOCK_WAIT, TAKE, append::statement([in_batch])]).await?;
     let changed = || Ok(Err(Error::HistoryChanged { store: place.clone() }));
     if history.is_some_and(|history| history != client.history()) {
         return changed();
@@ -149,8 +148,8 @@ async fn try_append(
         transaction.rollback().await?;
         return Ok(Ok(false));
     }
-    if !appends.is_empty() {
-        let sent = append::send(transaction.client(), &append, [appends], |_| None, None).await?;
+    if !in_batch.0.is_empty() {
+        let sent = append::send(transaction.client(), &append, [in_batch], |_| None, None).await?;
         if let Some(Err(refused)) = sent.results.into_iter().flatten().find(Result::is_err) {
             transaction.rollback().await?;
             return Ok(Err(refused));

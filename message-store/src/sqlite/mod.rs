@@ -5,6 +5,7 @@ mod failure;
 mod lease_changes;
 mod leases;
 mod location;
+mod matches;
 mod migrate;
 mod once;
 mod open;

@@ -128,7 +128,7 @@ fn messages(
     Ok(messages)
 }
 
-fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
+pub(super) fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
     const TIME: usize = 7;
     Ok(Message {
         id: MessageId::from_uuid(Uuid::from_bytes(row.get(0)?)),

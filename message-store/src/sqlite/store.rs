@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers, WakeUps};
+use crate::store::{
+    AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
+    Timers, WakeUps,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -20,6 +23,7 @@ use super::blocking::blocking;
 use super::failure::failed;
 use super::leases::SqliteLeases;
 use super::location::Location;
+use super::matches;
 use super::read;
 use super::readers::Readers;
 use super::turns::Turns;
@@ -67,10 +71,11 @@ impl MessageStore for SqliteStore {
     }
 
     async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
+        let condition = self.take_condition(&mut request)?;
         let timers = request.take_timers(self.limits())?;
         let (appends, fence) = self.accept_with_fence(request)?;
         let under_way = AppendMetrics::begin(&appends);
-        let appended = self.writer.append(appends, timers, fence).await;
+        let appended = self.writer.append((appends, condition), timers, fence).await;
         self.metrics.end(under_way, &appended);
         appended
     }
@@ -165,6 +170,22 @@ impl MessageStore for SqliteStore {
     fn timers(&self) -> Option<&dyn Timers> {
         Some(self)
     }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Conditions for SqliteStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        let (condition, limits) = (condition.clone(), self.limits);
+        self.readers
+            .read("reading the messages that match a query", move |connection| {
+                matches::matches(connection, &condition, limit, &limits)
+            })
+            .await
+    }
 }
 
 #[async_trait]
@@ -177,9 +198,15 @@ impl Deduplication for SqliteStore {
         self.writer.release(claim.clone(), owner).await
     }
 
-    async fn append_once(&self, claim: &Claim, request: AppendRequest, result: Json) -> Result<Option<ClaimRecord>> {
+    async fn append_once(
+        &self,
+        claim: &Claim,
+        mut request: AppendRequest,
+        result: Json,
+    ) -> Result<Option<ClaimRecord>> {
+        let condition = self.take_condition(&mut request)?;
         let appends = self.accept_with_key(request)?;
-        self.writer.append_once(claim.clone(), appends, result).await
+        self.writer.append_once(claim.clone(), (appends, condition), result).await
     }
 
     async fn record(&self, claim: &Claim) -> Result<Option<ClaimRecord>> {

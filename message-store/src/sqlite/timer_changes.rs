@@ -71,7 +71,7 @@ pub(super) fn fire(transaction: &Transaction<'_>, timers: &[Timer]) -> Result<(u
     for listed in timers {
         let Some(Timer { key, to, message, .. }) = waiting(transaction, listed)? else { continue };
         let key = (key.stream.as_str(), key.name.as_str());
-        match append(transaction, &[Append::to(to.clone()).message(message)]) {
+        match append(transaction, &(vec![Append::to(to.clone()).message(message)], None)) {
             Ok(appended) => {
                 transaction.prepare_cached(include_str!("sql/remove_timer.sql"))?.execute(key)?;
                 fired += 1;

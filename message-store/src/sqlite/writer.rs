@@ -17,8 +17,10 @@ use uuid::Uuid;
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
-use super::{location, once, read, timer_changes};
-use crate::store::{Claim, ClaimRecord, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps, written_before};
+use super::{location, matches, once, read, timer_changes};
+use crate::store::{
+    Claim, ClaimRecord, Condition, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps, written_before,
+};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -40,8 +42,8 @@ struct Job {
 
 /// One caller's part of the shared transaction.
 enum Request {
-    Append(Vec<Append>, Vec<TimerChange>, Option<Fence>),
-    Once(Claim, Vec<Append>, Json),
+    Append(Conditional, Vec<TimerChange>, Option<Fence>),
+    Once(Claim, Conditional, Json),
     Find(Claim),
     Lease(Claim, Uuid, Duration),
     Release(Claim, Uuid),
@@ -50,6 +52,9 @@ enum Request {
     ChangeTimers(Vec<TimerChange>),
     FireTimers(Vec<Timer>),
 }
+
+/// Appends, and their condition.
+pub(super) type Conditional = (Vec<Append>, Option<Condition>);
 
 enum Reply {
     Appended(Appended),
@@ -76,11 +81,11 @@ impl Writer {
     /// Changes timers too, if the messages are new. With a fence, the append is refused if the fence's slot is lost.
     pub(super) async fn append(
         &self,
-        appends: Vec<Append>,
+        append: Conditional,
         timers: Vec<TimerChange>,
         fence: Option<Fence>,
     ) -> Result<Appended> {
-        match self.ask(Request::Append(appends, timers, fence)).await? {
+        match self.ask(Request::Append(append, timers, fence)).await? {
             Reply::Appended(appended) => Ok(appended),
             _ => Err(Error::backend("appending to the SQLite store", false, "the writer answered something else")),
         }
@@ -90,10 +95,10 @@ impl Writer {
     pub(super) async fn append_once(
         &self,
         claim: Claim,
-        appends: Vec<Append>,
+        append: Conditional,
         result: Json,
     ) -> Result<Option<ClaimRecord>> {
-        self.ask(Request::Once(claim, appends, result)).await.map(Reply::record)
+        self.ask(Request::Once(claim, append, result)).await.map(Reply::record)
     }
 
     /// The record of a key. A sliding window begins again.
@@ -157,7 +162,7 @@ impl Request {
     /// What it writes if it is carried out.
     fn appends(&self) -> &[Append] {
         match self {
-            Self::Append(appends, ..) | Self::Once(_, appends, _) => appends,
+            Self::Append((appends, _), ..) | Self::Once(_, (appends, _), _) => appends,
             _ => &[],
         }
     }
@@ -244,11 +249,11 @@ fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
 
 fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Failed> {
     Ok(match request {
-        Request::Append(appends, timers, fence) => {
+        Request::Append(conditional, timers, fence) => {
             if let Some(fence) = fence {
                 lease_changes::assert_owned(transaction, fence)?;
             }
-            let appended = append(transaction, appends)?;
+            let appended = append(transaction, conditional)?;
             if !appended.already_written {
                 timer_changes::change(transaction, timers)?;
             }
@@ -260,11 +265,11 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             Reply::Fired(fired, written_to)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
-        Request::Once(claim, appends, result) => {
+        Request::Once(claim, conditional, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {
-                if !appends.is_empty() {
-                    append(transaction, appends)?;
+                if !conditional.0.is_empty() {
+                    append(transaction, conditional)?;
                 }
                 once::take(transaction, claim, result)?;
             }
@@ -280,7 +285,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
     })
 }
 
-pub(super) fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Result<Appended, Failed> {
+pub(super) fn append(transaction: &Transaction<'_>, (appends, condition): &Conditional) -> Result<Appended, Failed> {
     let stored = stored(transaction, appends)?;
     if !stored.is_empty()
         && let Some(written) = written_before(appends, &stored)?
@@ -295,6 +300,12 @@ pub(super) fn append(transaction: &Transaction<'_>, appends: &[Append]) -> Resul
             return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
         }
         firsts.push(actual.next());
+    }
+    // The transaction contains the appends before this one.
+    if let (Some(condition), Some(first)) = (condition, appends.first())
+        && let Some(found) = matches::first_match(transaction, condition)?
+    {
+        return Err(Error::ConditionFailed { stream: first.stream.clone(), found: found.reference() }.into());
     }
     let now = Timestamp::now().as_microsecond();
     let mut written = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
-use crate::store::{Fence, TimerChange};
+use crate::store::{Condition, Fence, TimerChange};
 use crate::{
     Error, ExpectedVersion, GlobalPosition, History, Json, Limits, Message, MessageId, NewMessage, Position, Result,
     StreamName,
@@ -71,6 +71,7 @@ pub struct AppendRequest {
     history: Option<History>,
     fence: Option<Fence>,
     timers: Vec<TimerChange>,
+    condition: Option<Condition>,
 }
 
 impl AppendRequest {
@@ -130,6 +131,26 @@ impl AppendRequest {
         Ok(std::mem::take(&mut self.timers))
     }
 
+    /// Adds a condition: the store refuses the request with [`ConditionFailed`](crate::Error::ConditionFailed) if a message
+    /// that matches the query stands after the condition's positions. A request has one condition, with as many items as
+    /// it needs. Positions belong to a history: tie the request to the one in which they were read
+    /// ([`in_history`](Self::in_history)).
+    ///
+    /// A request that was written before is not refused: its own messages may match.
+    pub fn unless(mut self, condition: impl Into<Condition>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// The condition. `None` if it has none.
+    pub fn condition(&self) -> Option<&Condition> {
+        self.condition.as_ref()
+    }
+
+    pub(super) fn take_condition(&mut self) -> Option<Condition> {
+        self.condition.take()
+    }
+
     /// One append for each stream. A stream can appear only once.
     pub fn appends(&self) -> &[Append] {
         &self.appends
@@ -187,7 +208,7 @@ impl From<Append> for AppendRequest {
 
 impl From<Vec<Append>> for AppendRequest {
     fn from(appends: Vec<Append>) -> Self {
-        Self { appends, history: None, fence: None, timers: Vec::new() }
+        Self { appends, history: None, fence: None, timers: Vec::new(), condition: None }
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
-use crate::store::Fence;
+use crate::store::{Condition, Fence};
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage,
     Position, Read, Result, StreamName, StreamRead,
@@ -40,6 +40,9 @@ pub trait MessageStoreExt: MessageStore {
         if !request.timers().is_empty() {
             return Err(Error::Unsupported { store: self.describe(), what: "timers in this append".to_owned() });
         }
+        if request.condition().is_some() {
+            return Err(Error::Unsupported { store: self.describe(), what: "this append with a condition".to_owned() });
+        }
         if request.history().is_some_and(|history| history != self.history()) {
             return Err(Error::HistoryChanged { store: self.describe() });
         }
@@ -54,6 +57,19 @@ pub trait MessageStoreExt: MessageStore {
     fn accept_with_fence(&self, mut request: AppendRequest) -> Result<(Vec<Append>, Option<Fence>)> {
         let fence = request.take_fence();
         Ok((self.accept(request)?, fence))
+    }
+
+    /// For backends that have [conditions](MessageStore::conditions): takes the condition out of a request, before one of
+    /// the other methods accepts the rest.
+    ///
+    /// # Errors
+    /// [`TooLarge`](crate::Error::TooLarge) for a query with too many parts.
+    fn take_condition(&self, request: &mut AppendRequest) -> Result<Option<Condition>> {
+        let condition = request.take_condition();
+        if let Some(condition) = &condition {
+            condition.query.check()?;
+        }
+        Ok(condition)
     }
 
     /// Appends messages to one stream.
@@ -90,6 +106,7 @@ pub trait MessageStoreExt: MessageStore {
             Err(
                 refused @ (Error::WrongExpectedVersion { .. }
                 | Error::IdConflict { .. }
+                | Error::ConditionFailed { .. }
                 | Error::Invalid { .. }
                 | Error::TooLarge { .. }),
             ) => Err(refused),

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Backlog, Deduplication, Leases, ReadModels, Timers};
+use crate::store::{Backlog, Conditions, Deduplication, Leases, ReadModels, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -40,7 +40,7 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`WrongExpectedVersion`](crate::Error::WrongExpectedVersion), [`IdConflict`](crate::Error::IdConflict),
-    /// [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid),
+    /// [`ConditionFailed`](crate::Error::ConditionFailed), [`TooLarge`](crate::Error::TooLarge), [`Invalid`](crate::Error::Invalid),
     /// [`HistoryChanged`](crate::Error::HistoryChanged): nothing was written.
     /// [`CommitUnknown`](crate::Error::CommitUnknown): the messages may or may not be written; append the same messages
     /// again. [`TimedOut`](crate::Error::TimedOut), [`Backend`](crate::Error::Backend): nothing was written.
@@ -167,6 +167,11 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The read models in the store's database, or `None` if it cannot have any.
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        None
+    }
+
+    /// The conditions of appends, or `None` if the store cannot check any. It refuses an append with a condition then.
+    fn conditions(&self) -> Option<&dyn Conditions> {
         None
     }
 

@@ -20,6 +20,10 @@ pub enum PlantedBug {
     NoSequences,
     /// There are no reservations. Another message with the same intent is carried out again.
     NoReservation,
+    /// Events are written without the condition of their command.
+    NoCondition,
+    /// A decision on the messages that match is written without a condition.
+    MatchesNotHeld,
     /// After a conflict or a lost answer, the command is not decided again.
     NoSecondDecision,
     /// A decision that writes nothing counts even if the remembered entity is stale.
@@ -60,6 +64,8 @@ impl<B: Behaviour> Runtime<B> {
                 ..sound
             },
             PlantedBug::NoReservation => Protections { intent: |_| None, ..sound },
+            PlantedBug::NoCondition => Protections { unless: |_, _| None, ..sound },
+            PlantedBug::MatchesNotHeld => Protections { hold: |_, _| None, ..sound },
             PlantedBug::NoSecondDecision => Protections { pause: |_, _| None, ..sound },
             PlantedBug::RememberedNothing => Protections { is_current: |_, _| true, ..sound },
             PlantedBug::TenAttempts => Protections {

@@ -54,6 +54,7 @@ END $$;
 
 -- (The functions that read run with the caller's rights, and need none taken away.)
 REVOKE EXECUTE ON FUNCTION message_store.write_message, message_store.append_message, message_store.append_messages,
+  message_store.append_messages_unless,
   message_store.place_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories,
   message_store.lock_free_categories, message_store.find_key,

@@ -1,6 +1,7 @@
 //! The contract of a store, on each backend: the conformance suite, and what it does not ask.
 #![allow(missing_docs)]
 
+mod boundaries;
 mod bounded_reads;
 mod conformance_postgres;
 mod conformance_sqlite;

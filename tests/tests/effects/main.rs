@@ -17,3 +17,4 @@ mod repeats_in_batches;
 mod reservations;
 mod scenarios;
 mod sequences;
+mod uniqueness;

@@ -7,6 +7,7 @@ mod connection_budget;
 mod everything;
 mod failover;
 mod hostile;
+mod indexes;
 mod locked_categories;
 mod outages;
 mod own_transaction;

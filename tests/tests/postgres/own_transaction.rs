@@ -2,12 +2,13 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use message_store::postgres::PostgresStore;
+use message_store::store::{Condition, QueryItem};
 use message_store::{
-    Append, Category, Error, Json, MessageId, MessageStore, MessageStoreExt as _, NewMessage, Position, Read,
-    StreamName, Version,
+    Append, AppendRequest, Category, Error, Json, MessageId, MessageStore, MessageStoreExt as _, NewMessage, Position,
+    Read, StreamName, Version,
 };
 use message_store_tests::postgres::TestDatabase;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, IsolationLevel, NoTls};
 
 async fn open(database: &TestDatabase) -> (PostgresStore, Client) {
     let store = PostgresStore::open(database.url()).await.unwrap();
@@ -115,4 +116,39 @@ async fn a_transaction_in_another_stores_database_is_refused() {
     let refused = both(&store, &mut client, Append::to(customer()).message(moved(MessageId::new())), true).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     assert_eq!(counts(&other, &client).await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_with_a_condition_is_part_of_the_callers_transaction() {
+    let database = TestDatabase::create().await;
+    let (store, mut client) = open(&database).await;
+    let customers = || QueryItem::of(Category::new("customer").unwrap()).types(["Moved"]);
+    let request = |condition: Condition| {
+        AppendRequest::from(Append::to(customer()).message(moved(MessageId::new()))).unless(condition)
+    };
+    let transaction = client.transaction().await.unwrap();
+    store.append_within(&transaction, request(customers().into())).await.unwrap();
+    // It sees its own message, and goes on after a refusal.
+    let refused = store.append_within(&transaction, request(customers().into())).await;
+    assert!(matches!(refused, Err(Error::ConditionFailed { .. })), "{refused:?}");
+    transaction.execute("INSERT INTO customers VALUES (7, 'Oslo')", &[]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(counts(&store, &client).await, (1, 1));
+}
+
+/// Its snapshot is older than the locks, so it would not see what others have written meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_with_a_condition_in_a_repeatable_read_is_refused() {
+    let database = TestDatabase::create().await;
+    let (store, mut client) = open(&database).await;
+    let customers = QueryItem::of(Category::new("customer").unwrap());
+    for isolation in [IsolationLevel::RepeatableRead, IsolationLevel::Serializable] {
+        let transaction = client.build_transaction().isolation_level(isolation).start().await.unwrap();
+        let request = AppendRequest::from(Append::to(customer()).message(moved(MessageId::new())));
+        let refused = store.append_within(&transaction, request.unless(customers.clone())).await.unwrap_err();
+        assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("READ COMMITTED"), "{refused}");
+        transaction.rollback().await.unwrap();
+        assert_eq!(counts(&store, &client).await, (0, 0));
+    }
 }

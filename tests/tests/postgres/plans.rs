@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use message_store::postgres::{PlantedBug, PostgresOptions};
-use message_store::store::TimerQuery;
+use message_store::store::{QueryItem, TimerQuery};
 use message_store::testing::fire_timers;
 use message_store::{
-    Append, Category, Filter, GroupMember, Json, MessageStore, NewMessage, Read, StreamName, StreamRead, connect,
+    Append, AppendRequest, Category, Filter, GlobalPosition, GroupMember, Json, MessageStore, Metadata, NewMessage,
+    Read, StreamName, StreamRead, Tag, connect,
 };
 use message_store_tests::message_db::connect as client;
 use message_store_tests::postgres::TestDatabase;
@@ -19,6 +20,31 @@ fn append(stream: &str, messages: usize) -> Append {
     Append::to(StreamName::new(stream).unwrap()).messages(messages)
 }
 
+/// Appends with conditions of each kind, alone and together. Returns the number of messages that were written.
+async fn conditional(store: &dyn MessageStore, round: i64) -> i64 {
+    let category = || QueryItem::of(Category::new("none").unwrap());
+    let tag = |text: &str| Tag::new(text).unwrap();
+    let items = || {
+        let after = GlobalPosition::new(if round % 2 == 0 { 0 } else { 5 });
+        [
+            category().tag(tag("a:1")).after(after),
+            category().tag(tag("a:1")).tag(tag("a:2")).types(["T"]).cardinal_id("1").after(after),
+            category().cardinal_id("1").after(after),
+            category().types(["T"]).after(after),
+        ]
+    };
+    for condition in items() {
+        let _ = store.conditions().unwrap().matches(&condition, 10).await.unwrap();
+        store.append(AppendRequest::from(append("conditional-1", 1)).unless(condition)).await.unwrap();
+    }
+    let together = items().into_iter().map(|condition| {
+        let tagged = NewMessage::new("T", Json::NULL).with_metadata(&Metadata::new().tag(tag("b:1"))).unwrap();
+        store.append(AppendRequest::from(append("conditional-2", 1).message(tagged)).unless(condition))
+    });
+    try_join_all(together).await.unwrap();
+    12
+}
+
 /// The number of times that the server read the whole table for appends and look-ups of a new store, after a
 /// preparation.
 async fn whole_reads(preparation: &str) -> i64 {
@@ -26,7 +52,7 @@ async fn whole_reads(preparation: &str) -> i64 {
     let store: Arc<dyn MessageStore> = connect(database.url()).await.unwrap();
     database.execute(preparation).await;
     let mut written = 0;
-    for round in 0..12 {
+    for round in 0..12_i64 {
         let alone = append("alone-1", 1);
         store.append(alone.clone().into()).await.unwrap();
         assert!(store.append(alone.into()).await.unwrap().already_written);
@@ -40,6 +66,7 @@ async fn whole_reads(preparation: &str) -> i64 {
         let ids: Vec<_> = ids.collect();
         try_join_all(ids.iter().map(|id| store.message(*id))).await.unwrap();
         store.written_by("a", &ids).await.unwrap();
+        written += conditional(&*store, round).await;
     }
     // A connection reports its statistics when it is closed.
     drop(store);
@@ -68,6 +95,14 @@ async fn twin_an_append_that_compares_its_ids_with_all_ids_reads_the_whole_table
                         'WHERE n.id IN (SELECT m.id FROM message_store.messages m WHERE m.time > now() - interval ''1 day'' OFFSET 0)'); \
                       ASSERT joined <> definition; EXECUTE joined; END $$";
     assert!(whole_reads(sabotage).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twin_conditions_that_plan_freely_read_the_whole_table() {
+    let free = "ALTER FUNCTION message_store.matching RESET enable_seqscan; \
+                ALTER FUNCTION message_store.matching SET enable_seqscan = on; \
+                ALTER FUNCTION message_store.matching SET enable_bitmapscan = off";
+    assert!(whole_reads(free).await > 0);
 }
 
 /// The number of times that the server read the whole table for reads of a new store. Each of the bugs is planted in a

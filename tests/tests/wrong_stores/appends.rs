@@ -33,6 +33,7 @@ wrong_stores! {
         the_last_message_of_a_type_is_found
         of_many_ids_those_of_one_handlers_messages_are_found_with_their_places
         a_stream_of_messages_goes_on_over_batches
+        a_failed_condition_names_the_message_that_matches
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(request).await.map(|appended| all_moved(appended, |position| position + 1))

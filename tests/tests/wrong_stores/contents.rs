@@ -42,6 +42,7 @@ wrong_stores! {
         a_message_keeps_the_id_that_its_writer_gave_it
         every_way_of_reading_finds_the_same_message
         a_message_is_found_by_its_id
+        a_failed_condition_names_the_message_that_matches
     ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, id = MessageId::new())

@@ -121,6 +121,7 @@ wrong_stores! {
         an_operator_changes_nothing_by_an_outdated_record
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
             let claimed = leases.claim(member, slots).await?;
@@ -170,6 +171,7 @@ wrong_stores! {
         a_released_slot_is_free_with_its_last_progress
         a_member_that_leaves_releases_its_slots
         an_earlier_owner_appends_nothing
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
             let unowned: Vec<_> = slots.iter().filter(|slot| slot.epoch == 0).cloned().collect();
@@ -280,6 +282,7 @@ wrong_stores! {
     FencesAreIgnored breaks [
         an_earlier_owner_appends_nothing
         an_owner_appends_nothing_after_its_lease
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(without_fence(&request)).await
@@ -296,6 +299,7 @@ wrong_stores! {
     NoFenceIsAccepted breaks [
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             match request.fence() {
@@ -304,7 +308,10 @@ wrong_stores! {
             }
         }
     }
-    AFenceAllowsAnyVersion breaks [an_append_with_a_fence_keeps_the_rules_of_appends] {
+    AFenceAllowsAnyVersion breaks [
+        an_append_with_a_fence_keeps_the_rules_of_appends
+        an_append_keeps_its_condition_beside_a_fence
+    ] {
         async fn append_with_fence(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let Some(fence) = request.fence().cloned() else { return store.append(request).await };
             let any = request.appends().iter().cloned().map(|append| append.expecting(message_store::ExpectedVersion::Any));

@@ -45,6 +45,7 @@ wrong_stores! {
         an_append_with_a_taken_key_is_not_refused
         a_key_whose_window_has_ended_can_be_taken_again
         a_sliding_window_begins_anew_when_an_append_is_repeated
+        a_key_is_not_taken_if_a_condition_fails
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
             keys(store).append_once(claim, request, result).await.map(|_| None)
@@ -112,6 +113,7 @@ wrong_stores! {
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_key_is_not_taken_if_a_condition_fails
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, _request: AppendRequest, result: Json) -> Seen {
             keys(store).append_once(claim, nothing(), result).await
@@ -128,6 +130,7 @@ wrong_stores! {
     MessagesAreWrittenWithoutTheKey breaks [
         an_append_with_a_free_key_takes_it
         an_append_with_a_taken_key_is_not_refused
+        a_key_is_not_taken_if_a_condition_fails
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
             if request.is_empty() || keys(store).record(claim).await?.is_some() {
@@ -163,6 +166,7 @@ wrong_stores! {
         an_append_that_is_invalid_or_too_large_leaves_the_key_free
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_key_is_not_taken_if_a_condition_fails
     ] {
         async fn append_once(&self, store: Store<'_>, claim: &Claim, request: AppendRequest, result: Json) -> Seen {
             let seen = keys(store).append_once(claim, request, result.clone()).await;

@@ -44,6 +44,7 @@ macro_rules! changed {
 
 mod appends;
 mod categories;
+mod conditions;
 mod contents;
 mod filters;
 mod groups;
@@ -85,6 +86,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         windows::ALL,
         groups::ALL,
         timers::ALL,
+        conditions::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -134,7 +134,10 @@ wrong_stores! {
             &SMALLER_BATCHES
         }
     }
-    BatchesHoldMoreBytesThanTheLimit breaks [a_batch_ends_where_its_bytes_do] {
+    BatchesHoldMoreBytesThanTheLimit breaks [
+        a_batch_ends_where_its_bytes_do
+        a_read_of_matches_keeps_to_the_limits_of_a_batch
+    ] {
         fn limits<'a>(&'a self, _store: &'a dyn MessageStore) -> &'a Limits {
             &FEWER_BYTES
         }

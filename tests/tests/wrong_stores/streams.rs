@@ -59,6 +59,13 @@ wrong_stores! {
         a_timer_whose_id_another_message_took_fires_under_another_id
         timers_of_an_append_change_with_its_messages
         timers_fire_once_for_several_processes
+        an_append_is_written_if_nothing_matches_its_condition
+        an_append_whose_condition_fails_writes_nothing
+        a_failed_condition_names_the_message_that_matches
+        an_append_that_was_written_is_not_refused_by_its_own_condition
+        an_append_with_a_condition_keeps_the_rules_of_appends
+        a_key_is_not_taken_if_a_condition_fails
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, mut read: StreamRead) -> Result<Vec<Message>> {
             if !read.backwards {
@@ -130,7 +137,10 @@ wrong_stores! {
             store.read_stream(stream, read).await
         }
     }
-    TheLastMessageIsTheFirst breaks [the_last_message_of_a_stream_is_found] {
+    TheLastMessageIsTheFirst breaks [
+        the_last_message_of_a_stream_is_found
+        a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
+    ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
             match message_type {
                 None => Ok(store.read_stream(stream, StreamRead::default().limit(1)).await?.pop()),
@@ -184,6 +194,10 @@ wrong_stores! {
         an_earlier_owner_appends_nothing
         an_owner_appends_nothing_after_its_lease
         a_timer_that_a_store_cannot_write_is_refused
+        an_append_whose_condition_fails_writes_nothing
+        an_append_with_a_condition_keeps_the_rules_of_appends
+        a_key_is_not_taken_if_a_condition_fails
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))

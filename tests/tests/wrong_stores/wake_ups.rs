@@ -68,6 +68,10 @@ wrong_stores! {
         a_timer_whose_id_another_message_took_fires_under_another_id
         timers_of_an_append_change_with_its_messages
         timers_fire_once_for_several_processes
+        an_append_is_written_if_nothing_matches_its_condition
+        an_append_that_was_written_is_not_refused_by_its_own_condition
+        an_append_with_a_condition_keeps_the_rules_of_appends
+        an_append_keeps_its_condition_beside_a_fence
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request).await?;

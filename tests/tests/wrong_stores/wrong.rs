@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave, Timer,
-    TimerChange, TimerChanged, TimerQuery, Timers,
+    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, GroupRecord, Leases, Matches, Membership,
+    SlotRecord, SlotSave, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -58,6 +58,19 @@ pub(crate) trait Wrong: Debug + Send + Sync {
 
     async fn append_with_timers(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
         store.append(request).await
+    }
+
+    async fn append_with_condition(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
+        store.append(request).await
+    }
+
+    async fn matches(&self, store: Store<'_>, condition: &Condition, limit: usize) -> Result<Matches> {
+        conditions(store).matches(condition, limit).await
+    }
+
+    /// Whether the store has conditions.
+    fn has_conditions(&self) -> bool {
+        true
     }
 
     async fn given_out(&self, store: Store<'_>) -> Result<GlobalPosition> {
@@ -216,6 +229,11 @@ pub(crate) fn timers(store: &dyn MessageStore) -> &dyn Timers {
     store.timers().unwrap()
 }
 
+/// The conditions of the right store.
+pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
+    store.conditions().unwrap()
+}
+
 /// A right store, and the fault that is added to it.
 #[derive(Debug)]
 pub(crate) struct WrongStore {
@@ -253,6 +271,9 @@ impl MessageStore for WrongStore {
         }
         if !request.timers().is_empty() {
             return self.wrong.append_with_timers(&*self.right, request).await;
+        }
+        if request.condition().is_some() {
+            return self.wrong.append_with_condition(&*self.right, request).await;
         }
         self.wrong.append(&*self.right, request).await
     }
@@ -319,6 +340,10 @@ impl MessageStore for WrongStore {
     fn timers(&self) -> Option<&dyn Timers> {
         self.wrong.has_timers().then_some(self as _)
     }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        self.wrong.has_conditions().then_some(self as _)
+    }
 }
 
 #[async_trait]
@@ -333,6 +358,14 @@ impl Timers for WrongStore {
 
     async fn fire(&self, listed: &[Timer]) -> Result<usize> {
         self.wrong.fire_timers(&*self.right, listed).await
+    }
+}
+
+#[async_trait]
+impl Conditions for WrongStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        let found = self.wrong.matches(&*self.right, condition, limit).await?;
+        Ok(Matches::new(self.shown(found.messages), found.looked_through, found.has_more))
     }
 }
 

@@ -8,13 +8,15 @@ mod umadb;
 use anyhow::Result;
 use message_store::connect;
 
-use self::ours::ours;
+use self::ours::{conditional, ours};
 use self::theirs::{PEERS, Peer};
 use crate::bench::Bench;
-use crate::report::Line;
+use crate::report::{Goal, Line};
 use crate::rounds::{Sample, Side, interleave};
 
 const WORKERS: usize = 16;
+/// The numbers of callers of conditional appends.
+const CALLERS: [usize; 3] = [1, 16, 256];
 const NOTE: &str = "16 callers. Each store in its own words, with its own schema; all but UmaDB with 16 connections to one PostgreSQL. \
     postgres-es has no global position and one index. disintegrate-postgres runs SERIALIZABLE and has no streams (its entity is a query); \
     its errors are serialization failures, which its caller has to repeat, and only successes count. eventastic_postgres writes a snapshot \
@@ -45,7 +47,7 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         let store = &store;
         let mut sides = vec![Side::new(format!("ours, {what}"), move || ours(store, events, false, effort.time))];
         for peer in &running {
-            sides.push(Side::new(format!("{}, {what}", peer.name), move || peer.measure(work, effort.time)));
+            sides.push(Side::new(format!("{}, {what}", peer.name), move || peer.measure(work, WORKERS, effort.time)));
         }
         if events > 0 {
             sides.push(Side::new(format!("ours, remembered, {what}"), move || ours(store, events, true, effort.time)));
@@ -75,6 +77,27 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
                 &samples[0],
             );
         }
+    }
+    // UmaDB's append to a new entity is a conditional one: unless an event has the entity's tag.
+    for (peer, workers) in running.iter().filter(|peer| peer.name == "umadb").flat_map(|peer| CALLERS.map(|workers| (peer, workers))) {
+        let what = format!("append unless a tag is taken, {workers} callers");
+        let store = &store;
+        let sides = [
+            Side::new(format!("ours, {what}"), move || conditional(store, workers, effort.time)),
+            Side::new(format!("{}, {what}", peer.name), move || peer.measure("new", workers, effort.time)),
+        ];
+        let samples = interleave(effort, &sides).await?;
+        lines.push(Line {
+            figure: "P".into(),
+            what,
+            ours: samples[0].per_second,
+            reference: peer.name.into(),
+            theirs: Some(samples[1].per_second),
+            unit: "/s",
+            goal: Some(Goal::AtLeast(0.5)),
+            errors: samples[0].errors + samples[1].errors,
+            note: NOTE.into(),
+        });
     }
     Ok(lines)
 }

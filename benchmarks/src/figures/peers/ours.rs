@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use message_store::entity::{EntityStore, Projection};
-use message_store::{Append, ExpectedVersion, MessageStore, NewMessage, StreamName};
+use message_store::store::QueryItem;
+use message_store::{
+    Append, AppendRequest, Category, ExpectedVersion, MessageStore, Metadata, NewMessage, StreamName, Tag,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -67,6 +70,24 @@ pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, ti
                 (entities.stream(&id)?, entity.version.into())
             };
             store.append(Append::to(stream).expecting(expected).message(deposit("a")?).into()).await?;
+            Ok(1)
+        }
+    })
+    .await
+}
+
+/// One event for each append, unless an event with its tag is there.
+pub async fn conditional(store: &Arc<dyn MessageStore>, workers: usize, time: Duration) -> Result<Sample> {
+    let run = Uuid::new_v4().simple();
+    let (store, category) = (Arc::clone(store), Category::new("account")?);
+    closed_loop(workers, time, move |worker, number| {
+        let (store, category) = (Arc::clone(&store), category.clone());
+        async move {
+            let id = format!("{run}{worker}x{number}");
+            let tag = Tag::new(format!("account:{id}"))?;
+            let event = deposit(&id)?.with_metadata(&Metadata::new().tag(tag.clone()))?;
+            let append = Append::to(category.stream(&id)?).message(event);
+            store.append(AppendRequest::from(append).unless(QueryItem::of(category).tag(tag))).await?;
             Ok(1)
         }
     })

@@ -33,14 +33,14 @@ impl<'a> Peer<'a> {
             (bench.databases.empty(&format!("peers_{}", name.replace('-', "_"))).await?, None)
         };
         let peer = Self { name, program, url, _server: server };
-        peer.measure("new", Duration::from_millis(50)).await?;
+        peer.measure("new", WORKERS, Duration::from_millis(50)).await?;
         Ok(peer)
     }
 
-    pub async fn measure(&self, work: &str, time: Duration) -> Result<Sample> {
+    pub async fn measure(&self, work: &str, workers: usize, time: Duration) -> Result<Sample> {
         let output = Command::new(self.program)
             .args(["measure", "--url", &self.url, "--peer", self.name, "--work", work])
-            .args(["--workers", &WORKERS.to_string(), "--milliseconds", &time.as_millis().to_string()])
+            .args(["--workers", &workers.to_string(), "--milliseconds", &time.as_millis().to_string()])
             .kill_on_drop(true)
             .output()
             .await

@@ -231,10 +231,11 @@ impl Lanes {
         let sent = if let Some(sent) = self.send_alone(connection, batch, wait_for).await? {
             sent
         } else {
-            let statement = connection.prepare_cached(append::APPEND).await.map_err(Unsuccessful::Unsent)?;
-            let (appends, history) = (batch.iter().map(|work| &work.appends[..]), connection.history());
+            let (batch, history) = (batch.iter().map(Work::in_batch), connection.history());
+            let statement = append::statement(batch.clone());
+            let statement = connection.prepare_cached(statement).await.map_err(Unsuccessful::Unsent)?;
             let known = |stream: &_| self.known(history, stream);
-            append::send(connection, &statement, appends, known, wait_for).await.map_err(Unsuccessful::Sent)?
+            append::send(connection, &statement, batch, known, wait_for).await.map_err(Unsuccessful::Sent)?
         };
         let written = sent.results.iter().flatten().flatten().flat_map(|appended| &appended.written);
         connection.record_seen(written.map(|written| written.global_position).max());
@@ -249,7 +250,7 @@ impl Lanes {
         batch: &[Work],
         wait_for: Option<&str>,
     ) -> Result<Option<Sent>, Unsuccessful> {
-        let only = only_message(batch.iter().map(|work| &work.appends[..])).filter(|_| wait_for.is_none());
+        let only = only_message(batch.iter().map(Work::in_batch)).filter(|_| wait_for.is_none());
         let Some((append, message)) = only else { return Ok(None) };
         let statement = connection.prepare_cached(APPEND_ONE).await.map_err(Unsuccessful::Unsent)?;
         let known = |stream: &_| self.known(connection.history(), stream);

@@ -129,8 +129,8 @@ impl Lane {
 /// Whether a batch deserves its own lane: it is large, and all of it is for the same categories.
 fn deserves_own_lane(batch: &[Job]) -> bool {
     batch.len() >= WORTH_SENDING && {
-        let first = categories(&batch[0].work.appends);
-        batch.iter().all(|job| categories(&job.work.appends) == first)
+        let first = categories(batch[0].work.in_batch());
+        batch.iter().all(|job| categories(job.work.in_batch()) == first)
     }
 }
 

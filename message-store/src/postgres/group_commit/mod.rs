@@ -27,7 +27,7 @@ mod batch;
 mod lane;
 mod lock_wait;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,8 +35,10 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
+use super::append::{self, InBatch};
 use super::history::Histories;
 use super::pool::Pool;
+use super::sent_condition::SentCondition;
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::{APPEND_BATCH, LOCK_WAIT};
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
@@ -98,11 +100,18 @@ struct Job {
 #[derive(Debug)]
 struct Work {
     appends: Vec<Append>,
+    condition: Option<SentCondition>,
     /// The history in which the appends were decided.
     history: History,
     /// The highest global position that this process knew when the caller appended. After a lost answer, messages above
     /// it count as written by this caller.
     seen: GlobalPosition,
+}
+
+impl Work {
+    fn in_batch(&self) -> InBatch<'_> {
+        (&self.appends, self.condition.as_ref())
+    }
 }
 
 impl GroupCommit {
@@ -123,13 +132,19 @@ impl GroupCommit {
     }
 
     /// Appends messages that were decided in this history.
-    pub(super) async fn append(&self, history: History, appends: Vec<Append>) -> Result<Appended> {
+    pub(super) async fn append(
+        &self,
+        history: History,
+        appends: Vec<Append>,
+        condition: Option<SentCondition>,
+    ) -> Result<Appended> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { work: Work { appends, history, seen: self.0.histories.seen() }, answer, left_out_at: None };
+        let work = Work { appends, condition, history, seen: self.0.histories.seen() };
+        let job = Job { work, answer, left_out_at: None };
         let caller = Caller::enter(&self.0.callers);
         if caller.is_alone {
             // No other append can share the batch, so a lane would only add a delay.
-            let (route, wait) = (Route::Own(categories(&job.work.appends)), LockWait::All);
+            let (route, wait) = (Route::Own(categories(job.work.in_batch())), LockWait::All);
             match self.0.pool(&route, &wait).get().await {
                 Ok(connection) => {
                     for job in self.0.settle(&route, &wait, connection, vec![job]).await.left_out {
@@ -173,7 +188,7 @@ impl Drop for Caller<'_> {
 impl Lanes {
     /// Queues a job in the lane of its categories if that exists or `to_own` is true, and in the shared lane otherwise.
     async fn send(self: &Arc<Self>, mut job: Job, to_own: bool) {
-        let own = Route::Own(categories(&job.work.appends));
+        let own = Route::Own(categories(job.work.in_batch()));
         // A lane can end between the look-up and the send. Then the job goes to a new one. If new lanes end at once,
         // the runtime is ending.
         for _ in 0..LANES_TRIED {
@@ -244,12 +259,11 @@ impl Route {
 }
 
 /// The categories that an append locks, as one text.
-fn categories(appends: &[Append]) -> String {
-    if let [append] = appends {
+fn categories(append: InBatch<'_>) -> String {
+    if let ([append], None) = append {
         return append.stream.category_str().to_owned();
     }
-    let all: BTreeSet<&str> = appends.iter().map(|append| append.stream.category_str()).collect();
-    all.into_iter().collect::<Vec<_>>().join(BETWEEN)
+    append::categories(append).into_iter().collect::<Vec<_>>().join(BETWEEN)
 }
 
 /// Answers all jobs with the same error. A dropped caller takes no answer.

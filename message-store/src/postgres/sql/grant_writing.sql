@@ -1,6 +1,7 @@
 -- The rights that a role needs to write messages, to save positions of read models, to be a member of
 -- groups, and to set and fire timers.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_message, message_store.append_messages,
+  message_store.append_messages_unless,
   message_store.place_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories,
   message_store.lock_free_categories, message_store.find_key,

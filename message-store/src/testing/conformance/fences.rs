@@ -11,6 +11,17 @@ async fn append(store: &dyn MessageStore, member: &Membership, slot: &SlotRecord
     store.append(AppendRequest::from(to("mail-1", &["Sent"])).fenced_by(fence)).await
 }
 
+/// The fences of a slot's owner, and of a member that has lost it. `None` if the store has no leases.
+pub(super) async fn fenced_by_an_owner(store: &dyn MessageStore) -> Option<(Fence, Fence)> {
+    let leases = leases_of(store)?;
+    create(leases).await;
+    let (loser, lost) = owner(leases, "a").await;
+    expire(leases, &loser).await;
+    let (owner, claimed) = owner(leases, "b").await;
+    let fence = |member, slot: &SlotRecord| Fence::new(member, slot.number, slot.epoch);
+    Some((fence(owner, &claimed[1]), fence(loser, &lost[1])))
+}
+
 fn is_lost(result: &Result<Appended>) -> bool {
     matches!(result, Err(Error::SlotLost { .. }))
 }

@@ -94,6 +94,9 @@ parts! {$
     slots slots_tests
     fences fences_tests
     timers timers_tests
+    conditions conditions_tests
+    matches matches_tests
+    boundaries boundaries_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

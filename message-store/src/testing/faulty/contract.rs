@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Timers};
+use crate::store::{
+    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels, Timers,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -150,6 +152,22 @@ impl MessageStore for FaultyStore {
 
     fn timers(&self) -> Option<&dyn Timers> {
         self.inner.timers().map(|_| self as &dyn Timers)
+    }
+
+    fn conditions(&self) -> Option<&dyn Conditions> {
+        self.inner.conditions().map(|_| self as &dyn Conditions)
+    }
+}
+
+#[async_trait]
+impl Conditions for FaultyStore {
+    async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        self.calls.step().await;
+        self.assert_here()?;
+        let unsupported = || Error::Unsupported { store: self.describe(), what: "conditions".to_owned() };
+        let found = self.inner.conditions().ok_or_else(unsupported)?.matches(condition, limit).await?;
+        self.calls.read(found.messages.len());
+        Ok(Matches { messages: self.all_dated(found.messages), ..found })
     }
 }
 

@@ -14,13 +14,14 @@ use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
-use storage::{message, messages, survives_storage};
+use storage::{event_messages, matching, message, survives_storage};
 
 /// The events before the command.
 #[derive(Debug)]
 #[must_use = "say when(command).then(events)"]
 pub struct Given<D: Decider> {
     events: Vec<D::Event>,
+    others: Vec<(String, Vec<D::Event>)>,
 }
 
 /// The command.
@@ -28,6 +29,7 @@ pub struct Given<D: Decider> {
 #[must_use = "say then(events)"]
 pub struct When<D: Decider> {
     given: Vec<D::Event>,
+    others: Vec<(String, Vec<D::Event>)>,
     command: D::Command,
 }
 
@@ -55,13 +57,20 @@ pub struct When<D: Decider> {
 /// given::<Account>([]).when(Command::Close).then([]);
 /// ```
 pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D> {
-    Given { events: events.into_iter().collect() }
+    Given { events: events.into_iter().collect(), others: Vec::new() }
 }
 
 impl<D: Decider> Given<D> {
+    /// Adds the events of another entity of the category, which has this id. They count for the query of the command
+    /// ([`Decider::unless`]). The entity of the command has the id `1`.
+    pub fn and_of(mut self, id: &str, events: impl IntoIterator<Item = D::Event>) -> Self {
+        self.others.push((id.to_owned(), events.into_iter().collect()));
+        self
+    }
+
     /// Sets the command.
     pub fn when(self, command: D::Command) -> When<D> {
-        When { given: self.events, command }
+        When { given: self.events, others: self.others, command }
     }
 }
 
@@ -77,20 +86,33 @@ where
     /// - the runtime writes exactly these events, also if the entity that it remembers misses any number of events;
     /// - a second delivery of the command writes nothing;
     /// - a late delivery, after other commands of its origin, leads to the events of
-    ///   [`decide_late`](Decider::decide_late), also if the remembered entity misses events;
+    ///   [`decide_late`](Decider::decide_late), or of [`decide_matched`](Decider::decide_matched) if messages match the
+    ///   command's query, also if the remembered entity misses events;
     /// - another command like it leads to the same events, whether the runtime remembers the entity or reads it again.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
         let mut state = D::default();
         self.given.iter().for_each(|event| state.apply(event));
-        assert_eq!(state.decide(&self.command), expected, "what {:?} leads to", self.command);
+        let given = event_messages::<D>(&self.given);
+        let mut others = Vec::with_capacity(self.others.len());
+        for (id, events) in &self.others {
+            assert_ne!(id, "1", "the command's own entity has this id; give its events first");
+            others.push((id.clone(), event_messages::<D>(events)));
+            events.iter().for_each(survives_storage);
+        }
+        let query = state.unless(&self.command);
+        let found = query.map(|query| matching::<D>(&query, &given, &others)).unwrap_or_default();
+        let is_matched = !found.is_empty();
+        let decided =
+            if is_matched { state.decide_matched(&self.command, &found) } else { state.decide(&self.command) };
+        assert_eq!(decided, expected, "what {:?} leads to", self.command);
 
         survives_storage(&self.command);
         self.given.iter().chain(&expected).for_each(survives_storage);
 
-        let expected_late = state.decide_late(&self.command);
-        let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
+        let expected_late = if is_matched { decided } else { state.decide_late(&self.command) };
+        let run = Run { given, others, command: message(&self.command), bug: None };
         for (way, written) in run_apart(move || run.every_way::<D>()) {
             way.check::<D>(&self.command, &written, &expected, &expected_late);
         }

@@ -12,6 +12,8 @@ const SHORT_PAST: usize = 8;
 /// The messages of a case, and a protection that a test switches off.
 pub(super) struct Run {
     pub(super) given: Vec<NewMessage>,
+    /// The events of other entities.
+    pub(super) others: Vec<(String, Vec<NewMessage>)>,
     pub(super) command: NewMessage,
     pub(super) bug: Option<PlantedBug>,
 }
@@ -75,6 +77,10 @@ impl Run {
         };
         let decide = runtime();
         let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
+        for (id, events) in self.others.iter().filter(|(_, events)| !events.is_empty()) {
+            let stream = decide.entities().stream(id).unwrap();
+            store.append_to(&stream, ExpectedVersion::Any, events.clone()).await.unwrap();
+        }
         write_given(decide.entities(), &stream, &self.given, delivery.knows).await;
         store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
         let command = store.last_message(&command_stream, None).await.unwrap().unwrap();

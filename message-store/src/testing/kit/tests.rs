@@ -117,7 +117,10 @@ fn an_event_that_does_not_survive_storage_fails_the_case() {
 }
 
 async fn run(delivery: Delivery, given: &[Event], command: &Command, bug: PlantedBug) -> usize {
-    Run { given: messages(given), command: message(command), bug: Some(bug) }.events::<Sum>(delivery).await.len()
+    Run { given: messages(given), others: Vec::new(), command: message(command), bug: Some(bug) }
+        .events::<Sum>(delivery)
+        .await
+        .len()
 }
 
 #[tokio::test]
