@@ -57,7 +57,7 @@ fn candidates(
     let (mut found, mut is_cut) = (Vec::<Message>::new(), false);
     for part in condition.parts() {
         let ConditionPart { category, after, types, cardinal_id, tags } = part;
-        let (after, types) = (after.get(), types.map(|types| json(types)).transpose()?);
+        let (after, types) = (after.get(), types.map(json).transpose()?);
         let taken = match (tags, cardinal_id) {
             (Some(tags), _) => {
                 let first = tags.first().map(Tag::as_str);
