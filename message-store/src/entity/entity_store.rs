@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use quick_cache::sync::Cache;
 
+use crate::entity::projection::check_upcasters;
 use crate::entity::{Entity, Projection};
 use crate::{Category, Error, History, MessageStore, MessageStoreExt as _, Result, StreamName};
 
@@ -25,7 +26,7 @@ pub const DEFAULT_CACHED_ENTITIES: usize = 10_000;
 /// Projects the entities of a category, and caches them.
 pub struct EntityStore<P> {
     pub(crate) store: Arc<dyn MessageStore>,
-    /// The projection's category, or the error if its name is invalid.
+    /// The projection's category, or the error if its name or the projection's upcasters are wrong.
     category: Result<Category>,
     cache: Cache<StreamName, CacheEntry<P>>,
     projection: PhantomData<fn() -> P>,
@@ -52,14 +53,15 @@ impl<P: Projection> EntityStore<P> {
 
     /// An entity store that caches up to `entities` entities.
     pub fn with_cache(store: &Arc<dyn MessageStore>, entities: usize) -> Self {
-        let category = Category::new(P::CATEGORY);
+        let category = check_upcasters::<P>().and_then(|()| Category::new(P::CATEGORY));
         Self { store: Arc::clone(store), category, cache: Cache::new(entities), projection: PhantomData }
     }
 
     /// The name of the stream of the entity with this id. The stream need not exist.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty id, and for a projection whose category is invalid.
+    /// [`Error::Invalid`] for an empty id, and for a projection whose category is invalid; [`Error::Upcasters`] if its
+    /// upcasters are wrong.
     pub fn stream(&self, id: &str) -> Result<StreamName> {
         StreamName::of(self.category.as_ref().map_err(Error::shared)?, id)
     }
@@ -68,7 +70,7 @@ impl<P: Projection> EntityStore<P> {
     /// without a stream has the default state and [`Version::NO_STREAM`](crate::Version::NO_STREAM).
     ///
     /// # Errors
-    /// The errors of a read, and [`Error::Undecodable`] for an event that cannot be applied.
+    /// The errors of a read, and those of [`Entity::apply`] for an event that cannot be applied.
     pub async fn fetch(&self, id: &str) -> Result<Arc<Entity<P>>> {
         Ok(self.refresh(&self.stream(id)?).await?.entry.entity)
     }

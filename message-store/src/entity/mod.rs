@@ -7,5 +7,6 @@ mod sequences;
 
 pub(crate) use entity_store::{CacheEntry, Loaded};
 pub use entity_store::{DEFAULT_CACHED_ENTITIES, EntityStore};
+pub(crate) use projection::check_upcasters;
 pub use projection::{Entity, Projection};
 pub use sequences::{Mark, Sequences};

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Outcome;
 use crate::entity::Projection;
 use crate::intents::Intent;
+use crate::{Outcome, Upcaster};
 
 /// A projection that also decides commands.
 ///
@@ -60,6 +60,10 @@ pub trait Decider: Projection<Event: Serialize> {
     /// is the category's name: set another one if another decider or handler of the same commands has that name. Do not
     /// change it later: under another name, commands that were carried out are new.
     const NAME: &'static str = Self::CATEGORY;
+
+    /// How commands of earlier forms are read ([`Upcaster`]). A command cannot be split. One that is dropped has the
+    /// outcome [`Ignored`](Outcome::Ignored).
+    const COMMAND_UPCASTERS: &'static [Upcaster] = &[];
 
     /// A field that the runtime adds to the data of each event: Eventide's `sequence`. Its value is the global position
     /// of the command, or of a command that was carried out before if that is higher. The library's own stamp is in the

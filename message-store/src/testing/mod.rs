@@ -5,11 +5,13 @@
 
 pub mod conformance;
 mod faulty;
+mod golden;
 #[cfg(feature = "sqlite")]
 mod kit;
 mod planted_bug;
 
 pub use faulty::FaultyStore;
+pub use golden::Golden;
 #[cfg(feature = "sqlite")]
-pub use kit::{Given, GivenProcess, When, WhenReceived, given, given_process};
+pub use kit::{Given, GivenProcess, GivenStored, When, WhenReceived, given, given_process, given_stored};
 pub use planted_bug::PlantedBug;

@@ -4,17 +4,20 @@ mod past;
 mod process;
 mod run;
 mod storage;
+mod stored;
 mod way;
 
 use std::fmt::Debug;
 
 use serde::Serialize;
 
+use crate::NewMessage;
 use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
 use storage::{message, messages, survives_storage};
+pub use stored::{GivenStored, given_stored};
 
 /// The events before the command.
 #[derive(Debug)]
@@ -27,7 +30,9 @@ pub struct Given<D: Decider> {
 #[derive(Debug)]
 #[must_use = "say then(events)"]
 pub struct When<D: Decider> {
-    given: Vec<D::Event>,
+    given: Vec<NewMessage>,
+    /// The given messages, as they are read.
+    events: Vec<D::Event>,
     command: D::Command,
 }
 
@@ -61,7 +66,7 @@ pub fn given<D: Decider>(events: impl IntoIterator<Item = D::Event>) -> Given<D>
 impl<D: Decider> Given<D> {
     /// Sets the command.
     pub fn when(self, command: D::Command) -> When<D> {
-        When { given: self.events, command }
+        When { given: messages(&self.events, D::UPCASTERS), events: self.events, command }
     }
 }
 
@@ -83,14 +88,15 @@ where
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
         let mut state = D::default();
-        self.given.iter().for_each(|event| state.apply(event));
+        self.events.iter().for_each(|event| state.apply(event));
         assert_eq!(state.decide(&self.command), expected, "what {:?} leads to", self.command);
 
-        survives_storage(&self.command);
-        self.given.iter().chain(&expected).for_each(survives_storage);
+        survives_storage(&self.command, D::COMMAND_UPCASTERS);
+        self.events.iter().chain(&expected).for_each(|event| survives_storage(event, D::UPCASTERS));
 
         let expected_late = state.decide_late(&self.command);
-        let run = Run { given: messages(&self.given), command: message(&self.command), bug: None };
+        let command = message(&self.command, D::COMMAND_UPCASTERS);
+        let run = Run { given: self.given, command, bug: None };
         for (way, written) in run_apart(move || run.every_way::<D>()) {
             way.check::<D>(&self.command, &written, &expected, &expected_late);
         }

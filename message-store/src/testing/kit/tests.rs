@@ -117,7 +117,10 @@ fn an_event_that_does_not_survive_storage_fails_the_case() {
 }
 
 async fn run(delivery: Delivery, given: &[Event], command: &Command, bug: PlantedBug) -> usize {
-    Run { given: messages(given), command: message(command), bug: Some(bug) }.events::<Sum>(delivery).await.len()
+    Run { given: messages(given, &[]), command: message(command, &[]), bug: Some(bug) }
+        .events::<Sum>(delivery)
+        .await
+        .len()
 }
 
 #[tokio::test]
@@ -208,9 +211,9 @@ fn another_message_than_expected_fails_the_case() {
 }
 
 async fn written(times: u32, is_late: bool, known: Option<usize>, bug: PlantedBug) -> usize {
-    let (given, bug) = (messages(&[counted(1)]), Some(bug));
+    let (given, bug) = (messages(&[counted(1)], &[]), Some(bug));
     let (events, sent) =
-        Case { given, message: message(&Count::CountOn {}), bug }.run::<Counter>(times, is_late, known).await;
+        Case { given, message: message(&Count::CountOn {}, &[]), bug }.run::<Counter>(times, is_late, known).await;
     assert_eq!(events.len(), sent.len(), "all of a reaction or nothing");
     sent.len()
 }
