@@ -26,3 +26,7 @@ pub mod guide {}
 /// The guide's chapter on process managers.
 #[doc = include_str!("../../docs/guide/src/process-managers.md")]
 pub mod process_managers {}
+
+/// The guide's chapter on changing messages.
+#[doc = include_str!("../../docs/guide/src/changing-messages.md")]
+pub mod changing_messages {}
