@@ -1,6 +1,7 @@
 //! Projections: they apply the events of a stream to the state of an entity.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::entity::Sequences;
 use crate::entity::recent::Recent;
@@ -76,9 +77,17 @@ pub struct Entity<P> {
     /// The number of messages in its stream whose metadata could not be read: it has another shape than the library
     /// knows, and was ignored.
     pub unread_metadata: u64,
-    recent: Recent,
-    /// The global position of the last message of the stream that was applied.
-    last: Option<GlobalPosition>,
+    pub(super) recent: Recent,
+    /// The last message of the stream that was applied.
+    pub(super) last: Option<LastApplied>,
+}
+
+/// The last message that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LastApplied {
+    id: MessageId,
+    global_position: GlobalPosition,
 }
 
 impl<P: Projection> Default for Entity<P> {
@@ -145,12 +154,13 @@ impl<P: Projection> Entity<P> {
             self.recent.record(mark, sequence.global_position, id, place);
         }
         self.version = Version::at(place.position);
-        self.last = Some(place.global_position);
+        self.last = Some(LastApplied { id, global_position: place.global_position });
     }
 
     /// Whether this message is the last one that was applied.
     pub(crate) fn ends_with(&self, message: &Message) -> bool {
-        self.version == Version::at(message.position) && self.last == Some(message.global_position)
+        let Message { id, position, global_position, .. } = *message;
+        self.version == Version::at(position) && self.last == Some(LastApplied { id, global_position })
     }
 
     /// The first event that a handler has written for a command, if the command is one of the most recent. The

@@ -7,11 +7,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::behaviour::{Arrival, Behaviour, check_behaviour, input_types};
 use super::reaction::Reaction;
 use super::runtime::Runtime;
-use crate::entity::EntityStore;
+use crate::entity::{EntityStore, SnapshotPolicy};
 use crate::handling::{Context, Decider, Handler};
 use crate::intents::Intent;
 use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source, Upcaster};
@@ -65,6 +67,16 @@ impl<D: Decider> CommandHandler<D> {
     /// Uses these entities, for example with a cache of another size.
     pub fn with_entities(entities: EntityStore<D>) -> Self {
         Self { runtime: Runtime::new(entities) }
+    }
+
+    /// Takes snapshots of the entities ([`EntityStore::snapshots`]).
+    #[must_use]
+    pub fn snapshots(self, policy: SnapshotPolicy) -> Self
+    where
+        D: Serialize + DeserializeOwned,
+    {
+        self.runtime.entities.set_snapshots(policy);
+        self
     }
 
     /// The entities that the handler decides on, for reads of their state.

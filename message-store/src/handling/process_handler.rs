@@ -7,11 +7,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::behaviour::{Arrival, Behaviour, Received, check_behaviour, input_types, receive};
 use super::runtime::Runtime;
 use super::{ProcessManager, Reaction};
-use crate::entity::EntityStore;
+use crate::entity::{EntityStore, SnapshotPolicy};
 use crate::handling::{Context, Handler};
 use crate::intents::Intent;
 use crate::{Message, MessageId, MessageStore, Outcome, Result, Source, Upcaster};
@@ -75,6 +77,16 @@ impl<P: ProcessManager> ProcessHandler<P> {
     /// Uses these processes, for example with a cache of another size.
     pub fn with_processes(processes: EntityStore<P>) -> Self {
         Self { runtime: Arc::new(Runtime::new(processes)) }
+    }
+
+    /// Takes snapshots of the processes ([`EntityStore::snapshots`]).
+    #[must_use]
+    pub fn snapshots(self, policy: SnapshotPolicy) -> Self
+    where
+        P: Serialize + DeserializeOwned,
+    {
+        self.runtime.entities.set_snapshots(policy);
+        self
     }
 
     /// The processes, for reads of their state.

@@ -96,7 +96,7 @@ impl<B: Behaviour> Runtime<B> {
         let mut loaded = self.entities.load(&received.stream).await?;
         let mut earlier = EarlierAppends::default();
         loop {
-            let CacheEntry { entity, history } = &loaded.entry;
+            let CacheEntry { entity, history, .. } = &loaded.entry;
             let status = self.status(entity, &received, earlier.id_exists).await?;
             let arrival = match (&status, &earlier.repeat) {
                 (CommandStatus::Processed(original), _) => {
@@ -214,7 +214,7 @@ impl<B: Behaviour> Runtime<B> {
             events.extend(event);
         }
         if follow {
-            self.entities.remember(&received.stream, CacheEntry { entity: Arc::new(entity), history: before.history });
+            self.entities.remember(&received.stream, CacheEntry { entity: Arc::new(entity), ..before.clone() });
         }
         events
     }

@@ -36,6 +36,7 @@ mod rows;
 mod schema;
 mod session;
 mod silence;
+mod snapshots;
 mod sql_condition;
 mod sql_value;
 mod state;

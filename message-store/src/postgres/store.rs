@@ -22,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, Snapshots, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -68,11 +68,15 @@ impl PostgresStore {
         (&self.limits, &self.large_rows)
     }
 
-    fn assert_history(&self, connection: &Connection, history: History) -> Result<()> {
+    pub(super) fn assert_history(&self, connection: &Connection, history: History) -> Result<()> {
         if connection.history() == history {
             return Ok(());
         }
-        Err(Error::HistoryChanged { store: self.place.clone() })
+        Err(self.history_changed())
+    }
+
+    pub(super) fn history_changed(&self) -> Error {
+        Error::HistoryChanged { store: self.place.clone() }
     }
 
     /// Refuses a feature that Message DB's own schema does not have.
@@ -201,6 +205,10 @@ impl MessageStore for PostgresStore {
     }
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         if self.is_message_db { None } else { Some(self) }
     }
 

@@ -12,6 +12,7 @@ mod options;
 mod read;
 mod read_models;
 mod readers;
+mod snapshots;
 mod store;
 mod turns;
 mod writer;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
+use super::snapshots::{self, SnapshotChange};
 use super::turns::Turns;
 use super::{location, once, read};
 use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
@@ -47,6 +48,7 @@ enum Request {
     Release(Claim, Uuid),
     Sweep(u32),
     ChangeLease(LeaseChange),
+    ChangeSnapshot(SnapshotChange),
 }
 
 enum Reply {
@@ -56,6 +58,7 @@ enum Reply {
     Leased(bool),
     Released,
     LeaseChanged(LeaseChanged),
+    SnapshotChanged,
 }
 
 impl Writer {
@@ -114,6 +117,10 @@ impl Writer {
         }
     }
 
+    pub(super) async fn change_snapshot(&self, change: SnapshotChange) -> Result<()> {
+        self.ask(Request::ChangeSnapshot(change)).await.map(drop)
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { request, answer }).await.is_err() {
@@ -124,9 +131,10 @@ impl Writer {
 }
 
 impl Request {
-    /// Whether the request must survive a loss of power. A lease may be lost.
+    /// Whether the request must survive a loss of power. A lease and a snapshot may be lost.
     fn must_last(&self) -> bool {
-        !matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeLease(LeaseChange::Renew(..)))
+        let may_be_lost = matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeSnapshot(_));
+        !may_be_lost && !matches!(self, Self::ChangeLease(LeaseChange::Renew(..)))
     }
 
     /// What it writes if it is carried out.
@@ -223,6 +231,10 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             Reply::Appended(append(transaction, appends)?)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
+        Request::ChangeSnapshot(change) => {
+            snapshots::change(transaction, change)?;
+            Reply::SnapshotChanged
+        }
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Backlog, Deduplication, Leases, ReadModels};
+use crate::store::{Backlog, Deduplication, Leases, ReadModels, Snapshots};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -167,6 +167,11 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The read models in the store's database, or `None` if it cannot have any.
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        None
+    }
+
+    /// The store's snapshots of entities, or `None` if it keeps none.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 

@@ -97,6 +97,18 @@ impl Upcaster {
         Self { from, to: from, step: Step::Drop }
     }
 
+    /// The forms between which it leads, as a text. Its functions do not show.
+    pub(crate) fn shape(&self) -> String {
+        let kind = match self.step {
+            Step::Rename => "rename",
+            Step::Fields(_) => "upcast",
+            Step::Convert(_) => "convert",
+            Step::Split(..) => "split",
+            Step::Drop => "drop",
+        };
+        format!("{:?} {kind} {:?}", self.from, self.targets())
+    }
+
     /// The forms to which it leads.
     pub(super) fn targets(&self) -> &[TypeVersion] {
         match self.step {

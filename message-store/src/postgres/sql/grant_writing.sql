@@ -1,4 +1,4 @@
--- The rights that a role needs to write messages, to save positions of read models, and to be a member of groups.
+-- The rights that a role needs to write messages, to save positions of read models, to be a member of groups, and to keep snapshots.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_message, message_store.append_messages,
   message_store.place_messages, message_store.decide_appends,
   message_store.publish_first_bound, message_store.publish_later_bound, message_store.lock_categories,
@@ -7,4 +7,4 @@ GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_mess
   message_store.assert_slot
 TO {role};
 GRANT SELECT, INSERT, UPDATE ON message_store.read_models, message_store.group_slots TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON message_store.group_members TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON message_store.group_members, message_store.snapshots TO {role};
