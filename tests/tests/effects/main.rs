@@ -18,3 +18,4 @@ mod repeats_in_batches;
 mod reservations;
 mod scenarios;
 mod sequences;
+mod snapshots;

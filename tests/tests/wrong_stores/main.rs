@@ -51,6 +51,7 @@ mod keys;
 mod order;
 mod refusals;
 mod repeats;
+mod snapshots;
 mod streams;
 mod subject;
 mod versions;
@@ -83,6 +84,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         keys::ALL,
         windows::ALL,
         groups::ALL,
+        snapshots::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }
