@@ -65,4 +65,4 @@ pub use store::{
 };
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
-pub use variant::{ChainFault, Fields, TypeVersion, Upcaster};
+pub use variant::{ChainFault, Fields, Split, TypeVersion, Upcaster};

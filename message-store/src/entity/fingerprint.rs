@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Projection;
 use super::snapshot_content::FORMAT;
+use crate::Upcaster;
 use crate::variant::names;
 
 /// # Errors
@@ -21,7 +22,7 @@ where
     P: Projection + Serialize + DeserializeOwned,
 {
     let default = serde_json::to_string(&P::default())?;
-    let upcasters = P::UPCASTERS.iter().map(|upcaster| upcaster.shape()).collect::<Vec<_>>().join(";");
+    let upcasters = P::UPCASTERS.iter().map(Upcaster::shape).collect::<Vec<_>>().join(";");
     let mut hash = Sha256::new();
     for part in [
         FORMAT,
@@ -36,7 +37,9 @@ where
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    Ok(hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+    let hash: [u8; 32] = hash.finalize().into();
+    let half = hash.first_chunk().copied().unwrap_or_default();
+    Ok(uuid::Uuid::from_bytes(half).simple().to_string())
 }
 
 /// The names of the fields of a struct.

@@ -70,7 +70,7 @@ fn assert_readable<P: Projection>(message_type: &str) -> Result<()> {
     Err(Error::invalid("event", reason))
 }
 
-fn undecodable(error: serde_json::Error) -> Error {
+fn undecodable(error: &serde_json::Error) -> Error {
     Error::invalid("event", format!("a projection cannot decode it: {error}"))
 }
 
@@ -129,8 +129,11 @@ impl<'a> ReceivedCommand<'a> {
                 data = with_fields(data, &added)?;
             }
             let data = Json::known_to_be_json(data)?;
-            let event =
-                if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(undecodable)? };
+            let event = if added.is_empty() {
+                Some(event)
+            } else {
+                decode(message_type, &data).map_err(|error| undecodable(&error))?
+            };
             let id = derive_id(self.message.id, B::NAME, "", &self.stream, index);
             new_events.push(Some(NewEvent { id, event }));
             let metadata = match newest_version(B::State::UPCASTERS, message_type) {

@@ -13,5 +13,7 @@ mod planted_bug;
 pub use faulty::FaultyStore;
 pub use golden::Golden;
 #[cfg(feature = "sqlite")]
-pub use kit::{Given, GivenProcess, GivenStored, When, WhenReceived, given, given_process, given_stored};
+pub use kit::{
+    Given, GivenProcess, GivenStored, When, WhenReceived, assert_snapshots, given, given_process, given_stored,
+};
 pub use planted_bug::PlantedBug;

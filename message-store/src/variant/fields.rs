@@ -36,10 +36,9 @@ impl Fields {
 
     /// The data with these fields.
     pub fn to_json(&self) -> Json {
-        let field = |(name, value): (&String, &Box<RawValue>)| {
-            format!("{}:{}", serde_json::Value::from(name.as_str()), value.get())
-        };
-        let fields: Vec<String> = self.0.iter().map(field).collect();
+        let names = self.0.keys().map(|name| serde_json::Value::from(name.as_str()));
+        let fields: Vec<String> =
+            names.zip(self.0.values()).map(|(name, value)| format!("{name}:{}", value.get())).collect();
         // Every part was JSON before.
         Json::from_database(Some(format!("{{{}}}", fields.join(","))))
     }

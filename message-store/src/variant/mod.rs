@@ -22,7 +22,7 @@ use capture::Capture;
 pub use chain::ChainFault;
 pub(crate) use chain::{Reader, check};
 pub use fields::Fields;
-pub use upcaster::{TypeVersion, Upcaster};
+pub use upcaster::{Split, TypeVersion, Upcaster};
 pub(crate) use upcaster::{newest_version, stored_types};
 pub(crate) use upcasting::{Decoded, Form, Unreadable};
 

@@ -8,6 +8,9 @@ use crate::{Json, Result};
 /// A message type, and a version of its data. Versions count from 1.
 pub type TypeVersion = (&'static str, u32);
 
+/// Divides the fields of an event among several: the types, and the fields of each.
+pub type Split = fn(Fields) -> Result<Vec<(&'static str, Fields)>>;
+
 /// Reads messages of one type and version as those of a later version or of another type.
 ///
 /// What is stored never changes: a message is upcast each time it is read. A list of upcasters is a constant of the type
@@ -43,7 +46,7 @@ pub(super) enum Step {
     Rename,
     Fields(fn(&mut Fields) -> Result<()>),
     Convert(fn(Json) -> Result<Json>),
-    Split(&'static [TypeVersion], fn(Fields) -> Result<Vec<(&'static str, Fields)>>),
+    Split(&'static [TypeVersion], Split),
     Drop,
 }
 
@@ -84,11 +87,7 @@ impl Upcaster {
 
     /// Reads one event as several, of these types, in the order in which the function returns them. All of them are at
     /// the position of the stored event. A message that a handler receives cannot be split: it is handled as a whole.
-    pub const fn split(
-        from: TypeVersion,
-        to: &'static [TypeVersion],
-        split: fn(Fields) -> Result<Vec<(&'static str, Fields)>>,
-    ) -> Self {
+    pub const fn split(from: TypeVersion, to: &'static [TypeVersion], split: Split) -> Self {
         Self { from, to: from, step: Step::Split(to, split) }
     }
 

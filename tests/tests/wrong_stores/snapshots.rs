@@ -67,7 +67,6 @@ wrong_stores! {
         snapshots_of_two_releases_stay_side_by_side
         of_three_releases_the_snapshot_that_was_saved_first_is_removed
         a_save_leaves_snapshots_of_other_projections_and_streams
-        removed_snapshots_are_gone
     ] {
         async fn save_snapshot(&self, store: Store<'_>, key: &SnapshotKey, snapshot: &Snapshot, history: History) -> Result<()> {
             snapshots(store).remove(&key.stream).await?;

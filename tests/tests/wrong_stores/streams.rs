@@ -175,6 +175,7 @@ wrong_stores! {
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_earlier_owner_appends_nothing
         an_owner_appends_nothing_after_its_lease
+        snapshots_are_no_messages
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))

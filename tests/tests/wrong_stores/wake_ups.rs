@@ -88,6 +88,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn store_id(&self, _store: Store<'_>) -> StoreId {
             *self.0.get_or_init(StoreId::new)
@@ -102,6 +103,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         async fn rotate_store_id(&self, store: Store<'_>) -> Result<StoreId> {
             Ok(store.store_id())
@@ -113,6 +115,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn store_id(&self, store: Store<'_>) -> StoreId {
             *self.0.get().unwrap_or(&store.store_id())
@@ -126,6 +129,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn history(&self, _store: Store<'_>) -> History {
             History::default()

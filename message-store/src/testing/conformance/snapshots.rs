@@ -85,10 +85,10 @@ contract! { $ snapshots snapshots_tests {
         if snapshots_of(&*store).is_none() { return }
         let [first, second] = ["a", "b"].map(|fingerprint| key("account-1", "bank::Account", fingerprint));
         for round in ["1", "2", "3"] {
-            save(&*store, &first, &format!("\"first {round}\"")).await;
-            save(&*store, &second, &format!("\"second {round}\"")).await;
-            assert_eq!(content(&*store, &first).await, Some(format!("\"first {round}\"")));
-            assert_eq!(content(&*store, &second).await, Some(format!("\"second {round}\"")));
+            save(&*store, &first, &format!("\"first-{round}\"")).await;
+            save(&*store, &second, &format!("\"second-{round}\"")).await;
+            assert_eq!(content(&*store, &first).await, Some(format!("\"first-{round}\"")));
+            assert_eq!(content(&*store, &second).await, Some(format!("\"second-{round}\"")));
         }
     }
 

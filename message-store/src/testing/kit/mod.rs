@@ -3,6 +3,7 @@
 mod past;
 mod process;
 mod run;
+mod snapshots;
 mod storage;
 mod stored;
 mod way;
@@ -16,6 +17,7 @@ use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
+pub use snapshots::assert_snapshots;
 use storage::{message, messages, survives_storage};
 pub use stored::{GivenStored, given_stored};
 

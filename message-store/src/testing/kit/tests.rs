@@ -234,3 +234,25 @@ async fn twin_with_a_reaction_on_what_is_remembered_a_process_loses_a_message_an
     assert_eq!(written(1, false, Some(0), PlantedBug::RememberedNothing).await, 0);
     assert_eq!(written(1, false, Some(0), PlantedBug::MarkAlone).await, 1, "which is the one to blame");
 }
+
+/// A state with a part that is not stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Forgetful {
+    sum: u64,
+    #[serde(skip)]
+    last: u64,
+}
+
+impl Projection for Forgetful {
+    const CATEGORY: &'static str = "sum";
+    type Event = Event;
+    fn apply(&mut self, Event::Added { amount, .. }: &Event) {
+        (self.sum, self.last) = (self.sum + amount, *amount);
+    }
+}
+
+#[test]
+#[should_panic(expected = "from a snapshot, the state is Forgetful { sum: 3, last: 0 }")]
+fn a_state_that_a_snapshot_does_not_restore_fails() {
+    super::assert_snapshots::<Forgetful>([Event::Added { amount: 3, note: 0 }]);
+}
