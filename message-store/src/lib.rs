@@ -67,3 +67,4 @@ pub use store::{
 pub use store_id::StoreId;
 pub use stream_name::{Category, MAX_STREAM_NAME_BYTES, StreamName};
 pub use tag::{MAX_TAG_BYTES, Tag};
+pub use variant::{ChainFault, Fields, Split, TypeVersion, Upcaster};

@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName};
+use crate::variant::{Decoded, Form, Unreadable, newest_version};
+use crate::{
+    Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName, Upcaster,
+};
 
 /// The identity of a message. It is unique in every store, for ever. A copy of a message keeps its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,6 +120,33 @@ impl NewMessage {
         Message { id, stream, message_type, position, global_position, data, metadata, time }
     }
 
+    /// Records the version of the message's type: the newest that these upcasters know. Use it for messages whose type has
+    /// more than one version, and after [`with_metadata`](Self::with_metadata), which replaces the record. Without a
+    /// record, a message has version 1.
+    ///
+    /// The runtime does this for the events of a decider or process manager.
+    ///
+    /// ```
+    /// use message_store::{NewMessage, Upcaster};
+    /// # #[derive(serde::Serialize)] enum Command { Deposit { amount: u32, currency: &'static str } }
+    /// const UPCASTERS: &[Upcaster] = &[Upcaster::upcast(("Deposit", 1), |fields| fields.add("currency", "CZK"))];
+    ///
+    /// let deposit = Command::Deposit { amount: 7, currency: "EUR" };
+    /// let message = NewMessage::from_variant(&deposit)?.versioned(UPCASTERS)?;
+    /// assert_eq!(message.metadata.text(), r#"{"messageStore":{"typeVersion":2}}"#);
+    /// # Ok::<(), message_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the metadata has no JSON form.
+    pub fn versioned(mut self, upcasters: &[Upcaster]) -> Result<Self> {
+        let version = newest_version(upcasters, &self.message_type);
+        if version.is_some() {
+            self.metadata = Metadata::from_json(&self.metadata).of_version(version).to_json()?;
+        }
+        Ok(self)
+    }
+
     /// The size in bytes as it is written: type, data and metadata together.
     pub fn size(&self) -> usize {
         self.message_type.len() + self.data.len() + self.metadata.len()
@@ -186,12 +216,64 @@ impl Message {
     }
 
     /// Decodes the data as the variant of `E` that has the name of the message type. Returns `None` if `E` has no such
-    /// variant.
+    /// variant. It reads version 1 of each type: see [`decode_upcast`](Self::decode_upcast).
     ///
     /// # Errors
     /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it.
+    /// [`Error::NewerVersion`] when `E` has the variant and the message has a later version.
     pub fn decode_variant<E: DeserializeOwned>(&self) -> Result<Option<E>> {
-        crate::variant::decode(&self.message_type, &self.data).map_err(|error| self.undecodable(&error))
+        match self.decode(&[], self.type_version())? {
+            Decoded::One(value) => Ok(Some(value)),
+            // Without upcasters, nothing is split.
+            Decoded::Unknown(_) | Decoded::Several(_) => Ok(None),
+        }
+    }
+
+    /// As [`decode_variant`](Self::decode_variant), for a message of any version: these upcasters lead it to the variants
+    /// of today. There are several after a split, and none if the message is dropped. Parts whose type `E` does not have
+    /// are left out. Returns `None` if `E` does not have the type of a message that is not split.
+    ///
+    /// # Errors
+    /// As [`decode_variant`](Self::decode_variant); [`Error::Upcasters`] if they are wrong.
+    pub fn decode_upcast<E: DeserializeOwned>(&self, upcasters: &[Upcaster]) -> Result<Option<Vec<E>>> {
+        let known = |part| match part {
+            Decoded::One(value) => Some(value),
+            Decoded::Unknown(_) | Decoded::Several(_) => None,
+        };
+        Ok(match self.decode(upcasters, self.type_version())? {
+            Decoded::Several(parts) => Some(parts.into_iter().filter_map(known).collect()),
+            one => known(one).map(|value| vec![value]),
+        })
+    }
+
+    /// `version` is that of the message's type, which the caller has read from the metadata.
+    pub(crate) fn decode<E: DeserializeOwned>(&self, upcasters: &[Upcaster], version: u32) -> Result<Decoded<E>> {
+        let form = Form::new(&self.message_type, version, &self.data);
+        form.decode(upcasters).map_err(|unreadable| self.unreadable(unreadable))
+    }
+
+    /// Whether upcasters read it as a message of this type, alone or among others.
+    pub(crate) fn is_read_as(&self, message_type: &str, upcasters: &[Upcaster]) -> Result<bool> {
+        let form = Form::new(&self.message_type, self.type_version(), &self.data);
+        let forms = form.upcast(upcasters).map_err(|unreadable| self.unreadable(unreadable))?;
+        Ok(forms.iter().any(|form| form.message_type == message_type))
+    }
+
+    fn unreadable(&self, unreadable: Unreadable) -> Error {
+        match unreadable {
+            Unreadable::Undecodable(reason) => self.undecodable(&reason),
+            Unreadable::Newer(known) => {
+                let (message, message_type, version) =
+                    (self.reference(), self.message_type.clone(), self.type_version());
+                Error::NewerVersion { message, message_type, version, known }
+            }
+            Unreadable::Chain(fault) => Error::Upcasters { of: "this message", fault },
+        }
+    }
+
+    /// The version of the message's type: the form of its data. It is 1 unless the metadata names another one.
+    pub fn type_version(&self) -> u32 {
+        crate::sequence::type_version_of(self)
     }
 
     /// The id of the stream with which the message is correlated, if that stream is of this category: for example the id

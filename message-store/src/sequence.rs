@@ -4,6 +4,8 @@
 //! A bare number would lose commands as soon as two categories, or two stores, feed one entity. So a sequence contains
 //! the origin too.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -44,6 +46,15 @@ pub(crate) struct Stamp {
     pub(crate) handler: Option<String>,
 }
 
+/// What an entity reads from the metadata of an event.
+pub(crate) struct EventMetadata {
+    pub(crate) stamp: Option<Stamp>,
+    /// Some of the metadata could not be decoded.
+    pub(crate) is_unread: bool,
+    /// The version of the event's type.
+    pub(crate) type_version: u32,
+}
+
 /// The metadata fields about sequences. They are decoded for every event of an entity, so all other fields are left
 /// out.
 #[derive(Default, Deserialize)]
@@ -65,6 +76,7 @@ struct OwnFields {
     origin: Option<Sequence>,
     cause_origin: Option<Sequence>,
     handler: Option<String>,
+    type_version: Option<NonZeroU32>,
 }
 
 /// The metadata of a message about its origin and its cause.
@@ -98,14 +110,24 @@ fn provenance_of(message: &Message) -> Provenance {
     decode_all(message.metadata.text()).unwrap_or_else(|| {
         let metadata = message.decode_metadata();
         let is_unread = !metadata.unread().is_empty();
-        let Metadata { sequence, origin, cause_origin, handler, .. } = metadata;
+        let Metadata { sequence, origin, cause_origin, handler, type_version, .. } = metadata;
         let causation = metadata.causation_message_stream_name.zip(metadata.causation_message_global_position);
-        Provenance { own: OwnFields { sequence, origin, cause_origin, handler }, causation, is_unread }
+        Provenance { own: OwnFields { sequence, origin, cause_origin, handler, type_version }, causation, is_unread }
     })
 }
 
 pub(crate) fn sequence_of(message: &Message, here: StoreId) -> Sequence {
     provenance_of(message).own.origin.unwrap_or_else(|| place_of(message, here))
+}
+
+/// The version of the message's type. Most messages are of version 1, which their metadata does not mention.
+pub(crate) fn type_version_of(message: &Message) -> u32 {
+    let is_mentioned = message.metadata.as_str().is_some_and(|metadata| metadata.contains("typeVersion"));
+    if is_mentioned { version(&provenance_of(message).own) } else { 1 }
+}
+
+fn version(own: &OwnFields) -> u32 {
+    own.type_version.map_or(1, NonZeroU32::get)
 }
 
 /// The sequence of the message's place in this store, whether the message is a copy or not.
@@ -120,11 +142,24 @@ pub(crate) fn places_of(message: &Message, here: StoreId) -> Vec<Sequence> {
     origin.into_iter().chain(via).chain([place_of(message, here)]).collect()
 }
 
+/// What an entity reads from the metadata of an event.
+pub(crate) fn event_metadata(event: &Message, here: StoreId) -> EventMetadata {
+    let provenance = provenance_of(event);
+    let type_version = version(&provenance.own);
+    let (stamp, is_unread) = stamp_in(provenance, event, here);
+    EventMetadata { stamp, is_unread, type_version }
+}
+
+/// The stamp of an event.
+pub(crate) fn stamp_of(event: &Message, here: StoreId) -> Option<Stamp> {
+    stamp_in(provenance_of(event), event, here).0
+}
+
 /// The stamp of an event, and whether some of its metadata could not be decoded. Without a stamp of this toolkit,
 /// Eventide's causation fields count as one, in the store where the event was first written, or the origin of the cause
 /// that a transfer has found for them. `None` when the event names no cause, or a cause that is not before it.
-pub(crate) fn stamp_of(event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
-    let Provenance { own, causation, is_unread } = provenance_of(event);
+fn stamp_in(provenance: Provenance, event: &Message, here: StoreId) -> (Option<Stamp>, bool) {
+    let Provenance { own, causation, is_unread } = provenance;
     let first_place = own.origin.as_ref().map(|origin| (origin.origin.store_id, origin.global_position));
     let (home, mut written_at) = first_place.unwrap_or((here, event.global_position));
     if home == here {

@@ -30,3 +30,7 @@ pub mod process_managers {}
 /// The guide's chapter on conditions.
 #[doc = include_str!("../../docs/guide/src/conditions.md")]
 pub mod conditions {}
+
+/// The guide's chapter on changing messages.
+#[doc = include_str!("../../docs/guide/src/changing-messages.md")]
+pub mod changing_messages {}

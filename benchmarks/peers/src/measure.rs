@@ -18,6 +18,8 @@ enum Work {
     Load10,
     /// An entity of 1,000 events is loaded, and one is appended.
     Load1000,
+    /// An entity of 10,000 events is loaded, and one is appended.
+    Load10000,
 }
 
 #[derive(Debug, Args)]
@@ -45,8 +47,11 @@ impl Measure {
             Work::New => 0,
             Work::Load10 => 10,
             Work::Load1000 => 1_000,
+            Work::Load10000 => 10_000,
         };
-        for entity in (0..ENTITIES).filter(|_| events > 0) {
+        // With this many, no two workers share an entity.
+        let entities = if events < 10_000 { ENTITIES } else { self.workers };
+        for entity in (0..entities).filter(|_| events > 0) {
             peer.create(&format!("{run}-{entity}"), events).await?;
         }
         let (begun, time) = (Instant::now(), Duration::from_millis(self.milliseconds));
@@ -66,7 +71,7 @@ impl Measure {
                         peer.create(&format!("{run}-{worker}-{number}"), 1).await
                     } else {
                         // No two workers share an entity.
-                        peer.append(&format!("{run}-{}", (number * workers + worker) % ENTITIES)).await
+                        peer.append(&format!("{run}-{}", (number * workers + worker) % entities)).await
                     };
                     match done {
                         Ok(()) => count += 1,

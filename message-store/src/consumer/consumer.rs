@@ -167,9 +167,10 @@ impl<H: Handler> Consumer<H> {
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for an invalid category, for a group without an identifier, and when another handler of the
-    /// same name, or the same handler under another identifier, handles the category in this process. Also the errors
-    /// of the store.
+    /// same name, or the same handler under another identifier, handles the category in this process. The error of
+    /// [`Handler::check`], such as [`Error::Upcasters`](crate::Error::Upcasters). Also the errors of the store.
     pub async fn start(self, store: &Arc<dyn MessageStore>) -> Result<ConsumerHandle> {
+        self.handler.check()?;
         let category = Category::new(&self.settings.category)?;
         let identifier = self.settings.identifier.clone();
         let name = NameInUse::take::<H>(store.store_id(), category, self.handler.name(), identifier)?;

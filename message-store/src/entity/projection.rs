@@ -1,11 +1,16 @@
 //! Projections: they apply the events of a stream to the state of an entity.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::entity::Sequences;
 use crate::entity::recent::Recent;
-use crate::sequence::stamp_of;
-use crate::{GlobalPosition, Message, MessageId, MessageRef, Place, Result, Sequence, StoreId, StreamName, Version};
+use crate::sequence::{EventMetadata, event_metadata};
+use crate::variant::{Decoded, Reader, check, names};
+use crate::{
+    Error, GlobalPosition, Message, MessageId, MessageRef, Place, Result, Sequence, StoreId, StreamName, Upcaster,
+    Version,
+};
 
 /// The state of an entity, to which events are applied.
 ///
@@ -32,11 +37,29 @@ pub trait Projection: Default + Clone + Send + Sync + 'static {
     /// The category of the entities' streams, such as `account`.
     const CATEGORY: &'static str;
 
-    /// An enum with one variant for each message type. Messages of other types are ignored and counted.
+    /// An enum with one variant for each message type. An event of another type is an error, unless the projection
+    /// [ignores](Self::ignores) it.
     type Event: DeserializeOwned + Send + Sync;
+
+    /// How events of earlier forms are read ([`Upcaster`]). Share the list among the
+    /// projections of a category.
+    const UPCASTERS: &'static [Upcaster] = &[];
+
+    /// Whether events of this type, for which [`Event`](Self::Event) has no variant, change nothing in the state. They are
+    /// counted ([`Entity::ignored`]). The default ignores none: an event that a newer release or another program has
+    /// written may change what is decided.
+    fn ignores(_message_type: &str) -> bool {
+        false
+    }
 
     /// Changes the state as the event requires. It must not refuse an event: the event has happened.
     fn apply(&mut self, event: &Self::Event);
+}
+
+/// Checks the upcasters of a projection.
+pub(crate) fn check_upcasters<P: Projection>() -> Result<()> {
+    let reader = Reader { variants: names::<P::Event>(), ignores: P::ignores, can_split: true };
+    check(P::UPCASTERS, &reader).map_err(|fault| Error::Upcasters { of: P::CATEGORY, fault })
 }
 
 /// An entity: its state, its version and its marks.
@@ -49,14 +72,22 @@ pub struct Entity<P> {
     pub version: Version,
     /// The marks: the highest sequences of the commands for which its events were written.
     pub sequences: Sequences,
-    /// The number of messages in its stream whose type the projection does not know.
+    /// The number of messages in its stream whose type the projection [ignores](Projection::ignores).
     pub ignored: u64,
     /// The number of messages in its stream whose metadata could not be read: it has another shape than the library
     /// knows, and was ignored.
     pub unread_metadata: u64,
-    recent: Recent,
-    /// The global position of the last message of the stream that was applied.
-    last: Option<GlobalPosition>,
+    pub(super) recent: Recent,
+    /// The last message of the stream that was applied.
+    pub(super) last: Option<LastApplied>,
+}
+
+/// The last message that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LastApplied {
+    id: MessageId,
+    global_position: GlobalPosition,
 }
 
 impl<P: Projection> Default for Entity<P> {
@@ -78,42 +109,58 @@ impl<P: Projection> Entity<P> {
     /// Applies a message of the entity's stream. `here` is the store from which it was read.
     ///
     /// # Errors
-    /// [`Error::Undecodable`](crate::Error::Undecodable). The entity is then unchanged.
+    /// [`Error::Undecodable`], [`Error::UnknownEvent`] and [`Error::NewerVersion`]. The entity is then unchanged.
     pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
-        let (stamp, is_unread) = stamp_of(message, here);
-        let event = message.decode_variant::<P::Event>()?;
-        let place = Place { position: message.position, global_position: message.global_position };
+        let EventMetadata { stamp, is_unread, type_version } = event_metadata(message, here);
         let command = stamp.as_ref().map(|stamp| (stamp.handler.as_deref(), &stamp.sequence));
-        self.advance(event.as_ref(), command, message.id, place);
+        let place = Place { position: message.position, global_position: message.global_position };
+        match message.decode::<P::Event>(P::UPCASTERS, type_version)? {
+            Decoded::One(event) => self.advance(Some(&event), command, message.id, place),
+            several => {
+                let (mut events, mut is_ignored) = (Vec::new(), false);
+                for part in several.into_parts() {
+                    match part {
+                        Decoded::One(event) => events.push(event),
+                        Decoded::Unknown(message_type) if P::ignores(&message_type) => is_ignored = true,
+                        _ => {
+                            let (event, message_type) = (message.reference(), message.message_type.clone());
+                            return Err(Error::UnknownEvent { event, message_type, projection: P::CATEGORY });
+                        }
+                    }
+                }
+                self.ignored += u64::from(is_ignored);
+                self.advance(&events, command, message.id, place);
+            }
+        }
         self.unread_metadata += u64::from(is_unread);
         Ok(())
     }
 
-    /// Applies the next message of the entity's stream. `event` is `None` when the projection does not know its type.
-    /// `command` is the sequence of the command for which the message was written, and the handler that its stamp
-    /// names.
-    pub(crate) fn advance(
+    /// Applies the events of the next message of the entity's stream: one, or any number if the message was split or
+    /// ignored. `command` is the sequence of the command for which the message was written, and the handler that its
+    /// stamp names.
+    pub(crate) fn advance<'e>(
         &mut self,
-        event: Option<&P::Event>,
+        events: impl IntoIterator<Item = &'e P::Event>,
         command: Option<(Option<&str>, &Sequence)>,
         id: MessageId,
         place: Place,
-    ) {
-        match event {
-            Some(event) => self.state.apply(event),
-            None => self.ignored += 1,
-        }
+    ) where
+        P::Event: 'e,
+    {
+        events.into_iter().for_each(|event| self.state.apply(event));
         if let Some((handler, sequence)) = command {
             let mark = self.sequences.record(handler, sequence);
             self.recent.record(mark, sequence.global_position, id, place);
         }
         self.version = Version::at(place.position);
-        self.last = Some(place.global_position);
+        self.last = Some(LastApplied { id, global_position: place.global_position });
     }
 
     /// Whether this message is the last one that was applied.
     pub(crate) fn ends_with(&self, message: &Message) -> bool {
-        self.version == Version::at(message.position) && self.last == Some(message.global_position)
+        let Message { id, position, global_position, .. } = *message;
+        self.version == Version::at(position) && self.last == Some(LastApplied { id, global_position })
     }
 
     /// The first event that a handler has written for a command, if the command is one of the most recent. The

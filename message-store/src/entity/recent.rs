@@ -3,17 +3,20 @@
 
 use std::collections::VecDeque;
 
-use crate::{GlobalPosition, MessageId, MessageRef, Place, StreamName};
+use serde::{Deserialize, Serialize};
+
+use crate::{GlobalPosition, MessageId, MessageRef, Place, Position, StreamName};
 
 /// The number of commands that are remembered for an entity.
 const CAPACITY: usize = 32;
 
 /// The most recent commands for which an entity has events. A command that is missing here may have been handled
 /// earlier.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recent(VecDeque<RecentCommand>);
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "InContent", into = "InContent")]
 struct RecentCommand {
     /// The command: the number of its mark among the entity's marks, and its position in that origin.
     mark: usize,
@@ -21,6 +24,22 @@ struct RecentCommand {
     /// The first event of the command.
     id: MessageId,
     place: Place,
+}
+
+/// A recent command in the content of a snapshot: without names, because there are many of them.
+#[derive(Serialize, Deserialize)]
+struct InContent(usize, GlobalPosition, MessageId, Position, GlobalPosition);
+
+impl From<InContent> for RecentCommand {
+    fn from(InContent(mark, cause, id, position, global_position): InContent) -> Self {
+        Self { mark, cause, id, place: Place { position, global_position } }
+    }
+}
+
+impl From<RecentCommand> for InContent {
+    fn from(RecentCommand { mark, cause, id, place }: RecentCommand) -> Self {
+        Self(mark, cause, id, place.position, place.global_position)
+    }
 }
 
 impl Recent {

@@ -5,7 +5,9 @@ mod text;
 
 pub(crate) use class::{Again, Class};
 
-use crate::{ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, Position, StreamName, Version};
+use crate::{
+    ChainFault, ExpectedVersion, GlobalPosition, Message, MessageId, MessageRef, Position, StreamName, Version,
+};
 
 /// The error that caused another error, as the driver, the decoder or the handler returned it.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -88,6 +90,37 @@ pub enum Error {
         message_type: String,
         /// The decoder's text, which names the field.
         reason: String,
+    },
+
+    /// An event of an entity's stream has a type that the projection does not know, and does not declare as ignored
+    /// ([`Projection::ignores`](crate::entity::Projection::ignores)). Without the event, the state would be wrong.
+    UnknownEvent {
+        /// The event.
+        event: MessageRef,
+        #[allow(missing_docs)]
+        message_type: String,
+        /// The category of the projection.
+        projection: &'static str,
+    },
+
+    /// A message has a newer version of its type than this program knows. A newer release has written it.
+    NewerVersion {
+        #[allow(missing_docs)]
+        message: MessageRef,
+        #[allow(missing_docs)]
+        message_type: String,
+        /// The version of the message.
+        version: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+
+    /// The upcasters of a projection or of a handler are wrong. Nothing was read.
+    Upcasters {
+        /// The projection's category, or the handler's name.
+        of: &'static str,
+        /// The mistake, with the type and the version.
+        fault: ChainFault,
     },
 
     /// The store does not have this feature.
@@ -231,6 +264,7 @@ impl Error {
         match self {
             Self::CommitUnknown { cause } => Self::CommitUnknown { cause: chain(&**cause).into() },
             Self::HistoryChanged { store } => Self::HistoryChanged { store: store.clone() },
+            Self::Upcasters { of, fault } => Self::Upcasters { of, fault: fault.clone() },
             Self::TimedOut { context, cause } => {
                 Self::TimedOut { context: context.clone(), cause: chain(&**cause).into() }
             }

@@ -37,6 +37,21 @@ impl fmt::Display for Error {
                 "the {message_type} at position {position} of {stream} (global position {global_position}) \
          cannot be decoded: {reason}. Correct the type that reads it, or the message"
             ),
+            Self::UnknownEvent { event, message_type, projection } => write!(
+                f,
+                "the event {} at {event} is a {message_type}, which the projection of {projection} does not know. Add a variant \
+         or an upcaster for it, or declare it in `ignores`. If a newer release has written it, deploy that release here",
+                event.id
+            ),
+            Self::NewerVersion { message, message_type, version, known } => write!(
+                f,
+                "the {message_type} {} at {message} has version {version}, and this program knows version {known} and \
+         earlier ones. Deploy the release that knows it, or add its upcasters",
+                message.id
+            ),
+            Self::Upcasters { of, fault } => {
+                write!(f, "the upcasters of {of} are wrong, and nothing was read: {fault}")
+            }
             Self::Unsupported { store, what } => write!(f, "{store} does not support {what}"),
             Self::CommitUnknown { cause } => write!(
                 f,

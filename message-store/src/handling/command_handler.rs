@@ -7,15 +7,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::behaviour::{Arrival, Behaviour};
+use super::behaviour::{Arrival, Behaviour, check_behaviour, input_types};
 use super::reaction::Reaction;
 use super::runtime::Runtime;
-use crate::entity::EntityStore;
+use crate::entity::{EntityStore, SnapshotPolicy};
 use crate::handling::{Context, Decider, Handler};
 use crate::intents::Intent;
 use crate::store::Query;
-use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source, Tag};
+use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source, Tag, Upcaster};
 
 /// The runtime of a decider. It carries out each command of an entity exactly once.
 pub struct CommandHandler<D: Decider> {
@@ -29,6 +31,7 @@ impl<D: Decider> Behaviour for Decides<D> {
     type State = D;
     type Input = D::Command;
     const NAME: &'static str = D::NAME;
+    const INPUT_UPCASTERS: &'static [Upcaster] = D::COMMAND_UPCASTERS;
     const SEQUENCE_FIELD: Option<&'static str> = D::SEQUENCE_FIELD;
     const PROCESSED_TIME_FIELD: Option<&'static str> = D::PROCESSED_TIME_FIELD;
 
@@ -76,6 +79,16 @@ impl<D: Decider> CommandHandler<D> {
         Self { runtime: Runtime::new(entities) }
     }
 
+    /// Takes snapshots of the entities ([`EntityStore::snapshots`]).
+    #[must_use]
+    pub fn snapshots(self, policy: SnapshotPolicy) -> Self
+    where
+        D: Serialize + DeserializeOwned,
+    {
+        self.runtime.entities.set_snapshots(policy);
+        self
+    }
+
     /// The entities that the handler decides on, for reads of their state.
     pub fn entities(&self) -> &EntityStore<D> {
         &self.runtime.entities
@@ -86,7 +99,8 @@ impl<D: Decider> CommandHandler<D> {
     ///
     /// # Errors
     /// [`Error::Undecodable`] when the data does not have the command's type, [`Error::Invalid`] for a command without
-    /// an entity id or with an invalid intent, [`Error::IdConflict`] when another handler has written under its ids,
+    /// an entity id or with an invalid intent, [`Error::NewerVersion`] and [`Error::UnknownEvent`] for messages of a newer
+    /// release, [`Error::IdConflict`] when another handler has written under its ids,
     /// and the errors of the store.
     pub async fn carry_out(&self, message: &Message) -> Result<Outcome> {
         Ok(self.runtime.carry_out(message).await?.outcome)
@@ -96,7 +110,11 @@ impl<D: Decider> CommandHandler<D> {
 #[async_trait]
 impl<D: Decider> Handler for CommandHandler<D> {
     fn message_types(&self) -> Vec<&'static str> {
-        crate::variant::names::<D::Command>().to_vec()
+        input_types::<Decides<D>>()
+    }
+
+    fn check(&self) -> Result<()> {
+        check_behaviour::<Decides<D>>()
     }
 
     fn name(&self) -> &'static str {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::entity::Projection;
 use crate::intents::Intent;
 use crate::store::Query;
-use crate::{Message, Outcome, Tag};
+use crate::{Message, Outcome, Tag, Upcaster};
 
 /// A projection that also decides commands.
 ///
@@ -61,6 +61,10 @@ pub trait Decider: Projection<Event: Serialize> {
     /// is the category's name: set another one if another decider or handler of the same commands has that name. Do not
     /// change it later: under another name, commands that were carried out are new.
     const NAME: &'static str = Self::CATEGORY;
+
+    /// How commands of earlier forms are read ([`Upcaster`]). A command cannot be split. One that is dropped has the
+    /// outcome [`Ignored`](Outcome::Ignored).
+    const COMMAND_UPCASTERS: &'static [Upcaster] = &[];
 
     /// A field that the runtime adds to the data of each event: Eventide's `sequence`. Its value is the global position
     /// of the command, or of a command that was carried out before if that is higher. The library's own stamp is in the

@@ -23,7 +23,7 @@ pub(crate) async fn events_of(
 /// The events that were written in one append with `first`, for the same message.
 pub(crate) async fn events_from(store: &dyn MessageStore, first: Message) -> Result<Vec<Message>> {
     let here = store.store_id();
-    let cause = |event: &Message| stamp_of(event, here).0.map(|stamp| (stamp.sequence, stamp.handler));
+    let cause = |event: &Message| stamp_of(event, here).map(|stamp| (stamp.sequence, stamp.handler));
     let (stream, next, first_cause) = (first.stream.clone(), first.position.next(), cause(&first));
     let mut events = vec![first];
     let mut following = std::pin::pin!(store.stream_messages(&stream, next));
@@ -47,7 +47,7 @@ pub(crate) async fn find_by_stamps(
     let places = places_of(message, here);
     let mut events = std::pin::pin!(store.stream_messages(stream, Position::FIRST));
     while let Some(event) = events.try_next().await? {
-        let (Some(stamp), _) = stamp_of(&event, here) else { continue };
+        let Some(stamp) = stamp_of(&event, here) else { continue };
         if stamp.handler.is_none() && places.contains(&stamp.sequence) {
             return Ok(Some(event.reference()));
         }

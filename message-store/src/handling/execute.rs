@@ -5,7 +5,7 @@
 //! Why it has one effect: the consumer and the service are two deliveries of one message. Why it is not lost: once it is
 //! sent, the consumer handles it even if the service does not come to it.
 
-use super::behaviour::EventOf;
+use super::behaviour::{EventOf, Received, receive};
 use super::command_handler::Decides;
 use super::effects::events_from;
 use super::received_command::first_id;
@@ -92,7 +92,7 @@ impl<D: Decider> CommandHandler<D> {
             command.clone().written(stream.clone(), position, global_position, time)
         };
         let unsent = sent((Position::FIRST, GlobalPosition::ZERO), Timestamp::UNIX_EPOCH);
-        if unsent.decode_variant::<D::Command>()?.is_none() {
+        if !matches!(receive::<Decides<D>>(&unsent)?, Received::Input(_)) {
             let reason = format!("{} is not a command of {}", command.message_type, D::NAME);
             return Err(Error::invalid("command", reason));
         }
@@ -125,7 +125,7 @@ impl<D: Decider> CommandHandler<D> {
         let Some(first) = first else { return Ok(Vec::new()) };
         let mut events = Vec::new();
         for event in events_from(store, first).await? {
-            events.extend(event.decode_variant()?);
+            events.extend(event.decode_upcast(D::UPCASTERS)?.unwrap_or_default());
         }
         Ok(events)
     }

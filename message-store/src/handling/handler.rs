@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use crate::handling::Context;
-use crate::{Message, MessageId, Outcome, Source};
+use crate::{Message, MessageId, Outcome, Result, Source};
 
 /// Handles the messages of a category, for example as a process manager or with I/O. A
 /// [`CommandHandler`](crate::handling::CommandHandler) is a handler too, and is simpler if a decision needs only the
@@ -41,6 +41,15 @@ pub trait Handler: Send + Sync + 'static {
     /// The message types that the handler knows, for the start-up report. The consumer also delivers messages of other
     /// types: the handler returns [`Outcome::Unhandled`] for them.
     fn message_types(&self) -> Vec<&'static str>;
+
+    /// Checks the handler, such as its [upcasters](crate::Upcaster). A consumer calls it before it reads anything. A
+    /// handler that wraps another one calls it of the other.
+    ///
+    /// # Errors
+    /// Any error: the consumer does not start.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Handles a message, which may arrive several times and late. Messages that the handler writes through `context`
     /// are written once. Any other effect may happen again with each delivery.

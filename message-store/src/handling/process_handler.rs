@@ -7,14 +7,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::behaviour::{Arrival, Behaviour};
+use super::behaviour::{Arrival, Behaviour, Received, check_behaviour, input_types, receive};
 use super::runtime::Runtime;
 use super::{ProcessManager, Reaction};
-use crate::entity::EntityStore;
+use crate::entity::{EntityStore, SnapshotPolicy};
 use crate::handling::{Context, Handler};
 use crate::intents::Intent;
-use crate::{Message, MessageId, MessageStore, Outcome, Result, Source};
+use crate::{Message, MessageId, MessageStore, Outcome, Result, Source, Upcaster};
 
 /// The runtime of a process manager. Each message has its reaction exactly once.
 ///
@@ -45,10 +47,11 @@ impl<P: ProcessManager> Behaviour for Reacts<P> {
     type State = P;
     type Input = P::Message;
     const NAME: &'static str = P::NAME;
+    const INPUT_UPCASTERS: &'static [Upcaster] = P::MESSAGE_UPCASTERS;
     const BEGINS_CORRELATION: bool = true;
 
     fn entity_id(message: &Message) -> Result<Option<Cow<'_, str>>> {
-        let Some(content) = message.decode_variant()? else { return Ok(None) };
+        let Received::Input(content) = receive::<Self>(message)? else { return Ok(None) };
         Ok(P::process_id(message, &content).map(Cow::Owned))
     }
 
@@ -78,6 +81,16 @@ impl<P: ProcessManager> ProcessHandler<P> {
         Self { runtime: Arc::new(Runtime::new(processes)) }
     }
 
+    /// Takes snapshots of the processes ([`EntityStore::snapshots`]).
+    #[must_use]
+    pub fn snapshots(self, policy: SnapshotPolicy) -> Self
+    where
+        P: Serialize + DeserializeOwned,
+    {
+        self.runtime.entities.set_snapshots(policy);
+        self
+    }
+
     /// The processes, for reads of their state.
     pub fn processes(&self) -> &EntityStore<P> {
         &self.runtime.entities
@@ -89,6 +102,8 @@ impl<P: ProcessManager> ProcessHandler<P> {
     /// # Errors
     /// [`Error::Undecodable`](crate::Error::Undecodable) when the data does not have the message's type,
     /// [`Error::Invalid`](crate::Error::Invalid) for an invalid reaction, id or intent,
+    /// [`Error::NewerVersion`](crate::Error::NewerVersion) and [`Error::UnknownEvent`](crate::Error::UnknownEvent) for
+    /// messages of a newer release,
     /// [`Error::IdConflict`](crate::Error::IdConflict) when another handler has written under its ids, and the errors of
     /// the store.
     pub async fn react(&self, message: &Message) -> Result<Outcome> {
@@ -99,7 +114,11 @@ impl<P: ProcessManager> ProcessHandler<P> {
 #[async_trait]
 impl<P: ProcessManager> Handler for ProcessHandler<P> {
     fn message_types(&self) -> Vec<&'static str> {
-        crate::variant::names::<P::Message>().to_vec()
+        input_types::<Reacts<P>>()
+    }
+
+    fn check(&self) -> Result<()> {
+        check_behaviour::<Reacts<P>>()
     }
 
     fn name(&self) -> &'static str {

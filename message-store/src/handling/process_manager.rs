@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Reaction;
 use crate::entity::Projection;
 use crate::intents::Intent;
-use crate::{Message, Outcome};
+use crate::{Message, Outcome, Upcaster};
 
 /// A process: it leads several entities through a case. Its state is projected from events of its own stream. It reacts
 /// to messages of several categories, for example to commands for the process and to events of the entities.
@@ -92,6 +92,10 @@ pub trait ProcessManager: Projection<Event: Serialize> {
     /// The handler's name. The ids of the messages that it writes are derived from it, and their metadata contains it. The
     /// default is the category's name. Do not change it later: under another name, messages that were reacted to are new.
     const NAME: &'static str = Self::CATEGORY;
+
+    /// How messages of earlier forms are read ([`Upcaster`]). A message cannot be split: read an event that its own
+    /// component splits as one variant here. One that is dropped has the outcome [`Ignored`](Outcome::Ignored).
+    const MESSAGE_UPCASTERS: &'static [Upcaster] = &[];
 
     /// The id of the process to which the message belongs. `None` if it belongs to none: then the outcome is
     /// [`Ignored`](Outcome::Ignored).

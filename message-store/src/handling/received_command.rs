@@ -10,10 +10,10 @@ use super::followed::follow;
 use super::reaction::{Reaction, ReactionParts};
 use super::timers;
 use crate::derived_id::DeriveId;
-use crate::entity::Entity;
+use crate::entity::{Entity, Projection};
 use crate::intents::Reservation;
 use crate::metadata::Followed;
-use crate::variant::{decode, encode_unchecked};
+use crate::variant::{decode, encode_unchecked, names, newest_version};
 use crate::{
     Append, AppendRequest, Error, GlobalPosition, Json, Message, MessageId, Metadata, NewMessage, Result, Sequence,
     StoreId, StreamName, derived_id,
@@ -54,6 +54,23 @@ pub(super) struct NewEvent<E> {
 /// The id of the first event for a command, whatever the events are. `stream` is that of its entity.
 pub(super) fn first_id<B: Behaviour>(command: MessageId, stream: &StreamName) -> MessageId {
     derived_id(command, B::NAME, "", stream, 0)
+}
+
+/// Refuses an event that could not be read again: the entity would be lost.
+fn assert_readable<P: Projection>(message_type: &str) -> Result<()> {
+    if names::<P::Event>().contains(&message_type) || P::ignores(message_type) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it would be written as {message_type}, which the projection of {} does not know; give the variant one name for both \
+         serialization and deserialization",
+        P::CATEGORY
+    );
+    Err(Error::invalid("event", reason))
+}
+
+fn undecodable(error: &serde_json::Error) -> Error {
+    Error::invalid("event", format!("a projection cannot decode it: {error}"))
 }
 
 impl<'a> ReceivedCommand<'a> {
@@ -104,23 +121,29 @@ impl<'a> ReceivedCommand<'a> {
         metadata.handler = Some(B::NAME.to_owned());
         let added = self.added_fields::<B>(entity)?;
         let mut messages = Vec::with_capacity(events.len());
-        let undecodable = |error| Error::invalid("event", format!("a projection cannot decode it: {error}"));
         for (index, event) in events.into_iter().enumerate() {
             let authors = match B::tags(&event) {
                 tags if tags.is_empty() => Json::NULL,
                 tags => tags.into_iter().fold(Metadata::new(), Metadata::tag).to_json()?,
             };
             let (message_type, mut data) = encode_unchecked(&event)?;
+            assert_readable::<B::State>(message_type)?;
             if !added.is_empty() {
                 data = with_fields(data, &added)?;
             }
             let data = Json::known_to_be_json(data)?;
-            let event =
-                if added.is_empty() { Some(event) } else { decode(message_type, &data).map_err(undecodable)? };
+            let event = if added.is_empty() {
+                Some(event)
+            } else {
+                decode(message_type, &data).map_err(|error| undecodable(&error))?
+            };
             let id = derive_id(self.message.id, B::NAME, "", &self.stream, index);
             new_events.push(Some(NewEvent { id, event }));
-            let (message_type, metadata) = (message_type.to_owned(), follow(&metadata, &authors, &mut followed)?);
-            messages.push(NewMessage { id, message_type, data, metadata });
+            let metadata = match newest_version(B::State::UPCASTERS, message_type) {
+                None => follow(&metadata, &authors, &mut followed)?,
+                version => follow(&metadata.clone().of_version(version), &authors, &mut None)?,
+            };
+            messages.push(NewMessage { id, message_type: message_type.to_owned(), data, metadata });
         }
         appends.push(Append { stream: self.stream.clone(), expected: entity.version.into(), messages });
         for mut append in sent {

@@ -18,7 +18,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::behaviour::{Arrival, Behaviour, EventOf};
+use super::behaviour::{Arrival, Behaviour, EventOf, Received, receive};
 use super::boundary::Boundary;
 use super::command_status::{CommandStatus, Evidence, LookUp};
 use super::contention::{Contention, wait};
@@ -64,11 +64,18 @@ impl<B: Behaviour> Runtime<B> {
     /// growing pauses, while the entity's stream makes progress.
     pub(super) async fn carry_out(&self, message: &Message) -> Result<CarriedOut<EventOf<B>>> {
         let nothing = |outcome| Ok(CarriedOut { outcome, events: Vec::new() });
-        let Some(input) = message.decode_variant::<B::Input>()? else { return nothing(Outcome::Unhandled) };
+        let input = match receive::<B>(message)? {
+            Received::Input(input) => input,
+            Received::Unknown => return nothing(Outcome::Unhandled),
+            Received::Dropped => return nothing(Outcome::Ignored),
+        };
         let Some(entity_id) = B::entity_id(message)? else { return nothing(Outcome::Ignored) };
         let stream = self.entities.stream(&entity_id)?;
         let intent = (self.protections.intent)(&input);
-        let reservation = intent.as_ref().map(|intent| Reservation::new(intent, &entity_id, message)).transpose()?;
+        let reservation = intent
+            .as_ref()
+            .map(|intent| Ok::<_, Error>(Reservation::new(intent, &entity_id, message)?.upcast_by(B::INPUT_UPCASTERS)));
+        let reservation = reservation.transpose()?;
         let received = ReceivedCommand::new::<B>(message, self.entities.store.store_id(), stream, reservation);
         let carried_out = self.decide(&input, received).await?;
         match &carried_out.outcome {
@@ -91,7 +98,7 @@ impl<B: Behaviour> Runtime<B> {
         let mut loaded = self.entities.load(&received.stream).await?;
         let mut earlier = EarlierAppends::default();
         loop {
-            let CacheEntry { entity, history } = &loaded.entry;
+            let CacheEntry { entity, history, .. } = &loaded.entry;
             let status = self.status(entity, &received, earlier.id_exists).await?;
             let arrival = match (&status, &earlier.repeat) {
                 (CommandStatus::Processed(original), _) => {
@@ -229,7 +236,7 @@ impl<B: Behaviour> Runtime<B> {
             events.extend(event);
         }
         if follow {
-            self.entities.remember(&received.stream, CacheEntry { entity: Arc::new(entity), history: before.history });
+            self.entities.remember(&received.stream, CacheEntry { entity: Arc::new(entity), ..before.clone() });
         }
         events
     }

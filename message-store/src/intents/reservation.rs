@@ -10,12 +10,14 @@
 //! category do not handle as a command. If a first hop has written a copy of the command, the copy is carried out in
 //! the place of the command, and the second hop finds it done.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::intents::Intent;
+use crate::variant::Form;
 use crate::{
     Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Outcome,
-    Position, Read, Result, StreamName, StreamRead, derived_id,
+    Position, Read, Result, StreamName, StreamRead, Upcaster, derived_id,
 };
 
 /// The type of a message that reserves an intent in one append with the events. Its data is the command's data, and its
@@ -34,6 +36,8 @@ pub struct Reservation<'a> {
     message: &'a Message,
     stream: StreamName,
     id: MessageId,
+    /// How earlier forms of the message are read.
+    upcasters: &'static [Upcaster],
 }
 
 /// The message that has an intent's reservation.
@@ -54,7 +58,12 @@ impl<'a> Reservation<'a> {
     pub fn new(intent: &'a Intent, entity: &str, message: &'a Message) -> Result<Self> {
         let stream = intent.stream(entity)?;
         let id = derived_id(message.id, WRITER, "", &stream, 0);
-        Ok(Self { intent, message, stream, id })
+        Ok(Self { intent, message, stream, id, upcasters: &[] })
+    }
+
+    /// Compares messages of earlier forms by these upcasters. Without them, a repeat of another form is a conflict.
+    pub fn upcast_by(self, upcasters: &'static [Upcaster]) -> Self {
+        Self { upcasters, ..self }
     }
 
     /// The stream whose first message is the reservation.
@@ -84,7 +93,9 @@ impl<'a> Reservation<'a> {
 
     fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
         // The data and the metadata were read from the store, so they need no check.
-        let (data, metadata) = (self.message.data.clone(), Json::encode_stored(metadata)?);
+        let version = NonZeroU32::new(self.message.type_version()).filter(|version| version.get() > 1);
+        let metadata = Json::encode_stored(&metadata.clone().of_version(version))?;
+        let data = self.message.data.clone();
         let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
         Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
     }
@@ -116,11 +127,23 @@ impl<'a> Reservation<'a> {
         if holder.id == self.id || holder.id == self.message.id || is_for_it() {
             return Ok(if is_copy { ReservedBy::Copy(Box::new(holder)) } else { ReservedBy::Itself });
         }
-        let ours = (self.message.message_type.as_str(), &self.message.data);
-        let theirs = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
-        let same = self.intent.same(ours, (theirs, &holder.data));
+        let message_type = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
+        let theirs = Form::new(message_type, holder.type_version(), &holder.data);
+        let ours = Form::new(&self.message.message_type, self.message.type_version(), &self.message.data);
+        let same = self.is_same(ours, theirs);
         let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
         Ok(ReservedBy::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
+    }
+
+    /// Whether two messages ask for the same thing. Messages of different forms are compared in the form of today.
+    fn is_same(&self, ours: Form<'_>, theirs: Form<'_>) -> bool {
+        let differ = ours.message_type != theirs.message_type || ours.version != theirs.version;
+        let (ours, theirs) = match (ours.of_today(self.upcasters), theirs.of_today(self.upcasters)) {
+            (Some(ours), Some(theirs)) if differ => (ours, theirs),
+            _ => (ours, theirs),
+        };
+        ours.version == theirs.version
+            && self.intent.same((&ours.message_type, &ours.data), (&theirs.message_type, &theirs.data))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Methods that build metadata.
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 
 use crate::{Json, Metadata, Result, StreamName, Tag};
@@ -43,6 +45,13 @@ impl Metadata {
     #[must_use]
     pub fn schema_version(mut self, version: impl Into<String>) -> Self {
         self.schema_version = Some(version.into());
+        self
+    }
+
+    /// Sets the version of the message's type. `None` is version 1.
+    #[must_use]
+    pub(crate) fn of_version(mut self, version: Option<NonZeroU32>) -> Self {
+        self.type_version = version;
         self
     }
 

@@ -37,8 +37,9 @@ impl Reader<'_> {
 /// Moves values that other programs wrote under the toolkit's names into one object, so that the toolkit can write its
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
-    let is_ours =
-        |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin", "tags"].contains(&key);
+    let is_ours = |key: &str| {
+        ["sequence", "handler", "typeVersion", "reserves", "origin", "via", "causeOrigin", "tags"].contains(&key)
+    };
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
         return rest;
@@ -83,6 +84,7 @@ impl Metadata {
                 let mut own = Reader { fields, unread: reader.unread };
                 metadata.sequence = own.take("sequence");
                 metadata.handler = own.take("handler");
+                metadata.type_version = own.take("typeVersion");
                 metadata.reserves = own.take("reserves");
                 metadata.origin = own.take("origin");
                 metadata.via = own.take("via").unwrap_or_default();

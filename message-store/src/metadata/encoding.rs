@@ -75,8 +75,9 @@ struct OwnFields<'a>(&'a Metadata);
 
 impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
-        let Metadata { sequence, handler, reserves, origin, via, cause_origin, tags, own_other, .. } = self.0;
-        let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some();
+        let Metadata { sequence, handler, type_version, reserves, origin, via, cause_origin, tags, own_other, .. } =
+            self.0;
+        let is_stamped = sequence.is_some() || handler.is_some() || type_version.is_some() || reserves.is_some();
         let is_copy = origin.is_some() || !via.is_empty() || cause_origin.is_some();
         !is_stamped && !is_copy && tags.is_empty() && own_other.is_empty()
     }
@@ -84,13 +85,17 @@ impl OwnFields<'_> {
 
 impl Serialize for OwnFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Metadata { sequence, handler, reserves, origin, via, cause_origin, tags, own_other, .. } = self.0;
+        let Metadata { sequence, handler, type_version, reserves, origin, via, cause_origin, tags, own_other, .. } =
+            self.0;
         let mut map = serializer.serialize_map(None)?;
         if let Some(sequence) = sequence {
             map.serialize_entry("sequence", sequence)?;
         }
         if let Some(handler) = handler {
             map.serialize_entry("handler", handler)?;
+        }
+        if let Some(type_version) = type_version {
+            map.serialize_entry("typeVersion", type_version)?;
         }
         if let Some(reserves) = reserves {
             map.serialize_entry("reserves", reserves)?;

@@ -16,7 +16,7 @@ pub(crate) struct Followed {
 impl Metadata {
     /// Metadata for a message that `preceding` causes. Its causation names `preceding`, and it inherits the
     /// correlation, the reply stream, the properties and the trace context. It does not inherit the local properties,
-    /// the schema version, the sequence and the origin.
+    /// the versions of the schema and of the type, the sequence and the origin.
     pub fn follow(preceding: &Message) -> Self {
         Self::carrying(preceding.decode_metadata(), preceding)
     }

@@ -32,6 +32,7 @@ impl Metadata {
         self.correlation_stream_name = set.correlation_stream_name.or(self.correlation_stream_name);
         self.reply_stream_name = set.reply_stream_name.or(self.reply_stream_name);
         self.schema_version = set.schema_version.or(self.schema_version);
+        self.type_version = set.type_version.or(self.type_version);
         self.properties.append(&mut set.properties);
         self.local_properties.append(&mut set.local_properties);
         self.tags.append(&mut set.tags);

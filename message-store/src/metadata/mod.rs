@@ -15,6 +15,7 @@ mod merging;
 mod storable;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::{GlobalPosition, Json, Position, Sequence, Stamped, Tag};
 pub(crate) use following::Followed;
@@ -38,7 +39,8 @@ pub struct Metadata {
     pub correlation_stream_name: Option<String>,
     /// The stream for an answer. Messages that follow from it inherit this field.
     pub reply_stream_name: Option<String>,
-    /// The version of the schema of the message's data.
+    /// Eventide's field: the version of the schema of the message's data, in the application's own words. The toolkit
+    /// does not interpret it; it reads [`type_version`](Self::type_version).
     pub schema_version: Option<String>,
     /// Values of the application. Messages that follow from this one inherit them.
     pub properties: BTreeMap<String, Json>,
@@ -55,6 +57,9 @@ pub struct Metadata {
     pub sequence: Option<Stamped>,
     /// The name of the handler that wrote this message. The runtime writes it.
     pub handler: Option<String>,
+    /// The version of the message's type, if it is above 1: which form the data has. The runtime and
+    /// [`NewMessage::versioned`](crate::NewMessage::versioned) write it, and [upcasters](crate::Upcaster) read it.
+    pub type_version: Option<NonZeroU32>,
     /// The type of the command whose intent this message reserves, when both are written in one append.
     pub reserves: Option<String>,
     /// The sequence of the original, if this message is a copy from another store.
@@ -104,6 +109,8 @@ mod tests {
             (r#"{"traceparent":1,"tracestate":{}}"#, &["traceparent", "tracestate"]),
             (r#"{"messageStore":"mine","amount":12345678901234567890.10}"#, &["messageStore"]),
             (r#"{"messageStore":{"sequence":"7","origin":[],"later":true}}"#, &["sequence", "origin"]),
+            (r#"{"messageStore":{"typeVersion":"2"}}"#, &["typeVersion"]),
+            (r#"{"messageStore":{"typeVersion":0}}"#, &["typeVersion"]),
             ("[1,2]", &["metadata"]),
             ("\"text\"", &["metadata"]),
         ] {

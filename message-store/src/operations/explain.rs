@@ -67,8 +67,8 @@ impl<D: Decider> CommandHandler<D> {
             None => None,
         };
         let set_aside = letter.map(|letter| Finding::Parked(Box::new(letter)));
-        let command = match message.decode_variant::<D::Command>() {
-            Ok(command) => command.ok_or_else(|| {
+        let command = match message.decode_upcast::<D::Command>(D::COMMAND_UPCASTERS) {
+            Ok(command) => command.and_then(|mut read| read.pop()).ok_or_else(|| {
                 let reason = format!(
                     "{} is a {}, which is not a command of this handler",
                     message.reference(),
@@ -142,7 +142,7 @@ impl<D: Decider> CommandHandler<D> {
         message: &Message,
     ) -> Result<(Option<Finding>, Option<Box<Message>>)> {
         let reservation = match Reservation::new(intent, entity_id, message) {
-            Ok(reservation) => reservation,
+            Ok(reservation) => reservation.upcast_by(D::COMMAND_UPCASTERS),
             Err(error) => return Ok((Some(Finding::InvalidIntent(error.to_string())), None)),
         };
         let stream = reservation.stream().clone();

@@ -39,6 +39,7 @@ mod schema;
 mod sent_condition;
 mod session;
 mod silence;
+mod snapshots;
 mod sql_condition;
 mod sql_value;
 mod state;

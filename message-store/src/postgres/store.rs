@@ -25,7 +25,7 @@ use super::sent_condition::SentCondition;
 use super::{PlantedBug, matches, message_db, once, read, timers};
 use crate::store::{
     AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
-    Timers, WakeUps,
+    Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -72,11 +72,15 @@ impl PostgresStore {
         (&self.limits, &self.large_rows)
     }
 
-    fn assert_history(&self, connection: &Connection, history: History) -> Result<()> {
+    pub(super) fn assert_history(&self, connection: &Connection, history: History) -> Result<()> {
         if connection.history() == history {
             return Ok(());
         }
-        Err(Error::HistoryChanged { store: self.place.clone() })
+        Err(self.history_changed())
+    }
+
+    pub(super) fn history_changed(&self) -> Error {
+        Error::HistoryChanged { store: self.place.clone() }
     }
 
     /// Refuses a feature that Message DB's own schema does not have.
@@ -211,6 +215,10 @@ impl MessageStore for PostgresStore {
     }
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         if self.is_message_db { None } else { Some(self) }
     }
 

@@ -13,6 +13,7 @@ mod options;
 mod read;
 mod read_models;
 mod readers;
+mod snapshots;
 mod store;
 mod timer_changes;
 mod timers;

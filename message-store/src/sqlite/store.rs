@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::store::{
     AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
-    Timers, WakeUps,
+    Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -160,6 +160,10 @@ impl MessageStore for SqliteStore {
     }
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         Some(self)
     }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
+use super::snapshots::{self, SnapshotChange};
 use super::turns::Turns;
 use super::{location, matches, once, read, timer_changes};
 use crate::store::{
@@ -51,6 +52,7 @@ enum Request {
     ChangeLease(LeaseChange),
     ChangeTimers(Vec<TimerChange>),
     FireTimers(Vec<Timer>),
+    ChangeSnapshot(SnapshotChange),
 }
 
 /// Appends, and their condition.
@@ -66,6 +68,7 @@ enum Reply {
     TimersChanged(Vec<TimerChanged>),
     /// The number of timers, and the streams that have new messages.
     Fired(usize, Vec<StreamName>),
+    SnapshotChanged,
 }
 
 impl Writer {
@@ -144,6 +147,10 @@ impl Writer {
         }
     }
 
+    pub(super) async fn change_snapshot(&self, change: SnapshotChange) -> Result<()> {
+        self.ask(Request::ChangeSnapshot(change)).await.map(drop)
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { request, answer }).await.is_err() {
@@ -154,9 +161,10 @@ impl Writer {
 }
 
 impl Request {
-    /// Whether the request must survive a loss of power. A lease may be lost.
+    /// Whether the request must survive a loss of power. A lease and a snapshot may be lost.
     fn must_last(&self) -> bool {
-        !matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeLease(LeaseChange::Renew(..)))
+        let may_be_lost = matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeSnapshot(_));
+        !may_be_lost && !matches!(self, Self::ChangeLease(LeaseChange::Renew(..)))
     }
 
     /// What it writes if it is carried out.
@@ -265,6 +273,10 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             Reply::Fired(fired, written_to)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
+        Request::ChangeSnapshot(change) => {
+            snapshots::change(transaction, change)?;
+            Reply::SnapshotChanged
+        }
         Request::Once(claim, conditional, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

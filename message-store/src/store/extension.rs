@@ -5,9 +5,10 @@ use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
 use crate::store::{Condition, Fence};
+use crate::variant::stored_types;
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage,
-    Position, Read, Result, StreamName, StreamRead,
+    Position, Read, Result, StreamName, StreamRead, Upcaster,
 };
 
 /// Methods that every store has. They are built on [`MessageStore`].
@@ -115,6 +116,48 @@ pub trait MessageStoreExt: MessageStore {
                 Err(lost)
             }
         }
+    }
+
+    /// The last message of a stream that these upcasters read as a message of this type: also under an earlier name, or
+    /// split into it. `None` if there is no such message.
+    ///
+    /// # Errors
+    /// The errors of a read. [`Undecodable`](crate::Error::Undecodable) and [`NewerVersion`](crate::Error::NewerVersion)
+    /// for a message that the upcasters cannot read.
+    async fn last_message_as(
+        &self,
+        stream: &StreamName,
+        message_type: &str,
+        upcasters: &[Upcaster],
+    ) -> Result<Option<Message>> {
+        let mut last: Option<Message> = None;
+        let mut unclear = None;
+        for stored in stored_types(upcasters, [message_type]) {
+            let Some(found) = self.last_message(stream, Some(stored)).await? else { continue };
+            let is_it = found.is_read_as(message_type, upcasters)?;
+            let known = if is_it { &mut last } else { &mut unclear };
+            if known.as_ref().is_none_or(|known| known.position < found.position) {
+                *known = Some(found);
+            }
+        }
+        // The last message of a stored type is read as something else, and an earlier one may be read as this type.
+        let Some(unclear) = unclear.filter(|other| last.as_ref().is_none_or(|last| last.position < other.position))
+        else {
+            return Ok(last);
+        };
+        let mut from = unclear.position;
+        while from > Position::FIRST {
+            let before = StreamRead::backwards_from(Position::new(from.get() - 1));
+            let messages = self.read_stream(stream, before).await?;
+            let Some(lowest) = messages.last().map(|message| message.position) else { break };
+            for message in messages {
+                if message.is_read_as(message_type, upcasters)? {
+                    return Ok(Some(message));
+                }
+            }
+            from = lowest;
+        }
+        Ok(None)
     }
 
     /// All messages of a stream from a position to its end. Batches are read as the caller asks for messages.

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Backlog, Conditions, Deduplication, Leases, ReadModels, Timers};
+use crate::store::{Backlog, Conditions, Deduplication, Leases, ReadModels, Snapshots, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -172,6 +172,11 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The conditions of appends, or `None` if the store cannot check any. It refuses an append with a condition then.
     fn conditions(&self) -> Option<&dyn Conditions> {
+        None
+    }
+
+    /// The store's snapshots of entities, or `None` if it keeps none.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 

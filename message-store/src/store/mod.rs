@@ -16,6 +16,7 @@ mod message_store;
 mod query;
 mod read;
 mod read_models;
+mod snapshots;
 mod step_stream;
 mod subscription;
 mod timers;
@@ -41,6 +42,7 @@ pub use query::{MAX_QUERY_PARTS, Query, QueryItem};
 pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;
 #[cfg(feature = "postgres")]

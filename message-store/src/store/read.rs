@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result};
+use crate::variant::stored_types;
+use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result, Upcaster};
 
 /// The default limit of a read, in messages.
 pub const DEFAULT_BATCH: usize = 1_000;
@@ -131,6 +132,14 @@ impl Filter {
     /// Requires one of these types.
     pub fn message_types(mut self, types: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.message_types = types.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Also lets messages pass whose types these upcasters lead to one of the required types: its earlier names, and types
+    /// that are split into it.
+    pub fn widened_by(mut self, upcasters: &[Upcaster]) -> Self {
+        let types = stored_types(upcasters, self.message_types.iter().map(String::as_str));
+        self.message_types = types.into_iter().map(str::to_owned).collect();
         self
     }
 

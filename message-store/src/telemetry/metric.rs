@@ -29,7 +29,7 @@ pub enum MetricKind {
 pub(super) const CATEGORY: &str = "messaging.destination.name";
 /// The name of a consumer's position.
 const CONSUMER: &str = "messaging.consumer.group.name";
-/// How a call ended: `ok`, `refused` or `failed`.
+/// How a call ended: `ok`, `refused` or `failed`; or what was done with a snapshot.
 const RESULT: &str = "result";
 const OUTCOME: &str = "outcome";
 const POOL: &str = "pool";
@@ -87,6 +87,8 @@ metrics! {
         "The age of the oldest of them.";
     OUTAGE = Gauge "message_store.consumer.outage.duration" in "s" by [CATEGORY, CONSUMER]:
         "How long the consumer has waited out an outage. 0: there is none.";
+    SNAPSHOTS = Counter "message_store.entity.snapshots" in "{snapshot}" by [CATEGORY, RESULT]:
+        "Snapshots of entities: `used`, `saved`, `discarded`, `failed`, or `left out`.";
     SLOTS_OWNED = Gauge "message_store.group.owned.slots" in "{slot}" by [CATEGORY, CONSUMER]:
         "The slots of an elastic group that this member owns.";
     SLOTS_UNOWNED = Gauge "message_store.group.unowned.slots" in "{slot}" by [CATEGORY, CONSUMER]:

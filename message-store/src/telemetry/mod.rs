@@ -22,6 +22,7 @@ pub const TARGETS: &[&str] = &[
     "message_store::store",
     "message_store::postgres",
     "message_store::sqlite",
+    "message_store::entity",
     "message_store::intents",
     "message_store::handling",
     "message_store::consumer",

@@ -5,13 +5,17 @@
 
 pub mod conformance;
 mod faulty;
+mod golden;
 #[cfg(feature = "sqlite")]
 mod kit;
 mod planted_bug;
 mod timers;
 
 pub use faulty::FaultyStore;
+pub use golden::Golden;
 #[cfg(feature = "sqlite")]
-pub use kit::{Given, GivenProcess, When, WhenReceived, given, given_process};
+pub use kit::{
+    Given, GivenProcess, GivenStored, When, WhenReceived, assert_snapshots, given, given_process, given_stored,
+};
 pub use planted_bug::PlantedBug;
 pub use timers::fire_timers;

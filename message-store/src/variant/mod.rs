@@ -3,8 +3,14 @@
 //! The stored text is decoded into the variant without a value tree in between: this module acts as a deserializer that
 //! already knows the variant. So an error names the field and the column, and an unknown type is distinguished from a
 //! known type with wrong data.
+//!
+//! A message of an earlier form is upcast before it is decoded ([`Upcaster`]).
 
 mod capture;
+mod chain;
+mod fields;
+mod upcaster;
+mod upcasting;
 
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
@@ -13,6 +19,12 @@ use serde::{Serialize, forward_to_deserialize_any};
 use crate::finite::assert_finite;
 use crate::{Error, Json, Result};
 use capture::Capture;
+pub use chain::ChainFault;
+pub(crate) use chain::{Reader, check};
+pub use fields::Fields;
+pub use upcaster::{Split, TypeVersion, Upcaster};
+pub(crate) use upcaster::{newest_version, stored_types};
+pub(crate) use upcasting::{Decoded, Form, Unreadable};
 
 /// The message type and the data of an enum's value.
 pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {

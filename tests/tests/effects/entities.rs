@@ -1,13 +1,28 @@
 //! Entities: cached, current, never partly applied.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use message_store::entity::EntityStore;
+use message_store::entity::{EntityStore, Projection};
 use message_store::{Error, ExpectedVersion, Json, MessageStoreExt as _, NewMessage, Position, StreamName, Version};
 use message_store_tests::accounts::{Account, Event};
 use message_store_tests::on_both_stores;
 
 fn deposited(amount: u64) -> NewMessage {
     NewMessage::from_variant(&Event::Deposited { amount }).unwrap()
+}
+
+/// An account that ignores the events of another program.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Tolerant(Account);
+
+impl Projection for Tolerant {
+    const CATEGORY: &'static str = "account";
+    type Event = Event;
+    fn ignores(message_type: &str) -> bool {
+        message_type == "Renamed"
+    }
+    fn apply(&mut self, event: &Event) {
+        self.0.apply(event);
+    }
 }
 
 on_both_stores! {
@@ -40,12 +55,29 @@ on_both_stores! {
         assert_eq!(before.state.balance, 1, "what was handed out does not change");
     }
 
-    async fn a_message_of_an_unknown_type_is_ignored_and_counted(store) {
+    async fn an_event_of_an_unknown_type_is_an_error_that_names_it(store) {
+        let stream = StreamName::new("account-1").unwrap();
+        let unknown = NewMessage::new("Renamed", Json::NULL);
+        let id = unknown.id;
+        store.append_to(&stream, ExpectedVersion::Any, vec![deposited(1), unknown, deposited(2)]).await.unwrap();
+        let entities = EntityStore::<Account>::new(&store);
+        for _ in 0..2 {
+            match entities.fetch("1").await {
+                Err(Error::UnknownEvent { event, message_type, projection }) => {
+                    assert_eq!((event.id, event.position, event.stream), (id, Position::new(1), stream.clone()));
+                    assert_eq!((message_type.as_str(), projection), ("Renamed", "account"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn an_event_that_the_projection_ignores_is_counted(store) {
         let stream = StreamName::new("account-1").unwrap();
         let messages = vec![deposited(1), NewMessage::new("Renamed", Json::NULL), deposited(2)];
         store.append_to(&stream, ExpectedVersion::Any, messages).await.unwrap();
-        let account = EntityStore::<Account>::new(&store).fetch("1").await.unwrap();
-        assert_eq!((account.state.balance, account.ignored, account.version), (3, 1, Version::at(Position::new(2))));
+        let account = EntityStore::<Tolerant>::new(&store).fetch("1").await.unwrap();
+        assert_eq!((account.state.0.balance, account.ignored, account.version), (3, 1, Version::at(Position::new(2))));
     }
 
     async fn a_cache_that_is_too_small_for_all_entities_still_gives_the_right_ones(store) {

@@ -1,6 +1,7 @@
 //! Exactly one effect for each intent: decisions, sequences, reservations, guards, and the memory of entities.
 #![allow(missing_docs)]
 
+mod changed_messages;
 mod chaos;
 mod contention;
 mod decisions;
@@ -17,4 +18,5 @@ mod repeats_in_batches;
 mod reservations;
 mod scenarios;
 mod sequences;
+mod snapshots;
 mod uniqueness;

@@ -45,6 +45,10 @@ impl Handler for Counting {
         self.inner.message_types()
     }
 
+    fn check(&self) -> message_store::Result<()> {
+        self.inner.check()
+    }
+
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
         self.counts.delivered.fetch_add(1, Ordering::SeqCst);
         self.inner.handle(message, context).await

@@ -52,6 +52,7 @@ mod keys;
 mod order;
 mod refusals;
 mod repeats;
+mod snapshots;
 mod streams;
 mod subject;
 mod timers;
@@ -87,6 +88,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         groups::ALL,
         timers::ALL,
         conditions::ALL,
+        snapshots::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -198,6 +198,7 @@ wrong_stores! {
         an_append_with_a_condition_keeps_the_rules_of_appends
         a_key_is_not_taken_if_a_condition_fails
         an_append_keeps_its_condition_beside_a_fence
+        snapshots_are_no_messages
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))

@@ -104,6 +104,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn store_id(&self, _store: Store<'_>) -> StoreId {
             *self.0.get_or_init(StoreId::new)
@@ -118,6 +119,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         async fn rotate_store_id(&self, store: Store<'_>) -> Result<StoreId> {
             Ok(store.store_id())
@@ -129,6 +131,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn store_id(&self, store: Store<'_>) -> StoreId {
             *self.0.get().unwrap_or(&store.store_id())
@@ -142,6 +145,7 @@ wrong_stores! {
         rotation_begins_another_history
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_empty_request_that_was_decided_in_an_earlier_history_leaves_the_key_free
+        a_snapshot_of_an_earlier_history_is_not_saved
     ] {
         fn history(&self, _store: Store<'_>) -> History {
             History::default()

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
     Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, GroupRecord, Leases, Matches, Membership,
-    SlotRecord, SlotSave, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
+    SlotRecord, SlotSave, Snapshot, SnapshotKey, Snapshots, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -127,6 +127,24 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         keys(store).append_once(claim, request, result).await
     }
 
+    async fn load_snapshot(&self, store: Store<'_>, key: &SnapshotKey) -> Result<Option<Snapshot>> {
+        snapshots(store).load(key).await
+    }
+
+    async fn save_snapshot(
+        &self,
+        store: Store<'_>,
+        key: &SnapshotKey,
+        snapshot: &Snapshot,
+        history: History,
+    ) -> Result<()> {
+        snapshots(store).save(key, snapshot, history).await
+    }
+
+    async fn remove_snapshots(&self, store: Store<'_>, stream: &StreamName) -> Result<()> {
+        snapshots(store).remove(stream).await
+    }
+
     async fn record(&self, store: Store<'_>, claim: &Claim) -> Seen {
         keys(store).record(claim).await
     }
@@ -234,6 +252,11 @@ pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
     store.conditions().unwrap()
 }
 
+/// The snapshots of the right store.
+pub(crate) fn snapshots(store: &dyn MessageStore) -> &dyn Snapshots {
+    store.snapshots().unwrap()
+}
+
 /// A right store, and the fault that is added to it.
 #[derive(Debug)]
 pub(crate) struct WrongStore {
@@ -333,6 +356,10 @@ impl MessageStore for WrongStore {
         Some(self)
     }
 
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
     }
@@ -405,6 +432,21 @@ impl Leases for WrongStore {
 
     async fn apart(&self) -> Result<Arc<dyn Leases>> {
         self.wrong.apart(leases(&*self.right)).await
+    }
+}
+
+#[async_trait]
+impl Snapshots for WrongStore {
+    async fn load(&self, key: &SnapshotKey) -> Result<Option<Snapshot>> {
+        self.wrong.load_snapshot(&*self.right, key).await
+    }
+
+    async fn save(&self, key: &SnapshotKey, snapshot: &Snapshot, history: History) -> Result<()> {
+        self.wrong.save_snapshot(&*self.right, key, snapshot, history).await
+    }
+
+    async fn remove(&self, stream: &StreamName) -> Result<()> {
+        self.wrong.remove_snapshots(&*self.right, stream).await
     }
 }
 

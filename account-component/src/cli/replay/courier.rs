@@ -94,6 +94,10 @@ impl<H: Handler> Handler for Watched<H> {
         self.handler.message_types()
     }
 
+    fn check(&self) -> message_store::Result<()> {
+        self.handler.check()
+    }
+
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source> {
         let outcome = self.handler.handle(message, context).await?;
         let number = message.global_position.get().unsigned_abs();

@@ -8,7 +8,7 @@ mod umadb;
 use anyhow::Result;
 use message_store::connect;
 
-use self::ours::{conditional, ours};
+use self::ours::{Known, conditional, ours};
 use self::theirs::{PEERS, Peer};
 use crate::bench::Bench;
 use crate::report::{Goal, Line};
@@ -17,6 +17,12 @@ use crate::rounds::{Sample, Side, interleave};
 const WORKERS: usize = 16;
 /// The numbers of callers of conditional appends.
 const CALLERS: [usize; 3] = [1, 16, 256];
+/// The sides of this store that have no counterpart for a new stream.
+const OTHER_SIDES: [(Known, &str); 3] = [
+    (Known::Snapshot, "from a snapshot"),
+    (Known::Cached, "remembered"),
+    (Known::CachedWithSnapshots, "remembered, with snapshots"),
+];
 const NOTE: &str = "16 callers. Each store in its own words, with its own schema; all but UmaDB with 16 connections to one PostgreSQL. \
     postgres-es has no global position and one index. disintegrate-postgres runs SERIALIZABLE and has no streams (its entity is a query); \
     its errors are serialization failures, which its caller has to repeat, and only successes count. eventastic_postgres writes a snapshot \
@@ -43,14 +49,20 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         ("new", 0, "append to a new stream"),
         ("load10", 10, "load 10 events and append"),
         ("load1000", 1_000, "load 1,000 events and append"),
+        ("load10000", 10_000, "load 10,000 events and append"),
     ] {
         let store = &store;
-        let mut sides = vec![Side::new(format!("ours, {what}"), move || ours(store, events, false, effort.time))];
-        for peer in &running {
+        let mut sides = vec![Side::new(format!("ours, {what}"), move || ours(store, events, Known::Nothing, effort.time))];
+        // Those that read every event would take minutes to prepare ten thousand of each entity.
+        let measured = |peer: &&Peer<'_>| events < 10_000 || peer.name.starts_with("eventastic");
+        let running: Vec<&Peer<'_>> = running.iter().filter(measured).collect();
+        for &peer in &running {
             sides.push(Side::new(format!("{}, {what}", peer.name), move || peer.measure(work, WORKERS, effort.time)));
         }
         if events > 0 {
-            sides.push(Side::new(format!("ours, remembered, {what}"), move || ours(store, events, true, effort.time)));
+            for (known, side) in OTHER_SIDES {
+                sides.push(Side::new(format!("ours, {side}, {what}"), move || ours(store, events, known, effort.time)));
+            }
         }
         let samples = interleave(effort, &sides).await?;
         let mut line = |what: String, ours: &Sample, reference: &str, theirs: &Sample| {
@@ -70,11 +82,18 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
             line(format!("{what}, 16 callers"), &samples[0], peer.name, theirs);
         }
         if events > 0 {
+            let [snapshot, cached, cached_with_snapshots] = &samples[running.len() + 1..] else {
+                anyhow::bail!("a side is missing");
+            };
+            for (peer, theirs) in running.iter().zip(&samples[1..]).filter(|(peer, _)| peer.name.starts_with("eventastic")) {
+                line(format!("{what}, 16 callers: from a snapshot"), snapshot, peer.name, theirs);
+            }
+            line(format!("{what}, 16 callers: cached here"), cached, "ours, not cached", &samples[0]);
             line(
-                format!("{what}, 16 callers: cached here"),
-                &samples[running.len() + 1],
-                "ours, not cached",
-                &samples[0],
+                format!("{what}, 16 callers: cached here, and snapshots every 100"),
+                cached_with_snapshots,
+                "ours, cached, without snapshots",
+                cached,
             );
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use message_store::entity::{EntityStore, Projection};
+use message_store::entity::{EntityStore, Projection, SnapshotPolicy};
 use message_store::store::QueryItem;
 use message_store::{
     Append, AppendRequest, Category, ExpectedVersion, MessageStore, Metadata, NewMessage, StreamName, Tag,
@@ -16,8 +16,29 @@ use super::WORKERS;
 use crate::rounds::{Sample, closed_loop};
 
 const ENTITIES: usize = 128;
+/// The number of entities with ten thousand events: one for each worker.
+const LONG_ENTITIES: usize = WORKERS;
+const POLICY: SnapshotPolicy = SnapshotPolicy::every(100);
 
-#[derive(Clone, Debug, Default)]
+/// What a load of an entity finds.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Known {
+    /// Nothing: all events are read.
+    Nothing,
+    /// A snapshot, and no entity in the cache, as in a process that has just started.
+    Snapshot,
+    /// The entity in the cache, as in a component: a load reads only newer messages.
+    Cached,
+    /// As `Cached`, and snapshots are taken.
+    CachedWithSnapshots,
+}
+
+/// The number of entities that are loaded.
+const fn entities_of(events: usize) -> usize {
+    if events < 10_000 { ENTITIES } else { LONG_ENTITIES }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Account {
     balance: i64,
 }
@@ -44,14 +65,24 @@ fn deposit(account: &str) -> Result<NewMessage> {
     Ok(NewMessage::from_variant(&event)?)
 }
 
-/// With `cached`, entities are cached, as in a component, and a load reads only newer messages.
-pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, time: Duration) -> Result<Sample> {
+pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, known: Known, time: Duration) -> Result<Sample> {
     let run = Uuid::new_v4().simple();
-    let entities = Arc::new(EntityStore::<Account>::new(store));
-    for entity in (0..ENTITIES).filter(|_| events > 0) {
+    let entities = EntityStore::<Account>::new(store);
+    let takes_snapshots = matches!(known, Known::Snapshot | Known::CachedWithSnapshots);
+    let entities = Arc::new(if takes_snapshots { entities.snapshots(POLICY) } else { entities });
+    for (number, entity) in (0..entities_of(events)).filter(|_| events > 0).enumerate() {
         let id = format!("{run}{entity}");
-        let messages: Vec<NewMessage> = (0..events).map(|_| deposit(&id)).collect::<Result<_>>()?;
-        store.append(Append::to(entities.stream(&id)?).messages(messages).into()).await?;
+        for part in (0..events).collect::<Vec<_>>().chunks(1_000) {
+            let messages: Vec<NewMessage> = part.iter().map(|_| deposit(&id)).collect::<Result<_>>()?;
+            store.append(Append::to(entities.stream(&id)?).messages(messages).into()).await?;
+        }
+        if known != Known::Nothing {
+            entities.fetch(&id).await?;
+        }
+        while known == Known::Snapshot && entities.snapshot_counts().saved <= number as u64 {
+            ensure!(entities.snapshot_counts().failed == 0, "a snapshot was not saved");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
     let store = Arc::clone(store);
     closed_loop(WORKERS, time, move |worker, number| {
@@ -60,11 +91,12 @@ pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, cached: bool, ti
             let (stream, expected): (StreamName, ExpectedVersion) = if events == 0 {
                 (entities.stream(&format!("{run}{worker}x{number}"))?, ExpectedVersion::NoStream)
             } else {
-                let id = format!("{run}{}", (number * WORKERS + worker) % ENTITIES);
-                let entity = if cached {
-                    entities.fetch(&id).await?
-                } else {
-                    EntityStore::<Account>::with_cache(&store, 1).fetch(&id).await?
+                let id = format!("{run}{}", (number * WORKERS + worker) % entities_of(events));
+                let cold = || EntityStore::<Account>::with_cache(&store, 1);
+                let entity = match known {
+                    Known::Nothing => cold().fetch(&id).await?,
+                    Known::Snapshot => cold().snapshots(POLICY).fetch(&id).await?,
+                    Known::Cached | Known::CachedWithSnapshots => entities.fetch(&id).await?,
                 };
                 ensure!(entity.state.balance >= 7 * events as i64, "an entity is not whole");
                 (entities.stream(&id)?, entity.version.into())

@@ -28,6 +28,10 @@ impl DeadLetters {
         metadata.causation_message_stream_name = Some(cause.stream.as_str().to_owned());
         metadata.causation_message_position = Some(cause.position);
         metadata.causation_message_global_position = Some(cause.global_position);
+        // What is edited has the form of the message.
+        if edited.message_type == original.message_type {
+            metadata.type_version = original.decode_metadata().type_version;
+        }
         let id: MessageId = derived_id(cause.id, "deadLetter", "edited", &original.stream, 0);
         let edited = NewMessage { metadata: Json::encode(&metadata)?, ..edited.with_id(id) };
         let discarded = Step::Discarded { why: format!("the edited message {id} takes its place") };

@@ -1,5 +1,5 @@
--- The rights that a role needs to write messages, to save positions of read models, to be a member of
--- groups, and to set and fire timers.
+-- The rights that a role needs to write messages, to save positions of read models, to be a member of groups, to set and fire timers, and
+-- to keep snapshots.
 GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_message, message_store.append_messages,
   message_store.append_messages_unless,
   message_store.place_messages, message_store.decide_appends,
@@ -10,4 +10,4 @@ GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_mess
 TO {role};
 GRANT SELECT, INSERT, UPDATE ON message_store.read_models, message_store.group_slots TO {role};
 GRANT SELECT ON message_store.timers TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON message_store.group_members TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON message_store.group_members, message_store.snapshots TO {role};

@@ -97,6 +97,7 @@ parts! {$
     conditions conditions_tests
     matches matches_tests
     boundaries boundaries_tests
+    snapshots snapshots_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

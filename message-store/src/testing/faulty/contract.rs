@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
 use crate::store::{
-    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels, Timers,
+    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels, Snapshots, Timers,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -144,6 +144,10 @@ impl MessageStore for FaultyStore {
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
         self.inner.deduplication().map(|_| self as &dyn Deduplication)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.inner.snapshots()
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

@@ -3,18 +3,23 @@
 mod past;
 mod process;
 mod run;
+mod snapshots;
 mod storage;
+mod stored;
 mod way;
 
 use std::fmt::Debug;
 
 use serde::Serialize;
 
+use crate::NewMessage;
 use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 use run::Run;
+pub use snapshots::assert_snapshots;
 use storage::{event_messages, matching, message, survives_storage};
+pub use stored::{GivenStored, given_stored};
 
 /// The events before the command.
 #[derive(Debug)]
@@ -28,7 +33,9 @@ pub struct Given<D: Decider> {
 #[derive(Debug)]
 #[must_use = "say then(events)"]
 pub struct When<D: Decider> {
-    given: Vec<D::Event>,
+    given: Vec<NewMessage>,
+    /// The given messages, as they are read.
+    events: Vec<D::Event>,
     others: Vec<(String, Vec<D::Event>)>,
     command: D::Command,
 }
@@ -70,7 +77,8 @@ impl<D: Decider> Given<D> {
 
     /// Sets the command.
     pub fn when(self, command: D::Command) -> When<D> {
-        When { given: self.events, others: self.others, command }
+        let given = event_messages::<D>(&self.events);
+        When { given, events: self.events, others: self.others, command }
     }
 }
 
@@ -93,26 +101,26 @@ where
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
         let expected: Vec<D::Event> = expected.into_iter().collect();
         let mut state = D::default();
-        self.given.iter().for_each(|event| state.apply(event));
-        let given = event_messages::<D>(&self.given);
+        self.events.iter().for_each(|event| state.apply(event));
         let mut others = Vec::with_capacity(self.others.len());
         for (id, events) in &self.others {
             assert_ne!(id, "1", "the command's own entity has this id; give its events first");
             others.push((id.clone(), event_messages::<D>(events)));
-            events.iter().for_each(survives_storage);
+            events.iter().for_each(|event| survives_storage(event, D::UPCASTERS));
         }
         let query = state.unless(&self.command);
-        let found = query.map(|query| matching::<D>(&query, &given, &others)).unwrap_or_default();
+        let found = query.map(|query| matching::<D>(&query, &self.given, &others)).unwrap_or_default();
         let is_matched = !found.is_empty();
         let decided =
             if is_matched { state.decide_matched(&self.command, &found) } else { state.decide(&self.command) };
         assert_eq!(decided, expected, "what {:?} leads to", self.command);
 
-        survives_storage(&self.command);
-        self.given.iter().chain(&expected).for_each(survives_storage);
+        survives_storage(&self.command, D::COMMAND_UPCASTERS);
+        self.events.iter().chain(&expected).for_each(|event| survives_storage(event, D::UPCASTERS));
 
         let expected_late = if is_matched { decided } else { state.decide_late(&self.command) };
-        let run = Run { given, others, command: message(&self.command), bug: None };
+        let command = message(&self.command, D::COMMAND_UPCASTERS);
+        let run = Run { given: self.given, others, command, bug: None };
         for (way, written) in run_apart(move || run.every_way::<D>()) {
             way.check::<D>(&self.command, &written, &expected, &expected_late);
         }

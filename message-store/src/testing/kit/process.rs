@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::past::{assert_repeat_is_recognised, make_late, run_apart, write_given};
-use super::storage::{message, messages, survives_storage};
+use super::storage::{message, messages, read, survives_storage};
 use crate::handling::{ProcessHandler, ProcessManager, Reaction, ReactionParts};
 use crate::store::{Due, Timer, TimerChange, TimerQuery};
 use crate::testing::PlantedBug;
@@ -158,12 +158,13 @@ where
         }
         let expected = Written::of(expected);
         assert_eq!(Written::of(state.react(&received)), expected, "the reaction to {received:?}");
-        survives_storage(&received);
-        given.iter().chain(&expected.events).for_each(survives_storage);
+        survives_storage(&received, P::MESSAGE_UPCASTERS);
+        given.iter().chain(&expected.events).for_each(|event| survives_storage(event, P::UPCASTERS));
         let expected_late = Written::of(state.react_late(&received)).seen();
         let expected = expected.seen();
 
-        let case = Case { given: messages(&given), message: message(&received), bug: None };
+        let message = message(&received, P::MESSAGE_UPCASTERS);
+        let case = Case { given: messages(&given, P::UPCASTERS), message, bug: None };
         for (way, is_late, written) in run_apart(move || case.every_way::<P>()) {
             let expected = if is_late { &expected_late } else { &expected };
             assert_eq!(&decoded::<P>(&written), expected, "{way}, the reaction that is written for {received:?}");
@@ -182,7 +183,7 @@ pub(super) struct Case {
 pub(super) type Messages = (Vec<Message>, Vec<Message>, Vec<Timer>);
 
 fn decoded<P: ProcessManager>((events, sent, timers): &Messages) -> Written<P::Event> {
-    let decode = |event: &Message| event.decode_variant().unwrap().expect("an event of this process");
+    let decode = |event: &Message| read(event, P::UPCASTERS);
     let place =
         |message: &Message| (message.stream.as_str().to_owned(), message.message_type.clone(), message.data.clone());
     let timer = |timer: &Timer| {
@@ -192,7 +193,7 @@ fn decoded<P: ProcessManager>((events, sent, timers): &Messages) -> Written<P::E
     };
     let mut timers: Vec<_> = timers.iter().map(timer).collect();
     timers.sort_by(|one, other| one.name.cmp(&other.name));
-    Written { events: events.iter().map(decode).collect(), sent: sent.iter().map(place).collect(), timers }
+    Written { events: events.iter().flat_map(decode).collect(), sent: sent.iter().map(place).collect(), timers }
 }
 
 impl Case {
@@ -219,7 +220,8 @@ impl Case {
         };
         let commands = Category::new(format!("{}:command", P::CATEGORY)).unwrap();
         let received = self.received::<P>(&store, &commands).await;
-        let content: P::Message = received.decode_variant().unwrap().expect("a message to which the process reacts");
+        let content: P::Message =
+            read(&received, P::MESSAGE_UPCASTERS).pop().expect("a message to which the process reacts");
         let id = P::process_id(&received, &content).expect("the message belongs to a process");
         let stream = process.processes().stream(&id).unwrap();
         write_given(process.processes(), &stream, &self.given, known).await;
@@ -242,6 +244,7 @@ impl Case {
     async fn received<P: ProcessManager>(&self, store: &Arc<dyn MessageStore>, commands: &Category) -> Message {
         let correlation = Metadata::new().correlation(&Category::new(P::CATEGORY).unwrap().stream("1").unwrap());
         let message = self.message.clone().with_metadata(&correlation).unwrap();
+        let message = message.versioned(P::MESSAGE_UPCASTERS).unwrap();
         let id = message.id;
         store.append(Append::to(commands.stream("1").unwrap()).message(message).into()).await.unwrap();
         store.message(id).await.unwrap().unwrap()

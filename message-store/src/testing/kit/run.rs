@@ -4,7 +4,7 @@ use super::past::{assert_repeat_is_recognised, make_late, write_given};
 use super::way::Way;
 use crate::handling::{CommandHandler, Decider};
 use crate::testing::PlantedBug;
-use crate::{Category, ExpectedVersion, Message, MessageStoreExt as _, NewMessage, StreamRead, connect};
+use crate::{Category, ExpectedVersion, Message, MessageId, MessageStoreExt as _, NewMessage, StreamRead, connect};
 
 /// If a case has many given events, the remembered entity has read at most this many, or misses at most this many.
 const SHORT_PAST: usize = 8;
@@ -91,7 +91,7 @@ impl Run {
             assert_repeat_is_recognised(time, &decide.carry_out(&command).await.unwrap());
         }
         if let Some(again) = delivery.again {
-            let another = NewMessage::new(self.command.message_type.clone(), self.command.data.clone());
+            let another = self.command.clone().with_id(MessageId::new());
             store.append_to(&command_stream, ExpectedVersion::Any, vec![another]).await.unwrap();
             let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
             let decide = if matches!(again, Again::Read) { runtime() } else { decide };

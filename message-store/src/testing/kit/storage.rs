@@ -7,21 +7,32 @@ use serde::de::DeserializeOwned;
 
 use crate::handling::Decider;
 use crate::store::Query;
-use crate::{Category, GlobalPosition, Message, Metadata, NewMessage, Position, Timestamp};
+use crate::testing::golden::stored_message;
+use crate::{Category, GlobalPosition, Message, Metadata, NewMessage, Position, Timestamp, Upcaster};
 
-pub(super) fn message(value: &impl Serialize) -> NewMessage {
-    NewMessage::from_variant(value).unwrap()
+/// A message in the form of today.
+pub(super) fn message(value: &impl Serialize, upcasters: &[Upcaster]) -> NewMessage {
+    NewMessage::from_variant(value).unwrap().versioned(upcasters).unwrap()
 }
 
-pub(super) fn messages(values: &[impl Serialize]) -> Vec<NewMessage> {
-    values.iter().map(message).collect()
+pub(super) fn messages(values: &[impl Serialize], upcasters: &[Upcaster]) -> Vec<NewMessage> {
+    values.iter().map(|value| message(value, upcasters)).collect()
+}
+
+/// The values that a stored message is read as.
+#[track_caller]
+pub(super) fn read<T: DeserializeOwned>(stored: &Message, upcasters: &[Upcaster]) -> Vec<T> {
+    let read = stored.decode_upcast(upcasters).unwrap_or_else(|error| panic!("{error}"));
+    read.unwrap_or_else(|| panic!("{} is no type of this enum", stored.message_type))
 }
 
 /// The events of a decider, with their tags.
 pub(super) fn event_messages<D: Decider>(events: &[D::Event]) -> Vec<NewMessage> {
     let tagged = |event| {
-        let metadata = D::tags(event).into_iter().fold(Metadata::new(), Metadata::tag);
-        message(event).with_metadata(&metadata).unwrap()
+        let message = message(event, D::UPCASTERS);
+        let metadata = Metadata::from_json(&message.metadata);
+        let metadata = D::tags(event).into_iter().fold(metadata, Metadata::tag);
+        message.with_metadata(&metadata).unwrap()
     };
     events.iter().map(tagged).collect()
 }
@@ -48,9 +59,15 @@ pub(super) fn matching<D: Decider>(
 }
 
 /// Panics unless the value is equal after it was encoded and decoded.
-pub(super) fn survives_storage<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
-    let stored = message(value);
-    let read: Option<T> = crate::variant::decode(&stored.message_type, &stored.data)
-        .unwrap_or_else(|error| panic!("{value:?}, stored as {stored:?}, cannot be read back: {error}"));
-    assert_eq!(read.as_ref(), Some(value), "{stored:?} is read back as something else");
+#[track_caller]
+pub(super) fn survives_storage<T>(value: &T, upcasters: &[Upcaster])
+where
+    T: Serialize + DeserializeOwned + Debug + PartialEq,
+{
+    let message = message(value, upcasters);
+    let read: Option<Vec<T>> = stored_message(&message)
+        .decode_upcast(upcasters)
+        .unwrap_or_else(|error| panic!("{value:?}, stored as {message:?}, cannot be read back: {error}"));
+    let read = read.as_deref().unwrap_or_default();
+    assert!(matches!(read, [one] if one == value), "{message:?} is read back as something else: {read:?}");
 }

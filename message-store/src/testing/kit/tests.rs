@@ -117,7 +117,7 @@ fn an_event_that_does_not_survive_storage_fails_the_case() {
 }
 
 async fn run(delivery: Delivery, given: &[Event], command: &Command, bug: PlantedBug) -> usize {
-    Run { given: messages(given), others: Vec::new(), command: message(command), bug: Some(bug) }
+    Run { given: messages(given, &[]), others: Vec::new(), command: message(command, &[]), bug: Some(bug) }
         .events::<Sum>(delivery)
         .await
         .len()
@@ -211,9 +211,9 @@ fn another_message_than_expected_fails_the_case() {
 }
 
 async fn written(times: u32, is_late: bool, known: Option<usize>, bug: PlantedBug) -> usize {
-    let (given, bug) = (messages(&[counted(1)]), Some(bug));
+    let (given, bug) = (messages(&[counted(1)], &[]), Some(bug));
     let (events, sent, _) =
-        Case { given, message: message(&Count::CountOn {}), bug }.run::<Counter>(times, is_late, known).await;
+        Case { given, message: message(&Count::CountOn {}, &[]), bug }.run::<Counter>(times, is_late, known).await;
     assert_eq!(events.len(), sent.len(), "all of a reaction or nothing");
     sent.len()
 }
@@ -233,4 +233,26 @@ async fn twin_with_the_mark_alone_a_process_loses_a_late_message_and_the_case_fa
 async fn twin_with_a_reaction_on_what_is_remembered_a_process_loses_a_message_and_the_case_fails_on_it() {
     assert_eq!(written(1, false, Some(0), PlantedBug::RememberedNothing).await, 0);
     assert_eq!(written(1, false, Some(0), PlantedBug::MarkAlone).await, 1, "which is the one to blame");
+}
+
+/// A state with a part that is not stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Forgetful {
+    sum: u64,
+    #[serde(skip)]
+    last: u64,
+}
+
+impl Projection for Forgetful {
+    const CATEGORY: &'static str = "sum";
+    type Event = Event;
+    fn apply(&mut self, Event::Added { amount, .. }: &Event) {
+        (self.sum, self.last) = (self.sum + amount, *amount);
+    }
+}
+
+#[test]
+#[should_panic(expected = "from a snapshot, the state is Forgetful { sum: 3, last: 0 }")]
+fn a_state_that_a_snapshot_does_not_restore_fails() {
+    super::assert_snapshots::<Forgetful>([Event::Added { amount: 3, note: 0 }]);
 }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use serde_json::value::RawValue;
 
+use super::storage::read;
 use crate::handling::Decider;
 use crate::{Json, Message};
 
@@ -72,7 +73,7 @@ fn as_decided<D: Decider>(messages: &[Message]) -> Vec<D::Event> {
             fields.retain(|field, _| !added.contains(&field.as_str()));
             message.data = Json::encode(&fields).unwrap();
         }
-        message.decode_variant().unwrap().expect("an event of this entity")
+        read(&message, D::UPCASTERS)
     };
-    messages.iter().map(decode).collect()
+    messages.iter().flat_map(decode).collect()
 }

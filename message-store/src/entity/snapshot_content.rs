@@ -1,0 +1,51 @@
+//! The content of a snapshot: a whole entity, so that one that is loaded behaves as one that is projected.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::projection::{Entity, LastApplied, Projection};
+use super::recent::Recent;
+use super::sequences::Sequences;
+use crate::{Position, StoreId, Version};
+
+/// The name of this form.
+pub(super) const FORMAT: &str = "1";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Content<P> {
+    /// The marks name the store, so they are wrong in a store with another identity.
+    store: StoreId,
+    position: Position,
+    last: LastApplied,
+    state: P,
+    sequences: Sequences,
+    recent: Recent,
+    ignored: u64,
+    unread_metadata: u64,
+}
+
+/// Encodes an entity of the store `here`. `None` if its stream has no messages.
+pub(super) fn encode<P>(entity: &Entity<P>, here: StoreId) -> serde_json::Result<Option<String>>
+where
+    P: Projection + Serialize,
+{
+    let (Some(position), Some(last)) = (entity.version.position(), entity.last) else { return Ok(None) };
+    let Entity { state, sequences, recent, ignored, unread_metadata, .. } = entity.clone();
+    let content = Content { store: here, position, last, state, sequences, recent, ignored, unread_metadata };
+    serde_json::to_string(&content).map(Some)
+}
+
+/// Decodes an entity. `None` if it is of another store.
+pub(super) fn decode<P>(content: &str, here: StoreId) -> serde_json::Result<Option<Entity<P>>>
+where
+    P: Projection + DeserializeOwned,
+{
+    let Content { store, position, last, state, sequences, recent, ignored, unread_metadata } =
+        serde_json::from_str::<Content<P>>(content)?;
+    if store != here {
+        return Ok(None);
+    }
+    let (version, last) = (Version::at(position), Some(last));
+    Ok(Some(Entity { state, version, sequences, ignored, unread_metadata, recent, last }))
+}

@@ -1,0 +1,1 @@
+DELETE FROM message_store.snapshots WHERE stream_name = $1

@@ -1,0 +1,1 @@
+SELECT position, content FROM snapshots WHERE stream_name = ?1 AND projection = ?2 AND fingerprint = ?3

@@ -1,0 +1,1 @@
+DELETE FROM snapshots WHERE stream_name = ?1
