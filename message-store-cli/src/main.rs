@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod allow_sql_condition;
+mod archive;
 mod check;
 mod confirm;
 mod dead_letter;
@@ -45,6 +46,8 @@ enum Command {
     Position(position::Position),
     /// List and set the positions of read models
     ReadModel(read_model::ReadModel),
+    /// Move old messages of a category to the archive
+    Archive(archive::Archive),
     /// Show the identity of a store, or give a copy its own
     Identity(identity::Identity),
 }
@@ -58,6 +61,7 @@ impl Arguments {
             Command::DeadLetter(arguments) => arguments.run().await,
             Command::Position(arguments) => arguments.run().await,
             Command::ReadModel(arguments) => arguments.run().await,
+            Command::Archive(arguments) => arguments.run().await,
             Command::Identity(arguments) => arguments.run().await,
         }
     }

@@ -4,6 +4,7 @@ mod append;
 mod append_one;
 mod append_with_fence;
 mod append_within;
+mod archive;
 mod batch_read;
 mod check;
 mod connection;

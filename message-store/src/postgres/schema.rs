@@ -12,16 +12,17 @@ use super::migrations::{Failed, migrate_tables};
 
 /// The version of the functions. Every change of their scripts needs a new version: a store replaces functions of an
 /// older one only.
-pub(super) const FUNCTIONS: i32 = 4;
+pub(super) const FUNCTIONS: i32 = 5;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
     include_str!("../../migrations/postgres/functions/message_db_views.sql"),
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
     include_str!("../../migrations/postgres/functions/groups.sql"),
+    include_str!("../../migrations/postgres/functions/archive.sql"),
     include_str!("../../migrations/postgres/functions/privileges.sql"),
 ];
 

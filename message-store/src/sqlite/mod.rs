@@ -1,5 +1,6 @@
 //! The store on SQLite, in a file or in memory. One thread writes, and several connections read at the same time.
 
+mod archive;
 mod blocking;
 mod failure;
 mod lease_changes;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -154,6 +154,10 @@ impl MessageStore for SqliteStore {
     }
 
     fn read_models(&self) -> Option<&dyn ReadModels> {
+        Some(self)
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
         Some(self)
     }
 

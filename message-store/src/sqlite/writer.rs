@@ -14,11 +14,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::archive::{self, ArchiveChange};
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
-use crate::store::{Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
+use crate::store::{ArchiveRun, Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -47,6 +48,7 @@ enum Request {
     Release(Claim, Uuid),
     Sweep(u32),
     ChangeLease(LeaseChange),
+    Archive(ArchiveChange),
 }
 
 enum Reply {
@@ -56,6 +58,7 @@ enum Reply {
     Leased(bool),
     Released,
     LeaseChanged(LeaseChanged),
+    Archived(ArchiveRun),
 }
 
 impl Writer {
@@ -111,6 +114,13 @@ impl Writer {
         match self.ask(Request::ChangeLease(change)).await? {
             Reply::LeaseChanged(changed) => Ok(changed),
             _ => Err(Error::backend("changing a lease", false, "the writer answered something else")),
+        }
+    }
+
+    pub(super) async fn archive(&self, change: ArchiveChange) -> Result<ArchiveRun> {
+        match self.ask(Request::Archive(change)).await? {
+            Reply::Archived(run) => Ok(run),
+            _ => Err(Error::backend("archiving messages", false, "the writer answered something else")),
         }
     }
 
@@ -223,6 +233,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             Reply::Appended(append(transaction, appends)?)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
+        Request::Archive(change) => Reply::Archived(archive::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

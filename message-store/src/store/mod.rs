@@ -3,6 +3,7 @@
 mod append;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod append_metrics;
+mod archive;
 mod backlog;
 mod checkpoints;
 mod claim;
@@ -21,6 +22,7 @@ mod window;
 pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use append_metrics::AppendMetrics;
+pub use archive::{Archive, ArchiveRun, lacks_archived};
 pub use backlog::Backlog;
 pub(crate) use checkpoints::{Checkpoint, Checkpoints, WhenToCheckpoint};
 pub use claim::{Claim, ClaimRecord};

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels};
+use crate::store::{Archive, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -141,6 +141,10 @@ impl MessageStore for FaultyStore {
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
         self.inner.deduplication().map(|_| self as &dyn Deduplication)
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        self.inner.archive()
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
