@@ -56,7 +56,7 @@ impl Archive {
         if !self.yes && !is_confirmed(&format!("Move {whole}, to the archive?"))? {
             bail!("nothing was moved");
         }
-        let moved = archiving.run(|progress| tracing::info!(target: "message_store::archive", "{progress}")).await?;
+        let moved = archiving.run(|_| {}).await?;
         println!("{moved} messages were moved to the archive");
         Ok(())
     }

@@ -217,6 +217,7 @@ impl Archiving {
         let before = run.moved;
         while run.ended_at.is_none() {
             run = archive.move_part(&run, self.part).await?;
+            tracing::info!(target: "message_store::operations", "{run}");
             progress(&run);
         }
         Ok(run.moved - before)

@@ -80,7 +80,7 @@ fn move_part(transaction: &Transaction<'_>, number: i64, messages: u32) -> Resul
     let ended_at = run.ended_at.map(Timestamp::as_microsecond);
     transaction
         .execute(include_str!("sql/save_archive_run.sql"), (number, run.looked_through.get(), moved, ended_at))?;
-    Ok(run)
+    Ok(transaction.query_row(include_str!("sql/archive_run.sql"), [number], run_in)?)
 }
 
 fn run_in(row: &Row<'_>) -> rusqlite::Result<ArchiveRun> {

@@ -43,6 +43,7 @@ macro_rules! changed {
 }
 
 mod appends;
+mod archives;
 mod categories;
 mod contents;
 mod filters;
@@ -83,6 +84,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         keys::ALL,
         windows::ALL,
         groups::ALL,
+        archives::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
+    Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -18,6 +18,8 @@ use message_store::{
 pub(crate) type Store<'a> = &'a dyn MessageStore;
 /// The leases of the right store.
 pub(crate) type Rights<'a> = &'a dyn Leases;
+/// The archive of the right store.
+pub(crate) type Archived<'a> = &'a dyn Archive;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -157,6 +159,18 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         leases.apart().await
     }
 
+    async fn begin(&self, archive: Archived<'_>, category: &Category, through: GlobalPosition) -> Result<ArchiveRun> {
+        archive.begin(category, through).await
+    }
+
+    async fn move_part(&self, store: Store<'_>, run: &ArchiveRun, messages: u32) -> Result<ArchiveRun> {
+        archive(store).move_part(run, messages).await
+    }
+
+    async fn runs(&self, archive: Archived<'_>) -> Result<Vec<ArchiveRun>> {
+        archive.runs().await
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -185,6 +199,11 @@ pub(crate) fn keys(store: &dyn MessageStore) -> &dyn Deduplication {
 /// The leases of the right store.
 pub(crate) fn leases(store: &dyn MessageStore) -> &dyn Leases {
     store.leases().unwrap()
+}
+
+/// The archive of the right store.
+pub(crate) fn archive(store: &dyn MessageStore) -> &dyn Archive {
+    store.archive().unwrap()
 }
 
 /// A right store, and the fault that is added to it.
@@ -280,8 +299,27 @@ impl MessageStore for WrongStore {
         Some(self)
     }
 
+    fn archive(&self) -> Option<&dyn Archive> {
+        Some(self)
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Archive for WrongStore {
+    async fn begin(&self, category: &Category, through: GlobalPosition) -> Result<ArchiveRun> {
+        self.wrong.begin(archive(&*self.right), category, through).await
+    }
+
+    async fn move_part(&self, run: &ArchiveRun, messages: u32) -> Result<ArchiveRun> {
+        self.wrong.move_part(&*self.right, run, messages).await
+    }
+
+    async fn runs(&self) -> Result<Vec<ArchiveRun>> {
+        self.wrong.runs(archive(&*self.right)).await
     }
 }
 

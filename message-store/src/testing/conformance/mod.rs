@@ -93,6 +93,7 @@ parts! {$
     sweeps sweeps_tests
     slots slots_tests
     fences fences_tests
+    archive archive_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};
