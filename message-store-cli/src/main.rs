@@ -6,6 +6,7 @@ mod archive;
 mod check;
 mod confirm;
 mod dead_letter;
+mod erase;
 mod identity;
 mod migrate;
 mod open;
@@ -48,6 +49,8 @@ enum Command {
     ReadModel(read_model::ReadModel),
     /// Move old messages of a category to the archive
     Archive(archive::Archive),
+    /// Erase the data of a stream or of an entity. The messages stay, without their content
+    Erase(erase::Erase),
     /// Show the identity of a store, or give a copy its own
     Identity(identity::Identity),
 }
@@ -62,6 +65,7 @@ impl Arguments {
             Command::Position(arguments) => arguments.run().await,
             Command::ReadModel(arguments) => arguments.run().await,
             Command::Archive(arguments) => arguments.run().await,
+            Command::Erase(arguments) => arguments.run().await,
             Command::Identity(arguments) => arguments.run().await,
         }
     }

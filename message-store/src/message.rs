@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::metadata::is_erased;
 use crate::{Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName};
 
 /// The identity of a message. It is unique in every store, for ever. A copy of a message keeps its id.
@@ -167,6 +168,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether the message was [erased](crate::operations::Erasing). It has no data, and of its metadata what others
+    /// need to recognise it.
+    pub fn is_erased(&self) -> bool {
+        is_erased(&self.data, &self.metadata)
+    }
+
     /// Decodes the metadata. Fields of an unexpected shape are kept ([`Metadata::unread`]), so this cannot fail.
     pub fn decode_metadata(&self) -> Metadata {
         Metadata::from_json(&self.metadata)
@@ -180,8 +187,9 @@ impl Message {
     /// Decodes the data as `T`, and ignores the message type.
     ///
     /// # Errors
-    /// [`Error::Undecodable`], which names the field.
+    /// [`Error::Undecodable`], which names the field, and for a message that was erased.
     pub fn decode_data<T: DeserializeOwned>(&self) -> Result<T> {
+        self.assert_not_erased()?;
         self.data.decode().map_err(|error| self.undecodable(&error))
     }
 
@@ -189,8 +197,10 @@ impl Message {
     /// variant.
     ///
     /// # Errors
-    /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it.
+    /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it, and for a
+    /// message that was erased.
     pub fn decode_variant<E: DeserializeOwned>(&self) -> Result<Option<E>> {
+        self.assert_not_erased()?;
         crate::variant::decode(&self.message_type, &self.data).map_err(|error| self.undecodable(&error))
     }
 
@@ -220,6 +230,10 @@ impl Message {
             position: self.position,
             global_position: self.global_position,
         }
+    }
+
+    fn assert_not_erased(&self) -> Result<()> {
+        if self.is_erased() { Err(self.undecodable(&"its data was erased")) } else { Ok(()) }
     }
 
     pub(crate) fn undecodable(&self, error: &dyn fmt::Display) -> Error {

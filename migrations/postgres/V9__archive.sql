@@ -33,3 +33,18 @@ CREATE TABLE message_store.archive_runs (
 
 -- One run of a category at a time.
 CREATE UNIQUE INDEX archive_runs_open ON message_store.archive_runs (category) WHERE ended_at IS NULL;
+
+-- The journal of erasures: what was erased, and when. The transaction that erases messages saves the progress of its run.
+CREATE TABLE message_store.erasure_runs (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  -- 'stream' or 'entity', and its name.
+  kind text NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  looked_through bigint NOT NULL DEFAULT 0,
+  erased bigint NOT NULL DEFAULT 0,
+  begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  ended_at timestamptz
+);
+
+-- One run of a target at a time.
+CREATE UNIQUE INDEX erasure_runs_open ON message_store.erasure_runs (kind, name) WHERE ended_at IS NULL;

@@ -38,3 +38,18 @@ CREATE TABLE archive_runs (
 
 -- One run of a category at a time.
 CREATE UNIQUE INDEX archive_runs_open ON archive_runs (category) WHERE ended_at IS NULL;
+
+-- The journal of erasures: what was erased, and when. The transaction that erases messages saves the progress of its run.
+CREATE TABLE erasure_runs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  -- 'stream' or 'entity', and its name.
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  looked_through INTEGER NOT NULL DEFAULT 0,
+  erased INTEGER NOT NULL DEFAULT 0,
+  begun_at INTEGER NOT NULL,
+  ended_at INTEGER
+) STRICT;
+
+-- One run of a target at a time.
+CREATE UNIQUE INDEX erasure_runs_open ON erasure_runs (kind, name) WHERE ended_at IS NULL;

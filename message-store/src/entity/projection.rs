@@ -37,6 +37,13 @@ pub trait Projection: Default + Clone + Send + Sync + 'static {
 
     /// Changes the state as the event requires. It must not refuse an event: the event has happened.
     fn apply(&mut self, event: &Self::Event);
+
+    /// Changes the state for an event that was erased ([`Erasing`](crate::operations::Erasing)): its data is gone, and its
+    /// type is known. The default changes nothing. The version and the marks of the entity change in any case, so each
+    /// command still has one effect.
+    fn apply_erased(&mut self, message_type: &str) {
+        let _ = message_type;
+    }
 }
 
 /// An entity: its state, its version and its marks.
@@ -81,10 +88,15 @@ impl<P: Projection> Entity<P> {
     /// [`Error::Undecodable`](crate::Error::Undecodable). The entity is then unchanged.
     pub fn apply(&mut self, message: &Message, here: StoreId) -> Result<()> {
         let (stamp, is_unread) = stamp_of(message, here);
-        let event = message.decode_variant::<P::Event>()?;
         let place = Place { position: message.position, global_position: message.global_position };
         let command = stamp.as_ref().map(|stamp| (stamp.handler.as_deref(), &stamp.sequence));
-        self.advance(event.as_ref(), command, message.id, place);
+        if message.is_erased() {
+            self.state.apply_erased(&message.message_type);
+            self.record(command, message.id, place);
+        } else {
+            let event = message.decode_variant::<P::Event>()?;
+            self.advance(event.as_ref(), command, message.id, place);
+        }
         self.unread_metadata += u64::from(is_unread);
         Ok(())
     }
@@ -103,6 +115,11 @@ impl<P: Projection> Entity<P> {
             Some(event) => self.state.apply(event),
             None => self.ignored += 1,
         }
+        self.record(command, id, place);
+    }
+
+    /// Records the command for which a message was written, and the message's place.
+    fn record(&mut self, command: Option<(Option<&str>, &Sequence)>, id: MessageId, place: Place) {
         if let Some((handler, sequence)) = command {
             let mark = self.sequences.record(handler, sequence);
             self.recent.record(mark, sequence.global_position, id, place);

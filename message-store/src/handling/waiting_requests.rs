@@ -111,6 +111,11 @@ impl WaitingRequests {
     }
 
     fn apply(&mut self, step: &Message) -> Result<()> {
+        if step.is_erased() {
+            // The last step of a key decides, and the step that waits is not erased.
+            self.due.remove(&step.stream);
+            return Ok(());
+        }
         match step.decode_variant()? {
             Some(DelayStep::Delayed { due, .. }) => self.due.insert(step.stream.clone(), due),
             Some(DelayStep::Released { .. }) | None => self.due.remove(&step.stream),

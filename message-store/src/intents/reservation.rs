@@ -118,7 +118,8 @@ impl<'a> Reservation<'a> {
         }
         let ours = (self.message.message_type.as_str(), &self.message.data);
         let theirs = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
-        let same = self.intent.same(ours, (theirs, &holder.data));
+        // The data of an erased reservation cannot be compared. The intent is carried out in either case.
+        let same = holder.is_erased() || self.intent.same(ours, (theirs, &holder.data));
         let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
         Ok(ReservedBy::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
     }

@@ -37,7 +37,7 @@ impl Reader<'_> {
 /// Moves values that other programs wrote under the toolkit's names into one object, so that the toolkit can write its
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
-    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin"].contains(&key);
+    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin", "erased"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
         return rest;
@@ -86,6 +86,7 @@ impl Metadata {
                 metadata.origin = own.take("origin");
                 metadata.via = own.take("via").unwrap_or_default();
                 metadata.cause_origin = own.take("causeOrigin");
+                metadata.erased = own.take("erased").unwrap_or_default();
                 metadata.own_other = displace(own.rest());
             } else {
                 reader.unread.push(OWN_KEY.to_owned());

@@ -76,7 +76,7 @@ struct OwnFields<'a>(&'a Metadata);
 impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
         let Metadata { sequence, handler, reserves, origin, via, cause_origin, own_other, .. } = self.0;
-        let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some();
+        let is_stamped = sequence.is_some() || handler.is_some() || reserves.is_some() || self.0.erased;
         let is_copy = origin.is_some() || !via.is_empty() || cause_origin.is_some();
         !is_stamped && !is_copy && own_other.is_empty()
     }
@@ -103,6 +103,9 @@ impl Serialize for OwnFields<'_> {
         }
         if let Some(cause_origin) = cause_origin {
             map.serialize_entry("causeOrigin", cause_origin)?;
+        }
+        if self.0.erased {
+            map.serialize_entry("erased", &true)?;
         }
         own_other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.end()

@@ -2,9 +2,11 @@
 //! here.
 
 mod archiving;
+mod erasing;
 mod explain;
 mod transfer;
 
 pub use archiving::{ArchivePlan, Archiving, Behind};
+pub use erasing::Erasing;
 pub use explain::{Explanation, Finding};
 pub use transfer::{Copied, Transfer};

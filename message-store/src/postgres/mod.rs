@@ -9,6 +9,7 @@ mod batch_read;
 mod check;
 mod connection;
 mod connections;
+mod erasure;
 mod failure;
 mod group_commit;
 mod history;

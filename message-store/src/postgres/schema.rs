@@ -16,13 +16,14 @@ pub(super) const FUNCTIONS: i32 = 5;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
     include_str!("../../migrations/postgres/functions/message_db_views.sql"),
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
     include_str!("../../migrations/postgres/functions/groups.sql"),
     include_str!("../../migrations/postgres/functions/archive.sql"),
+    include_str!("../../migrations/postgres/functions/erasure.sql"),
     include_str!("../../migrations/postgres/functions/privileges.sql"),
 ];
 

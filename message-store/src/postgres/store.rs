@@ -22,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -205,6 +205,10 @@ impl MessageStore for PostgresStore {
     }
 
     fn archive(&self) -> Option<&dyn Archive> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
         if self.is_message_db { None } else { Some(self) }
     }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod blocking;
+mod erasure;
 mod failure;
 mod lease_changes;
 mod leases;

@@ -127,7 +127,7 @@ fn one(connection: &Connection, sql: &str, parameters: impl Params) -> rusqlite:
 }
 
 /// Decodes rows, until a batch has enough bytes.
-fn messages(
+pub(super) fn messages(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,

@@ -15,11 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::archive::{self, ArchiveChange};
+use super::erasure::{self, ErasureChange};
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
-use crate::store::{ArchiveRun, Claim, ClaimRecord, Fence, Stored, WakeUps, written_before};
+use crate::store::{ArchiveRun, Claim, ClaimRecord, ErasureRun, Fence, Stored, WakeUps, written_before};
+use crate::metadata::is_erased;
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -49,6 +51,7 @@ enum Request {
     Sweep(u32),
     ChangeLease(LeaseChange),
     Archive(ArchiveChange),
+    Erase(ErasureChange),
 }
 
 enum Reply {
@@ -59,6 +62,7 @@ enum Reply {
     Released,
     LeaseChanged(LeaseChanged),
     Archived(ArchiveRun),
+    Erased(ErasureRun),
 }
 
 impl Writer {
@@ -121,6 +125,13 @@ impl Writer {
         match self.ask(Request::Archive(change)).await? {
             Reply::Archived(run) => Ok(run),
             _ => Err(Error::backend("archiving messages", false, "the writer answered something else")),
+        }
+    }
+
+    pub(super) async fn erase(&self, change: ErasureChange) -> Result<ErasureRun> {
+        match self.ask(Request::Erase(change)).await? {
+            Reply::Erased(run) => Ok(run),
+            _ => Err(Error::backend("erasing messages", false, "the writer answered something else")),
         }
     }
 
@@ -234,6 +245,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
         Request::Archive(change) => Reply::Archived(archive::change(transaction, change)?),
+        Request::Erase(change) => Reply::Erased(erasure::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {
@@ -293,7 +305,8 @@ fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<M
             let data = Json::from_database(row.get(2)?);
             let written =
                 Place { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
-            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written });
+            let is_erased = is_erased(&data, &Json::from_database(row.get(5)?));
+            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written, is_erased });
         }
     }
     Ok(found)

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Archive, Backlog, Deduplication, Leases, ReadModels};
+use crate::store::{Archive, Backlog, Deduplication, Erasure, Leases, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -173,6 +173,11 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// The archive of the store, or `None` if all its messages are in one place. Every read of a store with an archive
     /// finds the archived messages too, except a [read without the archive](Read::without_archive).
     fn archive(&self) -> Option<&dyn Archive> {
+        None
+    }
+
+    /// The erasure of messages, or `None` if the store cannot erase any.
+    fn erasure(&self) -> Option<&dyn Erasure> {
         None
     }
 

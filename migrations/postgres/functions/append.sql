@@ -444,6 +444,8 @@ BEGIN
         SELECT g.number, CASE
           WHEN m.stream_name <> stream_names[g.stream] THEN format('it was written to %s', m.stream_name)
           WHEN m.type <> types[g.number] THEN format('it was written as a %s', m.type)
+          -- The data of an erased message cannot be compared.
+          WHEN m.data IS NULL AND m.metadata -> 'messageStore' -> 'erased' = 'true' THEN NULL
           WHEN m.data IS DISTINCT FROM decide_appends.data[g.number] THEN 'it was written with other data'
         END AS reason
         FROM (

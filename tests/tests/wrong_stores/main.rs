@@ -46,6 +46,7 @@ mod appends;
 mod archives;
 mod categories;
 mod contents;
+mod erasures;
 mod filters;
 mod groups;
 mod keys;
@@ -85,6 +86,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         windows::ALL,
         groups::ALL,
         archives::ALL,
+        erasures::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Deduplication, GroupRecord, Leases, Membership, SlotRecord, SlotSave,
+    Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Deduplication, Erasure, ErasureRun, ErasureTarget, GroupRecord,
+    Leases, Membership, Redaction, SlotRecord, SlotSave,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -20,6 +21,8 @@ pub(crate) type Store<'a> = &'a dyn MessageStore;
 pub(crate) type Rights<'a> = &'a dyn Leases;
 /// The archive of the right store.
 pub(crate) type Archived<'a> = &'a dyn Archive;
+/// The erasure of the right store.
+pub(crate) type Erases<'a> = &'a dyn Erasure;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -171,6 +174,30 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         archive.runs().await
     }
 
+    async fn begin_erasure(&self, erasure: Erases<'_>, target: &ErasureTarget) -> Result<ErasureRun> {
+        erasure.begin(target).await
+    }
+
+    async fn to_erase(
+        &self,
+        erasure: Erases<'_>,
+        target: &ErasureTarget,
+        after: GlobalPosition,
+        limit: usize,
+    ) -> Result<Vec<Message>> {
+        erasure.messages(target, after, limit).await
+    }
+
+    async fn redact(
+        &self,
+        store: Store<'_>,
+        run: &ErasureRun,
+        redactions: Vec<Redaction>,
+        through: GlobalPosition,
+    ) -> Result<ErasureRun> {
+        erasure(store).redact(run, redactions, through).await
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -204,6 +231,11 @@ pub(crate) fn leases(store: &dyn MessageStore) -> &dyn Leases {
 /// The archive of the right store.
 pub(crate) fn archive(store: &dyn MessageStore) -> &dyn Archive {
     store.archive().unwrap()
+}
+
+/// The erasure of the right store.
+pub(crate) fn erasure(store: &dyn MessageStore) -> &dyn Erasure {
+    store.erasure().unwrap()
 }
 
 /// A right store, and the fault that is added to it.
@@ -303,8 +335,40 @@ impl MessageStore for WrongStore {
         Some(self)
     }
 
+    fn erasure(&self) -> Option<&dyn Erasure> {
+        Some(self)
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Erasure for WrongStore {
+    async fn begin(&self, target: &ErasureTarget) -> Result<ErasureRun> {
+        self.wrong.begin_erasure(erasure(&*self.right), target).await
+    }
+
+    async fn messages(&self, target: &ErasureTarget, after: GlobalPosition, limit: usize) -> Result<Vec<Message>> {
+        self.wrong.to_erase(erasure(&*self.right), target, after, limit).await
+    }
+
+    async fn redact(
+        &self,
+        run: &ErasureRun,
+        redactions: Vec<Redaction>,
+        through: GlobalPosition,
+    ) -> Result<ErasureRun> {
+        self.wrong.redact(&*self.right, run, redactions, through).await
+    }
+
+    async fn end(&self, run: &ErasureRun) -> Result<ErasureRun> {
+        erasure(&*self.right).end(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<ErasureRun>> {
+        erasure(&*self.right).runs().await
     }
 }
 

@@ -39,7 +39,9 @@ WITH expected (signature, is_definer, is_for_writers) AS (
 expected_for_operators (signature) AS (
   VALUES
     ('archive_part(bigint, integer)'),
-    ('begin_archive_run(text, bigint)')
+    ('begin_archive_run(text, bigint)'),
+    ('begin_erasure_run(text, text)'),
+    ('erase_part(bigint, uuid[], jsonb[], jsonb[], bigint, boolean)')
 ),
 own AS (
   SELECT c.relowner AS owner, (r.rolsuper OR r.rolcreaterole) AS makes_roles,
@@ -103,7 +105,7 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,archive_runs}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,archive_runs,erasure_runs}'::text[])
             UNION ALL
             SELECT privilege, name
             FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,group_members,group_slots}'::text[]) AS name

@@ -94,6 +94,7 @@ parts! {$
     slots slots_tests
     fences fences_tests
     archive archive_tests
+    erasure erasure_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

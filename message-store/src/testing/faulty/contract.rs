@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
-use crate::store::{Archive, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels};
+use crate::store::{Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageStore, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -145,6 +145,10 @@ impl MessageStore for FaultyStore {
 
     fn archive(&self) -> Option<&dyn Archive> {
         self.inner.archive()
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
+        self.inner.erasure()
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
