@@ -90,7 +90,7 @@ impl Erasing {
             let messages = erasure.messages(&self.target, after, self.part).await?;
             let Some(last) = messages.last() else { return Ok(count) };
             after = last.global_position;
-            count += messages.iter().filter(|message| !message.is_erased()).count() as u64;
+            count += messages.iter().filter(|message| is_to_erase(message)).count() as u64;
         }
     }
 
@@ -106,7 +106,7 @@ impl Erasing {
         loop {
             let messages = erasure.messages(&self.target, run.looked_through, self.part).await?;
             let Some(last) = messages.last() else { break };
-            let to_erase = messages.iter().filter(|message| !message.is_erased());
+            let to_erase = messages.iter().filter(|message| is_to_erase(message));
             let redactions = to_erase.map(erased).collect::<Result<_>>()?;
             run = erasure.redact(&run, redactions, last.global_position).await?;
             progress(&run);
@@ -172,7 +172,7 @@ impl Erasing {
     /// The last request for a key of a delay buffer is its state. It can be erased when it was released.
     async fn assert_nothing_waits(&self) -> Result<()> {
         let stream = self.target_stream();
-        if !stream.category().as_str().starts_with("delay:") {
+        if !is_of_delay_buffer(stream.category().as_str()) {
             return Ok(());
         }
         match self.store.last_message(stream, None).await? {
@@ -188,6 +188,15 @@ impl Erasing {
         let (ErasureTarget::Stream(stream) | ErasureTarget::Entity(stream)) = &self.target;
         stream
     }
+}
+
+/// Whether a message has data to erase. The release of a delayed request has none, and is the state of its key.
+fn is_to_erase(message: &Message) -> bool {
+    !message.is_erased() && !(is_of_delay_buffer(message.stream.category().as_str()) && message.message_type == "Released")
+}
+
+fn is_of_delay_buffer(category: &str) -> bool {
+    category.starts_with("delay:")
 }
 
 /// The content of an erased message.

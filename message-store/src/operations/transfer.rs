@@ -152,12 +152,19 @@ impl Transfer {
             Err(Error::IdConflict { .. }) if messages.len() > 1 => {
                 let mut written = 0;
                 for (message, metadata) in messages.chunks(1).zip(metadata.chunks(1)) {
-                    written += self.append(message, metadata).await?;
+                    written += self.append_alone(message, metadata).await?;
                 }
                 Ok(written)
             }
-            // It was erased in one of the stores after an earlier run.
-            Err(Error::IdConflict { .. }) if self.is_erased_copy(&messages[0]).await? => Ok(0),
+            Err(Error::IdConflict { .. }) => self.append_alone(messages, &metadata).await,
+            result => result,
+        }
+    }
+
+    /// Appends one message. It may have been erased after an earlier run.
+    async fn append_alone(&self, message: &[Message], metadata: &[Json]) -> Result<u64> {
+        match self.append(message, metadata).await {
+            Err(Error::IdConflict { .. }) if self.is_erased_copy(&message[0]).await? => Ok(0),
             result => result,
         }
     }

@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod effects;
+mod erasure;
+mod erasure_meanwhile;
 mod meanwhile;
 mod postgres;
 mod readers;
