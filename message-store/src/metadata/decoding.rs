@@ -37,7 +37,8 @@ impl Reader<'_> {
 /// Moves values that other programs wrote under the toolkit's names into one object, so that the toolkit can write its
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
-    let is_ours = |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin", "erased"].contains(&key);
+    let is_ours =
+        |key: &str| ["sequence", "handler", "reserves", "origin", "via", "causeOrigin", "erased"].contains(&key);
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
         return rest;

@@ -66,7 +66,9 @@ mod tests {
         let marked = Json::parse(r#"{"messageStore":{"erased":true}}"#).unwrap();
         assert!(is_erased(&Json::NULL, &marked));
         assert!(!is_erased(&Json::parse("{}").unwrap(), &marked));
-        for other in [r#"{"erased":true}"#, r#"{"messageStore":{"erased":false}}"#, r#"{"messageStore":{"erased":"yes"}}"#] {
+        for other in
+            [r#"{"erased":true}"#, r#"{"messageStore":{"erased":false}}"#, r#"{"messageStore":{"erased":"yes"}}"#]
+        {
             assert!(!is_erased(&Json::NULL, &Json::parse(other).unwrap()), "{other}");
         }
     }

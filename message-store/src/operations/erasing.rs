@@ -192,7 +192,8 @@ impl Erasing {
 
 /// Whether a message has data to erase. The release of a delayed request has none, and is the state of its key.
 fn is_to_erase(message: &Message) -> bool {
-    !message.is_erased() && !(is_of_delay_buffer(message.stream.category().as_str()) && message.message_type == "Released")
+    !message.is_erased()
+        && !(is_of_delay_buffer(message.stream.category().as_str()) && message.message_type == "Released")
 }
 
 fn is_of_delay_buffer(category: &str) -> bool {

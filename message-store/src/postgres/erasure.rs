@@ -71,13 +71,10 @@ impl PostgresStore {
         one(self.ask_for_runs(ERASE_PART, &[&run.number, &ids, &data, &metadata, &through.get(), &is_end]).await?)
     }
 
-    async fn ask_for_runs(
-        &self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<ErasureRun>> {
-        let ask =
-            async |connection: &mut Connection| connection.query(sql, parameters).await.map_err(backend("erasing messages"));
+    async fn ask_for_runs(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<ErasureRun>> {
+        let ask = async |connection: &mut Connection| {
+            connection.query(sql, parameters).await.map_err(backend("erasing messages"))
+        };
         self.pool.with(ask).await?.iter().map(run_in).collect()
     }
 }
@@ -88,7 +85,8 @@ fn one(mut runs: Vec<ErasureRun>) -> Result<ErasureRun> {
 
 fn run_in(row: &Row) -> Result<ErasureRun> {
     let (kind, name): (&str, &str) = (get(row, 1)?, get(row, 2)?);
-    let unknown = || Error::backend("reading an erasure", false, format!("this version does not know a {kind} as a target"));
+    let unknown =
+        || Error::backend("reading an erasure", false, format!("this version does not know a {kind} as a target"));
     Ok(ErasureRun {
         number: get(row, 0)?,
         target: ErasureTarget::from_parts(kind, name).ok_or_else(unknown)?,

@@ -19,6 +19,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::PlantedBug;
 use super::batch_read::BatchRead;
 use super::connection::Connection;
 use super::failure::backend;
@@ -26,7 +27,6 @@ use super::horizon::Horizon;
 use super::large_rows::{LargeRows, Place};
 use super::row::{InUtc, get, global_position_in, message_in};
 use super::statements::Both;
-use super::PlantedBug;
 use crate::store::{Backlog, lacks_archived};
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Limits, Message, MessageId, MessageRef, Position, Read, Result,

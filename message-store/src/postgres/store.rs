@@ -22,7 +22,9 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels, WakeUps};
+use crate::store::{
+    AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels, WakeUps,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,

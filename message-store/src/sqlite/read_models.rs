@@ -15,7 +15,7 @@ use super::lease_changes::assert_owned;
 use super::location::Location;
 use super::turns::Turns;
 use super::{SqliteStore, read};
-use crate::store::{apply_to, Fence, ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue, apply_to};
 use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
 
 #[async_trait]

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels, WakeUps};
+use crate::store::{
+    AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Deduplication, Erasure, Leases, ReadModels, WakeUps,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,

@@ -14,14 +14,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::archive::{self, ArchiveChange};
-use super::erasure::{self, ErasureChange};
+use super::archive_changes::{self, ArchiveChange};
+use super::erasure_changes::{self, ErasureChange};
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::turns::Turns;
 use super::{location, once, read};
-use crate::store::{ArchiveRun, Claim, ClaimRecord, ErasureRun, Fence, Stored, WakeUps, written_before};
 use crate::metadata::is_erased;
+use crate::store::{ArchiveRun, Claim, ClaimRecord, ErasureRun, Fence, Stored, WakeUps, written_before};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
 use crate::{
@@ -244,8 +244,8 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             Reply::Appended(append(transaction, appends)?)
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
-        Request::Archive(change) => Reply::Archived(archive::change(transaction, change)?),
-        Request::Erase(change) => Reply::Erased(erasure::change(transaction, change)?),
+        Request::Archive(change) => Reply::Archived(archive_changes::change(transaction, change)?),
+        Request::Erase(change) => Reply::Erased(erasure_changes::change(transaction, change)?),
         Request::Once(claim, appends, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {

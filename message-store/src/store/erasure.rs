@@ -33,12 +33,8 @@ pub trait Erasure: Send + Sync {
     ///
     /// # Errors
     /// The store's errors. After a lost answer, the caller calls it again.
-    async fn redact(
-        &self,
-        run: &ErasureRun,
-        redactions: Vec<Redaction>,
-        through: GlobalPosition,
-    ) -> Result<ErasureRun>;
+    async fn redact(&self, run: &ErasureRun, redactions: Vec<Redaction>, through: GlobalPosition)
+    -> Result<ErasureRun>;
 
     /// Ends a run, and returns it.
     ///

@@ -23,10 +23,7 @@ async fn run(store: &Arc<dyn MessageStore>, bug: Option<PlantedBug>) -> u64 {
         for time in 0..=usize::from(random.below(5) == 0) {
             let command = Command::DepositOnce { deposit_id: number.to_string(), amount: 1, time: time.to_string() };
             let stream = StreamName::new(format!("account:command-{account}")).unwrap();
-            store
-                .append(Append::to(stream).message(NewMessage::from_variant(&command).unwrap()).into())
-                .await
-                .unwrap();
+            store.append(Append::to(stream).message(NewMessage::from_variant(&command).unwrap()).into()).await.unwrap();
         }
     }
     let mut deliveries = messages_of(store, "account:command").await;

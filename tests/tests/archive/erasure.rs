@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use message_store::consumer::{Consumer, DeadLetters, MoveTo, OnFailure, Positions};
 use message_store::entity::{EntityStore, Projection};
-use message_store::handling::{Delayed, DelayBuffer, Keep};
+use message_store::handling::{DelayBuffer, Delayed, Keep};
 use message_store::operations::{Erasing, Transfer};
 use message_store::store::{ReadModel, SqlTransaction};
 use message_store::{

@@ -16,7 +16,8 @@ async fn left(sabotage: &str) -> usize {
     let stream = StreamName::new("account-1").unwrap();
     let messages = (0..10).map(|number: u32| NewMessage::new("T", Json::encode(&number).unwrap()));
     store.append(Append::to(stream.clone()).messages(messages).into()).await.unwrap();
-    let run = store.archive().unwrap().begin(&Category::new("account").unwrap(), GlobalPosition::new(10)).await.unwrap();
+    let run =
+        store.archive().unwrap().begin(&Category::new("account").unwrap(), GlobalPosition::new(10)).await.unwrap();
     let mover = client(database.url(), None).await;
     mover.batch_execute(&format!("BEGIN; SELECT message_store.archive_part({}, 100)", run.number)).await.unwrap();
     let erasing = Erasing::stream(&store, "account-1").unwrap();

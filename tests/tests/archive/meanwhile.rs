@@ -27,14 +27,20 @@ fn numbered(number: usize) -> NewMessage {
 }
 
 /// Reads in every way until the end, and returns the first difference from what must be there.
-async fn first_difference(store: Arc<dyn MessageStore>, written: Arc<Vec<NewMessage>>, ended: Arc<AtomicBool>) -> Option<String> {
+async fn first_difference(
+    store: Arc<dyn MessageStore>,
+    written: Arc<Vec<NewMessage>>,
+    ended: Arc<AtomicBool>,
+) -> Option<String> {
     let accounts = Category::new("account").unwrap();
     let expected: BTreeSet<MessageId> = written.iter().map(|message| message.id).collect();
     let whole = |what: &str, messages: &[Message]| {
-        let found: Vec<MessageId> = messages.iter().map(|message| message.id).filter(|id| expected.contains(id)).collect();
+        let found: Vec<MessageId> =
+            messages.iter().map(|message| message.id).filter(|id| expected.contains(id)).collect();
         let distinct: BTreeSet<MessageId> = found.iter().copied().collect();
-        (distinct.len() != found.len() || distinct.len() != expected.len())
-            .then(|| format!("{what}: {} messages, {} of them different, of {}", found.len(), distinct.len(), expected.len()))
+        (distinct.len() != found.len() || distinct.len() != expected.len()).then(|| {
+            format!("{what}: {} messages, {} of them different, of {}", found.len(), distinct.len(), expected.len())
+        })
     };
     let mut round = 0;
     loop {

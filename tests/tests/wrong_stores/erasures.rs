@@ -2,9 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 use message_store::store::{ErasureRun, ErasureTarget, Redaction};
-use message_store::{
-    AppendRequest, Appended, GlobalPosition, Json, Message, MessageStoreExt as _, Read, Result,
-};
+use message_store::{AppendRequest, Appended, GlobalPosition, Json, Message, MessageStoreExt as _, Read, Result};
 
 use super::wrong::{Erases, Store, Wrong, erasure};
 
