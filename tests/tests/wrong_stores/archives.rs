@@ -24,7 +24,11 @@ async fn archived(store: Store<'_>) -> BTreeSet<MessageId> {
 }
 
 wrong_stores! {
-    StreamsEndAtTheArchive breaks [an_archived_stream_is_read_whole an_append_continues_after_archived_messages] {
+    StreamsEndAtTheArchive breaks [
+        an_archived_stream_is_read_whole
+        an_append_continues_after_archived_messages
+        an_entity_is_erased_with_all_its_streams
+    ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
             let archived = archived(store).await;
             let mut found = store.read_stream(stream, read).await?;
@@ -49,7 +53,11 @@ wrong_stores! {
             read_right(store, category, read).await
         }
     }
-    ArchivedIdsFindNothing breaks [an_archived_message_is_found_by_its_id] {
+    ArchivedIdsFindNothing breaks [
+        an_archived_message_is_found_by_its_id
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+    ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             let archived = archived(store).await;
             Ok(store.message(id).await?.filter(|message| !archived.contains(&message.id)))
@@ -70,7 +78,10 @@ wrong_stores! {
             Ok(last.filter(|message| !archived.contains(&message.id)))
         }
     }
-    ArchivedIdsAreFree breaks [the_id_of_an_archived_message_is_taken] {
+    ArchivedIdsAreFree breaks [
+        the_id_of_an_archived_message_is_taken
+        the_same_append_as_an_erased_one_is_a_repeat
+    ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let archived = archived(store).await;
             let mut appends = request.appends().to_vec();

@@ -22,13 +22,25 @@ wrong_stores! {
             changed!(message, data = Json::encode(&value).unwrap())
         }
     }
-    NothingBecomesAnEmptyObject breaks [arrays_objects_and_nothing_at_all_are_read_back] {
+    NothingBecomesAnEmptyObject breaks [
+        arrays_objects_and_nothing_at_all_are_read_back
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+        an_entity_is_erased_with_all_its_streams
+    ] {
         fn shown(&self, message: Message) -> Message {
             let data = if message.data.is_empty() { Json::parse("{}").unwrap() } else { message.data.clone() };
             changed!(message, data = data)
         }
     }
-    MetadataIsDropped breaks [metadata_is_read_back] {
+    MetadataIsDropped breaks [
+        metadata_is_read_back
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+        an_entity_is_erased_with_all_its_streams
+    ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, metadata = Json::NULL)
         }
@@ -42,6 +54,12 @@ wrong_stores! {
         a_message_keeps_the_id_that_its_writer_gave_it
         every_way_of_reading_finds_the_same_message
         a_message_is_found_by_its_id
+        an_archived_stream_is_read_whole
+        archived_messages_are_read_in_order
+        an_archived_message_is_found_by_its_id
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
     ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, id = MessageId::new())
@@ -55,7 +73,12 @@ wrong_stores! {
             changed!(message, time = whole_seconds(message.time))
         }
     }
-    AMessageThatIsFoundByItsIdHasNoMetadata breaks [every_way_of_reading_finds_the_same_message] {
+    AMessageThatIsFoundByItsIdHasNoMetadata breaks [
+        every_way_of_reading_finds_the_same_message
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+    ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             Ok(store.message(id).await?.map(|message| changed!(message, metadata = Json::NULL)))
         }

@@ -51,6 +51,11 @@ wrong_stores! {
         an_append_with_a_free_key_writes_its_messages
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
+        the_id_of_an_archived_message_is_taken
+        an_append_continues_after_archived_messages
+        an_erased_message_loses_its_data_and_keeps_its_places
+        other_streams_are_not_erased
+        an_entity_is_erased_with_all_its_streams
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, mut read: StreamRead) -> Result<Vec<Message>> {
             if !read.backwards {
@@ -105,6 +110,7 @@ wrong_stores! {
     AStreamThatIsNotThereReadsAsAnother breaks [
         a_conflict_writes_nothing
         a_read_of_a_stream_that_is_not_there_returns_nothing
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
             if store.version(stream).await? == Version::NO_STREAM {
@@ -122,7 +128,10 @@ wrong_stores! {
             store.read_stream(stream, read).await
         }
     }
-    TheLastMessageIsTheFirst breaks [the_last_message_of_a_stream_is_found] {
+    TheLastMessageIsTheFirst breaks [
+        the_last_message_of_a_stream_is_found
+        the_last_message_of_a_type_is_found_in_the_archive
+    ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
             match message_type {
                 None => Ok(store.read_stream(stream, StreamRead::default().limit(1)).await?.pop()),
@@ -130,7 +139,10 @@ wrong_stores! {
             }
         }
     }
-    TheLastMessageOfATypeIsTheFirst breaks [the_last_message_of_a_type_is_found] {
+    TheLastMessageOfATypeIsTheFirst breaks [
+        the_last_message_of_a_type_is_found
+        the_last_message_of_a_type_is_found_in_the_archive
+    ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
             let Some(wanted) = message_type else { return store.last_message(stream, None).await };
             let messages = store.read_stream(stream, StreamRead::default()).await?;
@@ -140,6 +152,7 @@ wrong_stores! {
     TheLastMessageIsOfAnyType breaks [
         the_last_message_of_a_type_is_found
         a_type_that_a_stream_does_not_hold_has_no_last_message
+        the_last_message_of_a_type_is_found_in_the_archive
     ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, _message_type: Option<&str>) -> Found {
             store.last_message(stream, None).await
@@ -156,6 +169,7 @@ wrong_stores! {
     VersionsCountFrom1 breaks [
         opposite_orders_of_streams_do_not_deadlock
         the_version_of_a_stream_is_the_position_of_its_last_message
+        an_append_continues_after_archived_messages
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             let version = store.version(stream).await?;
@@ -175,12 +189,17 @@ wrong_stores! {
         an_append_that_was_decided_in_an_earlier_history_leaves_the_key_free
         an_earlier_owner_appends_nothing
         an_owner_appends_nothing_after_its_lease
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))
         }
     }
-    AnIdFindsTheLastMessageOfItsStream breaks [a_message_is_found_by_its_id] {
+    AnIdFindsTheLastMessageOfItsStream breaks [
+        a_message_is_found_by_its_id
+        an_archived_message_is_found_by_its_id
+        an_erased_message_loses_its_data_and_keeps_its_places
+    ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             let Some(message) = store.message(id).await? else { return Ok(None) };
             store.last_message(&message.stream, None).await
