@@ -141,13 +141,17 @@ wrong_stores! {
     }
     DataIsComparedByItsText(Mutex<HashMap<MessageId, String>>) breaks [
         the_same_data_written_differently_is_the_same
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.data.text())?;
             store.append(request).await
         }
     }
-    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [a_repeat_may_have_other_metadata] {
+    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [
+        a_repeat_may_have_other_metadata
+        the_same_append_as_an_erased_one_is_a_repeat
+    ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.metadata.text())?;
             store.append(request).await

@@ -97,6 +97,7 @@ wrong_stores! {
         writers_of_one_stream_leave_no_gap
         a_read_behind_the_end_of_a_stream_returns_nothing
         a_stream_of_messages_goes_on_over_batches
+        an_archived_stream_is_read_whole
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
             let messages = store.read_stream(stream, read.clone()).await?;
