@@ -86,8 +86,10 @@ fn every_command_of_a_transfer_is_read_and_written_as_ever() {
     let (transfer_id, deposit_account_id) = ("t1".into(), "456".into());
     let transfer =
         Received::Transfer { transfer_id, withdrawal_account_id: account_id, deposit_account_id, amount, time };
-    let problems =
-        Golden::in_folder(folder("transfer-commands")).upcasters(Transfer::MESSAGE_UPCASTERS).problems([transfer]);
+    let time_out = Received::TimeOut { transfer_id: "t1".into() };
+    let problems = Golden::in_folder(folder("transfer-commands"))
+        .upcasters(Transfer::MESSAGE_UPCASTERS)
+        .problems([transfer, time_out]);
     // The other variants are events of accounts, of which a transfer reads some fields.
     let others = ["Withdrawn", "WithdrawalRejected", "Deposited", "DepositRejected"];
     assert_eq!(problems, others.map(|name| format!("the variant {name} has no sample")));
@@ -118,6 +120,7 @@ fn every_event_of_a_transfer_is_read_and_written_as_ever() {
             time,
         },
         TransferEvent::Cancelled { transfer_id: id(), reason },
+        TransferEvent::TimedOut { transfer_id: id() },
         TransferEvent::Withdrawn { transfer_id: id() },
         TransferEvent::Transferred { transfer_id: id() },
         TransferEvent::DepositRefused { transfer_id: id(), reason },

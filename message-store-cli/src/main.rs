@@ -2,9 +2,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod allow_sql_condition;
+mod archive;
 mod check;
 mod confirm;
 mod dead_letter;
+mod erase;
 mod identity;
 mod migrate;
 mod open;
@@ -45,6 +47,10 @@ enum Command {
     Position(position::Position),
     /// List and set the positions of read models
     ReadModel(read_model::ReadModel),
+    /// Move old messages of a category to the archive
+    Archive(archive::Archive),
+    /// Erase the data of a stream or of an entity. The messages stay, without their content
+    Erase(erase::Erase),
     /// Show the identity of a store, or give a copy its own
     Identity(identity::Identity),
 }
@@ -58,6 +64,8 @@ impl Arguments {
             Command::DeadLetter(arguments) => arguments.run().await,
             Command::Position(arguments) => arguments.run().await,
             Command::ReadModel(arguments) => arguments.run().await,
+            Command::Archive(arguments) => arguments.run().await,
+            Command::Erase(arguments) => arguments.run().await,
             Command::Identity(arguments) => arguments.run().await,
         }
     }

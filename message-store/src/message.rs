@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::metadata::is_erased;
 use crate::variant::{Decoded, Form, Unreadable, newest_version};
 use crate::{
     Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName, Upcaster,
@@ -197,6 +198,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether the message was [erased](crate::operations::Erasing). It has no data, and of its metadata what others
+    /// need to recognise it.
+    pub fn is_erased(&self) -> bool {
+        is_erased(&self.data, &self.metadata)
+    }
+
     /// Decodes the metadata. Fields of an unexpected shape are kept ([`Metadata::unread`]), so this cannot fail.
     pub fn decode_metadata(&self) -> Metadata {
         Metadata::from_json(&self.metadata)
@@ -210,8 +217,9 @@ impl Message {
     /// Decodes the data as `T`, and ignores the message type.
     ///
     /// # Errors
-    /// [`Error::Undecodable`], which names the field.
+    /// [`Error::Undecodable`], which names the field, and for a message that was erased.
     pub fn decode_data<T: DeserializeOwned>(&self) -> Result<T> {
+        self.assert_not_erased()?;
         self.data.decode().map_err(|error| self.undecodable(&error))
     }
 
@@ -219,7 +227,8 @@ impl Message {
     /// variant. It reads version 1 of each type: see [`decode_upcast`](Self::decode_upcast).
     ///
     /// # Errors
-    /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it.
+    /// [`Error::Undecodable`], which names the field, when `E` has the variant and the data does not fit it, and for a
+    /// message that was erased.
     /// [`Error::NewerVersion`] when `E` has the variant and the message has a later version.
     pub fn decode_variant<E: DeserializeOwned>(&self) -> Result<Option<E>> {
         match self.decode(&[], self.type_version())? {
@@ -248,12 +257,16 @@ impl Message {
 
     /// `version` is that of the message's type, which the caller has read from the metadata.
     pub(crate) fn decode<E: DeserializeOwned>(&self, upcasters: &[Upcaster], version: u32) -> Result<Decoded<E>> {
+        self.assert_not_erased()?;
         let form = Form::new(&self.message_type, version, &self.data);
         form.decode(upcasters).map_err(|unreadable| self.unreadable(unreadable))
     }
 
     /// Whether upcasters read it as a message of this type, alone or among others.
     pub(crate) fn is_read_as(&self, message_type: &str, upcasters: &[Upcaster]) -> Result<bool> {
+        if self.is_erased() {
+            return Ok(self.message_type == message_type);
+        }
         let form = Form::new(&self.message_type, self.type_version(), &self.data);
         let forms = form.upcast(upcasters).map_err(|unreadable| self.unreadable(unreadable))?;
         Ok(forms.iter().any(|form| form.message_type == message_type))
@@ -302,6 +315,10 @@ impl Message {
             position: self.position,
             global_position: self.global_position,
         }
+    }
+
+    fn assert_not_erased(&self) -> Result<()> {
+        if self.is_erased() { Err(self.undecodable(&"its data was erased")) } else { Ok(()) }
     }
 
     pub(crate) fn undecodable(&self, error: &dyn fmt::Display) -> Error {

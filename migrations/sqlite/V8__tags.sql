@@ -19,8 +19,9 @@ BEGIN
   WHERE t.path = '$.messageStore.tags' AND t.type = 'text';
 END;
 
+-- (A message that moves to the archive keeps its tags.)
 CREATE TRIGGER messages_tags_deleted AFTER DELETE ON messages
-WHEN instr(old.metadata, '"tags"') > 0
+WHEN instr(old.metadata, '"tags"') > 0 AND NOT EXISTS (SELECT 1 FROM archived_messages WHERE global_position = old.global_position)
 BEGIN
   DELETE FROM message_tags
   WHERE category = old.category AND global_position = old.global_position

@@ -23,6 +23,10 @@ pub mod work;
 #[doc = include_str!("../../docs/guide/src/exactly-one-effect.md")]
 pub mod guide {}
 
+/// The guide's chapter on the archive and on erasures.
+#[doc = include_str!("../../docs/guide/src/archive-and-erase.md")]
+pub mod archive_and_erase {}
+
 /// The guide's chapter on process managers.
 #[doc = include_str!("../../docs/guide/src/process-managers.md")]
 pub mod process_managers {}

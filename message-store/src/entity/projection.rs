@@ -54,6 +54,13 @@ pub trait Projection: Default + Clone + Send + Sync + 'static {
 
     /// Changes the state as the event requires. It must not refuse an event: the event has happened.
     fn apply(&mut self, event: &Self::Event);
+
+    /// Changes the state for an event that was erased ([`Erasing`](crate::operations::Erasing)): its data is gone, and its
+    /// type is known. The default changes nothing. The version and the marks of the entity change in any case, so each
+    /// command still has one effect.
+    fn apply_erased(&mut self, message_type: &str) {
+        let _ = message_type;
+    }
 }
 
 /// Checks the upcasters of a projection.
@@ -114,6 +121,12 @@ impl<P: Projection> Entity<P> {
         let EventMetadata { stamp, is_unread, type_version } = event_metadata(message, here);
         let command = stamp.as_ref().map(|stamp| (stamp.handler.as_deref(), &stamp.sequence));
         let place = Place { position: message.position, global_position: message.global_position };
+        if message.is_erased() {
+            self.state.apply_erased(&message.message_type);
+            self.record(command, message.id, place);
+            self.unread_metadata += u64::from(is_unread);
+            return Ok(());
+        }
         match message.decode::<P::Event>(P::UPCASTERS, type_version)? {
             Decoded::One(event) => self.advance(Some(&event), command, message.id, place),
             several => {
@@ -149,6 +162,11 @@ impl<P: Projection> Entity<P> {
         P::Event: 'e,
     {
         events.into_iter().for_each(|event| self.state.apply(event));
+        self.record(command, id, place);
+    }
+
+    /// Records the command for which a message was written, and the message's place.
+    fn record(&mut self, command: Option<(Option<&str>, &Sequence)>, id: MessageId, place: Place) {
         if let Some((handler, sequence)) = command {
             let mark = self.sequences.record(handler, sequence);
             self.recent.record(mark, sequence.global_position, id, place);

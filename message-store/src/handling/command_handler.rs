@@ -125,6 +125,10 @@ impl<D: Decider> Handler for CommandHandler<D> {
         Ok(self.carry_out(message).await?)
     }
 
+    async fn handle_erased(&self, message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
+        Ok(self.carry_out(message).await?)
+    }
+
     async fn repeats(&self, messages: &[Message]) -> Result<HashMap<MessageId, Outcome>, Source> {
         Ok(self.runtime.repeats(messages).await?)
     }

@@ -61,6 +61,15 @@ pub trait Handler: Send + Sync + 'static {
     /// [`OnFailure`](crate::consumer::OnFailure) decides what happens to the message.
     async fn handle(&self, message: &Message, context: &Context<'_>) -> Result<Outcome, Source>;
 
+    /// Handles a message that was erased ([`Erasing`](crate::operations::Erasing)): its data is gone. The default ignores
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    async fn handle_erased(&self, _message: &Message, _context: &Context<'_>) -> Result<Outcome, Source> {
+        Ok(Outcome::Ignored)
+    }
+
     /// The repeats among messages that were read and not delivered yet: those that were certainly handled before, with
     /// their outcomes. The consumer counts the outcomes, and does not deliver these messages.
     ///

@@ -64,6 +64,9 @@ impl<B: Behaviour> Runtime<B> {
     /// growing pauses, while the entity's stream makes progress.
     pub(super) async fn carry_out(&self, message: &Message) -> Result<CarriedOut<EventOf<B>>> {
         let nothing = |outcome| Ok(CarriedOut { outcome, events: Vec::new() });
+        if message.is_erased() {
+            return nothing(self.outcome_of_erased(message).await?);
+        }
         let input = match receive::<B>(message)? {
             Received::Input(input) => input,
             Received::Unknown => return nothing(Outcome::Unhandled),
@@ -90,6 +93,26 @@ impl<B: Behaviour> Runtime<B> {
             _ => {}
         }
         Ok(carried_out)
+    }
+
+    /// The outcome of a command that was erased. If its events are found, it was carried out. If not, it had no events,
+    /// or it was not carried out, and can no longer be.
+    async fn outcome_of_erased(&self, message: &Message) -> Result<Outcome> {
+        // What needs the data to find the entity cannot find it.
+        let Ok(Some(entity_id)) = B::entity_id(message) else { return Ok(Outcome::Ignored) };
+        let (store, stream) = (&*self.entities.store, self.entities.stream(&entity_id)?);
+        let own = store.written_by(B::NAME, &[first_id::<B>(message.id, &stream)]).await?.pop();
+        let found = match own {
+            Some(own) => Some(own),
+            None => find_by_stamps(store, message, &stream).await?,
+        };
+        Ok(match found {
+            Some(original) => Outcome::AlreadyProcessed { original },
+            None => {
+                tracing::warn!(target: "message_store::handling", message = %message.reference(), "the command was erased and no event was written for it, so it is ignored");
+                Outcome::Ignored
+            }
+        })
     }
 
     /// Decides and appends, again and again, until the events are written or a decision to write nothing counts.

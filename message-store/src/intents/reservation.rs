@@ -130,7 +130,8 @@ impl<'a> Reservation<'a> {
         let message_type = metadata.reserves.as_deref().unwrap_or(&holder.message_type);
         let theirs = Form::new(message_type, holder.type_version(), &holder.data);
         let ours = Form::new(&self.message.message_type, self.message.type_version(), &self.message.data);
-        let same = self.is_same(ours, theirs);
+        // The data of an erased reservation cannot be compared. The intent is carried out in either case.
+        let same = holder.is_erased() || self.is_same(ours, theirs);
         let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
         Ok(ReservedBy::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
     }

@@ -38,7 +38,8 @@ impl Reader<'_> {
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     let is_ours = |key: &str| {
-        ["sequence", "handler", "typeVersion", "reserves", "origin", "via", "causeOrigin", "tags"].contains(&key)
+        ["sequence", "handler", "typeVersion", "reserves", "origin", "via", "causeOrigin", "tags", "erased"]
+            .contains(&key)
     };
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
@@ -90,6 +91,7 @@ impl Metadata {
                 metadata.via = own.take("via").unwrap_or_default();
                 metadata.cause_origin = own.take("causeOrigin");
                 metadata.tags = own.take("tags").unwrap_or_default();
+                metadata.erased = own.take("erased").unwrap_or_default();
                 metadata.own_other = displace(own.rest());
             } else {
                 reader.unread.push(OWN_KEY.to_owned());

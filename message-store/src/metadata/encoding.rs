@@ -77,7 +77,8 @@ impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
         let Metadata { sequence, handler, type_version, reserves, origin, via, cause_origin, tags, own_other, .. } =
             self.0;
-        let is_stamped = sequence.is_some() || handler.is_some() || type_version.is_some() || reserves.is_some();
+        let is_stamped =
+            sequence.is_some() || handler.is_some() || type_version.is_some() || reserves.is_some() || self.0.erased;
         let is_copy = origin.is_some() || !via.is_empty() || cause_origin.is_some();
         !is_stamped && !is_copy && tags.is_empty() && own_other.is_empty()
     }
@@ -111,6 +112,9 @@ impl Serialize for OwnFields<'_> {
         }
         if !tags.is_empty() {
             map.serialize_entry("tags", tags)?;
+        }
+        if self.0.erased {
+            map.serialize_entry("erased", &true)?;
         }
         own_other.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
         map.end()

@@ -10,6 +10,7 @@
 mod builder;
 mod decoding;
 mod encoding;
+mod erasing;
 mod following;
 mod merging;
 mod storable;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::{GlobalPosition, Json, Position, Sequence, Stamped, Tag};
+pub(crate) use erasing::{erased_metadata, is_erased};
 pub(crate) use following::Followed;
 
 /// The key of the object with the toolkit's own fields.
@@ -69,6 +71,8 @@ pub struct Metadata {
     /// The sequence of the original of the cause. A transfer writes it into a copy without a stamp, if the cause was a
     /// copy itself: the causation names only the place of that copy.
     pub cause_origin: Option<Sequence>,
+    /// The message was erased.
+    pub(crate) erased: bool,
     /// All fields that the toolkit does not know.
     pub other: BTreeMap<String, Json>,
     /// The other fields of the toolkit's object.

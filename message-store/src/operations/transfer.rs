@@ -160,12 +160,27 @@ impl Transfer {
             Err(Error::IdConflict { .. }) if messages.len() > 1 => {
                 let mut written = 0;
                 for (message, metadata) in messages.chunks(1).zip(metadata.chunks(1)) {
-                    written += self.append(message, metadata).await?;
+                    written += self.append_alone(message, metadata).await?;
                 }
                 Ok(written)
             }
+            Err(Error::IdConflict { .. }) => self.append_alone(messages, &metadata).await,
             result => result,
         }
+    }
+
+    /// Appends one message. It may have been erased after an earlier run.
+    async fn append_alone(&self, message: &[Message], metadata: &[Json]) -> Result<u64> {
+        match self.append(message, metadata).await {
+            Err(Error::IdConflict { .. }) if self.is_erased_copy(&message[0]).await? => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Whether the target has this message, erased or not, and the message is erased.
+    async fn is_erased_copy(&self, original: &Message) -> Result<bool> {
+        let copy = if original.is_erased() { self.to.message(original.id).await? } else { None };
+        Ok(copy.is_some_and(|copy| copy.stream == original.stream && copy.message_type == original.message_type))
     }
 
     async fn append(&self, messages: &[Message], metadata: &[Json]) -> Result<u64> {
@@ -246,7 +261,7 @@ fn copied_from(metadata: &mut Metadata, place: Sequence) {
 fn assert_same(original: &Message, copy: &Message) -> Result<()> {
     let same = original.stream == copy.stream
         && original.message_type == copy.message_type
-        && original.data.same_as(&copy.data);
+        && (original.is_erased() || copy.is_erased() || original.data.same_as(&copy.data));
     if same {
         return Ok(());
     }

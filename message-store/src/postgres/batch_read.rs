@@ -52,6 +52,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether the read has ended because it has so many rows, or so many bytes.
+    pub(super) fn is_full(&self, rows: i64, bytes: i64) -> bool {
+        self.bytes >= bytes || self.messages.len() as u64 >= rows.unsigned_abs()
+    }
+
     /// Adds the message of a row, if it passes the filter.
     fn add(&mut self, row: &Row) -> Result<()> {
         self.last = Some(global_position_in(row)?);

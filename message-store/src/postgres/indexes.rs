@@ -30,11 +30,18 @@ struct Index {
     serves: &'static str,
 }
 
-const INDEXES: [Index; 1] = [Index {
-    name: "messages_tags",
-    definition: include_str!("../../migrations/postgres/indexes/messages_tags.sql"),
-    serves: "conditions and queries with tags read the whole table",
-}];
+const INDEXES: [Index; 2] = [
+    Index {
+        name: "messages_tags",
+        definition: include_str!("../../migrations/postgres/indexes/messages_tags.sql"),
+        serves: "conditions and queries with tags read the whole table",
+    },
+    Index {
+        name: "archived_messages_tags",
+        definition: include_str!("../../migrations/postgres/indexes/archived_messages_tags.sql"),
+        serves: "conditions and queries with tags read the whole archive",
+    },
+];
 
 /// The key of the advisory lock: the bytes of `msg_indx`. Other programs are unlikely to use it.
 const LOCK: i64 = 0x6d73_675f_696e_6478;

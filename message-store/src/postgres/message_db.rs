@@ -108,7 +108,7 @@ async fn stored(
         let written =
             Place { position: Position::new(get(row, 4)?), global_position: GlobalPosition::new(get(row, 5)?) };
         let data = Json::from_database(get(row, 3)?);
-        let found = Stored { stream: get(row, 1)?, message_type: get(row, 2)?, data, written };
+        let found = Stored { stream: get(row, 1)?, message_type: get(row, 2)?, data, written, is_erased: false };
         stored.insert(MessageId::from_uuid(get(row, 0)?), found);
     }
     Ok(stored)

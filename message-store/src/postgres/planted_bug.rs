@@ -5,6 +5,8 @@
 #[non_exhaustive]
 #[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 pub enum PlantedBug {
+    /// Reads leave out the archive.
+    ArchiveNotRead,
     /// A connection whose user was dropped stays in the pool until its statement ends.
     AbandonedConnectionsStay,
     /// A batch continues after all of its callers were dropped.

@@ -19,26 +19,25 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::PlantedBug;
 use super::batch_read::BatchRead;
 use super::connection::Connection;
 use super::failure::backend;
 use super::horizon::Horizon;
 use super::large_rows::{LargeRows, Place};
 use super::row::{InUtc, get, global_position_in, message_in};
-use super::statements::Statements;
-use crate::store::Backlog;
+use super::statements::Both;
+use crate::store::{Backlog, lacks_archived};
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Limits, Message, MessageId, MessageRef, Position, Read, Result,
     StoreId, StreamName, StreamRead, Version,
 };
 
-static STREAM_FORWARDS: LazyLock<Statements> =
-    LazyLock::new(|| Statements::new(include_str!("sql/scope_stream_forwards.sql")));
-static STREAM_BACKWARDS: LazyLock<Statements> =
-    LazyLock::new(|| Statements::new(include_str!("sql/scope_stream_backwards.sql")));
+static STREAM_FORWARDS: LazyLock<Both> = LazyLock::new(|| Both::new(include_str!("sql/scope_stream_forwards.sql")));
+static STREAM_BACKWARDS: LazyLock<Both> = LazyLock::new(|| Both::new(include_str!("sql/scope_stream_backwards.sql")));
 /// The unfiltered and the filtered statements.
-static CATEGORY: LazyLock<[Statements; 2]> = LazyLock::new(|| both(include_str!("sql/scope_category.sql")));
-static ALL: LazyLock<[Statements; 2]> = LazyLock::new(|| both(include_str!("sql/scope_all.sql")));
+static CATEGORY: LazyLock<[Both; 2]> = LazyLock::new(|| both(include_str!("sql/scope_category.sql")));
+static ALL: LazyLock<[Both; 2]> = LazyLock::new(|| both(include_str!("sql/scope_all.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
 pub(super) const VERSION: &str = include_str!("sql/version.sql");
 const HORIZON: &str = include_str!("sql/horizon.sql");
@@ -48,18 +47,35 @@ const NOW: &str = include_str!("sql/now.sql");
 const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 
-fn both(scope: &str) -> [Statements; 2] {
-    [Statements::new(scope), Statements::filtered(scope)]
+fn both(scope: &str) -> [Both; 2] {
+    [Both::new(scope), Both::filtered(scope)]
 }
 
+/// Reads the archive only if the table of messages lacks some of the stream, so that most streams do not pay for it.
 pub(super) async fn stream(
     client: &mut Connection,
     stream: &StreamName,
     read: &StreamRead,
-    (limits, large_rows): (&Limits, &LargeRows),
+    bounds: (&Limits, &LargeRows),
 ) -> Result<Vec<Message>> {
+    let (found, is_full) = part_of_stream(client, stream, read, bounds, false).await?;
+    if lacks_archived(read, &found, is_full) && !client.has(PlantedBug::ArchiveNotRead) {
+        return Ok(part_of_stream(client, stream, read, bounds, true).await?.0);
+    }
+    Ok(found)
+}
+
+/// The messages, and whether a limit has ended the read.
+async fn part_of_stream(
+    client: &mut Connection,
+    stream: &StreamName,
+    read: &StreamRead,
+    (limits, large_rows): (&Limits, &LargeRows),
+    with_archive: bool,
+) -> Result<(Vec<Message>, bool)> {
     let backwards = read.backwards;
     let (statements, first) = if backwards { (&*STREAM_BACKWARDS, i64::MAX) } else { (&*STREAM_FORWARDS, 0) };
+    let statements = statements.get(with_archive);
     let from = read.from.map_or(first, Position::get);
     let after = |position: i64| if backwards { position - 1 } else { position + 1 };
     let (rows, bytes) = (limits.rows(read.limit), limits.bytes());
@@ -67,10 +83,11 @@ pub(super) async fn stream(
     let place = |from| Place::OfStream { stream, backwards, from };
     let is_weighed = large_rows.begin_at(client, &place(from));
     let found = batch.read(client, is_weighed, |row| Ok(after(get(row, 3)?))).await?;
+    let is_full = found.is_full(rows, bytes);
     if let Some(last) = found.messages.last().filter(|_| found.is_large) {
         large_rows.record([place(from), place(after(last.position.get()))]);
     }
-    Ok(found.messages)
+    Ok((found.messages, is_full))
 }
 
 pub(super) async fn category(
@@ -103,7 +120,7 @@ pub(super) async fn all(
 
 async fn batch(
     client: &mut Connection,
-    [plain, filtered]: &'static [Statements; 2],
+    [plain, filtered]: &'static [Both; 2],
     (scope, category): (&(dyn ToSql + Sync), Option<&Category>),
     read: &Read,
     (limits, large_rows): (&Limits, &LargeRows),
@@ -124,6 +141,8 @@ async fn batch(
     let types = (!message_types.is_empty()).then_some(message_types);
     let filter: &[&(dyn ToSql + Sync)] = &[&correlation, &member, &size, &types];
     let (statements, filter) = if read.filter.is_empty() { (plain, &[][..]) } else { (filtered, filter) };
+    let with_archive = read.with_archive && !client.has(PlantedBug::ArchiveNotRead);
+    let statements = statements.get(with_archive);
     let (from, rows, bytes) = (read.from.get(), limits.rows(read.look_at()), limits.bytes());
     let place = |from| Place::OfBatch { category, filter: &read.filter, from };
     let is_weighed = large_rows.begin_at(client, &place(read.from));

@@ -18,7 +18,7 @@ use super::open::POOL_WAIT;
 use super::row::get;
 use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
-use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue, apply_to};
 use crate::{Category, Error, GlobalPosition, MessageStore as _, Read, Result, Source};
 
 const POSITION: &str = include_str!("sql/read_model.sql");
@@ -94,13 +94,8 @@ impl ReadModels for PostgresStore {
             watch.is_answered();
             let mut own = AuthorTransaction { transaction: &transaction, watch: &watch, prepared: HashMap::new() };
             for message in &batch.messages {
-                model.apply(&mut own, message).await.map_err(|error| {
-                    if watch.was_silent() {
-                        self.pool.silent(context)
-                    } else {
-                        Error::read_model(model.name(), message, error)
-                    }
-                })?;
+                let applied = apply_to(&**model, &mut own, message).await;
+                applied.map_err(|error| if watch.was_silent() { self.pool.silent(context) } else { error })?;
             }
             // Its statements are closed within the transaction: behind a pooler, the session is not ours after it.
             drop(own);

@@ -17,7 +17,7 @@ pub(super) const FUNCTIONS: i32 = 5;
 /// An index of the tables uses these functions, so they are created before the tables.
 const STREAM_NAMES: &str = include_str!("../../migrations/postgres/functions/stream_names.sql");
 /// These use the tables and each other, and run in this order.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("../../migrations/postgres/functions/append.sql"),
     include_str!("../../migrations/postgres/functions/conditions.sql"),
     include_str!("../../migrations/postgres/functions/message_db.sql"),
@@ -25,6 +25,8 @@ const SCRIPTS: [&str; 8] = [
     include_str!("../../migrations/postgres/functions/deduplication.sql"),
     include_str!("../../migrations/postgres/functions/groups.sql"),
     include_str!("../../migrations/postgres/functions/timers.sql"),
+    include_str!("../../migrations/postgres/functions/archive.sql"),
+    include_str!("../../migrations/postgres/functions/erasure.sql"),
     include_str!("../../migrations/postgres/functions/privileges.sql"),
 ];
 

@@ -24,8 +24,8 @@ use super::pool::Pool;
 use super::sent_condition::SentCondition;
 use super::{PlantedBug, matches, message_db, once, read, timers};
 use crate::store::{
-    AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
-    Snapshots, Timers, WakeUps,
+    AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
+    Matches, ReadModels, Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -219,6 +219,14 @@ impl MessageStore for PostgresStore {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
         if self.is_message_db { None } else { Some(self) }
     }
 

@@ -1,6 +1,10 @@
 //! The store on SQLite, in a file or in memory. One thread writes, and several connections read at the same time.
 
+mod archive;
+mod archive_changes;
 mod blocking;
+mod erasure;
+mod erasure_changes;
 mod failure;
 mod lease_changes;
 mod leases;

@@ -1,20 +1,23 @@
 //! Reads.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
-use crate::store::Backlog;
+use crate::store::{Backlog, lacks_archived};
 use crate::{
     Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
     StreamRead, Version,
 };
 
-const STREAM_FORWARDS: &str = include_str!("sql/read_stream_forwards.sql");
-const STREAM_BACKWARDS: &str = include_str!("sql/read_stream_backwards.sql");
-const CATEGORY: &str = include_str!("sql/read_category.sql");
-const ALL: &str = include_str!("sql/read_all.sql");
+/// The statements of the table of messages alone, and of the view that has the archive too.
+static STREAM_FORWARDS: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_stream_forwards.sql")));
+static STREAM_BACKWARDS: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_stream_backwards.sql")));
+static CATEGORY: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_category.sql")));
+static ALL: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_all.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
 const VERSION: &str = include_str!("sql/version.sql");
@@ -22,15 +25,27 @@ const STORE_ID: &str = include_str!("sql/store_id.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
 const BACKLOG: &str = include_str!("sql/backlog.sql");
 
+fn both(sql: &str) -> [String; 2] {
+    ["messages", "all_messages"].map(|table| sql.replace("{messages}", table))
+}
+
+/// Reads the archive only if the table of messages lacks some of the stream, so that most streams do not pay for it.
 pub(super) fn stream(
     connection: &Connection,
     stream: &StreamName,
     read: &StreamRead,
     limits: &Limits,
 ) -> rusqlite::Result<Vec<Message>> {
-    let (sql, first) = if read.backwards { (STREAM_BACKWARDS, i64::MAX) } else { (STREAM_FORWARDS, 0) };
-    let from = read.from.map_or(first, Position::get);
-    messages(connection, sql, (stream.as_str(), from, limits.rows(read.limit)), limits)
+    let (sql, first) = if read.backwards { (&*STREAM_BACKWARDS, i64::MAX) } else { (&*STREAM_FORWARDS, 0) };
+    let (from, rows) = (read.from.map_or(first, Position::get), limits.rows(read.limit));
+    let [of_table, of_both] = sql;
+    let found = messages(connection, of_table, (stream.as_str(), from, rows), limits)?;
+    let bytes: usize = found.iter().map(|message| message.data.len() + message.metadata.len()).sum();
+    let is_full = bytes >= limits.batch_bytes || found.len() as u64 >= rows.unsigned_abs();
+    if lacks_archived(read, &found, is_full) {
+        return messages(connection, of_both, (stream.as_str(), from, rows), limits);
+    }
+    Ok(found)
 }
 
 pub(super) fn category(
@@ -40,12 +55,14 @@ pub(super) fn category(
     limits: &Limits,
 ) -> rusqlite::Result<Batch> {
     let rows = limits.rows(read.look_at());
-    Ok(batch(messages(connection, CATEGORY, (category.as_str(), read.from.get(), rows), limits)?, read))
+    let sql = &CATEGORY[usize::from(read.with_archive)];
+    Ok(batch(messages(connection, sql, (category.as_str(), read.from.get(), rows), limits)?, read))
 }
 
 /// There is one writer at a time, so positions become visible in order, and no horizon is needed.
 pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> rusqlite::Result<Batch> {
-    Ok(batch(messages(connection, ALL, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
+    let sql = &ALL[usize::from(read.with_archive)];
+    Ok(batch(messages(connection, sql, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
 }
 
 fn batch(mut messages: Vec<Message>, read: &Read) -> Batch {
@@ -110,7 +127,7 @@ fn one(connection: &Connection, sql: &str, parameters: impl Params) -> rusqlite:
 }
 
 /// Decodes rows, until a batch has enough bytes.
-fn messages(
+pub(super) fn messages(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -142,7 +159,7 @@ pub(super) fn message_in(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-fn time_in(column: usize, microseconds: i64) -> rusqlite::Result<Timestamp> {
+pub(super) fn time_in(column: usize, microseconds: i64) -> rusqlite::Result<Timestamp> {
     let unreadable =
         |error: jiff::Error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into());
     Timestamp::from_microsecond(microseconds).map_err(unreadable)

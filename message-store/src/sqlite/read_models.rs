@@ -15,7 +15,7 @@ use super::lease_changes::assert_owned;
 use super::location::Location;
 use super::turns::Turns;
 use super::{SqliteStore, read};
-use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue};
+use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue, apply_to};
 use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
 
 #[async_trait]
@@ -109,7 +109,7 @@ async fn update(
         return Ok(None);
     }
     for message in &batch.messages {
-        model.apply(&mut own, message).await.map_err(|error| Error::read_model(model.name(), message, error))?;
+        apply_to(model, &mut own, message).await?;
     }
     let sql = include_str!("sql/save_read_model.sql");
     own.connection.execute(sql, (model.name(), batch.looked_through.get())).map_err(context())?;

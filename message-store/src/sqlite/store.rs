@@ -11,8 +11,8 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::store::{
-    AppendMetrics, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels,
-    Snapshots, Timers, WakeUps,
+    AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
+    Matches, ReadModels, Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -164,6 +164,14 @@ impl MessageStore for SqliteStore {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        Some(self)
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
         Some(self)
     }
 

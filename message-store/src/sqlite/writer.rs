@@ -14,13 +14,17 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::archive_changes::{self, ArchiveChange};
+use super::erasure_changes::{self, ErasureChange};
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::snapshots::{self, SnapshotChange};
 use super::turns::Turns;
 use super::{location, matches, once, read, timer_changes};
+use crate::metadata::is_erased;
 use crate::store::{
-    Claim, ClaimRecord, Condition, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps, written_before,
+    ArchiveRun, Claim, ClaimRecord, Condition, ErasureRun, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps,
+    written_before,
 };
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
@@ -53,6 +57,8 @@ enum Request {
     ChangeTimers(Vec<TimerChange>),
     FireTimers(Vec<Timer>),
     ChangeSnapshot(SnapshotChange),
+    Archive(ArchiveChange),
+    Erase(ErasureChange),
 }
 
 /// Appends, and their condition.
@@ -69,6 +75,8 @@ enum Reply {
     /// The number of timers, and the streams that have new messages.
     Fired(usize, Vec<StreamName>),
     SnapshotChanged,
+    Archived(ArchiveRun),
+    Erased(ErasureRun),
 }
 
 impl Writer {
@@ -149,6 +157,20 @@ impl Writer {
 
     pub(super) async fn change_snapshot(&self, change: SnapshotChange) -> Result<()> {
         self.ask(Request::ChangeSnapshot(change)).await.map(drop)
+    }
+
+    pub(super) async fn archive(&self, change: ArchiveChange) -> Result<ArchiveRun> {
+        match self.ask(Request::Archive(change)).await? {
+            Reply::Archived(run) => Ok(run),
+            _ => Err(Error::backend("archiving messages", false, "the writer answered something else")),
+        }
+    }
+
+    pub(super) async fn erase(&self, change: ErasureChange) -> Result<ErasureRun> {
+        match self.ask(Request::Erase(change)).await? {
+            Reply::Erased(run) => Ok(run),
+            _ => Err(Error::backend("erasing messages", false, "the writer answered something else")),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Reply> {
@@ -277,6 +299,8 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
             snapshots::change(transaction, change)?;
             Reply::SnapshotChanged
         }
+        Request::Archive(change) => Reply::Archived(archive_changes::change(transaction, change)?),
+        Request::Erase(change) => Reply::Erased(erasure_changes::change(transaction, change)?),
         Request::Once(claim, conditional, result) => {
             let record = once::record(transaction, claim)?;
             if record.is_none() {
@@ -342,7 +366,8 @@ fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<M
             let data = Json::from_database(row.get(2)?);
             let written =
                 Place { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
-            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written });
+            let is_erased = is_erased(&data, &Json::from_database(row.get(5)?));
+            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written, is_erased });
         }
     }
     Ok(found)

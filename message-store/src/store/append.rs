@@ -261,6 +261,8 @@ pub struct Stored {
     pub data: Json,
     /// Its place.
     pub written: Place,
+    /// Its data was erased, so it cannot be compared.
+    pub is_erased: bool,
 }
 
 impl From<&Message> for Stored {
@@ -270,6 +272,7 @@ impl From<&Message> for Stored {
             message_type: message.message_type.clone(),
             data: message.data.clone(),
             written: Place { position: message.position, global_position: message.global_position },
+            is_erased: message.is_erased(),
         }
     }
 }
@@ -280,7 +283,7 @@ impl Stored {
             Some(format!("it was written to {}", self.stream))
         } else if self.message_type != message.message_type {
             Some(format!("it was written as a {}", self.message_type))
-        } else if !message.data.same_as(&self.data) {
+        } else if !self.is_erased && !message.data.same_as(&self.data) {
             Some("it was written with other data".to_owned())
         } else {
             None

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::{Backlog, Conditions, Deduplication, Leases, ReadModels, Snapshots, Timers};
+use crate::store::{Archive, Backlog, Conditions, Deduplication, Erasure, Leases, ReadModels, Snapshots, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -177,6 +177,17 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// The store's snapshots of entities, or `None` if it keeps none.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// The archive of the store, or `None` if all its messages are in one place. Every read of a store with an archive
+    /// finds the archived messages too, except a [read without the archive](Read::without_archive).
+    fn archive(&self) -> Option<&dyn Archive> {
+        None
+    }
+
+    /// The erasure of messages, or `None` if the store cannot erase any.
+    fn erasure(&self) -> Option<&dyn Erasure> {
         None
     }
 

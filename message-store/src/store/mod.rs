@@ -3,12 +3,14 @@
 mod append;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod append_metrics;
+mod archive;
 mod backlog;
 mod checkpoints;
 mod claim;
 mod condition;
 mod conditions;
 mod deduplication;
+mod erasure;
 mod extension;
 mod history;
 mod leases;
@@ -26,6 +28,7 @@ mod window;
 pub use append::{Append, AppendRequest, Appended, Place, Stored, written_before};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use append_metrics::AppendMetrics;
+pub use archive::{Archive, ArchiveRun, lacks_archived};
 pub use backlog::Backlog;
 pub(crate) use checkpoints::{Checkpoint, Checkpoints, WhenToCheckpoint};
 pub use claim::{Claim, ClaimRecord};
@@ -34,6 +37,7 @@ pub(crate) use condition::ConditionPart;
 pub use condition::{Condition, LookedThrough};
 pub use conditions::{Conditions, Matches};
 pub use deduplication::Deduplication;
+pub use erasure::{Erasure, ErasureRun, ErasureTarget, Redaction};
 pub use extension::MessageStoreExt;
 pub use history::History;
 pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
@@ -41,6 +45,7 @@ pub use message_store::MessageStore;
 pub use query::{MAX_QUERY_PARTS, Query, QueryItem};
 pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
+pub(crate) use read_models::apply_to;
 pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
 pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};

@@ -62,17 +62,26 @@ pub struct Read {
     pub limit: usize,
     /// The messages that are returned, of all that the read looks at.
     pub filter: Filter,
+    /// Whether the read looks at archived messages too. If not, it returns what is still in the table of messages.
+    pub with_archive: bool,
 }
 
 impl Read {
     /// A read that begins at this global position.
     pub fn from(position: GlobalPosition) -> Self {
-        Self { from: position, limit: DEFAULT_BATCH, filter: Filter::default() }
+        Self { from: position, limit: DEFAULT_BATCH, filter: Filter::default(), with_archive: true }
     }
 
     /// Sets the greatest number of messages. Default: [`DEFAULT_BATCH`].
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Leaves out the messages that were [archived](crate::store::Archive). A reader that begins below them does not see
+    /// them, and is not told.
+    pub fn without_archive(mut self) -> Self {
+        self.with_archive = false;
         self
     }
 

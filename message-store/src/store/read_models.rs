@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::store::Fence;
-use crate::{Category, GlobalPosition, Message, Result, Source};
+use crate::{Category, Error, GlobalPosition, Message, Result, Source};
 
 /// A read model. Each message is applied to it once.
 ///
@@ -26,6 +26,30 @@ pub trait ReadModel: Send + Sync {
     /// # Errors
     /// Any error. The transaction is rolled back then, and no message of the batch is applied.
     async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source>;
+
+    /// As [`apply`](Self::apply), for a message that was erased ([`Erasing`](crate::operations::Erasing)): its data is
+    /// gone. The default changes nothing.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    async fn apply_erased(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        let _ = (transaction, message);
+        Ok(())
+    }
+}
+
+/// Applies a message, whether it was erased or not.
+pub(crate) async fn apply_to(
+    model: &dyn ReadModel,
+    transaction: &mut dyn SqlTransaction,
+    message: &Message,
+) -> Result<()> {
+    let applied = if message.is_erased() {
+        model.apply_erased(transaction, message).await
+    } else {
+        model.apply(transaction, message).await
+    };
+    applied.map_err(|error| Error::read_model(model.name(), message, error))
 }
 
 /// The read models of a store.

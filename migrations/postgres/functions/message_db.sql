@@ -61,7 +61,7 @@ CREATE OR REPLACE FUNCTION message_store.stream_version(stream_name varchar) RET
 LANGUAGE plpgsql VOLATILE AS $$
 -- message-store functions {version}
 BEGIN
-  RETURN (SELECT max(m.position) FROM message_store.messages m WHERE m.stream_name = stream_version.stream_name::text);
+  RETURN (SELECT max(m.position) FROM ONLY message_store.messages m WHERE m.stream_name = stream_version.stream_name::text);
 END $$;
 
 CREATE OR REPLACE FUNCTION message_store.write_message(
@@ -77,6 +77,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
   current_version bigint;
+  is_archived boolean;
 BEGIN
   IF message_store.is_on('debug_write') THEN
     RAISE NOTICE '» write_message %', jsonb_build_object('id', write_message.id, 'stream_name', write_message.stream_name,
@@ -87,12 +88,22 @@ BEGIN
   IF message_store.lock_category(write_message.stream_name) IS NULL THEN
     NULL;
   END IF;
-  SELECT m.position INTO current_version FROM message_store.messages m WHERE m.stream_name = write_message.stream_name
-    ORDER BY m.position DESC LIMIT 1;
+  SELECT
+    (SELECT m.position FROM ONLY message_store.messages m WHERE m.stream_name = write_message.stream_name ORDER BY m.position DESC LIMIT 1),
+    EXISTS (SELECT FROM message_store.archived_messages m WHERE m.id = write_message.id::uuid)
+  INTO current_version, is_archived;
   current_version := coalesce(current_version, -1);
   IF write_message.expected_version <> current_version THEN
     RAISE EXCEPTION 'Wrong expected version: % (Stream: %, Stream Version: %)',
       write_message.expected_version, write_message.stream_name, current_version;
+  END IF;
+  IF is_archived THEN
+    -- As the index of the table of messages says it.
+    RAISE EXCEPTION USING
+      ERRCODE = 'unique_violation',
+      MESSAGE = 'duplicate key value violates unique constraint "messages_id"',
+      DETAIL = format('Key (id)=(%s) already exists.', write_message.id),
+      SCHEMA = 'message_store', TABLE = 'messages', CONSTRAINT = 'messages_id';
   END IF;
   IF pg_current_xact_id_if_assigned() IS NULL THEN
     IF message_store.publish_first_bound() IS NULL THEN

@@ -61,3 +61,19 @@ REVOKE EXECUTE ON FUNCTION message_store.write_message, message_store.append_mes
   message_store.take_key, message_store.lease_key, message_store.release_key, message_store.sweep,
   message_store.assert_slot, message_store.change_timers, message_store.fire_timers
 FROM PUBLIC;
+
+-- The functions of operators. A role of its own may be granted them; a service's role needs none. The journals name categories,
+-- streams and positions, which those who may read messages know.
+REVOKE EXECUTE ON FUNCTION message_store.begin_archive_run, message_store.archive_part,
+  message_store.begin_erasure_run, message_store.erase_part
+FROM PUBLIC;
+
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'message_store') THEN
+    REVOKE EXECUTE ON FUNCTION message_store.begin_archive_run, message_store.archive_part,
+      message_store.begin_erasure_run, message_store.erase_part
+    FROM message_store;
+    GRANT SELECT ON message_store.archive_runs, message_store.erasure_runs TO message_store;
+  END IF;
+END $$;

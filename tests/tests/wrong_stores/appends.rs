@@ -34,6 +34,10 @@ wrong_stores! {
         of_many_ids_those_of_one_handlers_messages_are_found_with_their_places
         a_stream_of_messages_goes_on_over_batches
         a_failed_condition_names_the_message_that_matches
+        the_last_message_of_each_stream_is_not_archived
+        an_archived_message_is_found_by_its_id
+        the_last_message_of_a_type_is_found_in_the_archive
+        an_erased_message_loses_its_data_and_keeps_its_places
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(request).await.map(|appended| all_moved(appended, |position| position + 1))
@@ -49,6 +53,8 @@ wrong_stores! {
         the_last_message_of_a_type_is_found
         of_many_ids_those_of_one_handlers_messages_are_found_with_their_places
         a_stream_of_messages_goes_on_over_batches
+        the_last_message_of_each_stream_is_not_archived
+        the_last_message_of_a_type_is_found_in_the_archive
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(request).await.map(|appended| all_moved(appended, |position| position * 2))

@@ -102,6 +102,8 @@ wrong_stores! {
         members_are_told_apart_by_the_hash_of_the_cardinal_id
         a_read_of_slots_returns_the_streams_of_these_slots
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
+        archived_messages_are_read_in_order
+        a_run_moves_no_message_after_its_end
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, mut read: Read) -> Result<Batch> {
             if read.from > GlobalPosition::FIRST {
@@ -132,6 +134,7 @@ wrong_stores! {
         all_streams_of_an_entity_come_to_one_member_of_a_group
         a_read_of_slots_returns_the_streams_of_these_slots
         readers_skip_nothing_while_slow_writers_commit_and_roll_back
+        a_run_moves_no_message_after_its_end
     ] {
         async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
             let mut batch = read_right(store, category, read.clone()).await?;

@@ -22,13 +22,26 @@ wrong_stores! {
             changed!(message, data = Json::encode(&value).unwrap())
         }
     }
-    NothingBecomesAnEmptyObject breaks [arrays_objects_and_nothing_at_all_are_read_back] {
+    NothingBecomesAnEmptyObject breaks [
+        arrays_objects_and_nothing_at_all_are_read_back
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+        an_entity_is_erased_with_all_its_streams
+    ] {
         fn shown(&self, message: Message) -> Message {
             let data = if message.data.is_empty() { Json::parse("{}").unwrap() } else { message.data.clone() };
             changed!(message, data = data)
         }
     }
-    MetadataIsDropped breaks [metadata_is_read_back a_timer_that_is_due_becomes_its_message_once] {
+    MetadataIsDropped breaks [
+        metadata_is_read_back
+        a_timer_that_is_due_becomes_its_message_once
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
+        an_entity_is_erased_with_all_its_streams
+    ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, metadata = Json::NULL)
         }
@@ -43,6 +56,12 @@ wrong_stores! {
         every_way_of_reading_finds_the_same_message
         a_message_is_found_by_its_id
         a_failed_condition_names_the_message_that_matches
+        an_archived_stream_is_read_whole
+        archived_messages_are_read_in_order
+        an_archived_message_is_found_by_its_id
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
     ] {
         fn shown(&self, message: Message) -> Message {
             changed!(message, id = MessageId::new())
@@ -59,6 +78,9 @@ wrong_stores! {
     AMessageThatIsFoundByItsIdHasNoMetadata breaks [
         every_way_of_reading_finds_the_same_message
         a_timer_that_is_due_becomes_its_message_once
+        an_erased_message_loses_its_data_and_keeps_its_places
+        an_archived_message_is_erased
+        an_erased_message_is_archived_as_it_is
     ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             Ok(store.message(id).await?.map(|message| changed!(message, metadata = Json::NULL)))

@@ -43,9 +43,11 @@ macro_rules! changed {
 }
 
 mod appends;
+mod archives;
 mod categories;
 mod conditions;
 mod contents;
+mod erasures;
 mod filters;
 mod groups;
 mod keys;
@@ -89,6 +91,8 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         timers::ALL,
         conditions::ALL,
         snapshots::ALL,
+        archives::ALL,
+        erasures::ALL,
     ];
     kinds.into_iter().flatten().copied()
 }

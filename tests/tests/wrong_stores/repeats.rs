@@ -80,6 +80,8 @@ wrong_stores! {
         the_same_data_written_differently_is_the_same
         a_repeat_may_have_other_metadata
         the_same_append_from_many_writers_at_once_is_written_once
+        the_id_of_an_archived_message_is_taken
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             Ok(changed!(store.append(request).await?, already_written = false))
@@ -90,6 +92,8 @@ wrong_stores! {
         the_same_append_again_is_answered_also_where_its_expected_version_is_stale
         the_same_append_from_many_writers_at_once_is_written_once
         a_lost_answer_is_settled_by_the_same_append_again
+        the_id_of_an_archived_message_is_taken
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let mut appended = store.append(request).await?;
@@ -105,6 +109,7 @@ wrong_stores! {
         the_same_append_again_writes_nothing
         the_same_append_from_many_writers_at_once_is_written_once
         a_lost_answer_is_settled_by_the_same_append_again
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let appended = store.append(request.clone()).await?;
@@ -136,13 +141,17 @@ wrong_stores! {
     }
     DataIsComparedByItsText(Mutex<HashMap<MessageId, String>>) breaks [
         the_same_data_written_differently_is_the_same
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.data.text())?;
             store.append(request).await
         }
     }
-    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [a_repeat_may_have_other_metadata] {
+    MetadataIsComparedToo(Mutex<HashMap<MessageId, String>>) breaks [
+        a_repeat_may_have_other_metadata
+        the_same_append_as_an_erased_one_is_a_repeat
+    ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             compare(&self.0, &request, |message| message.metadata.text())?;
             store.append(request).await
@@ -151,6 +160,7 @@ wrong_stores! {
     OtherDataUnderAnIdIsARepeat breaks [
         an_id_again_with_other_data_is_a_conflict
         a_conflict_names_the_id_and_the_stream_and_the_difference
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(alike(store, &request, |_, message, stored| message.data = stored.data).await?).await
@@ -159,6 +169,7 @@ wrong_stores! {
     AnotherTypeUnderAnIdIsARepeat breaks [
         an_id_again_with_another_type_is_a_conflict
         a_conflict_names_the_id_and_the_stream_and_the_difference
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |_: &StreamName, message: &mut NewMessage, stored: message_store::Message| {
@@ -173,6 +184,8 @@ wrong_stores! {
         a_conflict_names_the_id_and_the_stream_and_the_difference
         a_conflict_writes_nothing
         an_id_that_a_refused_append_named_is_free
+        the_id_of_an_archived_message_is_taken
+        the_same_append_as_an_erased_one_is_a_repeat
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let change = |stream: &StreamName, message: &mut NewMessage, stored: message_store::Message| {
@@ -202,6 +215,7 @@ wrong_stores! {
         a_conflict_writes_nothing
         an_append_of_which_a_part_was_written_before_writes_nothing
         an_id_that_a_refused_append_named_is_free
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;

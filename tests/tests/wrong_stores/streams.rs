@@ -66,6 +66,11 @@ wrong_stores! {
         an_append_with_a_condition_keeps_the_rules_of_appends
         a_key_is_not_taken_if_a_condition_fails
         an_append_keeps_its_condition_beside_a_fence
+        the_id_of_an_archived_message_is_taken
+        an_append_continues_after_archived_messages
+        an_erased_message_loses_its_data_and_keeps_its_places
+        other_streams_are_not_erased
+        an_entity_is_erased_with_all_its_streams
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, mut read: StreamRead) -> Result<Vec<Message>> {
             if !read.backwards {
@@ -107,6 +112,7 @@ wrong_stores! {
         writers_of_one_stream_leave_no_gap
         a_read_behind_the_end_of_a_stream_returns_nothing
         a_stream_of_messages_goes_on_over_batches
+        an_archived_stream_is_read_whole
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
             let messages = store.read_stream(stream, read.clone()).await?;
@@ -120,6 +126,7 @@ wrong_stores! {
     AStreamThatIsNotThereReadsAsAnother breaks [
         a_conflict_writes_nothing
         a_read_of_a_stream_that_is_not_there_returns_nothing
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
             if store.version(stream).await? == Version::NO_STREAM {
@@ -140,6 +147,7 @@ wrong_stores! {
     TheLastMessageIsTheFirst breaks [
         the_last_message_of_a_stream_is_found
         a_message_that_a_read_of_matches_did_not_see_makes_the_condition_fail
+        the_last_message_of_a_type_is_found_in_the_archive
     ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
             match message_type {
@@ -148,7 +156,10 @@ wrong_stores! {
             }
         }
     }
-    TheLastMessageOfATypeIsTheFirst breaks [the_last_message_of_a_type_is_found] {
+    TheLastMessageOfATypeIsTheFirst breaks [
+        the_last_message_of_a_type_is_found
+        the_last_message_of_a_type_is_found_in_the_archive
+    ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
             let Some(wanted) = message_type else { return store.last_message(stream, None).await };
             let messages = store.read_stream(stream, StreamRead::default()).await?;
@@ -158,6 +169,7 @@ wrong_stores! {
     TheLastMessageIsOfAnyType breaks [
         the_last_message_of_a_type_is_found
         a_type_that_a_stream_does_not_hold_has_no_last_message
+        the_last_message_of_a_type_is_found_in_the_archive
     ] {
         async fn last_message(&self, store: Store<'_>, stream: &StreamName, _message_type: Option<&str>) -> Found {
             store.last_message(stream, None).await
@@ -174,6 +186,7 @@ wrong_stores! {
     VersionsCountFrom1 breaks [
         opposite_orders_of_streams_do_not_deadlock
         the_version_of_a_stream_is_the_position_of_its_last_message
+        an_append_continues_after_archived_messages
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             let version = store.version(stream).await?;
@@ -199,12 +212,17 @@ wrong_stores! {
         a_key_is_not_taken_if_a_condition_fails
         an_append_keeps_its_condition_beside_a_fence
         snapshots_are_no_messages
+        the_id_of_an_archived_message_is_taken
     ] {
         async fn version(&self, store: Store<'_>, stream: &StreamName) -> Result<Version> {
             Ok(store.version(stream).await?.max(Version::at(Position::FIRST)))
         }
     }
-    AnIdFindsTheLastMessageOfItsStream breaks [a_message_is_found_by_its_id] {
+    AnIdFindsTheLastMessageOfItsStream breaks [
+        a_message_is_found_by_its_id
+        an_archived_message_is_found_by_its_id
+        an_erased_message_loses_its_data_and_keeps_its_places
+    ] {
         async fn message(&self, store: Store<'_>, id: MessageId) -> Found {
             let Some(message) = store.message(id).await? else { return Ok(None) };
             store.last_message(&message.stream, None).await

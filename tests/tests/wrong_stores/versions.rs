@@ -44,6 +44,7 @@ wrong_stores! {
         an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
         each_stream_of_an_append_is_held_to_its_own_version
         a_refused_append_can_be_made_again
+        an_append_continues_after_archived_messages
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             store.append(expecting(&request, |_, _| ExpectedVersion::Any)).await
@@ -64,6 +65,7 @@ wrong_stores! {
         of_writers_that_expect_the_same_version_one_writes
         an_append_that_expects_an_earlier_version_is_refused
         a_refusal_names_the_stream_and_what_was_expected_and_what_is
+        an_append_continues_after_archived_messages
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             taking(store, request, |expected, actual| expected < actual).await
@@ -90,6 +92,7 @@ wrong_stores! {
         a_refusal_names_the_stream_and_what_was_expected_and_what_is
         each_stream_of_an_append_is_held_to_its_own_version
         a_refused_append_can_be_made_again
+        an_append_continues_after_archived_messages
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let changed = |_, expected| match expected {
@@ -138,6 +141,7 @@ wrong_stores! {
         an_append_that_one_of_its_streams_refuses_is_written_to_none_of_them
         each_stream_of_an_append_is_held_to_its_own_version
         a_refused_append_can_be_made_again
+        an_append_continues_after_archived_messages
     ] {
         async fn append(&self, store: Store<'_>, request: AppendRequest) -> Result<Appended> {
             let result = store.append(request.clone()).await;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, GroupRecord, Leases, Matches, Membership,
-    SlotRecord, SlotSave, Snapshot, SnapshotKey, Snapshots, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
+    Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, ErasureRun,
+    ErasureTarget, GroupRecord, Leases, Matches, Membership, Redaction, SlotRecord, SlotSave, Snapshot, SnapshotKey,
+    Snapshots, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -21,6 +22,10 @@ pub(crate) type Store<'a> = &'a dyn MessageStore;
 pub(crate) type Rights<'a> = &'a dyn Leases;
 /// The timers of the right store.
 pub(crate) type WaitingTimers<'a> = &'a dyn Timers;
+/// The archive of the right store.
+pub(crate) type Archived<'a> = &'a dyn Archive;
+/// The erasure of the right store.
+pub(crate) type Erases<'a> = &'a dyn Erasure;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -212,6 +217,42 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         true
     }
 
+    async fn begin(&self, archive: Archived<'_>, category: &Category, through: GlobalPosition) -> Result<ArchiveRun> {
+        archive.begin(category, through).await
+    }
+
+    async fn move_part(&self, store: Store<'_>, run: &ArchiveRun, messages: u32) -> Result<ArchiveRun> {
+        archive(store).move_part(run, messages).await
+    }
+
+    async fn runs(&self, archive: Archived<'_>) -> Result<Vec<ArchiveRun>> {
+        archive.runs().await
+    }
+
+    async fn begin_erasure(&self, erasure: Erases<'_>, target: &ErasureTarget) -> Result<ErasureRun> {
+        erasure.begin(target).await
+    }
+
+    async fn to_erase(
+        &self,
+        erasure: Erases<'_>,
+        target: &ErasureTarget,
+        after: GlobalPosition,
+        limit: usize,
+    ) -> Result<Vec<Message>> {
+        erasure.messages(target, after, limit).await
+    }
+
+    async fn redact(
+        &self,
+        store: Store<'_>,
+        run: &ErasureRun,
+        redactions: Vec<Redaction>,
+        through: GlobalPosition,
+    ) -> Result<ErasureRun> {
+        erasure(store).redact(run, redactions, through).await
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -255,6 +296,16 @@ pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
 /// The snapshots of the right store.
 pub(crate) fn snapshots(store: &dyn MessageStore) -> &dyn Snapshots {
     store.snapshots().unwrap()
+}
+
+/// The archive of the right store.
+pub(crate) fn archive(store: &dyn MessageStore) -> &dyn Archive {
+    store.archive().unwrap()
+}
+
+/// The erasure of the right store.
+pub(crate) fn erasure(store: &dyn MessageStore) -> &dyn Erasure {
+    store.erasure().unwrap()
 }
 
 /// A right store, and the fault that is added to it.
@@ -360,6 +411,14 @@ impl MessageStore for WrongStore {
         Some(self)
     }
 
+    fn archive(&self) -> Option<&dyn Archive> {
+        Some(self)
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
+        Some(self)
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         self.wrong.has_leases().then_some(self as _)
     }
@@ -393,6 +452,49 @@ impl Conditions for WrongStore {
     async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
         let found = self.wrong.matches(&*self.right, condition, limit).await?;
         Ok(Matches::new(self.shown(found.messages), found.looked_through, found.has_more))
+    }
+}
+
+#[async_trait]
+impl Erasure for WrongStore {
+    async fn begin(&self, target: &ErasureTarget) -> Result<ErasureRun> {
+        self.wrong.begin_erasure(erasure(&*self.right), target).await
+    }
+
+    async fn messages(&self, target: &ErasureTarget, after: GlobalPosition, limit: usize) -> Result<Vec<Message>> {
+        self.wrong.to_erase(erasure(&*self.right), target, after, limit).await
+    }
+
+    async fn redact(
+        &self,
+        run: &ErasureRun,
+        redactions: Vec<Redaction>,
+        through: GlobalPosition,
+    ) -> Result<ErasureRun> {
+        self.wrong.redact(&*self.right, run, redactions, through).await
+    }
+
+    async fn end(&self, run: &ErasureRun) -> Result<ErasureRun> {
+        erasure(&*self.right).end(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<ErasureRun>> {
+        erasure(&*self.right).runs().await
+    }
+}
+
+#[async_trait]
+impl Archive for WrongStore {
+    async fn begin(&self, category: &Category, through: GlobalPosition) -> Result<ArchiveRun> {
+        self.wrong.begin(archive(&*self.right), category, through).await
+    }
+
+    async fn move_part(&self, run: &ArchiveRun, messages: u32) -> Result<ArchiveRun> {
+        self.wrong.move_part(&*self.right, run, messages).await
+    }
+
+    async fn runs(&self) -> Result<Vec<ArchiveRun>> {
+        self.wrong.runs(archive(&*self.right)).await
     }
 }
 

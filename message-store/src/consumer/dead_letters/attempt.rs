@@ -26,7 +26,14 @@ impl SetAside {
             .with_shutdown(self.outages.shutdown())
             .with_fence(fence);
         let begun = is_on().then(Instant::now);
-        let handled = catch_panic(handler.handle(message, &context)).instrument(span_of(message));
+        let handled = async {
+            if message.is_erased() {
+                handler.handle_erased(message, &context).await
+            } else {
+                handler.handle(message, &context).await
+            }
+        };
+        let handled = catch_panic(handled).instrument(span_of(message));
         let _recorded = begun.map(|begun| Recorded(&self.metrics, begun));
         let outcome = match self.pace.time_limit {
             None => handled.await?,

@@ -233,7 +233,7 @@ impl DeadLetters {
     }
 
     /// The category of the letters.
-    pub(in crate::consumer) fn category(&self) -> &str {
+    pub(crate) fn category(&self) -> &str {
         self.category.as_str()
     }
 

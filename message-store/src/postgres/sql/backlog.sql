@@ -1,5 +1,5 @@
 -- The number of messages of category $1 after position $2, the time of the first of them, and the last position of the
--- category. get_category_messages explains why the conditions are ranges.
+-- category, which is never archived. get_category_messages explains why the conditions are ranges.
 SELECT
   (
     SELECT count(*)
@@ -17,7 +17,7 @@ SELECT
   ),
   (
     SELECT global_position
-    FROM message_store.messages
+    FROM ONLY message_store.messages
     WHERE (message_store.category(stream_name)::text, global_position) <= ($1::text, 9223372036854775807)
       AND message_store.category(stream_name)::text >= $1::text
     ORDER BY message_store.category(stream_name)::text DESC, global_position DESC

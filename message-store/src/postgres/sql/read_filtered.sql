@@ -5,7 +5,7 @@ SELECT CASE WHEN passes THEN id END, CASE WHEN passes THEN stream_name END, CASE
   CASE WHEN passes THEN metadata::text END, CASE WHEN passes THEN time END
 FROM (
   SELECT *, {passes} AS passes
-  FROM message_store.messages
+  FROM {messages}
   {scope}
   LIMIT $3
 ) AS looked_at

@@ -13,7 +13,7 @@ WITH rows_looked_at AS (
       END AS own_weight
       FROM (
         SELECT id, stream_name, type, position, global_position, data, metadata, time, {passes} AS passes
-        FROM message_store.messages
+        FROM {messages}
         {scope}
         LIMIT $3
       ) AS rows

@@ -9,7 +9,7 @@ FROM (
     SELECT id, stream_name, type, position, global_position, data, metadata, time,
       least(coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(metadata), 0), 16777216)
         * CASE WHEN coalesce(pg_column_compression(data), pg_column_compression(metadata)) IS NULL THEN 1 ELSE 100 END AS own_weight
-    FROM message_store.messages
+    FROM {messages}
     {scope}
     LIMIT $3
   ) AS rows

@@ -40,6 +40,14 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('take_key(text, text, interval, text, text)', true, true),
     ('write_message(varchar, varchar, varchar, jsonb, jsonb, bigint)', true, true)
 ),
+-- Those that neither PUBLIC nor the role message_store may call.
+expected_for_operators (signature) AS (
+  VALUES
+    ('archive_part(bigint, integer)'),
+    ('begin_archive_run(text, bigint)'),
+    ('begin_erasure_run(text, text)'),
+    ('erase_part(bigint, uuid[], jsonb[], jsonb[], bigint, boolean)')
+),
 own AS (
   SELECT c.relowner AS owner, (r.rolsuper OR r.rolcreaterole) AS makes_roles,
     pg_has_role(c.relowner, 'USAGE') AND NOT pg_is_in_recovery() AS may_repair
@@ -47,9 +55,13 @@ own AS (
   WHERE c.oid = to_regclass('message_store.messages') AND r.rolname = current_user
 ),
 functions AS (
-  SELECT e.signature, split_part(e.signature, '(', 1) AS name, e.is_definer, e.is_for_writers, p.*,
+  SELECT e.signature, split_part(e.signature, '(', 1) AS name, e.is_definer, e.is_for_writers, e.is_for_operators, p.*,
     substring(p.prosrc FROM '-- message-store functions ([0-9]+)')::int AS version
-  FROM expected e
+  FROM (
+    SELECT signature, is_definer, is_for_writers, false FROM expected
+    UNION ALL
+    SELECT signature, true, false, true FROM expected_for_operators
+  ) AS e (signature, is_definer, is_for_writers, is_for_operators)
   LEFT JOIN pg_proc p ON p.oid = to_regprocedure('message_store.' || e.signature)
 ),
 writers AS (
@@ -67,8 +79,10 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
       WHEN f.prosecdef <> f.is_definer
         THEN format('it runs with the rights of its %s, not of its %s', CASE WHEN f.prosecdef THEN 'owner' ELSE 'caller' END, CASE WHEN f.prosecdef THEN 'caller' ELSE 'owner' END)
       WHEN f.is_definer AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false) THEN 'it resolves names by its caller''s search_path'
-      WHEN f.is_for_writers AND (f.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(f.proacl) AS a WHERE a.grantee = 0))
+      WHEN (f.is_for_writers OR f.is_for_operators) AND (f.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(f.proacl) AS a WHERE a.grantee = 0))
         THEN 'every role may call it'
+      WHEN f.is_for_operators AND EXISTS (SELECT FROM aclexplode(f.proacl) AS a WHERE a.grantee = to_regrole('message_store')::oid)
+        THEN 'the role message_store may call it, and it is for operators'
     END,
     true,
     o.may_repair AND (f.oid IS NULL OR pg_has_role(f.proowner, 'USAGE')),
@@ -92,11 +106,11 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT 'SELECT on the sequence' WHERE NOT has_sequence_privilege(m.oid, to_regclass('message_store.messages_global_position_seq')::oid, 'SELECT')
           UNION ALL
-          SELECT 'EXECUTE of ' || f.name FROM functions f WHERE NOT has_function_privilege(m.oid, f.oid, 'EXECUTE')
+          SELECT 'EXECUTE of ' || f.name FROM functions f WHERE NOT f.is_for_operators AND NOT has_function_privilege(m.oid, f.oid, 'EXECUTE')
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,timers,snapshots}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,timers,snapshots,archive_runs,erasure_runs}'::text[])
             UNION ALL
             SELECT privilege, name
             FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,group_members,group_slots,snapshots}'::text[]) AS name

@@ -1,1 +1,1 @@
-SELECT max(position) FROM message_store.messages WHERE stream_name = $1
+SELECT max(position) FROM ONLY message_store.messages WHERE stream_name = $1

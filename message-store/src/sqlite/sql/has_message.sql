@@ -1,1 +1,1 @@
-SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1)
+SELECT EXISTS (SELECT 1 FROM all_messages WHERE id = ?1)

@@ -1,7 +1,7 @@
 -- The messages of category ?1 after position ?2 with one of the types ?3 (a JSON array, or NULL for any), of the stream ?4 and of the streams from
 -- ?5 to before ?6.
 SELECT id, stream_name, type, position, global_position, data, metadata, time
-FROM messages
+FROM all_messages
 WHERE (stream_name = ?4 OR (stream_name >= ?5 AND stream_name < ?6))
   AND category = ?1 AND global_position > ?2
   AND (?3 IS NULL OR type IN (SELECT value FROM json_each(?3)))

@@ -2,7 +2,7 @@
 -- ?5 is one of these tags.
 SELECT m.id, m.stream_name, m.type, m.position, m.global_position, m.data, m.metadata, m.time
 FROM message_tags AS t
-CROSS JOIN messages AS m ON m.global_position = t.global_position
+CROSS JOIN all_messages AS m ON m.global_position = t.global_position
 WHERE t.category = ?1 AND t.tag = ?5 AND t.global_position > ?2
   AND (?3 IS NULL OR m.type IN (SELECT value FROM json_each(?3)))
   AND NOT EXISTS (

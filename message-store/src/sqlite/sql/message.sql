@@ -1,3 +1,3 @@
 SELECT id, stream_name, type, position, global_position, data, metadata, time
-FROM messages
+FROM all_messages
 WHERE id = ?1

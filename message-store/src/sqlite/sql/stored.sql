@@ -1,2 +1,2 @@
 -- The stored message with the id of a message that is to be appended, if there is one.
-SELECT stream_name, type, data, position, global_position FROM messages WHERE id = ?1
+SELECT stream_name, type, data, position, global_position, metadata FROM all_messages WHERE id = ?1

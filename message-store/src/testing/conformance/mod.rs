@@ -98,6 +98,8 @@ parts! {$
     matches matches_tests
     boundaries boundaries_tests
     snapshots snapshots_tests
+    archive archive_tests
+    erasure erasure_tests
 }
 
 pub use rule::{Rule, broken_rules, in_time};

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::{FaultyStore, lock, take};
 use crate::intents::keys;
 use crate::store::{
-    Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Leases, Matches, ReadModels, Snapshots, Timers,
+    Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases, Matches, ReadModels,
+    Snapshots, Timers,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -148,6 +149,14 @@ impl MessageStore for FaultyStore {
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         self.inner.snapshots()
+    }
+
+    fn archive(&self) -> Option<&dyn Archive> {
+        self.inner.archive()
+    }
+
+    fn erasure(&self) -> Option<&dyn Erasure> {
+        self.inner.erasure()
     }
 
     fn leases(&self) -> Option<&dyn Leases> {

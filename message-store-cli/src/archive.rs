@@ -1,0 +1,63 @@
+//! `message-store archive`: moves old messages of a category to the archive.
+
+use anyhow::{Result, bail};
+use message_store::Timestamp;
+use message_store::operations::Archiving;
+
+use crate::confirm::is_confirmed;
+use crate::open::StoreUrl;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Archive {
+    #[command(flatten)]
+    store: StoreUrl,
+    /// The category, such as account:command
+    category: String,
+    /// Only messages that were written before this time, such as 2026-01-01T00:00:00Z
+    #[arg(long)]
+    before: Timestamp,
+    /// A consumer or a read model that no longer exists, or reads another category. A consumer is named by the stream of its position, such as
+    /// account:command+position
+    #[arg(long, value_name = "NAME")]
+    leave_out: Vec<String>,
+    /// The number of messages at which one transaction looks
+    #[arg(long, default_value_t = 1000)]
+    part: u32,
+    /// Show what would be moved and what prevents it, and move nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Archive {
+    pub(crate) async fn run(self) -> Result<()> {
+        let store = self.store.open().await?;
+        let mut archiving = Archiving::of(&store, &self.category, self.before)?.part(self.part);
+        for name in &self.leave_out {
+            archiving = archiving.leave_out(name);
+        }
+        let plan = archiving.plan().await?;
+        if let Some(unfinished) = &plan.unfinished {
+            println!("{unfinished}; begun at {} and not ended: it is carried out first", unfinished.begun_at);
+        }
+        let whole = format!("the messages of {} up to {}, except the last of each stream", plan.category, plan.through);
+        for behind in &plan.behind {
+            println!("not handled yet: {behind}");
+        }
+        if self.dry_run {
+            println!("{whole} (nothing was moved)");
+            return Ok(());
+        }
+        if !plan.behind.is_empty() && plan.unfinished.is_none() {
+            bail!("not all messages of {} up to {} are handled, so nothing was moved", plan.category, plan.through);
+        }
+        if !self.yes && !is_confirmed(&format!("Move {whole}, to the archive?"))? {
+            bail!("nothing was moved");
+        }
+        let moved = archiving.run(|_| {}).await?;
+        println!("{moved} messages were moved to the archive");
+        Ok(())
+    }
+}

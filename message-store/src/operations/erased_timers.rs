@@ -1,0 +1,32 @@
+//! The timers that wait with a message of what is erased.
+//!
+//! They keep their keys, times and ids, and lose the data of their messages. A timer that is written nevertheless, because
+//! it became due meanwhile, is erased as a message: this is done before the messages are read.
+
+use crate::metadata::erased_metadata;
+use crate::store::{Due, TimerChange, TimerQuery};
+use crate::{Json, MessageStore, Result, StreamName};
+
+/// The number of timers that are listed at once.
+const PART: usize = 500;
+
+/// Erases the messages of the timers that belong to these streams, or whose messages are for them.
+pub(super) async fn erase(store: &dyn MessageStore, is_target: impl Fn(&StreamName) -> bool) -> Result<()> {
+    let Some(timers) = store.timers() else { return Ok(()) };
+    let mut query = TimerQuery::new().limit(PART);
+    loop {
+        let listed = timers.list(query.clone()).await?;
+        let Some(last) = listed.last() else { return Ok(()) };
+        query = query.after(last);
+        for timer in listed {
+            let is_erased = timer.message.data.is_empty();
+            if is_erased || !(is_target(&timer.key.stream) || is_target(&timer.to)) {
+                continue;
+            }
+            let mut message = timer.message;
+            (message.data, message.metadata) = (Json::NULL, erased_metadata(&message.metadata)?);
+            let cancel = TimerChange::Cancel { key: timer.key.clone() };
+            timers.change(vec![cancel, TimerChange::set(timer.key, Due::At(timer.due), timer.to, message)]).await?;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT number, category, through, looked_through, moved, begun_at, ended_at FROM archive_runs ORDER BY number

@@ -1,0 +1,1 @@
+UPDATE messages SET data = ?2, metadata = ?3 WHERE id = ?1
