@@ -22,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::{PlantedBug, message_db, once, read};
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, Moved, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
     MessageRef, MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -53,6 +53,8 @@ pub struct PostgresStore {
     pub(super) metrics: AppendMetrics,
     pub(super) horizon: Horizon,
     pub(super) read_model_turns: Semaphore,
+    /// The positions of read models that this handle has moved.
+    pub(super) moved: Moved,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, ReadModels, WakeUps};
+use crate::store::{AppendMetrics, Backlog, Claim, ClaimRecord, Deduplication, Leases, Moved, ReadModels, WakeUps};
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
     MessageStore, MessageStoreExt as _, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -34,6 +34,8 @@ pub struct SqliteStore {
     pub(super) place: Location,
     /// The turns of the connections that update read models.
     pub(super) update_turns: Arc<Mutex<Turns>>,
+    /// The positions of read models that this handle has moved.
+    pub(super) moved: Moved,
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
     /// The number of rotations of the identity by this handle.

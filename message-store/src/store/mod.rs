@@ -31,7 +31,16 @@ pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecor
 pub use message_store::MessageStore;
 pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
-pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+#[cfg(feature = "testing")]
+pub use read_models::ReadModelBug;
+#[cfg(not(feature = "testing"))]
+pub(crate) use read_models::ReadModelBug;
+pub use read_models::{
+    Advanced, Moved, OnApplyFailure, ReadModel, ReadModelVersion, ReadModels, Skipped, SqlTransaction, SqlValue,
+    Update, VersionState,
+};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use read_models::{Database, OwnTransaction, Statements, Work, of_categories};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;
 pub use wake_up::{WakeUp, WakeUps};
