@@ -16,6 +16,7 @@ pub mod payment_api;
 pub mod postgres;
 pub mod random;
 pub mod subjects;
+pub mod sums;
 pub mod warnings;
 pub mod work;
 

@@ -21,6 +21,8 @@ struct Advance<'a, D> {
     /// That of the version that was found.
     history: History,
     found: ReadModelVersion,
+    /// The position of the version that serves.
+    serves_at: GlobalPosition,
 }
 
 pub(super) async fn advance<D: Database>(
@@ -44,10 +46,10 @@ pub(super) async fn advance<D: Database>(
         };
         let serving = versions.iter().find(|version| version.state == VersionState::Serving);
         let serves_at = serving.map_or(found.position, |serving| serving.position);
-        let advance = Advance { database, model, update, history, found };
+        let advance = Advance { database, model, update, history, found, serves_at };
         return match advance.found.state {
             VersionState::Serving => advance.serve().await,
-            VersionState::Building => advance.build(serves_at).await,
+            VersionState::Building => advance.build().await,
             _ if update.planted.is(ReadModelBug::StateUnchecked) => advance.serve().await,
             _ => Ok(Advanced::StandsBy),
         };
@@ -69,12 +71,12 @@ impl<D: Database> Advance<'_, D> {
         self.apply(batch).await
     }
 
-    async fn build(self, serves_at: GlobalPosition) -> Result<Advanced> {
+    async fn build(self) -> Result<Advanced> {
         let read = Read::from(self.found.position.next()).limit(self.update.limit.saturating_mul(WHILE_BUILDING));
         let batch = self.read(read.clone()).await?;
         let passes = self.update.planted.is(ReadModelBug::BuildPassesServing);
-        let batch = if passes { batch } else { through(batch, serves_at) };
-        let is_last = batch.is_at_end(&read) || batch.looked_through >= serves_at;
+        let batch = if passes { batch } else { through(batch, self.serves_at) };
+        let is_last = batch.is_at_end(&read) || (!passes && batch.looked_through >= self.serves_at);
         let is_switched_early = self.update.planted.is(ReadModelBug::SwitchedEarly);
         if (is_last && batch.messages.len() <= LAST_BATCH) || is_switched_early {
             match switch(self.database, self.model, self.update, self.history).await {
@@ -117,7 +119,8 @@ impl<D: Database> Advance<'_, D> {
     /// Applies a batch, or skips its messages.
     async fn try_to_apply(&self, batch: Batch, skips: Option<String>) -> Result<Advanced> {
         let (statements, planted) = (self.database.statements(), self.update.planted);
-        let apply = ApplyBatch { model: Arc::clone(self.model), found: self.found.clone(), batch, skips, planted };
+        let (model, found, serves_at) = (Arc::clone(self.model), self.found.clone(), self.serves_at);
+        let apply = ApplyBatch { model, found, batch, serves_at, skips, planted };
         let work: Work<Advanced> = Box::new(move |transaction| Box::pin(apply.run(transaction, statements)));
         let fence = self.update.fence.as_ref();
         let Some(applied) = self.database.in_transaction(Some(self.history), fence, work).await? else {

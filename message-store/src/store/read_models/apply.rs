@@ -9,13 +9,15 @@ use futures_util::FutureExt as _;
 use super::tables::Tables;
 use super::{Advanced, OwnTransaction, ReadModel, ReadModelBug, ReadModelVersion, Statements, VersionState};
 use crate::planted::Planted;
-use crate::{Batch, Error, Message, Result, Source};
+use crate::{Batch, Error, GlobalPosition, Message, Result, Source};
 
 /// A batch, and the version as it was when the batch was read.
 pub(super) struct ApplyBatch {
     pub(super) model: Arc<dyn ReadModel>,
     pub(super) found: ReadModelVersion,
     pub(super) batch: Batch,
+    /// The position of the version that serves.
+    pub(super) serves_at: GlobalPosition,
     /// Passes over the messages of the batch, with this error.
     pub(super) skips: Option<String>,
     pub(super) planted: Planted<ReadModelBug>,
@@ -28,7 +30,7 @@ impl ApplyBatch {
         transaction: &mut dyn OwnTransaction,
         statements: &'static Statements,
     ) -> Result<Option<Advanced>> {
-        let Self { model, found, batch, skips, planted } = self;
+        let Self { model, found, batch, serves_at, skips, planted } = self;
         let (name, version) = (model.name(), model.version());
         let mut tables = Tables { transaction, statements };
         let position = tables.lock_position(&found.key).await?;
@@ -53,7 +55,8 @@ impl ApplyBatch {
         if now.failure.is_some() {
             tables.set_failure(name, version, None).await?;
         }
-        Ok(Some(Advanced::Applied { messages: batch.messages.len(), position: batch.looked_through }))
+        let (messages, position) = (batch.messages.len(), batch.looked_through);
+        Ok(Some(Advanced::Applied { messages, state: now.state, position, serves_at: serves_at.max(position) }))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::planted::Planted;
 use crate::store::Fence;
 use crate::{Category, DEFAULT_BATCH, GlobalPosition};
 
-use super::ReadModelBug;
+use super::{ReadModelBug, VersionState};
 
 /// What [`ReadModels::advance`](super::ReadModels::advance) reads and does.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ impl Update {
     pub fn and(mut self, category: &Category) -> Self {
         self.categories.push(category.clone());
         self
+    }
+
+    /// The categories whose messages are applied.
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
     }
 
     /// The greatest number of messages of one transaction (1,000). A version that is built has ten times as many.
@@ -81,8 +86,12 @@ pub enum Advanced {
     Applied {
         /// The number of messages that were applied or skipped.
         messages: usize,
+        /// Whether the version serves or is built.
+        state: VersionState,
         /// The position of the version now.
         position: GlobalPosition,
+        /// The position up to which the version is built, which is that of the version that serves.
+        serves_at: GlobalPosition,
     },
     /// There is no message to apply.
     AtEnd,
