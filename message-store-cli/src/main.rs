@@ -43,7 +43,7 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     /// List, show and set the positions of consumers
     Position(position::Position),
-    /// List and set the positions of read models
+    /// List the versions of read models and the messages that they have skipped, and set positions
     ReadModel(read_model::ReadModel),
     /// Show the identity of a store, or give a copy its own
     Identity(identity::Identity),

@@ -11,5 +11,7 @@ mod planted_bug;
 
 pub use faulty::FaultyStore;
 #[cfg(feature = "sqlite")]
-pub use kit::{Given, GivenProcess, When, WhenReceived, given, given_process};
+pub use kit::{
+    Given, GivenMessages, GivenProcess, When, WhenApplied, WhenReceived, given, given_messages, given_process,
+};
 pub use planted_bug::PlantedBug;

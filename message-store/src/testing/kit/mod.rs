@@ -2,6 +2,7 @@
 
 mod past;
 mod process;
+mod read_model;
 mod run;
 mod storage;
 mod way;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
+pub use read_model::{GivenMessages, WhenApplied, given_messages};
 use run::Run;
 use storage::{message, messages, survives_storage};
 
