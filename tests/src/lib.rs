@@ -27,3 +27,7 @@ pub mod guide {}
 /// The guide's chapter on process managers.
 #[doc = include_str!("../../docs/guide/src/process-managers.md")]
 pub mod process_managers {}
+
+/// The guide's chapter on read models.
+#[doc = include_str!("../../docs/guide/src/read-models.md")]
+pub mod read_models {}

@@ -80,8 +80,13 @@ impl<D: Database> Advance<'_, D> {
         let is_switched_early = self.update.planted.is(ReadModelBug::SwitchedEarly);
         if (is_last && batch.messages.len() <= LAST_BATCH) || is_switched_early {
             match switch(self.database, self.model, self.update, self.history).await {
-                // As in any other batch.
-                Err(Error::ReadModel { .. }) if !batch.messages.is_empty() => {}
+                Err(error @ Error::ReadModel { .. }) if !error.is_transient() => {
+                    if batch.messages.is_empty() {
+                        // The message was not there when the batch was read. The next step reads it.
+                        return Ok(Advanced::Overtaken);
+                    }
+                    // It fails in the batch too, and is stopped at or skipped there.
+                }
                 switched => return Ok(switched?.unwrap_or(Advanced::Overtaken)),
             }
         }

@@ -70,7 +70,7 @@ impl Update {
 /// What happens when a read model cannot apply a message, and the fault does not pass by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnApplyFailure {
-    /// The update stops before the message, with an error that names it.
+    /// The update stops with an error that names the message. Nothing of the batch is applied.
     #[default]
     Stop,
     /// The message is recorded ([`ReadModels::skipped`](super::ReadModels::skipped)) and passed over, in one transaction.
