@@ -33,8 +33,6 @@ pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
 #[cfg(feature = "testing")]
 pub use read_models::ReadModelBug;
-#[cfg(not(feature = "testing"))]
-pub(crate) use read_models::ReadModelBug;
 pub use read_models::{
     Advanced, Moved, OnApplyFailure, ReadModel, ReadModelVersion, ReadModels, Skipped, SqlTransaction, SqlValue,
     Update, VersionState,

@@ -58,7 +58,7 @@ pub(super) async fn advance<D: Database>(
 
 /// The versions of one read model, or of all.
 pub(super) async fn versions<D: Database>(database: &D, name: Option<&str>) -> Result<Vec<ReadModelVersion>> {
-    versions_in(database.rows(&database.statements().versions, vec![name.into()]).await?)
+    versions_in(&database.rows(&database.statements().versions, vec![name.into()]).await?)
 }
 
 impl<D: Database> Advance<'_, D> {

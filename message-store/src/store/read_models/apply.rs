@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
+use super::database::OwnTransaction;
+use super::statements::Statements;
 use super::tables::Tables;
-use super::{Advanced, OwnTransaction, ReadModel, ReadModelBug, ReadModelVersion, Statements, VersionState};
+use super::{Advanced, ReadModel, ReadModelBug, ReadModelVersion, VersionState};
 use crate::planted::Planted;
 use crate::{Batch, Error, GlobalPosition, Message, Result, Source};
 
@@ -43,12 +45,11 @@ impl ApplyBatch {
             return Ok(None);
         }
         for message in &batch.messages {
-            match &skips {
-                Some(error) => tables.add_skipped(name, version, message, error).await?,
-                None => {
-                    let has_effects = has_effects(&now, message, planted);
-                    apply(&*model, tables.transaction, message, has_effects).await?;
-                }
+            if let Some(error) = &skips {
+                tables.add_skipped(name, version, message, error).await?;
+            } else {
+                let has_effects = has_effects(&now, message, planted);
+                apply(&*model, tables.transaction, message, has_effects).await?;
             }
         }
         tables.save_position(&found.key, batch.looked_through).await?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::database::{Database, Work};
+use super::database::{Database, OwnTransaction, Work};
+use super::statements::Statements;
 use super::tables::{Tables, author_failed, key};
-use super::{OwnTransaction, ReadModel, Statements, VersionState};
+use super::{ReadModel, VersionState};
 use crate::{Error, GlobalPosition, Result};
 
 /// The number of beginnings of other versions that may be first.

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use super::{Moved, SqlTransaction, SqlValue, Statements};
+use super::statements::Statements;
+use super::{Moved, SqlTransaction, SqlValue};
 use crate::store::Fence;
 use crate::{Batch, Category, History, MessageStore, Read, Result};
 

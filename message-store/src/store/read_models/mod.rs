@@ -35,7 +35,7 @@ pub use moved::Moved;
 #[cfg(feature = "testing")]
 pub use planted_bug::ReadModelBug;
 #[cfg(not(feature = "testing"))]
-pub(crate) use planted_bug::ReadModelBug;
+use planted_bug::ReadModelBug;
 pub use read_model::ReadModel;
 pub use read_models::ReadModels;
 pub use sql_value::{SqlTransaction, SqlValue};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::advance::through;
 use super::apply::apply;
-use super::database::{Database, Work};
+use super::database::{Database, OwnTransaction, Work};
+use super::statements::Statements;
 use super::tables::{Tables, author_failed};
-use super::{Advanced, OwnTransaction, ReadModel, ReadModelBug, Statements, Update, VersionState};
+use super::{Advanced, ReadModel, ReadModelBug, Update, VersionState};
 use crate::{DEFAULT_BATCH, GlobalPosition, History, Read, Result};
 
 /// The most messages that are applied while the version that serves stands still.

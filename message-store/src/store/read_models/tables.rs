@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{OwnTransaction, ReadModelVersion, Skipped, SqlValue, Statements, VersionState};
+use super::database::OwnTransaction;
+use super::statements::Statements;
+use super::{ReadModelVersion, Skipped, SqlValue, VersionState};
 use crate::error::Class;
 use crate::{Error, GlobalPosition, Message, MessageId, MessageRef, Position, Result, Source, StreamName, Uuid};
 
@@ -20,7 +22,7 @@ impl Tables<'_> {
     /// The versions of a read model, in order.
     pub(super) async fn versions(&mut self, name: &str) -> Result<Vec<ReadModelVersion>> {
         let rows = self.transaction.query(&self.statements.versions, &[name.into()]).await.map_err(failed)?;
-        versions_in(rows)
+        versions_in(&rows)
     }
 
     /// As [`versions`](Self::versions). No other transaction changes their states before the end of this one.
@@ -108,10 +110,10 @@ pub(super) fn key(name: &str, version: u32) -> String {
 }
 
 /// The versions in the rows of a query.
-pub(super) fn versions_in(rows: Vec<Vec<SqlValue>>) -> Result<Vec<ReadModelVersion>> {
+pub(super) fn versions_in(rows: &[Vec<SqlValue>]) -> Result<Vec<ReadModelVersion>> {
     let mut versions = Vec::with_capacity(rows.len());
     let mut without_state = Vec::new();
-    for row in &rows {
+    for row in rows {
         let state = optional_text(row, 2)?;
         if state.is_none() {
             without_state.push(versions.len());
