@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message_store::store::{OnApplyFailure, ReadModel, ReadModelBug, SqlTransaction, Update};
+use message_store::store::{Advanced, OnApplyFailure, ReadModel, ReadModelBug, SqlTransaction, Update};
 use message_store::{Error, GlobalPosition, Message, MessageStore, Source, connect};
 use message_store_tests::on_both_stores;
 use message_store_tests::postgres::TestDatabase;
@@ -14,7 +14,6 @@ use message_store_tests::sums::{Fails, Sums, account, batches, deposit, mails, r
 type Store = Arc<dyn MessageStore>;
 
 async fn advance_to_the_end(store: &Store, model: &Arc<dyn ReadModel>, with: &Update) -> Result<(), Error> {
-    use message_store::store::Advanced;
     loop {
         match read_models(store).advance(model, with).await? {
             Advanced::AtEnd | Advanced::StandsBy => return Ok(()),

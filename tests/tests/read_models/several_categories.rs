@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use message_store::postgres::PostgresStore;
-use message_store::store::{ReadModel, SqlTransaction, Update};
+use message_store::store::{Advanced, ReadModel, SqlTransaction, Update};
 use message_store::{Append, Category, GlobalPosition, Json, Message, MessageStore, NewMessage, Source, StreamName};
 use message_store_tests::message_db;
 use message_store_tests::on_both_stores;
@@ -37,7 +37,6 @@ fn category(name: &str) -> Category {
 
 async fn applied(store: &Store, order: &Order, update: &Update) -> Vec<GlobalPosition> {
     let model: Arc<dyn ReadModel> = Arc::new(order.clone());
-    use message_store::store::Advanced;
     while read_models(store).advance(&model, update).await.unwrap() != Advanced::AtEnd {}
     order.0.lock().unwrap().clone()
 }
