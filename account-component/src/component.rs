@@ -7,7 +7,7 @@ use message_store::handling::CommandHandler;
 use message_store::service::Service;
 use message_store::{Category, MessageStore, Result, StreamName};
 
-use crate::{Account, transfer};
+use crate::{Account, read_models, transfer};
 
 /// The category of the commands.
 pub const COMMANDS: &str = "account:command";
@@ -20,11 +20,13 @@ pub fn command_stream(account_id: &str) -> Result<StreamName> {
     Category::new(COMMANDS)?.stream(account_id)
 }
 
-/// The component as a service: accounts, and transfers between them. It is not started yet.
+/// The component as a service: accounts, transfers between them, and read models. It is not started yet.
 pub fn service(store: &Arc<dyn MessageStore>, concurrency: usize) -> Service {
     let service = Service::new(store).consumer(commands(store).concurrency(concurrency));
     let transfers = transfer::consumers(&transfer::handler(store));
-    transfers.into_iter().fold(service, |service, consumer| service.consumer(consumer.concurrency(concurrency)))
+    let service =
+        transfers.into_iter().fold(service, |service, consumer| service.consumer(consumer.concurrency(concurrency)));
+    read_models::updaters().into_iter().fold(service, Service::read_model)
 }
 
 /// The consumer of the commands. It is not started yet.

@@ -2,7 +2,7 @@
 //!
 //! Read it in this order: [`messages`] (commands and events), [`Account`] (the state), `projection.rs` (how events
 //! change the state), `decider.rs` (the events that commands lead to), [`component`] (the consumer). These parts make a
-//! complete component. [`transfer`] adds a process manager, which moves money between two accounts. The rest of this crate
+//! complete component. [`transfer`] adds a process manager, which moves money between two accounts, and [`read_models`] adds tables for queries. The rest of this crate
 //! is a command line to try it.
 //!
 //! ```
@@ -28,6 +28,7 @@ mod decider;
 pub mod messages;
 mod money;
 mod projection;
+pub mod read_models;
 pub mod statement;
 pub mod transfer;
 

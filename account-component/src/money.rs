@@ -31,6 +31,11 @@ impl Money {
         Self { hundredths: hundredths as i128 }
     }
 
+    /// The amount in hundredths.
+    pub const fn hundredths(self) -> i128 {
+        self.hundredths
+    }
+
     /// Whether the amount is above zero.
     pub fn is_positive(self) -> bool {
         self > Self::ZERO

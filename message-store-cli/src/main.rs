@@ -45,7 +45,7 @@ enum Command {
     DeadLetter(dead_letter::DeadLetterCommand),
     /// List, show and set the positions of consumers
     Position(position::Position),
-    /// List and set the positions of read models
+    /// List the versions of read models and the messages that they have skipped, and set positions
     ReadModel(read_model::ReadModel),
     /// Move old messages of a category to the archive
     Archive(archive::Archive),

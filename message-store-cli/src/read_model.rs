@@ -1,8 +1,9 @@
-//! `message-store read-model`: lists and sets the positions of read models.
+//! `message-store read-model`: lists the versions of read models and skipped messages, and sets positions.
 
 use anyhow::{Context as _, Result, bail};
 use message_store::GlobalPosition;
 use message_store::consumer::MoveTo;
+use message_store::store::VersionState;
 
 use crate::open::StoreUrl;
 use crate::position::place;
@@ -18,9 +19,23 @@ pub(crate) struct ReadModel {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the read models, with the global positions up to which messages are applied
+    /// List the versions of the read models: their states, and the global positions up to which messages are applied
     List,
-    /// Set the position of a read model. Empty its tables before: the messages after the position are applied again
+    /// List the messages that a read model could not apply and has passed over
+    Skipped {
+        /// The name of the read model
+        name: String,
+    },
+    /// Ask for a version to serve that stands by: its updater builds it further, and switches. For the version that serves:
+    /// give up the one that is built
+    Switch {
+        /// The name of the read model
+        name: String,
+        /// The version
+        #[arg(long)]
+        to: u32,
+    },
+    /// Set the position of a read model, of the version that serves. Empty its tables before: the messages after the position are applied again
     Set {
         /// The name of the read model
         name: String,
@@ -39,11 +54,49 @@ impl ReadModel {
         let read_models = store.read_models().context("this store has no read models")?;
         match self.action {
             Action::List => {
-                let mut table = table(["read model", "position"]);
-                for (name, position) in read_models.positions().await? {
-                    table.add_row([name, position.to_string()]);
+                let mut table = table(["read model", "version", "state", "position", "of", "stopped by"]);
+                let versions = read_models.versions(None).await?;
+                for version in &versions {
+                    // A version is built up to the position of the one that serves.
+                    let serving = versions
+                        .iter()
+                        .find(|other| other.name == version.name && other.state == VersionState::Serving);
+                    let end = match version.state {
+                        VersionState::Building => serving.map_or_else(String::new, |end| end.position.to_string()),
+                        _ => String::new(),
+                    };
+                    table.add_row([
+                        version.name.clone(),
+                        version.version.to_string(),
+                        version.state.to_string(),
+                        version.position.to_string(),
+                        end,
+                        version.failure.clone().unwrap_or_default(),
+                    ]);
                 }
                 println!("{table}");
+            }
+            Action::Skipped { name } => {
+                let mut table = table(["version", "skipped at", "global position", "message", "type", "error"]);
+                for skipped in read_models.skipped(&name).await? {
+                    table.add_row([
+                        skipped.version.to_string(),
+                        skipped.skipped_at.to_string(),
+                        skipped.message.global_position.to_string(),
+                        skipped.message.to_string(),
+                        skipped.message_type,
+                        skipped.error,
+                    ]);
+                }
+                println!("{table}");
+            }
+            Action::Switch { name, to } => {
+                if !read_models.switch_to(&name, to).await? {
+                    bail!("the read model {name:?} has no version {to} in this store");
+                }
+                println!(
+                    "{name}: version {to} serves, or its updater builds it up to the version that serves, and switches"
+                );
             }
             Action::Set { name, to, dry_run } => {
                 let given_out = store.given_out(None).await?;

@@ -103,6 +103,8 @@ async fn positions_are_listed_shown_and_set() {
     assert!(fails(&run(&["set", "--to", "999999"])).contains("is beyond the last one"));
     assert!(succeeds(&run(&["get", "--identifier", "new", "--member", "1/2"])).contains("has never run"));
     assert!(succeeds(&["read-model", "--store", &url, "list"]).contains("position"));
+    assert!(succeeds(&["read-model", "--store", &url, "skipped", "none"]).contains("error"));
+    assert!(fails(&["read-model", "--store", &url, "switch", "none", "--to", "2"]).contains("has no version 2"));
     assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
     assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "999999"]).contains("is beyond the last"));
 }

@@ -16,6 +16,7 @@ pub mod payment_api;
 pub mod postgres;
 pub mod random;
 pub mod subjects;
+pub mod sums;
 pub mod warnings;
 pub mod work;
 
@@ -38,3 +39,7 @@ pub mod conditions {}
 /// The guide's chapter on changing messages.
 #[doc = include_str!("../../docs/guide/src/changing-messages.md")]
 pub mod changing_messages {}
+
+/// The guide's chapter on read models.
+#[doc = include_str!("../../docs/guide/src/read-models.md")]
+pub mod read_models {}

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use account_component::component::command_stream;
+use account_component::read_models::Balances;
 use account_component::{Account, Command, Event, Money};
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use message_store::entity::EntityStore;
 use message_store::handling::CommandHandler;
+use message_store::store::ReadModel;
 use message_store::{
-    ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamRead, connect,
+    Category, ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
+    StreamRead, connect,
 };
 
 const ACCOUNT: &str = "123";
@@ -146,6 +149,12 @@ impl Demo {
             "final balance {}, from {events} events: 10.00 + 7.00 + 5.00 + 2000.00 - 22.00",
             account.state.balance
         );
+        let read_models = self.store.read_models().context("this store has no read models")?;
+        let balances: Arc<dyn ReadModel> = Arc::new(Balances::default());
+        let applied = read_models.update(&balances, &Category::new("account")?).await?;
+        let shown = Balances::balance(&self.store, ACCOUNT).await?;
+        println!("the read model of balances, a table that is kept from {applied} events, shows {shown}");
+        ensure!(shown == account.state.balance, "the read model should show the balance");
         ensure!(account.state.balance == "2000.00".parse::<Money>()?, "the balance should be 2000.00");
         ensure!(usize::try_from(events.get())? == effects, "each effect should be one event");
         Ok(())

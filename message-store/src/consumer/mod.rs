@@ -1,5 +1,5 @@
 //! Consumers. A consumer reads a category, delivers each message to a handler, and saves the position up to which it
-//! has handled all messages.
+//! has handled all messages. An updater does the same for a read model.
 
 mod backoff;
 #[allow(clippy::module_inception)]
@@ -29,6 +29,7 @@ mod saved_progress;
 mod settings;
 mod startup_report;
 mod suspects;
+mod updater;
 
 pub(crate) use backoff::Backoff;
 pub use consumer::Consumer;
@@ -48,3 +49,4 @@ pub use positions::{MoveTo, Positions, SavedPosition};
 #[cfg(feature = "testing")]
 pub use process::Process;
 pub use startup_report::StartupReport;
+pub use updater::{Updater, UpdaterHandle, UpdaterProgress, UpdaterStatus};

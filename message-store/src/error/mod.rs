@@ -203,6 +203,28 @@ pub enum Error {
         cause: Source,
     },
 
+    /// A read model has not reached a position in the time for which a caller waited. The same wait may succeed later.
+    ReadModelBehind {
+        /// The read model's name.
+        name: String,
+        /// The position for which the caller waited.
+        awaited: GlobalPosition,
+        /// The global position up to which all messages are applied.
+        reached: GlobalPosition,
+        /// The time for which the caller waited.
+        within: std::time::Duration,
+    },
+
+    /// A read model has stopped before a position for which a caller waited, because a message could not be applied.
+    ReadModelStopped {
+        /// The read model's name.
+        name: String,
+        /// The global position up to which all messages are applied.
+        reached: GlobalPosition,
+        /// The error with which it stopped.
+        failure: String,
+    },
+
     /// The database ended a statement because it took too long: it reached a limit on statements or on the wait for a
     /// lock. Nothing was written. Either the database is overloaded, or this statement needs too much time. A probe,
     /// which is a small read, shows which.
@@ -311,6 +333,7 @@ impl Error {
             Self::CommitUnknown { .. }
                 | Self::HistoryChanged { .. }
                 | Self::TimedOut { .. }
+                | Self::ReadModelBehind { .. }
                 | Self::Backend { transient: true, .. }
         ) || matches!(self, Self::Handler { .. } | Self::ReadModel { .. })
             && matches!(self.class(), Some(Class::Passing | Class::TimedOut | Class::OverLimit))

@@ -93,6 +93,15 @@ impl fmt::Display for Error {
                 message.id,
                 chain(&**cause)
             ),
+            Self::ReadModelBehind { name, awaited, reached, within } => write!(
+                f,
+                "the read model {name} has not reached global position {awaited} within {within:?}: it has applied all messages up to \
+         {reached}. Wait longer, or look whether a process updates it"
+            ),
+            Self::ReadModelStopped { name, reached, failure } => write!(
+                f,
+                "the read model {name} has stopped at global position {reached}: {failure}. Remove the cause, and start its updater again"
+            ),
             Self::TimedOut { context, cause } => write!(f, "{context} took too long: {}", chain(&**cause)),
             // A copy of another error, which names its task itself.
             Self::Backend { context, cause, .. } if context.is_empty() => f.write_str(&chain(&**cause)),

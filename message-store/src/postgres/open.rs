@@ -22,7 +22,7 @@ use super::silence::Silences;
 use super::tls::Tls;
 use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
-use crate::store::{AppendMetrics, WakeUps};
+use crate::store::{AppendMetrics, Moved, WakeUps};
 
 /// How long a call waits for a free connection before it fails.
 pub(super) const POOL_WAIT: Duration = Duration::from_secs(30);
@@ -111,6 +111,7 @@ impl PostgresOptions {
             metrics: AppendMetrics::new(),
             horizon: Horizon::new(),
             read_model_turns: Semaphore::new(read_models),
+            moved: Moved::default(),
             rotating: tokio::sync::Mutex::default(),
         })
     }

@@ -25,7 +25,7 @@ use super::sent_condition::SentCondition;
 use super::{PlantedBug, matches, message_db, once, read, timers};
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
-    Matches, ReadModels, Snapshots, Timers, WakeUps,
+    Matches, Moved, ReadModels, Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -57,6 +57,8 @@ pub struct PostgresStore {
     pub(super) metrics: AppendMetrics,
     pub(super) horizon: Horizon,
     pub(super) read_model_turns: Semaphore,
+    /// The positions of read models that this handle has moved.
+    pub(super) moved: Moved,
     pub(super) rotating: tokio::sync::Mutex<()>,
 }
 

@@ -7,9 +7,11 @@ use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 
 use super::Health;
+use super::running::Running;
 use super::timers::FiredTimers;
-use crate::consumer::{ConsumerHandle, ConsumerStatus};
+use crate::consumer::{ConsumerStatus, UpdaterStatus};
 use crate::handling::Shutdown;
+use crate::store::VersionState;
 use crate::{Error, MessageStore, Result};
 
 /// A service that runs in the background. All clones are the same service. It goes on when they are dropped.
@@ -20,6 +22,7 @@ pub struct ServiceHandle(Arc<Shared>);
 struct Shared {
     consumers: Vec<ConsumerStatus>,
     timers: FiredTimers,
+    read_models: Vec<UpdaterStatus>,
     state: watch::Sender<State>,
 }
 
@@ -31,29 +34,45 @@ enum State {
 }
 
 impl ServiceHandle {
-    /// Runs the consumers until one ends, or a stop is requested. Fires the timers of a store, and looks for them in this
-    /// interval.
+    /// Runs the consumers and updaters until one ends, or a stop is requested. Fires the timers of a store, and looks for
+    /// them in this interval.
     pub(super) fn supervise(
-        consumers: Vec<ConsumerHandle>,
+        running: Vec<Running>,
         timers: Option<(Arc<dyn MessageStore>, Duration)>,
         drain_within: Duration,
     ) -> Self {
-        let statuses: Vec<ConsumerStatus> = consumers.iter().map(ConsumerHandle::status).collect();
-        let reports: Vec<String> = statuses.iter().map(|status| status.startup_report().to_string()).collect();
-        tracing::info!(target: "message_store::service", consumers = statuses.len(), "the service has started:\n{}", reports.join("\n"));
+        let (mut consumers, mut read_models, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        for part in &running {
+            match part {
+                Running::Consumer(consumer) => {
+                    reports.push(consumer.startup_report().to_string());
+                    consumers.push(consumer.status());
+                }
+                Running::Updater(updater) => {
+                    reports.push(updater.status().to_string());
+                    read_models.push(updater.status());
+                }
+            }
+        }
+        tracing::info!(target: "message_store::service", consumers = consumers.len(), read_models = read_models.len(), "the service has started:\n{}", reports.join("\n"));
         let (fired, state) = (FiredTimers::default(), watch::Sender::new(State::Running));
-        let handle = Self(Arc::new(Shared { consumers: statuses, timers: fired.clone(), state }));
+        let handle = Self(Arc::new(Shared { consumers, read_models, timers: fired.clone(), state }));
         let stop = Shutdown::new();
         if let Some((store, interval)) = timers {
             tokio::spawn(fired.run(store, interval, stop.clone()));
         }
-        tokio::spawn(run(consumers, drain_within, Arc::clone(&handle.0), stop));
+        tokio::spawn(run(running, drain_within, Arc::clone(&handle.0), stop));
         handle
     }
 
     /// The consumers, in the order in which they were started.
     pub fn consumers(&self) -> &[ConsumerStatus] {
         &self.0.consumers
+    }
+
+    /// The updaters of read models, in the order in which they were started.
+    pub fn read_models(&self) -> &[UpdaterStatus] {
+        &self.0.read_models
     }
 
     /// Asks the service to stop. [`ServiceHandle::ended`] waits for the end.
@@ -91,13 +110,24 @@ impl ServiceHandle {
             }
         }
         reasons.extend(self.0.timers.problems());
-        Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons }
+        let mut under_way = Vec::new();
+        for updater in &self.0.read_models {
+            let (name, version, progress) = (updater.name(), updater.version(), updater.progress());
+            if let Some(outage) = updater.outage() {
+                reasons.push(format!("the updater of the read model {name} has an outage {outage}"));
+            }
+            if progress.state == VersionState::Building {
+                let (position, end) = (progress.position, progress.end);
+                under_way.push(format!("version {version} of the read model {name} is built: {position} of {end}"));
+            }
+        }
+        Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons, under_way }
     }
 
-    /// Waits until all consumers have ended.
+    /// Waits until all consumers and updaters have ended.
     ///
     /// # Errors
-    /// A copy of the error of the first consumer that ended with one.
+    /// A copy of the error of the first of them that ended with one.
     pub async fn ended(&self) -> Result<()> {
         let mut states = self.0.state.subscribe();
         match states.wait_for(|state| matches!(state, State::Ended(_))).await.as_deref() {
@@ -107,7 +137,7 @@ impl ServiceHandle {
     }
 }
 
-async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared: Arc<Shared>, timers: Shutdown) {
+async fn run(mut consumers: Vec<Running>, drain_within: Duration, shared: Arc<Shared>, timers: Shutdown) {
     let mut states = shared.state.subscribe();
     let stop = async { states.wait_for(|state| matches!(state, State::Stopping)).await.map(drop) };
     let mut first_error = tokio::select! {
@@ -119,15 +149,15 @@ async fn run(mut consumers: Vec<ConsumerHandle>, drain_within: Duration, shared:
     let stopped = join_all(consumers.into_iter().map(|consumer| consumer.stop_within(drain_within))).await;
     for error in stopped.into_iter().filter_map(Result::err) {
         if first_error.is_some() {
-            tracing::warn!(target: "message_store::service", %error, "a consumer has stopped with an error");
+            tracing::warn!(target: "message_store::service", %error, "a consumer or updater has stopped with an error");
         }
         first_error.get_or_insert(error);
     }
     shared.state.send_replace(State::Ended(first_error.map(Arc::new)));
 }
 
-/// Waits until one of the consumers ends. A service without consumers waits for its stop.
-async fn first_end(consumers: &mut [ConsumerHandle]) -> Result<()> {
+/// Waits until one of them ends. A service that runs nothing waits for its stop.
+async fn first_end(consumers: &mut [Running]) -> Result<()> {
     if consumers.is_empty() {
         return std::future::pending().await;
     }

@@ -1,4 +1,5 @@
-//! Services: several consumers, and the timers of their store, in one process, with one start, one health and one stop.
+//! Services: several consumers and read models, and the timers of their store, in one process, with one start, one health
+//! and one stop.
 //!
 //! Problem: a process with several consumers must start all of them or none, notice when one ends, tell whether it works,
 //! and stop within the time that its platform gives. Fix: a service owns the consumers. If one ends, it stops the others.
@@ -7,6 +8,7 @@
 
 mod handle;
 mod health;
+mod running;
 mod signals;
 mod timers;
 
@@ -17,12 +19,13 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::Notify;
 
-use crate::consumer::{Consumer, ConsumerHandle};
+use crate::consumer::{Consumer, Updater};
 use crate::handling::Handler;
 use crate::{Error, MessageStore, Result};
 
 pub use handle::ServiceHandle;
 pub use health::Health;
+use running::Running;
 pub use signals::stop_signal;
 
 /// How often a service looks for timers that another process has set.
@@ -31,10 +34,10 @@ const TIMERS_EVERY: Duration = Duration::from_millis(500);
 /// How long a service drains by default. Kubernetes kills a process 30 s after its signal.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 
-type Start = Box<dyn FnOnce(Arc<dyn MessageStore>) -> BoxFuture<'static, Result<ConsumerHandle>> + Send>;
+type Start = Box<dyn FnOnce(Arc<dyn MessageStore>) -> BoxFuture<'static, Result<Running>> + Send>;
 
-/// Several consumers in one process. It also fires the [timers](MessageStore::timers) of the store, if it has any. Several
-/// processes may do so: each timer fires once.
+/// Several consumers and read models in one process. It also fires the [timers](MessageStore::timers) of the store, if it
+/// has any. Several processes may do so: each timer fires once.
 ///
 /// ```
 /// use message_store::consumer::Consumer;
@@ -80,7 +83,7 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("consumers", &self.starts.len()).finish_non_exhaustive()
+        f.debug_struct("Service").field("parts", &self.starts.len()).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +100,14 @@ impl Service {
 
     /// Adds a consumer. Consumers start in the order in which they are added.
     pub fn consumer<H: Handler>(mut self, consumer: Consumer<H>) -> Self {
-        self.starts.push(Box::new(|store| Box::pin(async move { consumer.start(&store).await })));
+        self.starts
+            .push(Box::new(|store| Box::pin(async move { consumer.start(&store).await.map(Running::Consumer) })));
+        self
+    }
+
+    /// Adds a read model, with its updater.
+    pub fn read_model(mut self, updater: Updater) -> Self {
+        self.starts.push(Box::new(|store| Box::pin(async move { updater.start(&store).await.map(Running::Updater) })));
         self
     }
 
@@ -143,8 +153,7 @@ impl Service {
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             };
-            let stopping =
-                consumers.into_iter().map(|consumer| ConsumerHandle::stop_within(consumer, self.drain_within));
+            let stopping = consumers.into_iter().map(|consumer| Running::stop_within(consumer, self.drain_within));
             for error in join_all(stopping).await.into_iter().filter_map(Result::err) {
                 tracing::warn!(target: "message_store::service", %error, "a consumer could not be stopped after another had not started");
             }

@@ -13,7 +13,7 @@ use super::turns::Turns;
 use super::writer::Writer;
 use super::{SqliteOptions, SqliteStore, migrate, read};
 use crate::Result;
-use crate::store::{AppendMetrics, WakeUps};
+use crate::store::{AppendMetrics, Moved, WakeUps};
 
 impl SqliteOptions {
     /// Opens the store. Creates its schema, or upgrades it.
@@ -61,5 +61,18 @@ fn open(options: SqliteOptions) -> Result<SqliteStore> {
     let update_turns = Arc::new(Mutex::new(Turns::of(&place)));
     let (rotations, metrics) = (Arc::<AtomicU64>::default(), AppendMetrics::new());
     let leases = SqliteLeases { readers: readers.clone(), writer: writer.clone(), rotations: Arc::clone(&rotations) };
-    Ok(SqliteStore { place, update_turns, limits, store_id, rotations, wake_ups, writer, readers, leases, metrics })
+    let moved = Moved::default();
+    Ok(SqliteStore {
+        place,
+        update_turns,
+        moved,
+        limits,
+        store_id,
+        rotations,
+        wake_ups,
+        writer,
+        readers,
+        leases,
+        metrics,
+    })
 }

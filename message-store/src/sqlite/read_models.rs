@@ -1,11 +1,11 @@
 //! Read models in tables of the author's own, in the same file. SQLite has one writer at a time, so two processes that
 //! update one read model take turns.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Statement};
+use rusqlite::{Connection, Statement};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -15,64 +15,70 @@ use super::lease_changes::assert_owned;
 use super::location::Location;
 use super::turns::Turns;
 use super::{SqliteStore, read};
-use crate::store::{Fence, ReadModel, ReadModels, SqlTransaction, SqlValue, apply_to};
-use crate::{Category, Error, GlobalPosition, Limits, Read, Result, Source};
+use crate::store::{Database, Fence, Moved, OwnTransaction, SqlTransaction, SqlValue, Statements, Work, of_categories};
+use crate::{Batch, Category, Error, History, Limits, MessageStore as _, Read, Result, Source};
+
+static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements::new("", "", "skipped_at"));
+
+const CONTEXT: &str = "updating a read model";
 
 #[async_trait]
-impl ReadModels for SqliteStore {
-    async fn update_fenced(
+impl Database for SqliteStore {
+    fn statements(&self) -> &'static Statements {
+        &STATEMENTS
+    }
+
+    fn moved_here(&self) -> &Moved {
+        &self.moved
+    }
+
+    async fn rows(&self, sql: &'static str, parameters: Vec<SqlValue>) -> Result<Vec<Vec<SqlValue>>> {
+        self.author_query(sql, parameters).await
+    }
+
+    async fn author_query(&self, sql: &str, parameters: Vec<SqlValue>) -> Result<Vec<Vec<SqlValue>>> {
+        let (sql, is_shared) = (sql.to_owned(), matches!(self.place, Location::Memory));
+        let query = move |connection: &mut Connection| {
+            let rows = if is_shared {
+                // The one connection of a store in memory may write.
+                without_writing(connection, |connection| query(connection, &sql, &parameters))
+            } else {
+                query(connection, &sql, &parameters)
+            };
+            rows.map_err(|error| match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(error) => Error::backend("querying a read model", false, error),
+            })
+        };
+        self.readers.lend(query).await
+    }
+
+    async fn in_transaction<T: Send + 'static>(
         &self,
-        model: &Arc<dyn ReadModel>,
-        category: &Category,
+        history: Option<History>,
         fence: Option<&Fence>,
-    ) -> Result<usize> {
-        let mut applied = 0;
-        loop {
-            let fence = fence.cloned();
-            let (model, category, limits) = (Arc::clone(model), category.clone(), self.limits);
-            // The author's code runs on a thread that may block, and uses the connection alone.
-            let runtime = Handle::current();
-            let turns = Arc::clone(&self.update_turns);
-            // If the caller gives up, its end of the channel is dropped, and the transaction is rolled back. Otherwise the
-            // transaction would keep the file locked for as long as the author's code waits.
-            let (caller, caller_is_gone) = oneshot::channel::<()>();
-            let part = self.with_connection(move |connection| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        part = update(connection, &turns, &*model, (&category, &limits), fence.as_ref()) => part,
-                        _ = caller_is_gone => Err(Error::backend("updating a read model", true, "its caller gave up")),
-                    }
-                })
-            });
-            let part = part.await?;
-            drop(caller);
-            match part {
-                None => return Ok(applied),
-                Some(part) => applied += part,
-            }
+        work: Work<T>,
+    ) -> Result<Option<T>> {
+        if history.is_some_and(|history| history != self.history()) {
+            return Err(Error::HistoryChanged { store: self.describe() });
         }
-    }
-
-    async fn positions(&self) -> Result<Vec<(String, GlobalPosition)>> {
-        let read = |connection: &Connection| {
-            let mut statement = connection.prepare_cached(include_str!("sql/read_models.sql"))?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, GlobalPosition::new(row.get(1)?))))?;
-            rows.collect()
-        };
-        self.readers.read("reading the read models", read).await
-    }
-
-    async fn set_position(&self, name: &str, position: GlobalPosition) -> Result<bool> {
-        let (name, turns) = (name.to_owned(), Arc::clone(&self.update_turns));
-        let set = move |connection: &mut Connection| {
-            let context = || backend("setting the position of a read model");
-            let own = AuthorTransaction::begin(connection, &turns).map_err(context())?;
-            let sql = include_str!("sql/move_read_model.sql");
-            let rows = own.connection.execute(sql, (name, position.get())).map_err(context())?;
-            own.commit().map_err(context())?;
-            Ok(rows > 0)
-        };
-        self.with_connection(set).await
+        let (fence, limits, turns) = (fence.cloned(), self.limits, Arc::clone(&self.update_turns));
+        // The author's code runs on a thread that may block, and uses the connection alone.
+        let runtime = Handle::current();
+        // If the caller gives up, its end of the channel is dropped, and the transaction is rolled back. Otherwise the
+        // transaction would keep the file locked for as long as the author's code waits.
+        let (caller, caller_is_gone) = oneshot::channel::<()>();
+        let done = self.with_connection(move |connection| {
+            runtime.block_on(async {
+                tokio::select! {
+                    done = carry_out(connection, &turns, limits, fence.as_ref(), work) => done,
+                    _ = caller_is_gone => Err(Error::backend(CONTEXT, true, "its caller gave up")),
+                }
+            })
+        });
+        let done = done.await;
+        drop(caller);
+        done
     }
 }
 
@@ -90,29 +96,16 @@ impl SqliteStore {
     }
 }
 
-/// Applies one batch. `None` when no message is left.
-async fn update(
+async fn carry_out<T>(
     connection: &mut Connection,
     turns: &Mutex<Turns>,
-    model: &dyn ReadModel,
-    (category, limits): (&Category, &Limits),
+    limits: Limits,
     fence: Option<&Fence>,
-) -> Result<Option<usize>> {
-    let context = || backend("updating a read model");
-    let mut own = AuthorTransaction::begin(connection, turns).map_err(context())?;
-    let sql = include_str!("sql/read_model.sql");
-    let position: Option<i64> =
-        own.connection.query_row(sql, [model.name()], |row| row.get(0)).optional().map_err(context())?;
-    let read = Read::from(GlobalPosition::new(position.unwrap_or_default()).next());
-    let batch = read::category(own.connection, category, &read, limits).map_err(context())?;
-    if batch.is_at_end(&read) {
-        return Ok(None);
-    }
-    for message in &batch.messages {
-        apply_to(model, &mut own, message).await?;
-    }
-    let sql = include_str!("sql/save_read_model.sql");
-    own.connection.execute(sql, (model.name(), batch.looked_through.get())).map_err(context())?;
+    work: Work<T>,
+) -> Result<Option<T>> {
+    let context = || backend(CONTEXT);
+    let mut own = AuthorTransaction::begin(connection, turns, limits).map_err(context())?;
+    let Some(done) = work(&mut own).await? else { return Ok(None) };
     if let Some(fence) = fence {
         assert_owned(own.connection, fence).map_err(|failed| match failed {
             Failed::Refused(error) => error,
@@ -120,22 +113,25 @@ async fn update(
         })?;
     }
     own.commit().map_err(context())?;
-    Ok(Some(batch.messages.len()))
+    Ok(Some(done))
 }
 
 /// The transaction that the author's code uses. It is rolled back when it is dropped.
 struct AuthorTransaction<'a> {
     connection: &'a mut Connection,
+    limits: Limits,
     is_open: bool,
+    /// A statement has failed for a reason that passes by itself.
+    had_passing_fault: bool,
 }
 
 impl<'a> AuthorTransaction<'a> {
-    fn begin(connection: &'a mut Connection, turns: &Mutex<Turns>) -> rusqlite::Result<Self> {
+    fn begin(connection: &'a mut Connection, turns: &Mutex<Turns>, limits: Limits) -> rusqlite::Result<Self> {
         let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = turns.take();
         connection.execute_batch("BEGIN IMMEDIATE")?;
         drop(turn);
-        Ok(Self { connection, is_open: true })
+        Ok(Self { connection, limits, is_open: true, had_passing_fault: false })
     }
 
     fn commit(mut self) -> rusqlite::Result<()> {
@@ -158,23 +154,68 @@ impl Drop for AuthorTransaction<'_> {
 #[async_trait]
 impl SqlTransaction for AuthorTransaction<'_> {
     async fn execute(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(author_failed)?;
-        bind(&mut statement, parameters)?;
-        Ok(statement.raw_execute().map_err(author_failed)? as u64)
+        let executed = execute(self.connection, sql, parameters);
+        self.record(executed)
     }
 
     async fn query(&mut self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(author_failed)?;
-        let columns = statement.column_count();
-        bind(&mut statement, parameters)?;
-        let mut rows = statement.raw_query();
-        let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(author_failed)? {
-            let columns = (0..columns).map(|column| row.get(column).map(read_value));
-            found.push(columns.collect::<rusqlite::Result<_>>().map_err(author_failed)?);
-        }
-        Ok(found)
+        let rows = query(self.connection, sql, parameters);
+        self.record(rows)
     }
+}
+
+#[async_trait]
+impl OwnTransaction for AuthorTransaction<'_> {
+    async fn read(&mut self, categories: &[Category], messages: Read) -> Result<Batch> {
+        let batch = match categories {
+            [category] => read::category(self.connection, category, &messages, &self.limits),
+            _ => read::all(self.connection, &messages, &self.limits).map(|batch| of_categories(categories, batch)),
+        };
+        batch.map_err(backend(CONTEXT))
+    }
+
+    fn had_passing_fault(&self) -> bool {
+        self.had_passing_fault
+    }
+}
+
+impl AuthorTransaction<'_> {
+    fn record<T>(&mut self, result: Result<T, Source>) -> Result<T, Source> {
+        if let Err(error) = &result {
+            self.had_passing_fault |= error.downcast_ref::<Error>().is_some_and(Error::is_transient);
+        }
+        result
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, parameters: &[SqlValue]) -> Result<u64, Source> {
+    let mut statement = connection.prepare_cached(sql).map_err(author_failed)?;
+    bind(&mut statement, parameters)?;
+    Ok(statement.raw_execute().map_err(author_failed)? as u64)
+}
+
+fn query(connection: &Connection, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>, Source> {
+    let mut statement = connection.prepare_cached(sql).map_err(author_failed)?;
+    let columns = statement.column_count();
+    bind(&mut statement, parameters)?;
+    let mut rows = statement.raw_query();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(author_failed)? {
+        let columns = (0..columns).map(|column| row.get(column).map(read_value));
+        found.push(columns.collect::<rusqlite::Result<_>>().map_err(author_failed)?);
+    }
+    Ok(found)
+}
+
+/// Calls `work` while the connection cannot write.
+fn without_writing<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Source>,
+) -> Result<T, Source> {
+    connection.pragma_update(None, "query_only", true).map_err(author_failed)?;
+    let done = work(connection);
+    connection.pragma_update(None, "query_only", false).map_err(author_failed)?;
+    done
 }
 
 /// The author's code returns the error, and the consumer finds its class: a file that is locked for long passes by itself.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
-    Matches, ReadModels, Snapshots, Timers, WakeUps,
+    Matches, Moved, ReadModels, Snapshots, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -38,6 +38,8 @@ pub struct SqliteStore {
     pub(super) place: Location,
     /// The turns of the connections that update read models.
     pub(super) update_turns: Arc<Mutex<Turns>>,
+    /// The positions of read models that this handle has moved.
+    pub(super) moved: Moved,
     pub(super) limits: Limits,
     pub(super) store_id: RwLock<StoreId>,
     /// The number of rotations of the identity by this handle.

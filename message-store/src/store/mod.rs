@@ -45,8 +45,14 @@ pub use message_store::MessageStore;
 pub use query::{MAX_QUERY_PARTS, Query, QueryItem};
 pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
-pub(crate) use read_models::apply_to;
-pub use read_models::{ReadModel, ReadModels, SqlTransaction, SqlValue};
+#[cfg(feature = "testing")]
+pub use read_models::ReadModelBug;
+pub use read_models::{
+    Advanced, Moved, OnApplyFailure, ReadModel, ReadModelVersion, ReadModels, Skipped, SqlTransaction, SqlValue,
+    Update, VersionState,
+};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use read_models::{Database, OwnTransaction, Statements, Work, of_categories};
 pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;

@@ -8,6 +8,7 @@ GRANT EXECUTE ON FUNCTION message_store.write_message, message_store.append_mess
   message_store.take_key, message_store.lease_key, message_store.release_key, message_store.sweep,
   message_store.assert_slot, message_store.change_timers, message_store.fire_timers
 TO {role};
-GRANT SELECT, INSERT, UPDATE ON message_store.read_models, message_store.group_slots TO {role};
+GRANT SELECT, INSERT, UPDATE ON message_store.read_models, message_store.read_model_versions, message_store.group_slots TO {role};
+GRANT SELECT, INSERT, DELETE ON message_store.read_model_skipped TO {role};
 GRANT SELECT ON message_store.timers TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON message_store.group_members, message_store.snapshots TO {role};

@@ -110,12 +110,14 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,group_members,group_slots,timers,snapshots,archive_runs,erasure_runs}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,read_model_versions,read_model_skipped,group_members,group_slots,timers,snapshots,archive_runs,erasure_runs}'::text[])
             UNION ALL
             SELECT privilege, name
-            FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,group_members,group_slots,snapshots}'::text[]) AS name
+            FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,read_model_versions,group_members,group_slots,snapshots}'::text[]) AS name
             UNION ALL
-            SELECT 'DELETE', unnest('{group_members,snapshots}'::text[])
+            SELECT 'DELETE', unnest('{group_members,snapshots,read_model_skipped}'::text[])
+            UNION ALL
+            SELECT 'INSERT', 'read_model_skipped'
           ) AS t (privilege, name)
           WHERE NOT has_table_privilege(m.oid, to_regclass('message_store.' || t.name)::oid, t.privilege)
         ) AS l (name)

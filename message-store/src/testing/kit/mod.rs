@@ -2,6 +2,7 @@
 
 mod past;
 mod process;
+mod read_model;
 mod run;
 mod snapshots;
 mod storage;
@@ -16,6 +17,7 @@ use crate::NewMessage;
 use crate::handling::Decider;
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
+pub use read_model::{GivenMessages, WhenApplied, given_messages};
 use run::Run;
 pub use snapshots::assert_snapshots;
 use storage::{event_messages, matching, message, survives_storage};

@@ -1,1 +1,0 @@
-SELECT global_position FROM message_store.read_models WHERE name = $1

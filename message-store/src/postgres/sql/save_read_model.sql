@@ -1,1 +1,0 @@
-UPDATE message_store.read_models SET global_position = $2 WHERE name = $1

@@ -1,1 +1,0 @@
-UPDATE read_models SET global_position = ?2 WHERE name = ?1

@@ -1,1 +1,0 @@
-SELECT global_position FROM read_models WHERE name = ?1

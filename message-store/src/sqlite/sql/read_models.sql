@@ -1,1 +1,0 @@
-SELECT name, global_position FROM read_models ORDER BY name

@@ -1,0 +1,1 @@
+INSERT INTO {schema}read_models (name, global_position) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING

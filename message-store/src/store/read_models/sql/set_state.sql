@@ -1,0 +1,1 @@
+UPDATE {schema}read_model_versions SET state = $3 WHERE name = $1 AND version = $2

@@ -1,0 +1,286 @@
+//! Given, when, then: tests of a read model, on SQLite in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::past::run_apart;
+use super::storage::message;
+use crate::store::{Advanced, ReadModel, SqlTransaction, SqlValue, Update};
+use crate::{Append, Category, Message, MessageStore, NewMessage, Source, StreamName, connect};
+
+/// The rows of a query.
+type Rows = Vec<Vec<SqlValue>>;
+
+/// The most messages for which each batch size is tried.
+const SHORT: usize = 20;
+
+/// The messages of a case.
+#[derive(Debug, Default)]
+#[must_use = "say when_applied(model).then(query, rows)"]
+pub struct GivenMessages {
+    messages: Vec<(StreamName, NewMessage)>,
+}
+
+/// The messages, and the read model that applies them.
+#[must_use = "say then(query, rows)"]
+pub struct WhenApplied {
+    messages: Vec<(StreamName, NewMessage)>,
+    model: Arc<dyn ReadModel>,
+}
+
+/// Begins a case without messages.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// # use message_store::store::{ReadModel, SqlTransaction};
+/// # use message_store::{Message, Source};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// enum Event { Deposited { amount: i64 } }
+///
+/// struct Total;
+///
+/// #[async_trait]
+/// impl ReadModel for Total {
+///     fn name(&self) -> &str { "total" }
+///
+///     async fn create(&self, transaction: &mut dyn SqlTransaction) -> Result<(), Source> {
+///         transaction.execute("CREATE TABLE total (amount BIGINT NOT NULL)", &[]).await?;
+///         transaction.execute("INSERT INTO total VALUES (0)", &[]).await.map(drop)
+///     }
+///
+///     async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+///         let Some(Event::Deposited { amount }) = message.decode_variant()? else { return Ok(()) };
+///         transaction.execute("UPDATE total SET amount = amount + $1", &[amount.into()]).await.map(drop)
+///     }
+///
+///     async fn remove(&self, transaction: &mut dyn SqlTransaction, _: u32) -> Result<(), Source> {
+///         transaction.execute("DROP TABLE total", &[]).await.map(drop)
+///     }
+/// }
+///
+/// use message_store::testing::given_messages;
+///
+/// given_messages()
+///     .in_stream("account-1", Event::Deposited { amount: 5 })
+///     .in_stream("account-2", Event::Deposited { amount: 7 })
+///     .when_applied(Total)
+///     .then("SELECT amount FROM total", [vec![12.into()]]);
+/// ```
+pub fn given_messages() -> GivenMessages {
+    GivenMessages::default()
+}
+
+impl GivenMessages {
+    /// Adds a message to a stream.
+    pub fn in_stream(mut self, stream: &str, event: impl Serialize) -> Self {
+        let stream = StreamName::new(stream).unwrap();
+        self.messages.push((stream, message(&event, &[])));
+        self
+    }
+
+    /// Sets the read model.
+    pub fn when_applied(self, model: impl ReadModel) -> WhenApplied {
+        WhenApplied { messages: self.messages, model: Arc::new(model) }
+    }
+}
+
+impl WhenApplied {
+    /// Checks that the query returns these rows when the messages are applied. Every case also checks that the rows are the
+    /// same:
+    ///
+    /// - in batches of every size;
+    /// - when each batch is applied, rolled back and applied again;
+    /// - when the tables are removed, created and filled again, as for a new version ([`ReadModel::remove`],
+    ///   [`ReadModel::create`]).
+    ///
+    /// The model creates its tables in [`ReadModel::create`].
+    #[track_caller]
+    pub fn then(self, query: &str, expected: impl IntoIterator<Item = Vec<SqlValue>>) {
+        let expected: Rows = expected.into_iter().collect();
+        let query = query.to_owned();
+        for (way, rows) in run_apart(move || self.every_way(query)) {
+            assert_eq!(rows, expected, "{way}, the rows of the read model");
+        }
+    }
+
+    async fn every_way(self, query: String) -> Vec<(String, Rows)> {
+        let mut ran = Vec::new();
+        let most = self.messages.len().max(1);
+        let sizes = (1..=most).filter(|size| *size <= SHORT || *size == most);
+        for size in sizes {
+            ran.push((format!("in batches of {size}"), self.run(size, false, false, &query).await));
+        }
+        ran.push(("when each batch is applied again".to_owned(), self.run(1, true, false, &query).await));
+        ran.push(("when the tables are filled again".to_owned(), self.run(most, false, true, &query).await));
+        ran
+    }
+
+    async fn run(&self, size: usize, is_repeated: bool, is_filled_again: bool, query: &str) -> Rows {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let mut categories: Vec<Category> = Vec::new();
+        for (stream, message) in &self.messages {
+            store.append(Append::to(stream.clone()).message(message.clone()).into()).await.unwrap();
+            let category = stream.category();
+            if !categories.contains(&category) {
+                categories.push(category);
+            }
+        }
+        let read_models = store.read_models().unwrap();
+        read_models.begin(&self.model).await.unwrap();
+        if let Some((first, others)) = categories.split_first() {
+            let update = others.iter().fold(Update::of(first), Update::and).limit(size);
+            self.apply(&store, &update, is_repeated).await;
+            if is_filled_again {
+                let again: Arc<dyn ReadModel> = Arc::new(Wrapped { model: Arc::clone(&self.model), is_next: true });
+                read_models.begin(&again).await.unwrap();
+                while read_models.advance(&again, &update).await.unwrap() != Advanced::AtEnd {}
+            }
+        }
+        read_models.query(query, &[]).await.unwrap()
+    }
+
+    async fn apply(&self, store: &Arc<dyn MessageStore>, update: &Update, is_repeated: bool) {
+        let read_models = store.read_models().unwrap();
+        loop {
+            if is_repeated {
+                let failing: Arc<dyn ReadModel> = Arc::new(Wrapped { model: Arc::clone(&self.model), is_next: false });
+                let _ = read_models.advance(&failing, update).await;
+            }
+            if read_models.advance(&self.model, update).await.unwrap() == Advanced::AtEnd {
+                return;
+            }
+        }
+    }
+}
+
+/// The same read model as its next version, which fills the tables again; or a crash after each message.
+struct Wrapped {
+    model: Arc<dyn ReadModel>,
+    is_next: bool,
+}
+
+#[async_trait]
+impl ReadModel for Wrapped {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    fn version(&self) -> u32 {
+        self.model.version() + u32::from(self.is_next)
+    }
+
+    async fn create(&self, transaction: &mut dyn SqlTransaction) -> Result<(), Source> {
+        self.model.remove(transaction, self.model.version()).await?;
+        self.model.create(transaction).await
+    }
+
+    async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        self.model.apply(transaction, message).await?;
+        if self.is_next { Ok(()) } else { Err("the case rolls the batch back".into()) }
+    }
+
+    async fn apply_erased(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        self.model.apply_erased(transaction, message).await
+    }
+
+    async fn effects(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+        self.model.effects(transaction, message).await
+    }
+
+    async fn switch(&self, transaction: &mut dyn SqlTransaction) -> Result<(), Source> {
+        self.model.switch(transaction).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Serialize, serde::Deserialize)]
+    enum Event {
+        Added { amount: i64 },
+    }
+
+    /// What is wrong with the read model.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    enum Wrong {
+        #[default]
+        Nothing,
+        /// It remembers a sum beside its transaction.
+        Remembers,
+        /// It removes no table.
+        RemovesNothing,
+    }
+
+    #[derive(Default)]
+    struct Sum(Wrong, Mutex<i64>);
+
+    #[async_trait]
+    impl ReadModel for Sum {
+        fn name(&self) -> &'static str {
+            "sum"
+        }
+
+        async fn create(&self, transaction: &mut dyn SqlTransaction) -> Result<(), Source> {
+            transaction.execute("CREATE TABLE IF NOT EXISTS sum (sum BIGINT NOT NULL)", &[]).await?;
+            transaction.execute("INSERT INTO sum SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM sum)", &[]).await.map(drop)
+        }
+
+        async fn apply(&self, transaction: &mut dyn SqlTransaction, message: &Message) -> Result<(), Source> {
+            let Some(Event::Added { amount }) = message.decode_variant()? else { return Ok(()) };
+            let (sql, value) = match self.0 {
+                Wrong::Remembers => {
+                    let mut sum = self.1.lock().unwrap();
+                    *sum += amount;
+                    ("UPDATE sum SET sum = $1", *sum)
+                }
+                _ => ("UPDATE sum SET sum = sum + $1", amount),
+            };
+            transaction.execute(sql, &[value.into()]).await.map(drop)
+        }
+
+        async fn remove(&self, transaction: &mut dyn SqlTransaction, _: u32) -> Result<(), Source> {
+            if self.0 != Wrong::RemovesNothing {
+                transaction.execute("DROP TABLE sum", &[]).await?;
+            }
+            Ok(())
+        }
+    }
+
+    fn case(wrong: Wrong) {
+        given_messages()
+            .in_stream("account-1", Event::Added { amount: 2 })
+            .in_stream("other-1", Event::Added { amount: 3 })
+            .when_applied(Sum(wrong, Mutex::default()))
+            .then("SELECT sum FROM sum", [vec![5.into()]]);
+    }
+
+    #[test]
+    fn a_right_read_model_passes() {
+        case(Wrong::Nothing);
+        given_messages().when_applied(Sum::default()).then("SELECT sum FROM sum", [vec![0.into()]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the rows of the read model")]
+    fn other_rows_than_expected_fail_the_case() {
+        given_messages().when_applied(Sum::default()).then("SELECT sum FROM sum", [vec![1.into()]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in batches of 2")]
+    fn a_read_model_that_remembers_beside_its_transaction_fails_the_case() {
+        case(Wrong::Remembers);
+    }
+
+    #[test]
+    #[should_panic(expected = "when the tables are filled again")]
+    fn a_read_model_that_removes_nothing_fails_the_case() {
+        case(Wrong::RemovesNothing);
+    }
+}

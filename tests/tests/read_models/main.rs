@@ -1,0 +1,10 @@
+//! Read models: versions, effects, failures, waits, and the updaters that keep them up to date.
+#![allow(missing_docs)]
+
+mod effects;
+mod failures;
+mod processes;
+mod several_categories;
+mod updaters;
+mod versions;
+mod waiting;
