@@ -37,6 +37,17 @@ impl Database for PostgresStore {
         &STATEMENTS
     }
 
+    fn history_now(&self) -> History {
+        self.history()
+    }
+
+    async fn read_of(&self, categories: &[Category], messages: Read) -> Result<Batch> {
+        match categories {
+            [category] => self.read_category(category, messages).await,
+            _ => Ok(of_categories(categories, self.read_all(messages).await?)),
+        }
+    }
+
     fn moved_here(&self) -> &Moved {
         &self.moved
     }
@@ -241,10 +252,7 @@ impl SqlTransaction for AuthorTransaction<'_> {
 impl OwnTransaction for AuthorTransaction<'_> {
     /// On another connection: the messages are committed, so it sees them too.
     async fn read(&mut self, categories: &[Category], messages: Read) -> Result<Batch> {
-        match categories {
-            [category] => self.store.read_category(category, messages).await,
-            _ => Ok(of_categories(categories, self.store.read_all(messages).await?)),
-        }
+        self.store.read_of(categories, messages).await
     }
 
     fn had_passing_fault(&self) -> bool {

@@ -203,6 +203,9 @@ async fn lost_messages_seen_by_a_read_model(bug: Option<PlantedBug>) -> usize {
                 store.read_models().unwrap().update(&model, &category).await
             })
         };
+        let seen: Arc<dyn ReadModel> = Arc::new(Seen);
+        // The turn of its beginning is another one.
+        store.read_models().unwrap().begin(&seen).await.unwrap();
         let waits = Arc::new(Waits::default());
         let under_way = update(waits.clone(), "other");
         waits.begun.notified().await;
@@ -215,7 +218,6 @@ async fn lost_messages_seen_by_a_read_model(bug: Option<PlantedBug>) -> usize {
             client.query_one(sql, &[&begin]).await.unwrap().get::<_, bool>(0)
         };
         let reads = Cell::new(None);
-        let seen: Arc<dyn ReadModel> = Arc::new(Seen);
         fail_over_after(&store, primary, &proxy, servers, async || {
             reads.set(Some(update(Arc::clone(&seen), "account")));
             let has_read = async { while !has_read().await {} };

@@ -3,6 +3,7 @@
 
 mod effects;
 mod failures;
+mod kit;
 mod processes;
 mod several_categories;
 mod updaters;

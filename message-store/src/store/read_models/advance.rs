@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::apply::ApplyBatch;
 use super::begin::begin;
-use super::database::{Database, Work, read};
+use super::database::{Database, Work};
 use super::switch::{LAST_BATCH, switch};
 use super::tables::{Tables, versions_in};
 use super::{Advanced, OnApplyFailure, ReadModel, ReadModelBug, ReadModelVersion, Update, VersionState};
@@ -31,11 +31,11 @@ pub(super) async fn advance<D: Database>(
     update: &Update,
 ) -> Result<Advanced> {
     loop {
-        let history = database.history();
+        let history = database.history_now();
         let versions = versions(database, Some(model.name())).await?;
         let Some(found) = versions.iter().find(|found| found.version == model.version()).cloned() else {
             let first = Read::from(GlobalPosition::ZERO.next()).limit(1);
-            if versions.is_empty() && read(database, &update.categories, first.clone()).await?.is_at_end(&first) {
+            if versions.is_empty() && database.read_of(&update.categories, first.clone()).await?.is_at_end(&first) {
                 // Nothing is written for a read model without messages.
                 return Ok(Advanced::AtEnd);
             }
@@ -94,7 +94,7 @@ impl<D: Database> Advance<'_, D> {
     }
 
     async fn read(&self, messages: Read) -> Result<Batch> {
-        read(self.database, &self.update.categories, messages).await
+        self.database.read_of(&self.update.categories, messages).await
     }
 
     /// Applies a batch. After a failure, it stops or skips the message.
