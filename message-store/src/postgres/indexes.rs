@@ -30,7 +30,7 @@ struct Index {
     serves: &'static str,
 }
 
-const INDEXES: [Index; 2] = [
+const INDEXES: [Index; 4] = [
     Index {
         name: "messages_tags",
         definition: include_str!("../../migrations/postgres/indexes/messages_tags.sql"),
@@ -40,6 +40,16 @@ const INDEXES: [Index; 2] = [
         name: "archived_messages_tags",
         definition: include_str!("../../migrations/postgres/indexes/archived_messages_tags.sql"),
         serves: "conditions and queries with tags read the whole archive",
+    },
+    Index {
+        name: "messages_correlation",
+        definition: include_str!("../../migrations/postgres/indexes/messages_correlation.sql"),
+        serves: "reads of a correlation read the whole table",
+    },
+    Index {
+        name: "archived_messages_correlation",
+        definition: include_str!("../../migrations/postgres/indexes/archived_messages_correlation.sql"),
+        serves: "reads of a correlation read the whole archive",
     },
 ];
 

@@ -38,6 +38,7 @@ static STREAM_BACKWARDS: LazyLock<Both> = LazyLock::new(|| Both::new(include_str
 /// The unfiltered and the filtered statements.
 static CATEGORY: LazyLock<[Both; 2]> = LazyLock::new(|| both(include_str!("sql/scope_category.sql")));
 static ALL: LazyLock<[Both; 2]> = LazyLock::new(|| both(include_str!("sql/scope_all.sql")));
+static CORRELATED: LazyLock<[Both; 2]> = LazyLock::new(|| both(include_str!("sql/scope_correlated.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
 pub(super) const VERSION: &str = include_str!("sql/version.sql");
 const HORIZON: &str = include_str!("sql/horizon.sql");
@@ -102,10 +103,27 @@ pub(super) async fn category(
 /// The horizon is read in a separate statement before the messages: `functions/append.sql` has the reason.
 pub(super) async fn all(
     client: &mut Connection,
-    (place, horizon): (&str, &Horizon),
+    horizon: (&str, &Horizon),
     read: &Read,
     bounds: (&Limits, &LargeRows),
 ) -> Result<Batch> {
+    let through = read_horizon(client, horizon).await?;
+    batch(client, &ALL, (&through, None), read, bounds).await
+}
+
+/// The messages of all categories whose correlation is this stream.
+pub(super) async fn correlated(
+    client: &mut Connection,
+    horizon: (&str, &Horizon),
+    stream: &StreamName,
+    read: &Read,
+    bounds: (&Limits, &LargeRows),
+) -> Result<Batch> {
+    let through = read_horizon(client, horizon).await?.to_string();
+    batch(client, &CORRELATED, (&[stream.as_str(), &through].as_slice(), None), read, bounds).await
+}
+
+async fn read_horizon(client: &mut Connection, (place, horizon): (&str, &Horizon)) -> Result<i64> {
     let row = client.query_one(HORIZON, &[]).await.map_err(|error| {
         if error.code() != Some(&SqlState::FEATURE_NOT_SUPPORTED) {
             return backend("reading messages")(error);
@@ -115,7 +133,7 @@ pub(super) async fn all(
     })?;
     let through: i64 = get(&row, 0)?;
     horizon.seen(through, get(&row, 1)?);
-    batch(client, &ALL, (&through, None), read, bounds).await
+    Ok(through)
 }
 
 async fn batch(

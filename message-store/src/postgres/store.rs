@@ -176,6 +176,14 @@ impl MessageStore for PostgresStore {
             .await
     }
 
+    async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
+        self.assert_ours("reading the messages of a correlation")?;
+        let horizon = (self.place.as_str(), &self.horizon);
+        self.pool
+            .with(async |connection| read::correlated(connection, horizon, stream, &read, self.bounds()).await)
+            .await
+    }
+
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
         self.pool.with(async |connection| read::last(connection, stream, message_type).await).await
     }

@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
-use crate::store::{Backlog, lacks_archived};
+use crate::store::{Backlog, is_correlated_with, lacks_archived};
 use crate::{
     Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
     StreamRead, Version,
@@ -18,6 +18,7 @@ static STREAM_FORWARDS: LazyLock<[String; 2]> = LazyLock::new(|| both(include_st
 static STREAM_BACKWARDS: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_stream_backwards.sql")));
 static CATEGORY: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_category.sql")));
 static ALL: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_all.sql")));
+static CORRELATED: LazyLock<[String; 2]> = LazyLock::new(|| both(include_str!("sql/read_correlated.sql")));
 const LAST: &str = include_str!("sql/last_message.sql");
 const MESSAGE: &str = include_str!("sql/message.sql");
 const VERSION: &str = include_str!("sql/version.sql");
@@ -63,6 +64,20 @@ pub(super) fn category(
 pub(super) fn all(connection: &Connection, read: &Read, limits: &Limits) -> rusqlite::Result<Batch> {
     let sql = &ALL[usize::from(read.with_archive)];
     Ok(batch(messages(connection, sql, (read.from.get(), limits.rows(read.look_at())), limits)?, read))
+}
+
+/// The messages of all categories whose correlation is this stream.
+pub(super) fn correlated(
+    connection: &Connection,
+    stream: &StreamName,
+    read: &Read,
+    limits: &Limits,
+) -> rusqlite::Result<Batch> {
+    let sql = &CORRELATED[usize::from(read.with_archive)];
+    let mut found = messages(connection, sql, (stream.as_str(), read.from.get(), limits.rows(read.look_at())), limits)?;
+    let last = found.last().map(|last| last.global_position);
+    found.retain(|message| is_correlated_with(message, stream) && read.filter.passes(message));
+    Ok(Batch::of(found, last, read))
 }
 
 fn batch(mut messages: Vec<Message>, read: &Read) -> Batch {

@@ -113,6 +113,15 @@ impl MessageStore for SqliteStore {
         self.readers.read("reading all messages", move |connection| read::all(connection, &read, &limits)).await
     }
 
+    async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
+        let (stream, limits) = (stream.clone(), self.limits);
+        self.readers
+            .read("reading the messages of a correlation", move |connection| {
+                read::correlated(connection, &stream, &read, &limits)
+            })
+            .await
+    }
+
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
         let (stream, message_type) = (stream.clone(), message_type.map(str::to_owned));
         self.readers

@@ -184,6 +184,16 @@ pub trait MessageStoreExt: MessageStore {
         batches(read, move |read| self.read_category(category, read))
     }
 
+    /// All messages of all categories whose correlation is this stream ([`MessageStore::read_correlated`]). Batches are read
+    /// as the caller asks for messages.
+    fn correlated_messages<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        read: Read,
+    ) -> impl Stream<Item = Result<Message>> + Send + 'a {
+        batches(read, move |read| self.read_correlated(stream, read))
+    }
+
     /// All messages of the store to its end. Batches are read as the caller asks for messages.
     fn all_messages(&self, read: Read) -> impl Stream<Item = Result<Message>> + Send + '_ {
         batches(read, move |read| self.read_all(read))

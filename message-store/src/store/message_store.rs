@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::store::is_correlated_with;
 use crate::store::{Archive, Backlog, Conditions, Deduplication, Erasure, Leases, ReadModels, Snapshots, Timers};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
@@ -102,6 +103,20 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
 
     /// Reads the messages of all categories, in the order of their global positions.
     async fn read_all(&self, read: Read) -> Result<Batch>;
+
+    /// Reads the messages of all categories whose correlation is this stream, in the order of their global positions: a
+    /// whole case, such as all that a [process](crate::handling::ProcessManager) and its entities have written for it. The
+    /// messages of timers and the events that follow from them are among them.
+    ///
+    /// A store without an index for it reads all messages; this is the default.
+    ///
+    /// # Errors
+    /// As [`read_all`](Self::read_all).
+    async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
+        let mut batch = self.read_all(read).await?;
+        batch.messages.retain(|message| is_correlated_with(message, stream));
+        Ok(batch)
+    }
 
     /// The last message of a stream, or the last one of the type `message_type`. `None` if there is no such message.
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {

@@ -43,8 +43,8 @@ pub use history::History;
 pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
 pub use message_store::MessageStore;
 pub use query::{MAX_QUERY_PARTS, Query, QueryItem};
-pub(crate) use read::slot_of;
 pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
+pub(crate) use read::{is_correlated_with, slot_of};
 #[cfg(feature = "testing")]
 pub use read_models::ReadModelBug;
 pub use read_models::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::variant::stored_types;
-use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result, Upcaster};
+use crate::{Category, Error, GlobalPosition, Limits, Message, Metadata, Position, Result, StreamName, Upcaster};
 
 /// The default limit of a read, in messages.
 pub const DEFAULT_BATCH: usize = 1_000;
@@ -164,6 +164,12 @@ impl Filter {
             && self.slots.as_ref().is_none_or(|slots| slots.takes(message.stream.cardinal_hash()))
             && self.correlation.as_ref().is_none_or(|category| correlated(message, category))
     }
+}
+
+/// Whether the message's correlation is this stream.
+pub(crate) fn is_correlated_with(message: &Message, stream: &StreamName) -> bool {
+    message.metadata.text().contains("correlationStreamName")
+        && Metadata::from_json(&message.metadata).correlation_stream_name.as_deref() == Some(stream.as_str())
 }
 
 /// Metadata that cannot be decoded has no correlation, as in the SQL functions.

@@ -1,6 +1,6 @@
 //! Stores that apply a filter wrongly, or divide a category wrongly between the members of a group.
 
-use message_store::{Batch, Category, Filter, GroupMember, Message, MessageStore, Read, Result};
+use message_store::{Batch, Category, Filter, GroupMember, Message, MessageStore, Read, Result, StreamName};
 
 use super::wrong::{Store, Wrong, read_right};
 
@@ -42,6 +42,12 @@ fn sum(text: &str) -> u64 {
 }
 
 wrong_stores! {
+    ACorrelationIsReadByItsCategory breaks [the_messages_of_a_correlation_are_read_in_order_whatever_their_category] {
+        async fn read_correlated(&self, store: Store<'_>, stream: &StreamName, read: Read) -> Result<Batch> {
+            let filter = read.filter.clone().correlation(stream.category());
+            store.read_all(read.filter(filter)).await
+        }
+    }
     TypesAreIgnored breaks [
         a_filter_by_type_lets_messages_of_the_type_through
         a_filter_by_types_lets_messages_of_each_type_through

@@ -104,6 +104,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         read_right(store, category, read).await
     }
 
+    async fn read_correlated(&self, store: Store<'_>, stream: &StreamName, read: Read) -> Result<Batch> {
+        store.read_correlated(stream, read).await
+    }
+
     async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
         store.last_message(stream, message_type).await
     }
@@ -375,6 +379,11 @@ impl MessageStore for WrongStore {
 
     async fn read_all(&self, read: Read) -> Result<Batch> {
         let batch = self.wrong.read(&*self.right, None, read).await?;
+        Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
+    }
+
+    async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
+        let batch = self.wrong.read_correlated(&*self.right, stream, read).await?;
         Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
     }
 

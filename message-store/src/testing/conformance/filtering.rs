@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 
-use super::given::{append, append_one, category, filtered, message, types};
+use super::given::{append, append_one, category, filtered, message, stream, types};
 use super::{Rule, Subject};
 use crate::{Batch, Filter, GlobalPosition, GroupMember, Message, MessageStore, MessageStoreExt as _, Metadata, Read};
 
@@ -29,6 +29,36 @@ fn correlated(message_type: &str, with: Option<&str>) -> crate::NewMessage {
 }
 
 contract! {$ filtering filtering_tests {
+    async fn the_messages_of_a_correlation_are_read_in_order_whatever_their_category(subject) {
+        let store = subject.store();
+        for (to, message) in [
+            ("account-1", correlated("A", Some("transfer-7"))),
+            ("account-1", correlated("Other", Some("transfer-70"))),
+            ("mail-2", correlated("B", Some("transfer-7"))),
+            ("account-2", message("Alone")),
+            ("account-1", correlated("C", Some("transfer-7"))),
+        ] {
+            append_one(&*store, to, message).await;
+        }
+        let case = stream("transfer-7");
+        let mut read = Read::default().limit(2);
+        let mut found = Vec::new();
+        loop {
+            let batch = store.read_correlated(&case, read.clone()).await.unwrap();
+            if batch.is_at_end(&read) {
+                break;
+            }
+            assert!(batch.messages.len() <= 2);
+            read.from = batch.looked_through.next();
+            found.extend(batch.messages);
+        }
+        assert_eq!(types(&found), ["A", "B", "C"]);
+        let typed = filtered(Filter::default().message_types(["C"]));
+        let batch = store.read_correlated(&case, typed).await.unwrap();
+        assert_eq!(types(&batch.messages), ["C"]);
+        assert!(store.read_correlated(&stream("transfer-8"), Read::default()).await.unwrap().messages.is_empty());
+    }
+
     async fn a_filter_by_type_lets_messages_of_the_type_through(subject) {
         let store = subject.store();
         six(&*store).await;

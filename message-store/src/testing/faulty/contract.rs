@@ -108,6 +108,12 @@ impl MessageStore for FaultyStore {
         Ok(Batch { messages: self.all_dated(messages), looked_through })
     }
 
+    async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
+        self.assert_here()?;
+        let Batch { messages, looked_through } = self.inner.read_correlated(stream, read).await?;
+        Ok(Batch { messages: self.all_dated(messages), looked_through })
+    }
+
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
         self.calls.step().await;
         self.assert_here()?;
