@@ -184,6 +184,7 @@ async fn blocks(client: &Client, (scope, filter, sql, parameters): (&str, &str, 
         (false, false) => sql!("read_filtered_weighed"),
     };
     let sql = frame.replace("{passes}", sql!("passes")).replace("{scope}", sql);
+    let sql = sql.replace("{messages}", "message_store.messages");
     let (types, values) = if filter.is_empty() {
         (format!("{scope}, bigint"), format!("{parameters}, {weight}"))
     } else {
