@@ -7,6 +7,7 @@ use crate::confirm::is_confirmed;
 use crate::open::StoreUrl;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Erase {
     #[command(flatten)]
     store: StoreUrl,

@@ -53,6 +53,7 @@ pub struct SnapshotCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 pub enum SnapshotBug {
     /// A snapshot names the version before the one that it has.
     VersionMinusOne,

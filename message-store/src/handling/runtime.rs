@@ -106,13 +106,11 @@ impl<B: Behaviour> Runtime<B> {
             Some(own) => Some(own),
             None => find_by_stamps(store, message, &stream).await?,
         };
-        Ok(match found {
-            Some(original) => Outcome::AlreadyProcessed { original },
-            None => {
-                tracing::warn!(target: "message_store::handling", message = %message.reference(), "the command was erased and no event was written for it, so it is ignored");
-                Outcome::Ignored
-            }
-        })
+        if let Some(original) = found {
+            return Ok(Outcome::AlreadyProcessed { original });
+        }
+        tracing::warn!(target: "message_store::handling", message = %message.reference(), "the command was erased and no event was written for it, so it is ignored");
+        Ok(Outcome::Ignored)
     }
 
     /// Decides and appends, again and again, until the events are written or a decision to write nothing counts.

@@ -81,8 +81,8 @@ async fn fired_otherwise(url: &str, bug: bool) -> BTreeMap<String, usize> {
     let numbers: Vec<u64> = (0..count).collect();
     for part in numbers.chunks(500) {
         let set = part.iter().map(|number| {
-            let key = TimerKey::new(StreamName::new(&format!("order-{number}")).unwrap(), "reminder");
-            let to = StreamName::new(&format!("order:command-{}", number % 50)).unwrap();
+            let key = TimerKey::new(StreamName::new(format!("order-{number}")).unwrap(), "reminder");
+            let to = StreamName::new(format!("order:command-{}", number % 50)).unwrap();
             let message = NewMessage::new("Remind", Json::encode(&number.to_string()).unwrap());
             let due = Due::After(Duration::from_millis(random.below(1_000) as u64));
             TimerChange::set(key, due, to, message)

@@ -52,7 +52,8 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         ("load10000", 10_000, "load 10,000 events and append"),
     ] {
         let store = &store;
-        let mut sides = vec![Side::new(format!("ours, {what}"), move || ours(store, events, Known::Nothing, effort.time))];
+        let mut sides =
+            vec![Side::new(format!("ours, {what}"), move || ours(store, events, Known::Nothing, effort.time))];
         // Those that read every event would take minutes to prepare ten thousand of each entity.
         let measured = |peer: &&Peer<'_>| events < 10_000 || peer.name.starts_with("eventastic");
         let running: Vec<&Peer<'_>> = running.iter().filter(measured).collect();
@@ -85,7 +86,9 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
             let [snapshot, cached, cached_with_snapshots] = &samples[running.len() + 1..] else {
                 anyhow::bail!("a side is missing");
             };
-            for (peer, theirs) in running.iter().zip(&samples[1..]).filter(|(peer, _)| peer.name.starts_with("eventastic")) {
+            for (peer, theirs) in
+                running.iter().zip(&samples[1..]).filter(|(peer, _)| peer.name.starts_with("eventastic"))
+            {
                 line(format!("{what}, 16 callers: from a snapshot"), snapshot, peer.name, theirs);
             }
             line(format!("{what}, 16 callers: cached here"), cached, "ours, not cached", &samples[0]);
@@ -98,7 +101,9 @@ pub async fn peers(bench: &Bench) -> Result<Vec<Line>> {
         }
     }
     // UmaDB's append to a new entity is a conditional one: unless an event has the entity's tag.
-    for (peer, workers) in running.iter().filter(|peer| peer.name == "umadb").flat_map(|peer| CALLERS.map(|workers| (peer, workers))) {
+    for (peer, workers) in
+        running.iter().filter(|peer| peer.name == "umadb").flat_map(|peer| CALLERS.map(|workers| (peer, workers)))
+    {
         let what = format!("append unless a tag is taken, {workers} callers");
         let store = &store;
         let sides = [

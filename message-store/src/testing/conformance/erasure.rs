@@ -170,7 +170,7 @@ contract! {$ erasure erasure_tests {
         assert_eq!((ended.number, ended.erased), (begun.number, 1), "it goes on after the first");
         assert!(ended.ended_at.is_some());
         assert_eq!(erasure.end(&begun).await.unwrap(), ended);
-        assert_eq!(erasure.runs().await.unwrap(), [ended.clone()]);
+        assert_eq!(erasure.runs().await.unwrap(), std::slice::from_ref(&ended));
         assert_ne!(erasure.begin(&target).await.unwrap().number, ended.number);
     }
 }}

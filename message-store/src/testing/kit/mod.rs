@@ -108,7 +108,9 @@ where
         for (id, events) in &self.others {
             assert_ne!(id, "1", "the command's own entity has this id; give its events first");
             others.push((id.clone(), event_messages::<D>(events)));
-            events.iter().for_each(|event| survives_storage(event, D::UPCASTERS));
+            for event in events {
+                survives_storage(event, D::UPCASTERS);
+            }
         }
         let query = state.unless(&self.command);
         let found = query.map(|query| matching::<D>(&query, &self.given, &others)).unwrap_or_default();

@@ -53,6 +53,7 @@ pub fn given_stored<P: Projection>(events: &[(&str, u32, &str)]) -> GivenStored<
 impl<P: Projection> GivenStored<P> {
     /// Checks that they lead to this state, whether they are read from a store at once or one after another.
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value)]
     pub fn then_state(self, expected: P)
     where
         P: Debug + PartialEq,
