@@ -10,7 +10,7 @@ use super::append::{Arguments, Jsonb, meaning, sent};
 use super::append_with_fence::{APPEND_APART, APPEND_UNLESS_APART};
 use super::failure::{self, is_unanswered};
 use super::sent_condition::SentCondition;
-use super::{read, timers};
+use super::{read, timer_changes};
 use crate::{AppendRequest, Appended, Error, MessageStore as _, MessageStoreExt as _, Result, StreamName};
 
 impl PostgresStore {
@@ -62,7 +62,7 @@ impl PostgresStore {
             return Err(Error::Unsupported { store: self.describe(), what });
         }
         let mut request = request.into();
-        let timers = timers::argument(&request.take_timers(self.limits())?)?;
+        let timers = timer_changes::argument(&request.take_timers(self.limits())?)?;
         let condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
         let appends = self.accept(request)?;
         let found = read::store_id(transaction.client()).await?;

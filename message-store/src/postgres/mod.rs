@@ -47,6 +47,7 @@ mod sql_value;
 mod state;
 mod statements;
 mod store;
+mod timer_changes;
 mod timers;
 mod tls;
 #[cfg(feature = "tls")]

@@ -22,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::sent_condition::SentCondition;
-use super::{PlantedBug, matches, message_db, once, read, timers};
+use super::{PlantedBug, matches, message_db, once, read, timer_changes};
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
     Matches, Moved, ReadModels, Snapshots, Timers, WakeUps,
@@ -118,7 +118,7 @@ impl MessageStore for PostgresStore {
         let (mut condition, mut timers, mut fence) = (None, None, None);
         if !self.is_message_db {
             condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
-            timers = timers::argument(&request.take_timers(self.limits())?)?;
+            timers = timer_changes::argument(&request.take_timers(self.limits())?)?;
             fence = request.take_fence();
         }
         let appends = self.accept(request)?;

@@ -1,5 +1,6 @@
 //! The store on SQLite, in a file or in memory. One thread writes, and several connections read at the same time.
 
+mod append;
 mod archive;
 mod archive_changes;
 mod blocking;
@@ -17,6 +18,7 @@ mod options;
 mod read;
 mod read_models;
 mod readers;
+mod snapshot_changes;
 mod snapshots;
 mod store;
 mod timer_changes;

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
+use super::append::append;
 use super::failure::Failed;
-use super::writer::append;
 use crate::store::{IfWaiting, Timer, TimerChange, TimerChanged, TimerKey};
 use crate::{Append, Error, Json, MessageId, NewMessage, Result, StreamName};
 

@@ -5,32 +5,25 @@
 //! for more appends. Each append still has its own result: it is checked before its first row is written, so a refused
 //! one leaves nothing in the shared transaction, and it is answered after the commit.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::append::{Conditional, append};
 use super::archive_changes::{self, ArchiveChange};
 use super::erasure_changes::{self, ErasureChange};
 use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
-use super::snapshots::{self, SnapshotChange};
+use super::snapshot_changes::{self, SnapshotChange};
 use super::turns::Turns;
-use super::{location, matches, once, read, timer_changes};
-use crate::metadata::is_erased;
-use crate::store::{
-    ArchiveRun, Claim, ClaimRecord, Condition, ErasureRun, Fence, Stored, Timer, TimerChange, TimerChanged, WakeUps,
-    written_before,
-};
+use super::{location, once, timer_changes};
+use crate::store::{ArchiveRun, Claim, ClaimRecord, ErasureRun, Fence, Timer, TimerChange, TimerChanged, WakeUps};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
-use crate::{
-    Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
-};
+use crate::{Append, Appended, Error, Json, Result, StreamName};
 
 /// The number of requests that may wait. Further callers wait for room.
 const QUEUE: usize = 1024;
@@ -60,9 +53,6 @@ enum Request {
     Archive(ArchiveChange),
     Erase(ErasureChange),
 }
-
-/// Appends, and their condition.
-pub(super) type Conditional = (Vec<Append>, Option<Condition>);
 
 enum Reply {
     Appended(Appended),
@@ -296,7 +286,7 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
         }
         Request::ChangeLease(change) => Reply::LeaseChanged(lease_changes::change(transaction, change)?),
         Request::ChangeSnapshot(change) => {
-            snapshots::change(transaction, change)?;
+            snapshot_changes::change(transaction, change)?;
             Reply::SnapshotChanged
         }
         Request::Archive(change) => Reply::Archived(archive_changes::change(transaction, change)?),
@@ -319,78 +309,4 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
         }
         Request::Sweep(batch) => Reply::Swept(once::sweep(transaction, *batch)?),
     })
-}
-
-pub(super) fn append(transaction: &Transaction<'_>, (appends, condition): &Conditional) -> Result<Appended, Failed> {
-    let stored = stored(transaction, appends)?;
-    if !stored.is_empty()
-        && let Some(written) = written_before(appends, &stored)?
-    {
-        return Ok(Appended { written, already_written: true });
-    }
-    let mut firsts = Vec::with_capacity(appends.len());
-    for Append { stream, expected, .. } in appends {
-        let actual = read::version(transaction, stream)?;
-        if !expected.allows(actual) {
-            let (stream, expected) = (stream.clone(), *expected);
-            return Err(Error::WrongExpectedVersion { stream, expected, actual }.into());
-        }
-        firsts.push(actual.next());
-    }
-    // The transaction contains the appends before this one.
-    if let (Some(condition), Some(first)) = (condition, appends.first())
-        && let Some(found) = matches::first_match(transaction, condition)?
-    {
-        return Err(Error::ConditionFailed { stream: first.stream.clone(), found: found.reference() }.into());
-    }
-    let now = Timestamp::now().as_microsecond();
-    let mut written = Vec::new();
-    for (append, mut position) in appends.iter().zip(firsts) {
-        for message in &append.messages {
-            let global_position = insert(transaction, &append.stream, message, position, now)?;
-            written.push(Place { position, global_position });
-            position = position.next();
-        }
-    }
-    Ok(Appended { written, already_written: false })
-}
-
-/// The stored messages with ids of an append.
-fn stored(transaction: &Transaction<'_>, appends: &[Append]) -> Result<HashMap<MessageId, Stored>, Failed> {
-    let mut found = HashMap::new();
-    let sql = include_str!("sql/stored.sql");
-    let mut statement = transaction.prepare_cached(sql)?;
-    for id in appends.iter().flat_map(|append| &append.messages).map(|message| message.id) {
-        let mut rows = statement.query([id.as_uuid().as_bytes()])?;
-        if let Some(row) = rows.next()? {
-            let data = Json::from_database(row.get(2)?);
-            let written =
-                Place { position: Position::new(row.get(3)?), global_position: GlobalPosition::new(row.get(4)?) };
-            let is_erased = is_erased(&data, &Json::from_database(row.get(5)?));
-            found.insert(id, Stored { stream: row.get(0)?, message_type: row.get(1)?, data, written, is_erased });
-        }
-    }
-    Ok(found)
-}
-
-fn insert(
-    transaction: &Transaction<'_>,
-    stream: &StreamName,
-    message: &NewMessage,
-    position: Position,
-    now: i64,
-) -> rusqlite::Result<GlobalPosition> {
-    let mut statement = transaction.prepare_cached(include_str!("sql/insert.sql"))?;
-    let id: Uuid = message.id.as_uuid();
-    statement.execute((
-        position.get(),
-        now,
-        stream.as_str(),
-        stream.category_str(),
-        &message.message_type,
-        message.data.as_str(),
-        message.metadata.as_str(),
-        id.as_bytes(),
-    ))?;
-    Ok(GlobalPosition::new(transaction.last_insert_rowid()))
 }
