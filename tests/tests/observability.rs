@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use message_store::consumer::{Consumer, DeadLetters, ElasticGroup, OnFailure, Process};
+use message_store::service::Service;
 use message_store::telemetry::{METRICS, MetricKind, TARGETS};
 use message_store::{
     Append, ExpectedVersion, Json, MessageStoreExt as _, Metadata, NewMessage, OutcomeKind, Position, Read, StreamName,
@@ -124,6 +125,10 @@ async fn a_run_records_its_metrics_on_postgres() {
         values(&["message_store_append_lock_wait_duration_count"]).iter().any(|count| *count > 0.0)
     })
     .await;
+    let service = Service::new(&one).start().await.unwrap();
+    until("the timers were looked at", async || !values(&["message_store_timers_lateness"]).is_empty()).await;
+    service.stop();
+    service.ended().await.unwrap();
     let rendered = recorder().render();
     for metric in METRICS {
         let name = shown(metric.name);

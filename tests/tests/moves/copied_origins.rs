@@ -25,6 +25,9 @@ impl Projection for Bonus {
     const CATEGORY: &'static str = "account";
     type Event = BonusEvent;
     fn apply(&mut self, _: &BonusEvent) {}
+    fn ignores(_: &str) -> bool {
+        true
+    }
 }
 
 impl Decider for Bonus {
