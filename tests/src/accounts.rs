@@ -57,6 +57,11 @@ impl Projection for Account {
         self.balance += amount;
         self.deposits += 1;
     }
+
+    /// Events that other programs and other deciders write to the streams of accounts.
+    fn ignores(message_type: &str) -> bool {
+        ["Foreign", "BonusGiven"].contains(&message_type)
+    }
 }
 
 impl Decider for Account {

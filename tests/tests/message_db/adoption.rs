@@ -361,6 +361,7 @@ async fn message_dbs_own_functions_keep_all_rules_but_those_that_read_all_messag
         "a_batch_ends_where_its_bytes_do",
         "a_batch_holds_no_more_messages_than_the_limit",
         "a_stream_of_all_messages_goes_on_over_batches",
+        "the_messages_of_a_correlation_are_read_in_order_whatever_their_category",
         "a_filter_by_type_lets_messages_of_the_type_through",
         "a_filter_by_types_lets_messages_of_each_type_through",
         "a_filtered_read_has_looked_through_what_was_filtered_out",
