@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use message_store::consumer::{Consumer, DeadLetters, ElasticGroup, OnFailure, Process};
+use message_store::entity::{EntityStore, Projection, SnapshotPolicy};
 use message_store::service::Service;
 use message_store::telemetry::{METRICS, MetricKind, TARGETS};
 use message_store::{
     Append, ExpectedVersion, Json, MessageStoreExt as _, Metadata, NewMessage, OutcomeKind, Position, Read, StreamName,
     Version, connect,
 };
-use message_store_tests::accounts::{put, send_deposits};
+use message_store_tests::accounts::{self, put, send_deposits};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::imports::rust_files;
 use message_store_tests::marked::Marked;
@@ -107,6 +108,17 @@ async fn run(place: &AgeingStore, category: &str) {
     assert_eq!(conflicts, [1.0]);
 }
 
+/// An entity of which a snapshot is taken.
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct Seen {}
+
+impl Projection for Seen {
+    const CATEGORY: &'static str = "pgaccount";
+    type Event = accounts::Event;
+
+    fn apply(&mut self, _: &accounts::Event) {}
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_records_its_metrics_on_postgres() {
     let _ = recorder();
@@ -125,6 +137,8 @@ async fn a_run_records_its_metrics_on_postgres() {
         values(&["message_store_append_lock_wait_duration_count"]).iter().any(|count| *count > 0.0)
     })
     .await;
+    let entities = EntityStore::<Seen>::new(&one).snapshots(SnapshotPolicy::every(1));
+    drop(entities.fetch("1").await.unwrap());
     let service = Service::new(&one).start().await.unwrap();
     until("the timers were looked at", async || !values(&["message_store_timers_lateness"]).is_empty()).await;
     service.stop();

@@ -27,6 +27,7 @@ pub const TARGETS: &[&str] = &[
     "message_store::handling",
     "message_store::consumer",
     "message_store::service",
+    "message_store::operations",
 ];
 
 /// Describes all metrics to the recorder that is installed.
