@@ -61,7 +61,7 @@ async fn first_difference(
             if backwards {
                 positions.reverse();
             }
-            if positions.len() < MESSAGES || positions.iter().enumerate().any(|(at, is)| at as i64 != *is) {
+            if positions.len() < MESSAGES || (0_i64..).zip(&positions).any(|(at, is)| at != *is) {
                 return Some(format!("{name}, backwards {backwards}: {positions:?}"));
             }
         }
@@ -98,7 +98,7 @@ async fn run(store: &Arc<dyn MessageStore>) -> Option<String> {
     let writer = tokio::spawn({
         let (store, ended) = (Arc::clone(store), Arc::clone(&ended));
         async move {
-            let mut version = MESSAGES as i64 - 1;
+            let mut version = i64::try_from(MESSAGES).unwrap() - 1;
             while !ended.load(Ordering::SeqCst) {
                 let append = Append::to(stream(0)).expecting(ExpectedVersion::Exact(Position::new(version)));
                 store.append(append.message(numbered(0)).into()).await.unwrap();
