@@ -1,6 +1,5 @@
 //! Exactly one effect for each intent: decisions, sequences, reservations, guards, and the memory of entities.
-#![allow(missing_docs, clippy::unwrap_used)]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::default_trait_access)]
 
 mod changed_messages;
 mod chaos;
