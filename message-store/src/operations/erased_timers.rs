@@ -3,7 +3,7 @@
 //! They keep their keys, times and ids, and lose the data of their messages. A timer that is written nevertheless, because
 //! it became due meanwhile, is erased as a message: this is done before the messages are read.
 
-use crate::metadata::erased_metadata;
+use crate::metadata::{erased_metadata, is_erased};
 use crate::store::{Due, TimerChange, TimerQuery};
 use crate::{Json, MessageStore, Result, StreamName};
 
@@ -19,7 +19,7 @@ pub(super) async fn erase(store: &dyn MessageStore, is_target: impl Fn(&StreamNa
         let Some(last) = listed.last() else { return Ok(()) };
         query = query.after(last);
         for timer in listed {
-            let is_erased = timer.message.data.is_empty();
+            let is_erased = is_erased(&timer.message.data, &timer.message.metadata);
             if is_erased || !(is_target(&timer.key.stream) || is_target(&timer.to)) {
                 continue;
             }

@@ -8,7 +8,7 @@ use message_store::consumer::{Consumer, DeadLetters, MoveTo, OnFailure, Position
 use message_store::entity::{EntityStore, Projection};
 use message_store::handling::{DelayBuffer, Delayed, Keep};
 use message_store::operations::{Erasing, Transfer};
-use message_store::store::{QueryItem, ReadModel, Snapshot, SnapshotKey, SqlTransaction};
+use message_store::store::{Due, QueryItem, ReadModel, Snapshot, SnapshotKey, SqlTransaction, TimerChange, TimerKey};
 use message_store::testing::fire_timers;
 use message_store::{
     Append, Category, Error, Json, Key, Message, MessageStore, Metadata, NewMessage, Outcome, Position, Source,
@@ -182,6 +182,19 @@ on_both_stores! {
         assert_eq!(sent.len(), 2);
         assert!(!texts.iter().any(|(_, text)| text.contains("Ann")) && texts.iter().any(|(_, text)| text.contains("Bob")), "{texts:?}");
         assert!(sent.iter().any(|sent| sent.id == message.id && sent.is_erased()));
+    }
+
+    async fn a_timer_whose_message_has_no_data_loses_the_values_of_its_metadata(store) {
+        let timers = store.timers().unwrap();
+        let metadata = Metadata::new().property("name", &"Ann").unwrap();
+        let message = NewMessage::new("Remind", Json::NULL).with_metadata(&metadata).unwrap();
+        let to = StreamName::new("mail-1").unwrap();
+        let key = TimerKey::new(to.clone(), "reminder");
+        timers.change(vec![TimerChange::set(key, Due::After(Duration::ZERO), to, message)]).await.unwrap();
+        Erasing::stream(&store, "mail-1").unwrap().run(|_| {}).await.unwrap();
+        assert_eq!(fire_timers(&*store).await, 1);
+        let sent = messages_of(&store, "mail").await.remove(0);
+        assert!(sent.is_erased() && !sent.metadata.text().contains("Ann"), "{}", sent.metadata.text());
     }
 
     async fn messages_with_a_tag_are_erased_in_all_streams_and_in_the_archive(store) {
