@@ -31,15 +31,16 @@ pub(super) struct FiredTimers(Arc<Mutex<State>>);
 struct State {
     /// The first and the last failure since the last pass.
     outage: Option<(Timestamp, String)>,
-    /// The timers that could not be fired in the last pass: their number, and the error of one of them.
-    stuck: Option<(usize, String)>,
+    /// Those of the last pass.
+    stuck: Option<Stuck>,
 }
 
-/// One pass over the timers that are due.
-struct Pass {
-    stuck: usize,
-    /// The time until the next timer is due.
-    next: Option<Duration>,
+/// Timers that could not be fired in a pass: their number, and the error of one of them.
+type Stuck = (usize, String);
+
+struct TimerMetrics {
+    fired: Counter,
+    lateness: Gauge,
 }
 
 impl FiredTimers {
@@ -60,12 +61,14 @@ impl FiredTimers {
     pub(super) async fn run(self, store: Arc<dyn MessageStore>, poll_interval: Duration, stop: Shutdown) {
         let poll_interval = poll_interval.max(SHORTEST_POLL);
         let run = async {
+            let metrics =
+                TimerMetrics { fired: Counter::of(&TIMERS_FIRED, &[]), lateness: Gauge::of(&TIMER_LATENESS, &[]) };
             let mut backoff = Backoff::new();
             let mut limit = TOGETHER;
             loop {
                 let Some(timers) = store.timers() else { return };
-                let pause = match self.pass(timers, limit, poll_interval).await {
-                    Ok(Pass { next, .. }) => {
+                let pause = match self.pass(timers, &metrics, limit, poll_interval).await {
+                    Ok(next) => {
                         (backoff, limit) = (Backoff::new(), TOGETHER);
                         next.unwrap_or(poll_interval).min(poll_interval)
                     }
@@ -85,52 +88,46 @@ impl FiredTimers {
         }
     }
 
-    /// Fires all timers that are due.
+    /// Fires all timers that are due. Returns the time until the next one is, if it is soon.
     ///
     /// # Errors
     /// An error that concerns all timers, and passes by itself.
-    async fn pass(&self, timers: &dyn Timers, limit: usize, poll_interval: Duration) -> Result<Pass> {
-        let (fired, lateness) = (Counter::of(&TIMERS_FIRED, &[]), Gauge::of(&TIMER_LATENESS, &[]));
-        let (mut pass, mut last_error) = (Pass { stuck: 0, next: None }, None);
+    async fn pass(
+        &self,
+        timers: &dyn Timers,
+        metrics: &TimerMetrics,
+        limit: usize,
+        poll_interval: Duration,
+    ) -> Result<Option<Duration>> {
+        let mut stuck = None;
         let mut query = TimerQuery::new().due_within(poll_interval).limit(limit);
         loop {
             let listed = timers.list(query.clone()).await?;
             if query.after.is_none() {
                 let late = listed.first().map(|first| Duration::try_from(-first.due_in).unwrap_or_default());
-                lateness.set_time(late.unwrap_or_default());
+                metrics.lateness.set_time(late.unwrap_or_default());
             }
             let waits = listed.iter().find(|timer| !timer.is_due());
-            pass.next = waits.and_then(|timer| Duration::try_from(timer.due_in).ok());
+            let next = waits.and_then(|timer| Duration::try_from(timer.due_in).ok());
             let due: Vec<Timer> = listed.into_iter().filter(Timer::is_due).collect();
-            let Some(last) = due.last() else { break };
+            let Some(last) = due.last() else {
+                self.passed(stuck);
+                return Ok(next);
+            };
             query = query.after(last);
             match timers.fire(&due).await {
-                Ok(count) => fired.add(count as u64),
+                Ok(count) => metrics.fired.add(count as u64),
                 Err(error) if error.is_transient() => return Err(error),
-                Err(_) => {
-                    for timer in &due {
-                        match timers.fire(std::slice::from_ref(timer)).await {
-                            Ok(count) => fired.add(count as u64),
-                            Err(error) if error.is_transient() => return Err(error),
-                            Err(error) => {
-                                pass.stuck += 1;
-                                last_error = Some(describe(timer, &error));
-                            }
-                        }
-                    }
-                }
+                Err(_) => fire_alone(timers, &due, &metrics.fired, &mut stuck).await?,
             }
         }
-        self.passed(&pass, last_error);
-        Ok(pass)
     }
 
-    fn passed(&self, pass: &Pass, error: Option<String>) {
+    fn passed(&self, stuck: Option<Stuck>) {
         let mut state = self.state();
         if let Some((since, _)) = state.outage.take() {
             tracing::info!(target: "message_store::service", %since, "timers fire again");
         }
-        let stuck = error.map(|error| (pass.stuck, error));
         if let Some((count, error)) = stuck.as_ref().filter(|stuck| state.stuck.as_ref() != Some(*stuck)) {
             tracing::error!(target: "message_store::service", count, error, "timers cannot fire: their messages cannot be written. They are tried again");
         }
@@ -147,6 +144,21 @@ impl FiredTimers {
         tracing::warn!(target: "message_store::service", %error, "timers do not fire: the store does not answer. They are tried again");
         state.outage = Some((Timestamp::now(), text));
     }
+}
+
+/// Fires each of these timers alone. Adds those that cannot be fired to `stuck`.
+async fn fire_alone(timers: &dyn Timers, due: &[Timer], fired: &Counter, stuck: &mut Option<Stuck>) -> Result<()> {
+    for timer in due {
+        match timers.fire(std::slice::from_ref(timer)).await {
+            Ok(count) => fired.add(count as u64),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => {
+                let before = stuck.as_ref().map_or(0, |(count, _)| *count);
+                *stuck = Some((before + 1, describe(timer, &error)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn describe(timer: &Timer, error: &Error) -> String {
