@@ -3,6 +3,8 @@
 mod class;
 mod text;
 
+use std::any::Any;
+
 pub(crate) use class::{Again, Class};
 
 use crate::{
@@ -266,6 +268,12 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
     let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.to_string()));
     text.unwrap_or_else(|_| "an error whose text cannot be made, because that panics".to_owned())
+}
+
+/// The text of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message")
 }
 
 impl Error {

@@ -75,10 +75,8 @@ impl<B: Behaviour> Runtime<B> {
         let Some(entity_id) = B::entity_id(message)? else { return nothing(Outcome::Ignored) };
         let stream = self.entities.stream(&entity_id)?;
         let intent = (self.protections.intent)(&input);
-        let reservation = intent
-            .as_ref()
-            .map(|intent| Ok::<_, Error>(Reservation::new(intent, &entity_id, message)?.upcast_by(B::INPUT_UPCASTERS)));
-        let reservation = reservation.transpose()?;
+        let reservation = intent.as_ref().map(|intent| Reservation::new(intent, &entity_id, message)).transpose()?;
+        let reservation = reservation.map(|reservation| reservation.upcast_by(B::INPUT_UPCASTERS));
         let received = ReceivedCommand::new::<B>(message, self.entities.store.store_id(), stream, reservation);
         let carried_out = self.decide(&input, received).await?;
         match &carried_out.outcome {

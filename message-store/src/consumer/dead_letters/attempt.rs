@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Span, field};
 
 use super::{Classed, SetAside};
 use crate::consumer::consumer_metrics::ConsumerMetrics;
-use crate::error::Class;
+use crate::error::{Class, panic_text};
 use crate::handling::{Context, Handler};
 use crate::store::Fence;
 use crate::telemetry::is_on;
@@ -101,6 +101,5 @@ pub(super) async fn catch_panic<T>(call: impl Future<Output = Result<T, Source>>
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Source {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Classed::panicked(format!("the handler panicked: {}", text.unwrap_or("without a message"))).into()
+    Classed::panicked(format!("the handler panicked: {}", panic_text(panic))).into()
 }

@@ -7,7 +7,7 @@ use crate::telemetry::Gauge;
 use crate::telemetry::metric::{LAG_MESSAGES, LAG_TIME, OUTAGE};
 use crate::{Category, MessageStore, Result, Timestamp};
 
-/// The handles of the metrics. The label of the consumer is the name of the read model, with `@` and the version from 2 on.
+/// The handles of the metrics. The label of the consumer is the key of the version.
 #[derive(Debug)]
 pub(super) struct UpdaterMetrics {
     lag: Gauge,
@@ -18,7 +18,7 @@ pub(super) struct UpdaterMetrics {
 impl UpdaterMetrics {
     pub(super) fn of(categories: &[Category], name: &str, version: u32) -> Self {
         let category = categories.iter().map(Category::as_str).collect::<Vec<_>>().join(",");
-        let name = if version <= 1 { name.to_owned() } else { format!("{name}@{version}") };
+        let name = ReadModelVersion::key_of(name, version);
         let gauge = |metric| Gauge::of(metric, &[&category, &name]);
         Self { lag: gauge(&LAG_MESSAGES), lag_time: gauge(&LAG_TIME), outage: gauge(&OUTAGE) }
     }

@@ -1,6 +1,5 @@
 //! The transaction that applies a batch, or passes over a message.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::database::OwnTransaction;
 use super::statements::Statements;
 use super::tables::Tables;
 use super::{Advanced, ReadModel, ReadModelBug, ReadModelVersion, VersionState};
+use crate::error::panic_text;
 use crate::planted::Planted;
 use crate::{Batch, Error, GlobalPosition, Message, Result, Source};
 
@@ -84,7 +84,10 @@ pub(super) async fn apply(
         }
         Ok(())
     };
-    let applied = AssertUnwindSafe(applying).catch_unwind().await.unwrap_or_else(|panic| Err(text_of(&*panic)));
+    let applied = AssertUnwindSafe(applying)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(format!("it panicked: {}", panic_text(&*panic)).into()));
     applied.map_err(|error: Source| {
         let error = if transaction.had_passing_fault() {
             // The author's error may be a text of that of the database.
@@ -94,9 +97,4 @@ pub(super) async fn apply(
         };
         Error::read_model(model.name(), message, error)
     })
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> Source {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("without a text")).into()
 }

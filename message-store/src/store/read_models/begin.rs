@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::database::{Database, OwnTransaction, Work};
 use super::statements::Statements;
-use super::tables::{Tables, author_failed, key};
-use super::{ReadModel, VersionState};
+use super::tables::{Tables, author_failed};
+use super::{ReadModel, ReadModelVersion, VersionState};
 use crate::{Error, GlobalPosition, Result};
 
 /// The number of beginnings of other versions that may be first.
@@ -44,7 +44,7 @@ async fn begin_in(
     }
     if tables.is_recorded(name, version).await? {
         // Its position was deleted, so it begins again.
-        tables.add_position(&key(name, version)).await?;
+        tables.add_position(&ReadModelVersion::key_of(name, version)).await?;
         let known = tables.versions(name).await?;
         return Ok(known.into_iter().find(|known| known.version == version).map(|own| own.state));
     }
@@ -62,7 +62,7 @@ async fn begin_in(
         }
         tables.stand_by(name, VersionState::Building).await?;
     }
-    let key = key(name, version);
+    let key = ReadModelVersion::key_of(name, version);
     if !tables.add_position(&key).await? {
         // A transaction that has begun the same version, or a read model whose name is this key.
         let is_taken = tables.versions(&key).await?.iter().any(|other| other.name == key && key != name);

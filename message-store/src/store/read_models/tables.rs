@@ -50,7 +50,12 @@ impl Tables<'_> {
 
     /// Returns whether the version, and the state of which there is one, were free.
     pub(super) async fn add_version(&mut self, name: &str, version: u32, state: VersionState) -> Result<bool> {
-        let values = [name.into(), i64::from(version).into(), key(name, version).into(), state.text().into()];
+        let values = [
+            name.into(),
+            i64::from(version).into(),
+            ReadModelVersion::key_of(name, version).into(),
+            state.text().into(),
+        ];
         Ok(self.execute(&self.statements.add_version, &values).await? > 0)
     }
 
@@ -101,12 +106,6 @@ impl Tables<'_> {
         let values = [name.into(), i64::from(version).into(), after.get().into()];
         self.execute(&self.statements.forget_skipped, &values).await.map(drop)
     }
-}
-
-/// The name under which the position of a version is stored. That of version 1 is the name under which releases without
-/// versions store it.
-pub(super) fn key(name: &str, version: u32) -> String {
-    if version <= 1 { name.to_owned() } else { format!("{name}@{version}") }
 }
 
 /// The versions in the rows of a query.

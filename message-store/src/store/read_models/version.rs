@@ -26,6 +26,14 @@ pub struct ReadModelVersion {
     pub(super) key: String,
 }
 
+impl ReadModelVersion {
+    /// The name under which the position of a version is stored. That of version 1 is the name under which releases
+    /// without versions store it.
+    pub(crate) fn key_of(name: &str, version: u32) -> String {
+        if version <= 1 { name.to_owned() } else { format!("{name}@{version}") }
+    }
+}
+
 /// The state of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
