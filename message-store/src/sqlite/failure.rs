@@ -39,7 +39,7 @@ pub(super) fn is_io(error: &rusqlite::Error) -> bool {
 pub(super) enum Failed {
     /// The request was refused, and changed nothing.
     Refused(Error),
-    /// The database failed. All requests of the transaction fail with it.
+    /// The database failed. The whole transaction is rolled back.
     Database(rusqlite::Error),
 }
 

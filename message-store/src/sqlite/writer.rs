@@ -3,7 +3,8 @@
 //! Problem: each durable commit waits for the disk, and SQLite has one writer at a time. Fix: while a commit is under
 //! way, appends gather in a queue, and all of them share the next commit. An idle store commits at once, without a wait
 //! for more appends. Each append still has its own result: it is checked before its first row is written, so a refused
-//! one leaves nothing in the shared transaction, and it is answered after the commit.
+//! one leaves nothing in the shared transaction, and it is answered after the commit. If the database itself fails in one,
+//! the transaction is rolled back, and each is carried out alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -227,41 +228,65 @@ fn run(connection: &Mutex<Connection>, mut turns: Turns, mut jobs: mpsc::Receive
     }
 }
 
-/// Commits a group, and returns one result for each job. A commit that need not survive a loss of power does not wait
-/// for the disk.
+/// How far a transaction has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Beginning,
+    Performing,
+    Committing,
+}
+
+/// Commits a group, and returns one result for each job. If the database fails while it carries out one of them (a table
+/// is missing, say), each is carried out in a transaction of its own, so that the others do not fail with it.
 fn commit(connection: &mut Connection, turns: &mut Turns, group: &[Job], was_durable: &mut bool) -> Vec<Result<Reply>> {
+    let mut stage = Stage::Beginning;
+    match commit_at_once(connection, turns, group, was_durable, &mut stage) {
+        Ok(results) => results,
+        Err(error) if stage == Stage::Performing && group.len() > 1 && !is_io(&error) => {
+            let alone = |job| commit(connection, turns, std::slice::from_ref(job), was_durable);
+            group.iter().flat_map(alone).collect()
+        }
+        Err(error) => {
+            let error = transaction_failed(error, stage);
+            group.iter().map(|_| Err(error.shared())).collect()
+        }
+    }
+}
+
+/// Commits a group in one transaction. A commit that need not survive a loss of power does not wait for the disk.
+fn commit_at_once(
+    connection: &mut Connection,
+    turns: &mut Turns,
+    group: &[Job],
+    was_durable: &mut bool,
+    stage: &mut Stage,
+) -> rusqlite::Result<Vec<Result<Reply>>> {
     let is_durable = group.iter().any(|job| job.request.must_last());
-    let mut is_committing = false;
-    let mut run = || -> rusqlite::Result<Vec<Result<Reply>>> {
-        if is_durable != *was_durable {
-            location::set_durable(connection, is_durable)?;
-            *was_durable = is_durable;
-        }
-        let turn = turns.take();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        drop(turn);
-        let mut results = Vec::with_capacity(group.len());
-        for job in group {
-            results.push(match perform(&transaction, &job.request) {
-                Ok(reply) => Ok(reply),
-                Err(Failed::Refused(error)) => Err(error),
-                Err(Failed::Database(error)) => return Err(error),
-            });
-        }
-        is_committing = true;
-        transaction.commit()?;
-        Ok(results)
-    };
-    run().unwrap_or_else(|error| {
-        let error = group_failed(error, is_committing);
-        group.iter().map(|_| Err(error.shared())).collect()
-    })
+    if is_durable != *was_durable {
+        location::set_durable(connection, is_durable)?;
+        *was_durable = is_durable;
+    }
+    let turn = turns.take();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    drop(turn);
+    *stage = Stage::Performing;
+    let mut results = Vec::with_capacity(group.len());
+    for job in group {
+        results.push(match perform(&transaction, &job.request) {
+            Ok(reply) => Ok(reply),
+            Err(Failed::Refused(error)) => Err(error),
+            Err(Failed::Database(error)) => return Err(error),
+        });
+    }
+    *stage = Stage::Committing;
+    transaction.commit()?;
+    Ok(results)
 }
 
 /// The error for all requests of a failed transaction. It was rolled back, so nothing was written. Only if the file
 /// failed during the commit, it is unknown whether the disk contains the transaction.
-fn group_failed(error: rusqlite::Error, is_committing: bool) -> Error {
-    if is_committing && is_io(&error) {
+fn transaction_failed(error: rusqlite::Error, stage: Stage) -> Error {
+    if stage == Stage::Committing && is_io(&error) {
         return Error::CommitUnknown { cause: error.into() };
     }
     failed("committing to the SQLite store; nothing was written", error)

@@ -1,12 +1,14 @@
 //! Whatever is doubtful discards a snapshot, and is counted.
 
-use message_store::connect;
+use futures_util::future::join_all;
 use message_store::entity::{EntityStore, Projection, SnapshotBug, SnapshotPolicy};
 use message_store::handling::CommandHandler;
+use message_store::store::{Snapshot, SnapshotKey};
+use message_store::{Position, StreamName, connect};
 use message_store_tests::expire::AgeingStore;
 use serde::{Deserialize, Serialize};
 
-use super::tally::{Event, Store, Tally, add, entities, handler};
+use super::tally::{Event, Store, Tally, add, entities, handler, send};
 
 /// The counts of used and discarded snapshots, and the sum, as a process reads it that has just started.
 async fn cold(store: &Store, bug: Option<SnapshotBug>) -> (u64, u64, i128) {
@@ -155,6 +157,24 @@ async fn without_a_table(place: AgeingStore) {
     assert_eq!(cold.entities().fetch("1").await.unwrap().state.sum, 100);
 }
 
+/// Appends and snapshots that arrive together share a transaction in some stores.
+async fn beside_appends(place: AgeingStore) {
+    let store = connect(&place.url()).await.unwrap();
+    place.execute("DROP TABLE message_store.snapshots", "DROP TABLE snapshots").await;
+    let history = store.history();
+    let key = |id: usize| SnapshotKey {
+        stream: StreamName::new(format!("tally-{id}")).unwrap(),
+        projection: "Tally".to_owned(),
+        fingerprint: "1".to_owned(),
+    };
+    let snapshot = Snapshot { position: Position::FIRST, content: "{}".to_owned() };
+    let saves = (0..64).map(async |id| store.snapshots().unwrap().save(&key(id), &snapshot, history).await);
+    let appends = (0..64).map(async |id| send(&store, &id.to_string(), 1).await);
+    let (saved, sent) = tokio::join!(join_all(saves), join_all(appends));
+    assert!(saved.iter().all(Result::is_err), "there is no table");
+    assert_eq!(sent.len(), 64, "each append was written");
+}
+
 macro_rules! on_both {
     ($($name:ident: $scenario:ident;)*) => {
         mod on_postgres {
@@ -176,4 +196,5 @@ on_both! {
     a_snapshot_of_an_earlier_form_of_the_state_is_not_used: of_an_earlier_release;
     a_snapshot_of_an_earlier_version_is_not_used_and_not_destroyed: of_an_earlier_version;
     snapshots_that_fail_harm_nothing: without_a_table;
+    snapshots_that_fail_do_not_fail_the_appends_that_arrive_with_them: beside_appends;
 }
