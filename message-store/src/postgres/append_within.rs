@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::append::{Arguments, Jsonb, meaning, sent};
-use super::append_with_fence::{APPEND_APART, APPEND_UNLESS_APART};
+use super::append_apart::{APPEND_APART, APPEND_UNLESS_APART};
 use super::failure::{self, is_unanswered};
 use super::sent_condition::SentCondition;
 use super::{read, timer_changes};
@@ -62,7 +62,7 @@ impl PostgresStore {
             return Err(Error::Unsupported { store: self.describe(), what });
         }
         let mut request = request.into();
-        let timers = timer_changes::argument(&request.take_timers(self.limits())?)?;
+        let timers = timer_changes::argument(&self.take_timers(&mut request)?)?;
         let condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
         let appends = self.accept(request)?;
         let found = read::store_id(transaction.client()).await?;

@@ -1,5 +1,7 @@
 //! Erasure. `functions/erasure.sql` replaces the content of messages.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -16,9 +18,13 @@ use crate::{Error, GlobalPosition, Message, Result};
 const BEGIN: &str = include_str!("sql/begin_erasure_run.sql");
 const ERASE_PART: &str = include_str!("sql/erase_part.sql");
 const RUNS: &str = include_str!("sql/erasure_runs.sql");
-const OF_STREAM: &str = include_str!("sql/messages_of_stream.sql");
-const OF_TAG: &str = include_str!("sql/messages_of_tag.sql");
-const OF_ENTITY: &str = include_str!("sql/messages_of_entity.sql");
+static OF_STREAM: LazyLock<String> = LazyLock::new(|| messages_to_erase(include_str!("sql/erased_of_stream.sql")));
+static OF_ENTITY: LazyLock<String> = LazyLock::new(|| messages_to_erase(include_str!("sql/erased_of_entity.sql")));
+static OF_TAG: LazyLock<String> = LazyLock::new(|| messages_to_erase(include_str!("sql/erased_of_tag.sql")));
+
+fn messages_to_erase(found: &str) -> String {
+    include_str!("sql/messages_to_erase.sql").replace("{found}", found)
+}
 
 #[async_trait]
 impl Erasure for PostgresStore {
@@ -28,10 +34,10 @@ impl Erasure for PostgresStore {
     }
 
     async fn messages(&self, target: &ErasureTarget, after: GlobalPosition, limit: usize) -> Result<Vec<Message>> {
-        let sql = match target {
-            ErasureTarget::Stream(_) => OF_STREAM,
-            ErasureTarget::Entity(_) => OF_ENTITY,
-            ErasureTarget::Tag(_) => OF_TAG,
+        let sql: &'static str = match target {
+            ErasureTarget::Stream(_) => &OF_STREAM,
+            ErasureTarget::Entity(_) => &OF_ENTITY,
+            ErasureTarget::Tag(_) => &OF_TAG,
         };
         let (name, limit) = (target.parts().1, self.limits.rows(limit));
         let read = async |connection: &mut Connection| {

@@ -24,31 +24,39 @@ use crate::Result;
 /// One index.
 struct Index {
     name: &'static str,
-    /// The statement that creates it, with a placeholder for CONCURRENTLY.
+    table: &'static str,
+    /// The statement that creates it, with placeholders for its name, for its table and for CONCURRENTLY.
     definition: &'static str,
     /// What is slow without it.
     serves: &'static str,
 }
 
+const TAGS: &str = include_str!("../../migrations/postgres/indexes/tags.sql");
+const CORRELATION: &str = include_str!("../../migrations/postgres/indexes/correlation.sql");
+
 const INDEXES: [Index; 4] = [
     Index {
         name: "messages_tags",
-        definition: include_str!("../../migrations/postgres/indexes/messages_tags.sql"),
+        table: "messages",
+        definition: TAGS,
         serves: "conditions and queries with tags read the whole table",
     },
     Index {
         name: "archived_messages_tags",
-        definition: include_str!("../../migrations/postgres/indexes/archived_messages_tags.sql"),
+        table: "archived_messages",
+        definition: TAGS,
         serves: "conditions and queries with tags read the whole archive",
     },
     Index {
         name: "messages_correlation",
-        definition: include_str!("../../migrations/postgres/indexes/messages_correlation.sql"),
+        table: "messages",
+        definition: CORRELATION,
         serves: "reads of a correlation read the whole table",
     },
     Index {
         name: "archived_messages_correlation",
-        definition: include_str!("../../migrations/postgres/indexes/archived_messages_correlation.sql"),
+        table: "archived_messages",
+        definition: CORRELATION,
         serves: "reads of a correlation read the whole archive",
     },
 ];
@@ -64,7 +72,8 @@ const NO_LIMITS: &str = include_str!("sql/no_limits.sql");
 
 impl Index {
     fn create(&self, concurrently: &str) -> String {
-        self.definition.replace("{concurrently}", concurrently)
+        let definition = self.definition.replace("{concurrently}", concurrently);
+        definition.replace("{name}", self.name).replace("{table}", self.table)
     }
 
     /// Whether it can be used. `None` if it is missing.

@@ -1,8 +1,8 @@
 //! The store on PostgreSQL. It has Message DB's table and its own functions.
 
 mod append;
+mod append_apart;
 mod append_one;
-mod append_with_fence;
 mod append_within;
 mod archive;
 mod batch_read;

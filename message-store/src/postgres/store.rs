@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::append_with_fence::{Beside, append_apart};
+use super::append_apart::{Beside, append_apart};
 use super::connection::Connection;
 use super::failure::backend;
 use super::group_commit::GroupCommit;
@@ -115,13 +115,14 @@ impl MessageStore for PostgresStore {
 
     async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
         let history = request.history().unwrap_or_else(|| self.history());
-        let (mut condition, mut timers, mut fence) = (None, None, None);
-        if !self.is_message_db {
+        let (mut condition, mut timers) = (None, None);
+        let (appends, fence) = if self.is_message_db {
+            (self.accept(request)?, None)
+        } else {
             condition = self.take_condition(&mut request)?.as_ref().map(SentCondition::new).transpose()?;
-            timers = timer_changes::argument(&request.take_timers(self.limits())?)?;
-            fence = request.take_fence();
-        }
-        let appends = self.accept(request)?;
+            timers = timer_changes::argument(&self.take_timers(&mut request)?)?;
+            self.accept_with_fence(request)?
+        };
         let streams: Vec<StreamName> = appends.iter().map(|append| append.stream.clone()).collect();
         let under_way = AppendMetrics::begin(&appends);
         let appended = if timers.is_some() || fence.is_some() {

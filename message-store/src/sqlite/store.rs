@@ -74,7 +74,7 @@ impl MessageStore for SqliteStore {
 
     async fn append(&self, mut request: AppendRequest) -> Result<Appended> {
         let condition = self.take_condition(&mut request)?;
-        let timers = request.take_timers(self.limits())?;
+        let timers = self.take_timers(&mut request)?;
         let (appends, fence) = self.accept_with_fence(request)?;
         let under_way = AppendMetrics::begin(&appends);
         let appended = self.writer.append((appends, condition), timers, fence).await;

@@ -99,7 +99,7 @@ impl AppendRequest {
         self.fence.as_ref()
     }
 
-    pub(crate) fn take_fence(&mut self) -> Option<Fence> {
+    pub(super) fn take_fence(&mut self) -> Option<Fence> {
         self.fence.take()
     }
 
@@ -121,14 +121,8 @@ impl AppendRequest {
         &mut self.timers
     }
 
-    /// For backends that have [timers](crate::MessageStore::timers): takes the changes of timers out of the request, after
-    /// a check against the limits. What is left can be [accepted](crate::MessageStoreExt::accept).
-    ///
-    /// # Errors
-    /// As [`TimerChange::check`].
-    pub fn take_timers(&mut self, limits: &Limits) -> Result<Vec<TimerChange>> {
-        self.timers.iter().try_for_each(|change| change.check(limits))?;
-        Ok(std::mem::take(&mut self.timers))
+    pub(super) fn take_timers(&mut self) -> Vec<TimerChange> {
+        std::mem::take(&mut self.timers)
     }
 
     /// Adds a condition: the store refuses the request with [`ConditionFailed`](crate::Error::ConditionFailed) if a message

@@ -1,14 +1,14 @@
 //! Checkpoints: what a reader of a category has found, recorded so that the next reader need not begin at the first
 //! message.
 //!
-//! Problem: a category has a stream for each thing (a dead letter, a delayed request), and a reader looks for the
-//! things that are still open. They may be few, among many that are closed for good. Fix: a reader that has read far
-//! records a *checkpoint*: through which position it has read, and the streams that were open there. The next reader
-//! begins with these streams, and reads the category after that position. Why it is right: the messages up to a
-//! position never change later, so a checkpoint stays true, whoever wrote it and whenever. A checkpoint is bound to its
-//! content, its category and the identity of the store by its message id. If another program wrote it, if it was copied
-//! from another store, or if a part is missing, it is ignored, and the reader begins at the first message. A reader
-//! whose store has got another history writes no checkpoint of the earlier one: the append names the history.
+//! Problem: a category has a stream for each thing (a dead letter), and a reader looks for the things that are still
+//! open. They may be few, among many that are closed for good. Fix: a reader that has read far records a *checkpoint*:
+//! through which position it has read, and the streams that were open there. The next reader begins with these streams,
+//! and reads the category after that position. Why it is right: the messages up to a position never change later, so a
+//! checkpoint stays true, whoever wrote it and whenever. A checkpoint is bound to its content, its category and the
+//! identity of the store by its message id. If another program wrote it, if it was copied from another store, or if a
+//! part is missing, it is ignored, and the reader begins at the first message. A reader whose store has got another
+//! history writes no checkpoint of the earlier one: the append names the history.
 //!
 //! A checkpoint is the last message of the stream `checkpoint:{category}`. Its streams are in the messages before it,
 //! which are written in the same append.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::{self, TryStreamExt as _};
 
-use crate::store::{Condition, Fence};
+use crate::store::{Condition, Fence, TimerChange};
 use crate::variant::stored_types;
 use crate::{
     Append, AppendRequest, Appended, Batch, Category, Error, ExpectedVersion, Message, MessageStore, NewMessage,
@@ -71,6 +71,17 @@ pub trait MessageStoreExt: MessageStore {
             condition.query.check()?;
         }
         Ok(condition)
+    }
+
+    /// For backends that have [timers](MessageStore::timers): takes the changes of timers out of a request, before one of
+    /// the other methods accepts the rest.
+    ///
+    /// # Errors
+    /// As [`TimerChange::check`].
+    fn take_timers(&self, request: &mut AppendRequest) -> Result<Vec<TimerChange>> {
+        let changes = request.take_timers();
+        changes.iter().try_for_each(|change| change.check(self.limits()))?;
+        Ok(changes)
     }
 
     /// Appends messages to one stream.

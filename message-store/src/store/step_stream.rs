@@ -1,10 +1,10 @@
 //! Step streams: the progress of one thing, when several writers may advance it.
 //!
-//! Problem: several writers work on one thing (a call, a delayed message, a dead letter, a position), and each must
-//! know its state before it changes the state. Fix: the thing has its own stream, whose messages are its steps. A
-//! writer reads the last step. It appends the next one at the version that it has read, in the history in which it has
-//! read it. Why it is right: if two writers have read the same step, the store accepts one append. The other writer
-//! learns that it was overtaken, and reads again. After a lost answer, the id of the step shows whether it was written.
+//! Problem: several writers work on one thing (a call, a dead letter, a position), and each must know its state before
+//! it changes the state. Fix: the thing has its own stream, whose messages are its steps. A writer reads the last step.
+//! It appends the next one at the version that it has read, in the history in which it has read it. Why it is right: if
+//! two writers have read the same step, the store accepts one append. The other writer learns that it was overtaken,
+//! and reads again. After a lost answer, the id of the step shows whether it was written.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

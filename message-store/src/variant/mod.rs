@@ -9,6 +9,7 @@
 mod capture;
 mod chain;
 mod fields;
+mod names;
 mod upcaster;
 mod upcasting;
 
@@ -22,6 +23,7 @@ use capture::Capture;
 pub use chain::ChainFault;
 pub(crate) use chain::{Reader, check};
 pub use fields::Fields;
+pub(crate) use names::{field_names, names};
 pub use upcaster::{Split, TypeVersion, Upcaster};
 pub(crate) use upcaster::{newest_version, stored_types};
 pub(crate) use upcasting::{Decoded, Form, Unreadable};
@@ -52,14 +54,6 @@ pub(crate) fn decode<E: DeserializeOwned>(message_type: &str, data: &Json) -> se
         Err(_) if !known => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The names of the variants of `E`, which are its message types.
-pub(crate) fn names<E: DeserializeOwned>() -> &'static [&'static str] {
-    let mut names: &'static [&'static str] = &[];
-    // The deserializer records the names, and then always returns an error.
-    let _ = E::deserialize(Names(&mut names));
-    names
 }
 
 struct Variant<'a> {
@@ -128,31 +122,6 @@ impl<'de> VariantAccess<'de> for Data<'de> {
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
         serde_json::Deserializer::from_str(self.0).deserialize_struct("", fields, visitor)
-    }
-}
-
-struct Names<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Names<'_> {
-    type Error = NameError;
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        variants: &'static [&'static str],
-        _visitor: V,
-    ) -> Result<V::Value, NameError> {
-        *self.0 = variants;
-        Err(de::Error::custom("heard"))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, NameError> {
-        Err(de::Error::custom("not an enum"))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 

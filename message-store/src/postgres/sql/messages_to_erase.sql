@@ -1,7 +1,7 @@
--- The messages with the tag $1 after the global position $2, at most $3, in the table of messages and in the archive.
+-- Messages that are erased, after the global position $2 and at most $3, in the table of messages and in the archive. `{found}` selects
+-- their global positions. (With `+ 0` there, the planner cannot walk all messages in the order of their positions.)
 WITH found AS MATERIALIZED (
-  SELECT global_position FROM message_store.messages
-  WHERE (metadata -> 'messageStore' -> 'tags') @> jsonb_build_array($1::text) AND global_position + 0 > $2
+{found}
 )
 SELECT m.*
 FROM (SELECT global_position FROM found ORDER BY global_position LIMIT $3) AS page

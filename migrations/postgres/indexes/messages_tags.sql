@@ -1,4 +1,0 @@
-CREATE INDEX {concurrently} IF NOT EXISTS messages_tags ON message_store.messages
-USING gin ((metadata -> 'messageStore' -> 'tags') jsonb_path_ops)
-WITH (fastupdate = off)
-WHERE metadata -> 'messageStore' -> 'tags' IS NOT NULL
