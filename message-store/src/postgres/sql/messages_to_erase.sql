@@ -1,5 +1,5 @@
--- Messages that are erased, after the global position $2 and at most $3, in the table of messages and in the archive. `{found}` selects
--- their global positions. (With `+ 0` there, the planner cannot walk all messages in the order of their positions.)
+-- Messages that are erased, after the global position $2 and at most $3, in the table of messages and in the archive. The statement between
+-- the parentheses selects their global positions. (With `+ 0` there, the planner cannot walk all messages in the order of their positions.)
 WITH found AS MATERIALIZED (
 {found}
 )
