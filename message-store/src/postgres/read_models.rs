@@ -18,8 +18,8 @@ use super::prepared::Prepared;
 use super::row::get;
 use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
-use crate::store::{Database, Fence, Moved, OwnTransaction, SqlTransaction, SqlValue, Statements, Work};
-use crate::{Batch, Category, Error, History, Read, Result, Source};
+use crate::store::{Database, Fence, Moved, OwnTransaction, SqlTransaction, SqlValue, Statements, Work, of_categories};
+use crate::{Batch, Category, Error, History, MessageStore as _, Read, Result, Source};
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     Statements::new("message_store.", "FOR UPDATE", "(extract(epoch FROM skipped_at) * 1000000)::bigint")
@@ -35,6 +35,17 @@ const QUERY: &str = "querying a read model";
 impl Database for PostgresStore {
     fn statements(&self) -> &'static Statements {
         &STATEMENTS
+    }
+
+    fn history_now(&self) -> History {
+        self.history()
+    }
+
+    async fn read_of(&self, categories: &[Category], messages: Read) -> Result<Batch> {
+        match categories {
+            [category] => self.read_category(category, messages).await,
+            _ => Ok(of_categories(categories, self.read_all(messages).await?)),
+        }
     }
 
     fn moved_here(&self) -> &Moved {

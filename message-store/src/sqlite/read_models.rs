@@ -28,6 +28,17 @@ impl Database for SqliteStore {
         &STATEMENTS
     }
 
+    fn history_now(&self) -> History {
+        self.history()
+    }
+
+    async fn read_of(&self, categories: &[Category], messages: Read) -> Result<Batch> {
+        match categories {
+            [category] => self.read_category(category, messages).await,
+            _ => Ok(of_categories(categories, self.read_all(messages).await?)),
+        }
+    }
+
     fn moved_here(&self) -> &Moved {
         &self.moved
     }

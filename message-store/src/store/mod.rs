@@ -47,14 +47,12 @@ pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRea
 pub(crate) use read::{is_correlated_with, slot_of};
 #[cfg(feature = "testing")]
 pub use read_models::ReadModelBug;
-#[cfg(feature = "sqlite")]
-pub(crate) use read_models::of_categories;
 pub use read_models::{
     Advanced, Moved, OnApplyFailure, ReadModel, ReadModelVersion, ReadModels, Skipped, SqlTransaction, SqlValue,
     Update, VersionState,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use read_models::{Database, OwnTransaction, Statements, Work};
+pub(crate) use read_models::{Database, OwnTransaction, Statements, Work, of_categories};
 pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;

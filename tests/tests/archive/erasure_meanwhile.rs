@@ -21,7 +21,9 @@ async fn left(sabotage: &str) -> usize {
     let mover = client(database.url(), None).await;
     mover.batch_execute(&format!("BEGIN; SELECT message_store.archive_part({}, 100)", run.number)).await.unwrap();
     let erasing = Erasing::stream(&store, "account-1").unwrap();
-    let (ended, ()) = tokio::join!(erasing.run(|_| {}), async {
+    // An erasure that fails fails the test at once.
+    let erased = async { erasing.run(|_| {}).await.unwrap() };
+    let (_, ()) = tokio::join!(erased, async {
         // Until the erasure waits for the rows.
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
         let observer = client(database.url(), None).await;
@@ -30,7 +32,6 @@ async fn left(sabotage: &str) -> usize {
         }
         mover.batch_execute("COMMIT").await.unwrap();
     });
-    ended.unwrap();
     let found = store.read_stream(&stream, StreamRead::default()).await.unwrap();
     assert_eq!(found.len(), 10);
     found.iter().filter(|message| !message.is_erased()).count()

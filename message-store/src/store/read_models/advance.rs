@@ -31,7 +31,7 @@ pub(super) async fn advance<D: Database>(
     update: &Update,
 ) -> Result<Advanced> {
     loop {
-        let history = database.history();
+        let history = database.history_now();
         let versions = versions(database, Some(model.name())).await?;
         let Some(found) = versions.iter().find(|found| found.version == model.version()).cloned() else {
             let first = Read::from(GlobalPosition::ZERO.next()).limit(1);

@@ -6,23 +6,21 @@ use futures_util::future::BoxFuture;
 use super::statements::Statements;
 use super::{Moved, SqlTransaction, SqlValue};
 use crate::store::Fence;
-use crate::{Batch, Category, History, MessageStore, Read, Result};
+use crate::{Batch, Category, History, Read, Result};
 
 /// A store on a database with SQL. [`ReadModels`](super::ReadModels) is implemented for each.
 #[async_trait]
-pub trait Database: MessageStore {
+pub trait Database: Send + Sync {
     fn statements(&self) -> &'static Statements;
+
+    /// The history that the store sees.
+    fn history_now(&self) -> History;
 
     /// Reads the messages of these categories, in the order of their global positions.
     ///
     /// A reader of one category is safe by itself. Commits of several have no common order, so a reader of all messages looks
     /// at them, no further than no lower position can appear.
-    async fn read_of(&self, categories: &[Category], read: Read) -> Result<Batch> {
-        match categories {
-            [category] => self.read_category(category, read).await,
-            _ => Ok(of_categories(categories, self.read_all(read).await?)),
-        }
-    }
+    async fn read_of(&self, categories: &[Category], read: Read) -> Result<Batch>;
 
     /// The positions that this process has moved.
     fn moved_here(&self) -> &Moved;

@@ -29,10 +29,8 @@ mod tables;
 mod update;
 mod version;
 
-#[cfg(feature = "sqlite")]
-pub(crate) use database::of_categories;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use database::{Database, OwnTransaction, Work};
+pub(crate) use database::{Database, OwnTransaction, Work, of_categories};
 pub use moved::Moved;
 #[cfg(feature = "testing")]
 pub use planted_bug::ReadModelBug;
