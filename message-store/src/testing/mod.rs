@@ -15,8 +15,8 @@ pub use faulty::FaultyStore;
 pub use golden::Golden;
 #[cfg(feature = "sqlite")]
 pub use kit::{
-    Given, GivenMessages, GivenProcess, GivenStored, When, WhenApplied, WhenReceived, assert_snapshots, given,
-    given_messages, given_process, given_stored,
+    Given, GivenMessages, GivenProcess, GivenStored, When, WhenApplied, WhenHandled, WhenReceived, WrittenTo,
+    assert_snapshots, given, given_messages, given_process, given_stored, written_to,
 };
 pub use planted_bug::PlantedBug;
 pub use timers::fire_timers;

@@ -1,8 +1,11 @@
 //! Given, when, then: tests of a decider. Each case also checks repeats, late deliveries and storage.
 
+mod difference;
+mod handler;
 mod past;
 mod process;
 mod read_model;
+mod repeat;
 mod run;
 mod snapshots;
 mod storage;
@@ -15,6 +18,8 @@ use serde::Serialize;
 
 use crate::NewMessage;
 use crate::handling::Decider;
+use difference::assert_same;
+pub use handler::{WhenHandled, WrittenTo, written_to};
 use past::run_apart;
 pub use process::{GivenProcess, WhenReceived, given_process};
 pub use read_model::{GivenMessages, WhenApplied, given_messages};
@@ -101,33 +106,54 @@ where
     /// - another command like it leads to the same events, whether the runtime remembers the entity or reads it again.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = D::Event>) {
-        let expected: Vec<D::Event> = expected.into_iter().collect();
+        self.check(Some(expected.into_iter().collect()), None);
+    }
+
+    /// Checks that a late delivery of the command, after other commands of its origin, leads to these events. Every case
+    /// also checks the rest of what [`then`](Self::then) checks, with the events of [`decide`](Decider::decide) for a
+    /// delivery that is not late.
+    #[track_caller]
+    pub fn then_late(self, expected: impl IntoIterator<Item = D::Event>) {
+        self.check(None, Some(expected.into_iter().collect()));
+    }
+
+    /// What is not expected by the case follows from the decider.
+    #[track_caller]
+    fn check(self, expected: Option<Vec<D::Event>>, expected_late: Option<Vec<D::Event>>) {
         let mut state = D::default();
         self.events.iter().for_each(|event| state.apply(event));
-        let mut others = Vec::with_capacity(self.others.len());
         for (id, events) in &self.others {
             assert_ne!(id, "1", "the command's own entity has this id; give its events first");
-            others.push((id.clone(), event_messages::<D>(events)));
             for event in events {
                 survives_storage(event, D::UPCASTERS);
             }
         }
+        let run = self.run();
         let query = state.unless(&self.command);
-        let found = query.map(|query| matching::<D>(&query, &self.given, &others)).unwrap_or_default();
-        let is_matched = !found.is_empty();
-        let decided =
-            if is_matched { state.decide_matched(&self.command, &found) } else { state.decide(&self.command) };
-        assert_eq!(decided, expected, "what {:?} leads to", self.command);
+        let found = query.map(|query| matching::<D>(&query, &run.given, &run.others)).unwrap_or_default();
+        let decide = || match &found[..] {
+            [] => state.decide(&self.command),
+            found => state.decide_matched(&self.command, found),
+        };
+        let decide_late = || if found.is_empty() { state.decide_late(&self.command) } else { decide() };
+        let (expected, expected_late) = (expected.unwrap_or_else(decide), expected_late.unwrap_or_else(decide_late));
+        assert_same(&decide(), &expected, format!("what {:?} leads to", self.command));
+        assert_same(&decide_late(), &expected_late, format!("what {:?}, delivered late, leads to", self.command));
 
         survives_storage(&self.command, D::COMMAND_UPCASTERS);
-        self.events.iter().chain(&expected).for_each(|event| survives_storage(event, D::UPCASTERS));
+        let events = self.events.iter().chain(&expected).chain(&expected_late);
+        events.for_each(|event| survives_storage(event, D::UPCASTERS));
 
-        let expected_late = if is_matched { decided } else { state.decide_late(&self.command) };
-        let command = message(&self.command, D::COMMAND_UPCASTERS);
-        let run = Run { given: self.given, others, command, bug: None };
         for (way, written) in run_apart(move || run.every_way::<D>()) {
             way.check::<D>(&self.command, &written, &expected, &expected_late);
         }
+    }
+
+    /// The case for the runtime.
+    fn run(&self) -> Run {
+        let others = self.others.iter().map(|(id, events)| (id.clone(), event_messages::<D>(events)));
+        let command = message(&self.command, D::COMMAND_UPCASTERS);
+        Run { given: self.given.clone(), others: others.collect(), command, bug: None }
     }
 }
 

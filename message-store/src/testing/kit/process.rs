@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::difference::assert_same;
 use super::past::{assert_repeat_is_recognised, make_late, run_apart, write_given};
 use super::storage::{message, messages, read, survives_storage};
 use crate::handling::{ProcessHandler, ProcessManager, Reaction, ReactionParts};
@@ -157,7 +158,7 @@ where
             state.apply(event);
         }
         let expected = Written::of(expected);
-        assert_eq!(Written::of(state.react(&received)), expected, "the reaction to {received:?}");
+        assert_same(&Written::of(state.react(&received)), &expected, format!("the reaction to {received:?}"));
         survives_storage(&received, P::MESSAGE_UPCASTERS);
         given.iter().chain(&expected.events).for_each(|event| survives_storage(event, P::UPCASTERS));
         let expected_late = Written::of(state.react_late(&received)).seen();
@@ -167,7 +168,8 @@ where
         let case = Case { given: messages(&given, P::UPCASTERS), message, bug: None };
         for (way, is_late, written) in run_apart(move || case.every_way::<P>()) {
             let expected = if is_late { &expected_late } else { &expected };
-            assert_eq!(&decoded::<P>(&written), expected, "{way}, the reaction that is written for {received:?}");
+            let what = format!("{way}, the reaction that is written for {received:?}");
+            assert_same(&decoded::<P>(&written), expected, what);
         }
     }
 }

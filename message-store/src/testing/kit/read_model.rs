@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::difference::assert_same;
 use super::past::run_apart;
 use super::storage::message;
 use crate::store::{Advanced, ReadModel, SqlTransaction, SqlValue, Update};
@@ -81,6 +82,10 @@ impl GivenMessages {
         self
     }
 
+    pub(super) fn into_messages(self) -> Vec<(StreamName, NewMessage)> {
+        self.messages
+    }
+
     /// Sets the read model.
     pub fn when_applied(self, model: impl ReadModel) -> WhenApplied {
         WhenApplied { messages: self.messages, model: Arc::new(model) }
@@ -102,7 +107,7 @@ impl WhenApplied {
         let expected: Rows = expected.into_iter().collect();
         let query = query.to_owned();
         for (way, rows) in run_apart(move || self.every_way(query)) {
-            assert_eq!(rows, expected, "{way}, the rows of the read model");
+            assert_same(&rows, &expected, format!("{way}, the rows of the read model"));
         }
     }
 

@@ -1,10 +1,15 @@
 //! Runs of a case: the command is delivered to a runtime on a new store in memory.
 
+use std::sync::Arc;
+
 use super::past::{assert_repeat_is_recognised, make_late, write_given};
 use super::way::Way;
 use crate::handling::{CommandHandler, Decider};
 use crate::testing::PlantedBug;
-use crate::{Category, ExpectedVersion, Message, MessageId, MessageStoreExt as _, NewMessage, StreamRead, connect};
+use crate::{
+    Category, ExpectedVersion, Message, MessageId, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamName,
+    StreamRead, connect,
+};
 
 /// If a case has many given events, the remembered entity has read at most this many, or misses at most this many.
 const SHORT_PAST: usize = 8;
@@ -69,34 +74,80 @@ impl Run {
 
     /// Delivers the command, and returns the events that were written for it.
     pub(super) async fn events<D: Decider>(&self, delivery: Delivery) -> Vec<Message> {
-        let store = connect("sqlite::memory:").await.unwrap();
-        let commands = Category::new(format!("{}:command", D::CATEGORY)).unwrap();
-        let runtime = || match self.bug {
-            None => CommandHandler::<D>::new(&store),
-            Some(bug) => CommandHandler::<D>::new(&store).plant(bug),
-        };
-        let decide = runtime();
-        let (stream, command_stream) = (decide.entities().stream("1").unwrap(), commands.stream("1").unwrap());
-        for (id, events) in self.others.iter().filter(|(_, events)| !events.is_empty()) {
-            let stream = decide.entities().stream(id).unwrap();
-            store.append_to(&stream, ExpectedVersion::Any, events.clone()).await.unwrap();
-        }
-        write_given(decide.entities(), &stream, &self.given, delivery.knows).await;
-        store.append_to(&command_stream, ExpectedVersion::Any, vec![self.command.clone()]).await.unwrap();
-        let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
+        let scene = Scene::<D>::of(self, delivery.knows).await;
+        let command = scene.send(self.command.clone()).await;
         if delivery.is_late {
-            make_late(decide.entities(), &stream, D::NAME, &command).await;
+            make_late(scene.handler.entities(), &scene.stream, D::NAME, &command).await;
         }
         for time in 1..=delivery.times {
-            assert_repeat_is_recognised(time, &decide.carry_out(&command).await.unwrap());
+            assert_repeat_is_recognised(time, &scene.handler.carry_out(&command).await.unwrap());
         }
         if let Some(again) = delivery.again {
-            let another = self.command.clone().with_id(MessageId::new());
-            store.append_to(&command_stream, ExpectedVersion::Any, vec![another]).await.unwrap();
-            let command = store.last_message(&command_stream, None).await.unwrap().unwrap();
-            let decide = if matches!(again, Again::Read) { runtime() } else { decide };
-            let _ = decide.carry_out(&command).await.unwrap();
+            let command = scene.send(self.command.clone().with_id(MessageId::new())).await;
+            let another = matches!(again, Again::Read).then(|| self.handler::<D>(&scene.store));
+            let _ = another.as_ref().unwrap_or(&scene.handler).carry_out(&command).await.unwrap();
         }
-        store.read_stream(&stream, StreamRead::default()).await.unwrap().split_off(self.given.len())
+        scene.written().await.split_off(self.given.len())
+    }
+
+    /// Delivers the command, and so many times a repeat of it: to the same process or to another one. Returns the outcome
+    /// of the repeat, and the events that were written for it.
+    pub(super) async fn events_of_repeat<D: Decider>(
+        &self,
+        times: u32,
+        repeat: NewMessage,
+        is_apart: bool,
+    ) -> (Outcome, Vec<Message>) {
+        let scene = Scene::<D>::of(self, None).await;
+        let _ = scene.handler.carry_out(&scene.send(self.command.clone()).await).await.unwrap();
+        let before = scene.written().await.len();
+        let repeat = scene.send(repeat).await;
+        let another = is_apart.then(|| self.handler::<D>(&scene.store));
+        let handler = another.as_ref().unwrap_or(&scene.handler);
+        let outcome = handler.carry_out(&repeat).await.unwrap();
+        for _ in 1..times {
+            let _ = handler.carry_out(&repeat).await.unwrap();
+        }
+        (outcome, scene.written().await.split_off(before))
+    }
+
+    fn handler<D: Decider>(&self, store: &Arc<dyn MessageStore>) -> CommandHandler<D> {
+        match self.bug {
+            None => CommandHandler::new(store),
+            Some(bug) => CommandHandler::new(store).plant(bug),
+        }
+    }
+}
+
+/// A store with the given messages, and a runtime.
+struct Scene<D: Decider> {
+    store: Arc<dyn MessageStore>,
+    handler: CommandHandler<D>,
+    stream: StreamName,
+}
+
+impl<D: Decider> Scene<D> {
+    async fn of(run: &Run, knows: Option<usize>) -> Self {
+        let store = connect("sqlite::memory:").await.unwrap();
+        let handler = run.handler::<D>(&store);
+        for (id, events) in run.others.iter().filter(|(_, events)| !events.is_empty()) {
+            let stream = handler.entities().stream(id).unwrap();
+            store.append_to(&stream, ExpectedVersion::Any, events.clone()).await.unwrap();
+        }
+        let stream = handler.entities().stream("1").unwrap();
+        write_given(handler.entities(), &stream, &run.given, knows).await;
+        Self { store, handler, stream }
+    }
+
+    /// Writes a command to the entity's command stream.
+    async fn send(&self, command: NewMessage) -> Message {
+        let stream = Category::new(format!("{}:command", D::CATEGORY)).unwrap().stream("1").unwrap();
+        let id = command.id;
+        self.store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
+        self.store.message(id).await.unwrap().unwrap()
+    }
+
+    async fn written(&self) -> Vec<Message> {
+        self.store.read_stream(&self.stream, StreamRead::default()).await.unwrap()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use super::When;
+use super::difference::assert_same;
 use super::past::{run_apart, write_given};
 use super::storage::read;
 use crate::entity::{EntityStore, Projection};
@@ -72,7 +73,7 @@ impl<P: Projection> GivenStored<P> {
             states
         });
         for state in read {
-            assert_eq!(state, expected, "the state that the stored events lead to");
+            assert_same(&state, &expected, "the state that the stored events lead to");
         }
     }
 }

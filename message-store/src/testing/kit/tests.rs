@@ -6,10 +6,11 @@ use super::given;
 use super::process::{Case, given_process};
 use super::run::{Delivery, Run};
 use super::storage::{message, messages};
-use crate::Message;
 use crate::entity::Projection;
 use crate::handling::{Decider, ProcessManager, Reaction};
+use crate::intents::Intent;
 use crate::testing::PlantedBug;
+use crate::{Message, Outcome};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Command {
@@ -102,6 +103,94 @@ impl Decider for Setting {
 fn a_decider_that_refuses_what_is_late_and_reads_its_sequence_passes() {
     given::<Setting>([]).when(SettingCommand::Set {}).then([SettingEvent::Set { sequence: None }]);
     given::<Setting>([SettingEvent::Set { sequence: Some(1) }]).when(SettingCommand::Set {}).then([]);
+}
+
+#[test]
+fn a_late_command_leads_to_what_the_case_says() {
+    given::<Setting>([]).when(SettingCommand::Set {}).then_late([SettingEvent::Refused {}]);
+    let added = Event::Added { amount: 1, note: 0 };
+    given::<Sum>([]).when(Command::Add { amount: 1 }).then_late([added]);
+}
+
+#[test]
+#[should_panic(expected = "what Set, delivered late, leads to is not as expected:\n--- expected\n+++ found\n")]
+fn other_events_of_a_late_command_than_expected_fail_the_case() {
+    given::<Setting>([]).when(SettingCommand::Set {}).then_late([SettingEvent::Set { sequence: None }]);
+}
+
+/// Pays once for each order, and says when an order is paid again.
+#[derive(Clone, Default)]
+struct Till;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Pay {
+    Pay { order: String, amount: u64 },
+    Tip { amount: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Paid {
+    Paid { amount: u64 },
+    PaidAgain { is_conflict: bool },
+}
+
+impl Projection for Till {
+    const CATEGORY: &'static str = "till";
+    type Event = Paid;
+    fn apply(&mut self, _: &Paid) {}
+}
+
+impl Decider for Till {
+    type Command = Pay;
+
+    fn decide(&self, command: &Pay) -> Vec<Paid> {
+        let (Pay::Pay { amount, .. } | Pay::Tip { amount }) = command;
+        vec![Paid::Paid { amount: *amount }]
+    }
+
+    fn decide_repeat(&self, _: &Pay, repeat: &Outcome) -> Vec<Paid> {
+        vec![Paid::PaidAgain { is_conflict: matches!(repeat, Outcome::Conflict { .. }) }]
+    }
+
+    fn intent(command: &Pay) -> Option<Intent> {
+        match command {
+            Pay::Pay { order, .. } => Some(Intent::new("order", [order.clone()])),
+            Pay::Tip { .. } => None,
+        }
+    }
+}
+
+fn pay(order: &str, amount: u64) -> Pay {
+    Pay::Pay { order: order.to_owned(), amount }
+}
+
+#[test]
+fn a_repeat_leads_to_what_the_case_says() {
+    given::<Till>([]).when(pay("7", 5)).then_repeat(pay("7", 5), [Paid::PaidAgain { is_conflict: false }]);
+    let given = given::<Till>([Paid::Paid { amount: 1 }]);
+    given.when(pay("7", 5)).then_repeat(pay("7", 6), [Paid::PaidAgain { is_conflict: true }]);
+}
+
+#[test]
+#[should_panic(
+    expected = "delivered once, what the repeat Pay { order: \"7\", amount: 5 } leads to is not as expected"
+)]
+fn other_events_of_a_repeat_than_expected_fail_the_case() {
+    given::<Till>([]).when(pay("7", 5)).then_repeat(pay("7", 5), []);
+}
+
+#[test]
+#[should_panic(expected = "is no repeat of Tip { amount: 5 }")]
+fn a_message_without_an_intent_is_no_repeat() {
+    given::<Till>([]).when(Pay::Tip { amount: 5 }).then_repeat(Pay::Tip { amount: 5 }, []);
+}
+
+#[tokio::test]
+async fn twin_without_reservations_a_repeat_is_carried_out_and_the_case_fails_on_it() {
+    let (run, repeat) = (message(&pay("7", 5), &[]), message(&pay("7", 5), &[]));
+    let run = Run { given: vec![], others: vec![], command: run, bug: Some(PlantedBug::NoReservation) };
+    let (outcome, _) = run.events_of_repeat::<Till>(1, repeat, false).await;
+    assert!(matches!(outcome, Outcome::Handled { .. }), "{outcome}");
 }
 
 #[test]

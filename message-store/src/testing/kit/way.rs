@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use serde_json::value::RawValue;
 
+use super::difference::assert_same;
 use super::storage::read;
 use crate::handling::Decider;
 use crate::{Json, Message};
@@ -43,29 +44,35 @@ impl Way {
         D::Event: Debug + PartialEq,
     {
         let written = as_decided::<D>(written);
-        match self {
-            Self::Once => assert_eq!(written, expected, "what the runtime writes for {command:?}"),
-            Self::Twice => assert_eq!(written, expected, "delivered twice, {command:?} must take effect once"),
-            Self::Late => assert_eq!(written, expected_late, "delivered late, {command:?} must not be lost"),
-            Self::Behind { missed } => assert_eq!(
-                written, expected,
-                "on a remembered entity that misses {missed} events, {command:?} must not be lost"
+        let (expected, what) = match &self {
+            Self::Once => (expected, format!("what the runtime writes for {command:?}")),
+            Self::Twice => (expected, format!("delivered twice, {command:?} must take effect once: what it writes")),
+            Self::Late => (expected_late, format!("delivered late, {command:?} must not be lost: what it writes")),
+            Self::Behind { missed } => (
+                expected,
+                format!(
+                    "on a remembered entity that misses {missed} events, {command:?} must not be lost: what it writes"
+                ),
             ),
-            Self::LateAndBehind { missed } => assert_eq!(
-                written, expected_late,
-                "delivered late, on a remembered entity that misses {missed} events, {command:?} must not be lost"
+            Self::LateAndBehind { missed } => (
+                expected_late,
+                format!(
+                    "delivered late, on a remembered entity that misses {missed} events, {command:?} must not be lost: \
+                     what it writes"
+                ),
             ),
-            Self::AgainOnWhatIsRemembered { read } => assert_eq!(
-                written,
-                as_decided::<D>(&read),
-                "another {command:?} leads to other events on a remembered entity than on one that is read"
-            ),
-        }
+            Self::AgainOnWhatIsRemembered { read } => {
+                let what =
+                    format!("what another {command:?} leads to on a remembered entity, beside one that is read,");
+                return assert_same(&written, &as_decided::<D>(read), what);
+            }
+        };
+        assert_same(&written[..], expected, what);
     }
 }
 
 /// Decodes events without the fields that the runtime adds to their data.
-fn as_decided<D: Decider>(messages: &[Message]) -> Vec<D::Event> {
+pub(super) fn as_decided<D: Decider>(messages: &[Message]) -> Vec<D::Event> {
     let added: Vec<&str> = D::SEQUENCE_FIELD.into_iter().chain(D::PROCESSED_TIME_FIELD).collect();
     let decode = |message: &Message| {
         let mut message = message.clone();
