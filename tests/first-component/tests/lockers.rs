@@ -33,6 +33,11 @@ fn only_the_present_rental_is_returned() {
     given::<Locker>([rented("r1", "Ann"), returned, rented("r2", "Bob")]).when(give_back("r1")).then([]);
 }
 
+#[test]
+fn a_second_message_for_a_rental_changes_nothing() {
+    given::<Locker>([]).when(rent("r1", "Ann")).then_repeat(rent("r1", "Ann"), []);
+}
+
 /// The guide's page and the crate are the same.
 mod page {
     use super::Path;

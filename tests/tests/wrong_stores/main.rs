@@ -52,6 +52,7 @@ mod filters;
 mod groups;
 mod keys;
 mod order;
+mod read_models;
 mod refusals;
 mod repeats;
 mod snapshots;
@@ -91,6 +92,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         timers::ALL,
         conditions::ALL,
         snapshots::ALL,
+        read_models::ALL,
         archives::ALL,
         erasures::ALL,
     ];

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use message_store::store::{
-    Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, ErasureRun,
-    ErasureTarget, GroupRecord, Leases, Matches, Membership, Redaction, SlotRecord, SlotSave, Snapshot, SnapshotKey,
-    Snapshots, Timer, TimerChange, TimerChanged, TimerQuery, Timers,
+    Advanced, Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure,
+    ErasureRun, ErasureTarget, GroupRecord, Leases, Matches, Membership, ReadModel, ReadModelVersion, ReadModels,
+    Redaction, Skipped, SlotRecord, SlotSave, Snapshot, SnapshotKey, Snapshots, SqlValue, Timer, TimerChange,
+    TimerChanged, TimerQuery, Timers, Update, VersionState,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -26,6 +27,8 @@ pub(crate) type WaitingTimers<'a> = &'a dyn Timers;
 pub(crate) type Archived<'a> = &'a dyn Archive;
 /// The erasure of the right store.
 pub(crate) type Erases<'a> = &'a dyn Erasure;
+/// The read models of the right store.
+pub(crate) type Models<'a> = &'a dyn ReadModels;
 /// A message, if one is found.
 pub(crate) type Found = Result<Option<Message>>;
 /// The record of a key that is taken.
@@ -257,6 +260,36 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         erasure(store).redact(run, redactions, through).await
     }
 
+    /// The model that the store calls for an author's.
+    fn model(&self, model: &Arc<dyn ReadModel>) -> Arc<dyn ReadModel> {
+        Arc::clone(model)
+    }
+
+    /// What the store does for an update. A fence can be seen in its `Debug` alone.
+    fn update(&self, update: &Update) -> Update {
+        update.clone()
+    }
+
+    async fn versions(&self, read_models: Models<'_>, name: Option<&str>) -> Result<Vec<ReadModelVersion>> {
+        read_models.versions(name).await
+    }
+
+    async fn set_position(&self, read_models: Models<'_>, name: &str, position: GlobalPosition) -> Result<bool> {
+        read_models.set_position(name, position).await
+    }
+
+    async fn switch_to(&self, read_models: Models<'_>, name: &str, version: u32) -> Result<bool> {
+        read_models.switch_to(name, version).await
+    }
+
+    async fn skipped(&self, read_models: Models<'_>, name: &str) -> Result<Vec<Skipped>> {
+        read_models.skipped(name).await
+    }
+
+    async fn query(&self, read_models: Models<'_>, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>> {
+        read_models.query(sql, parameters).await
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -300,6 +333,11 @@ pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
 /// The snapshots of the right store.
 pub(crate) fn snapshots(store: &dyn MessageStore) -> &dyn Snapshots {
     store.snapshots().unwrap()
+}
+
+/// The read models of the right store.
+pub(crate) fn read_models(store: &dyn MessageStore) -> &dyn ReadModels {
+    store.read_models().unwrap()
 }
 
 /// The archive of the right store.
@@ -417,6 +455,10 @@ impl MessageStore for WrongStore {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn read_models(&self) -> Option<&dyn ReadModels> {
         Some(self)
     }
 
@@ -558,6 +600,42 @@ impl Snapshots for WrongStore {
 
     async fn remove(&self, stream: &StreamName) -> Result<()> {
         self.wrong.remove_snapshots(&*self.right, stream).await
+    }
+}
+
+#[async_trait]
+impl ReadModels for WrongStore {
+    async fn begin(&self, model: &Arc<dyn ReadModel>) -> Result<VersionState> {
+        read_models(&*self.right).begin(&self.wrong.model(model)).await
+    }
+
+    async fn advance(&self, model: &Arc<dyn ReadModel>, update: &Update) -> Result<Advanced> {
+        let (model, update) = (self.wrong.model(model), self.wrong.update(update));
+        read_models(&*self.right).advance(&model, &update).await
+    }
+
+    async fn versions(&self, name: Option<&str>) -> Result<Vec<ReadModelVersion>> {
+        self.wrong.versions(read_models(&*self.right), name).await
+    }
+
+    async fn set_position(&self, name: &str, position: GlobalPosition) -> Result<bool> {
+        self.wrong.set_position(read_models(&*self.right), name, position).await
+    }
+
+    async fn switch_to(&self, name: &str, version: u32) -> Result<bool> {
+        self.wrong.switch_to(read_models(&*self.right), name, version).await
+    }
+
+    async fn drop_version(&self, model: &Arc<dyn ReadModel>, version: u32) -> Result<bool> {
+        read_models(&*self.right).drop_version(&self.wrong.model(model), version).await
+    }
+
+    async fn skipped(&self, name: &str) -> Result<Vec<Skipped>> {
+        self.wrong.skipped(read_models(&*self.right), name).await
+    }
+
+    async fn query(&self, sql: &str, parameters: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>> {
+        self.wrong.query(read_models(&*self.right), sql, parameters).await
     }
 }
 

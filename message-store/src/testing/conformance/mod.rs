@@ -98,6 +98,7 @@ parts! {$
     matches matches_tests
     boundaries boundaries_tests
     snapshots snapshots_tests
+    read_models read_models_tests
     archive archive_tests
     erasure erasure_tests
 }
