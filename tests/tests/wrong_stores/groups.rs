@@ -122,6 +122,7 @@ wrong_stores! {
         the_owner_of_a_slot_appends_with_its_fence
         an_append_with_a_fence_keeps_the_rules_of_appends
         an_append_keeps_its_condition_beside_a_fence
+        an_update_of_an_owner_that_has_lost_its_slot_changes_nothing
     ] {
         async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
             let claimed = leases.claim(member, slots).await?;
@@ -172,6 +173,7 @@ wrong_stores! {
         a_member_that_leaves_releases_its_slots
         an_earlier_owner_appends_nothing
         an_append_keeps_its_condition_beside_a_fence
+        an_update_of_an_owner_that_has_lost_its_slot_changes_nothing
     ] {
         async fn claim(&self, leases: Rights<'_>, member: &Membership, slots: &[SlotRecord]) -> Result<Vec<SlotRecord>> {
             let unowned: Vec<_> = slots.iter().filter(|slot| slot.epoch == 0).cloned().collect();

@@ -92,7 +92,18 @@ impl ReadModel for Executed {
 }
 
 wrong_stores! {
-    EachMessageIsAppliedTwice breaks [] {
+    EachMessageIsAppliedTwice breaks [
+        each_message_is_applied_once_in_the_order_of_the_positions
+        updates_at_the_same_time_apply_each_message_once
+        messages_of_several_categories_are_applied_in_their_global_order
+        a_batch_with_a_message_that_fails_changes_nothing
+        a_message_that_is_skipped_is_recorded
+        a_higher_version_is_built_beside_the_one_that_serves
+        each_message_has_its_effects_once_whatever_versions_apply_it
+        after_a_position_was_set_back_messages_are_applied_again_without_effects
+        a_query_of_a_read_model_changes_nothing
+        an_update_of_an_owner_that_has_lost_its_slot_changes_nothing
+    ] {
         fn model(&self, model: &Arc<dyn ReadModel>) -> Arc<dyn ReadModel> {
             called(model, Fault::AppliesTwice)
         }
@@ -143,11 +154,6 @@ wrong_stores! {
     APositionIsNotSetBack breaks [after_a_position_was_set_back_messages_are_applied_again_without_effects] {
         async fn set_position(&self, models: Models<'_>, name: &str, _: GlobalPosition) -> Result<bool> {
             Ok(!models.versions(Some(name)).await?.is_empty())
-        }
-    }
-    EffectsAreRepeated breaks [after_a_position_was_set_back_messages_are_applied_again_without_effects] {
-        fn update(&self, update: &Update) -> Update {
-            update.clone().plant(ReadModelBug::MarkForgotten)
         }
     }
     AVersionBeforeDoesNotServeAgain breaks [a_version_before_can_serve_again] {

@@ -173,12 +173,12 @@ contract! { $ read_models read_models_tests {
         let Some(read_models) = read_models_of(&*store) else { return };
         let model = numbers(1);
         let _ = read_models.begin(&model).await.unwrap();
-        say(&*store, 0..60).await;
-        let updates = (0..6).map(|_| {
+        say(&*store, 0..12).await;
+        let updates = (0..4).map(|_| {
             let (store, model) = (Arc::clone(&store), Arc::clone(&model));
             tokio::spawn(async move {
                 let with = Update::of(&category("account")).limit(1);
-                for _ in 0..60 {
+                for _ in 0..12 {
                     // Contention is an answer, and passes.
                     let _ = store.read_models().unwrap().advance(&model, &with).await;
                 }
@@ -188,7 +188,7 @@ contract! { $ read_models read_models_tests {
             update.await.unwrap();
         }
         while update(read_models, &model).await > 0 {}
-        assert_eq!(seen(read_models).await, (0..60).collect::<Vec<_>>());
+        assert_eq!(seen(read_models).await, (0..12).collect::<Vec<_>>());
     }
 
     async fn messages_of_several_categories_are_applied_in_their_global_order(subject) {
