@@ -131,6 +131,7 @@ async fn measure(bench: &Bench, wanted: impl Fn(&str) -> bool, lines: &mut Vec<L
     figure!("F6", figures::wake_ups::f6(bench));
     figure!("F7", figures::growth::f7(bench));
     figure!("F7", figures::sizes::sizes(bench));
+    figure!("Archive", figures::growth::archive(bench));
     figure!("F8", figures::commands::f8(bench));
     figure!("F9", figures::sqlite::f9(bench));
     figure!("F10", figures::message_db::f10(bench));

@@ -1,4 +1,4 @@
-//! F7: the cost of a large table.
+//! F7: the cost of a large table. Archive: that of a large archive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use message_store::{Category, GlobalPosition, MessageId, MessageStore, Read, Str
 use tokio_postgres::Client;
 
 use crate::bench::Bench;
-use crate::databases::{STREAM_SIZE, connect as plain, fill, filled_stream};
+use crate::databases::{STREAM_SIZE, connect as plain, fill, fill_archive, filled_stream};
 use crate::figures::appends::append;
 use crate::report::{Goal, Line};
 use crate::rounds::{Sample, Side, closed_loop, interleave};
@@ -123,4 +123,41 @@ pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
         line(4, "reads of the last 20 messages of a stream, 16 callers", "rows/s", 0.9),
         line(6, "look-ups by id, 16 callers", "/s", 0.7),
     ])
+}
+
+/// Appends of a store with a large archive, beside those of a store without one.
+pub async fn archive(bench: &Bench) -> Result<Vec<Line>> {
+    let effort = bench.effort;
+    let many = if effort.is_quick { 200_000 } else { 20_000_000 };
+    let (archived, empty) = (bench.databases.ours("f7_archived").await?, bench.databases.ours("f7_empty").await?);
+    eprintln!("  filling an archive with {many} rows");
+    fill_archive(&archived, many).await?;
+    // As many rows in the table of messages as the other store has there: the last message of each stream.
+    fill(&empty, many / STREAM_SIZE).await?;
+    let (with, without) = (connect(&archived).await?, connect(&empty).await?);
+    for url in [&archived, &empty] {
+        plain(url).await?.batch_execute("CHECKPOINT").await?;
+        append(&connect(url).await?, 0..256, 1, effort.time).await?;
+    }
+    let time = effort.time;
+    let mut lines = Vec::new();
+    for (writers, what) in [(256, "appends, 256 writers"), (1, "appends, 1 writer")] {
+        let sides = [
+            Side::new(format!("{what}, archive"), || append(&with, 0..writers, 1, time)),
+            Side::new(format!("{what}, no archive"), || append(&without, 0..writers, 1, time)),
+        ];
+        let samples = interleave(effort, &sides).await?;
+        lines.push(Line {
+            figure: "Archive".into(),
+            what: format!("{what}, {many} messages in the archive"),
+            ours: samples[0].per_second,
+            reference: "no archive".into(),
+            theirs: Some(samples[1].per_second),
+            unit: "/s",
+            goal: Some(Goal::AtLeast(0.95)),
+            errors: samples[0].errors + samples[1].errors,
+            note: "The last message of each archived stream is in the table of messages.".into(),
+        });
+    }
+    Ok(lines)
 }
