@@ -82,6 +82,12 @@ fn money_is_deposited() {
 }
 
 #[test]
+fn a_second_message_for_a_deposit_changes_nothing_whatever_it_says() {
+    given::<Account>([opened()]).when(deposit("7.50")).then_repeat(deposit("7.50"), []);
+    given::<Account>([opened()]).when(deposit("7.50")).then_repeat(deposit("9.90"), []);
+}
+
+#[test]
 fn a_deposit_of_nothing_or_less_is_rejected() {
     for amount in ["0.00", "-50.00"] {
         given::<Account>([opened()]).when(deposit(amount)).then([deposit_rejected(amount, Reason::AmountNotPositive)]);

@@ -187,7 +187,9 @@ fn sql_is_in_sql_files() {
         !is_comment && begins.iter().any(|word| line.contains(word))
     };
     let mut found = Vec::new();
-    for path in rust_files(&source()) {
+    // The rules of read models have one, which is written as authors write theirs.
+    let is_of_authors = |path: &Path| path.ends_with("testing/conformance/read_models.rs");
+    for path in rust_files(&source()).into_iter().filter(|path| !is_of_authors(path)) {
         let text = std::fs::read_to_string(&path).unwrap();
         found.extend(text.lines().filter(is_sql).map(|line| format!("{}: {}", path.display(), line.trim())));
     }
