@@ -103,5 +103,5 @@ parts! {$
     erasure erasure_tests
 }
 
-pub use rule::{Rule, broken_rules, in_time};
+pub use rule::{Rule, broken_rules, broken_rules_among, in_time};
 pub use subject::{Cannot, Subject};

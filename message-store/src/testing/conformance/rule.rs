@@ -46,7 +46,23 @@ where
     S: Subject + 'static,
     F: Future<Output = S> + Send + 'static,
 {
-    let checks: Vec<_> = rules().map(|rule| broken(rule, limit, subject())).collect();
+    broken_rules_among(rules(), limit, subject).await
+}
+
+/// As [`broken_rules`], among these rules.
+///
+/// # Panics
+/// As [`broken_rules`].
+pub async fn broken_rules_among<S, F>(
+    rules: impl Iterator<Item = &'static Rule>,
+    limit: Duration,
+    subject: impl Fn() -> F,
+) -> Vec<&'static str>
+where
+    S: Subject + 'static,
+    F: Future<Output = S> + Send + 'static,
+{
+    let checks: Vec<_> = rules.map(|rule| broken(rule, limit, subject())).collect();
     stream::iter(checks).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
