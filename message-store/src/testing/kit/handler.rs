@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::difference::assert_same;
-use super::past::run_apart;
+use super::past::{run_apart, send};
 use super::read_model::GivenMessages;
 use super::storage::message;
 use crate::handling::{Context, Handler};
 use crate::testing::FaultyStore;
-use crate::{Append, Json, MessageId, MessageStore, NewMessage, Outcome, Read, Source, StreamName, connect};
+use crate::{Json, MessageId, MessageStore, NewMessage, Outcome, Read, Source, StreamName, connect};
 
 /// The messages before, the handler, and the message that it handles.
 #[must_use = "say then(written)"]
@@ -103,36 +103,34 @@ impl WhenHandled {
 
     async fn every_way(&self, types: Vec<String>) -> Vec<(String, Result<Streams, Source>)> {
         let mut ran = Vec::new();
-        ran.push(("delivered once".to_owned(), self.run(1, |_| {}).await));
-        ran.push(("delivered twice".to_owned(), self.run(2, |_| {}).await));
-        let lost = self.run(2, |store| store.lose_answers(u32::MAX)).await;
+        ran.push(("delivered once".to_owned(), self.run(None).await));
+        ran.push(("delivered twice".to_owned(), self.run(Some(&|_| {})).await));
+        let lost = self.run(Some(&|store| store.lose_answers(u32::MAX))).await;
         ran.push(("when the answer of each write is lost".to_owned(), lost));
         for message_type in types {
-            let written = self.run(2, |store| store.refuse_appends_of(&message_type, u32::MAX)).await;
+            let written = self.run(Some(&|store| store.refuse_appends_of(&message_type, u32::MAX))).await;
             ran.push((format!("after a failure at {message_type}"), written));
         }
         ran
     }
 
-    /// Delivers the message so many times, the first time with faults. Returns what the handler has written for it.
-    async fn run(&self, times: u32, plant: impl Fn(&FaultyStore)) -> Result<Streams, Source> {
+    /// Delivers the message, also an earlier time if this plants the faults of that delivery. Returns what the handler has
+    /// written for it.
+    async fn run(&self, earlier: Option<&(dyn Fn(&FaultyStore) + Sync)>) -> Result<Streams, Source> {
         let faulty = FaultyStore::new(&connect("sqlite::memory:").await.unwrap());
         let store: Arc<dyn MessageStore> = faulty.clone();
         for (stream, message) in &self.given {
-            store.append(Append::to(stream.clone()).message(message.clone()).into()).await.unwrap();
+            send(&*store, stream, message.clone()).await;
         }
         // Each run has a message of its own: the handler may remember the others.
-        let message = self.message.clone().with_id(MessageId::new());
-        let id = message.id;
-        store.append(Append::to(self.stream.clone()).message(message).into()).await.unwrap();
-        let received = store.message(id).await.unwrap().expect("the message is written");
+        let received = send(&*store, &self.stream, self.message.clone().with_id(MessageId::new())).await;
         let handle = async || {
             let context = Context::new(&store, self.handler.name(), &received);
             self.handler.handle(&received, &context).await
         };
-        if times > 1 {
+        if let Some(plant) = earlier {
             plant(&faulty);
-            // A fault may fail it: the next delivery must not.
+            // A fault may fail it: the delivery after it must not.
             let _ = handle().await;
             faulty.lose_answers(0);
             faulty.refuse_appends_of("", 0);
@@ -160,7 +158,7 @@ mod tests {
 
     use super::super::given_messages;
     use super::*;
-    use crate::Message;
+    use crate::{Append, Message};
 
     #[derive(Serialize, Deserialize)]
     enum Event {

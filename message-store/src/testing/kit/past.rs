@@ -4,8 +4,16 @@ use std::sync::Arc;
 
 use crate::entity::{EntityStore, Projection};
 use crate::{
-    ExpectedVersion, GlobalPosition, Message, MessageStoreExt as _, NewMessage, Outcome, Sequence, StreamName,
+    ExpectedVersion, GlobalPosition, Message, MessageStore, MessageStoreExt as _, NewMessage, Outcome, Sequence,
+    StreamName,
 };
+
+/// Appends a message to a stream, and returns it as a consumer reads it.
+pub(super) async fn send(store: &dyn MessageStore, stream: &StreamName, message: NewMessage) -> Message {
+    let id = message.id;
+    store.append_to(stream, ExpectedVersion::Any, vec![message]).await.unwrap();
+    store.message(id).await.unwrap().expect("it was just written")
+}
 
 /// Writes the given messages to the entity's stream. The runtime remembers the first `known` of them, and another writer
 /// has written the others. `None`: the runtime has read nothing.

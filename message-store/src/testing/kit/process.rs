@@ -7,12 +7,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::difference::assert_same;
-use super::past::{assert_repeat_is_recognised, make_late, run_apart, write_given};
+use super::past::{assert_repeat_is_recognised, make_late, run_apart, send, write_given};
 use super::storage::{message, messages, read, survives_storage};
 use crate::handling::{ProcessHandler, ProcessManager, Reaction, ReactionParts};
 use crate::store::{Due, Timer, TimerChange, TimerQuery};
 use crate::testing::PlantedBug;
-use crate::{Append, Category, Json, Message, MessageStore, Metadata, NewMessage, Read, StreamName, connect};
+use crate::{Category, Json, Message, MessageStore, Metadata, NewMessage, Read, StreamName, connect};
 
 /// The events of the process before the message.
 #[derive(Debug)]
@@ -247,8 +247,6 @@ impl Case {
         let correlation = Metadata::new().correlation(&Category::new(P::CATEGORY).unwrap().stream("1").unwrap());
         let message = self.message.clone().with_metadata(&correlation).unwrap();
         let message = message.versioned(P::MESSAGE_UPCASTERS).unwrap();
-        let id = message.id;
-        store.append(Append::to(commands.stream("1").unwrap()).message(message).into()).await.unwrap();
-        store.message(id).await.unwrap().unwrap()
+        send(&**store, &commands.stream("1").unwrap(), message).await
     }
 }

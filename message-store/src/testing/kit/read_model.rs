@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::difference::assert_same;
-use super::past::run_apart;
+use super::past::{run_apart, send};
 use super::storage::message;
 use crate::store::{Advanced, ReadModel, SqlTransaction, SqlValue, Update};
-use crate::{Append, Category, Message, MessageStore, NewMessage, Source, StreamName, connect};
+use crate::{Category, Message, MessageStore, NewMessage, Source, StreamName, connect};
 
 /// The rows of a query.
 type Rows = Vec<Vec<SqlValue>>;
@@ -127,7 +127,7 @@ impl WhenApplied {
         let store = connect("sqlite::memory:").await.unwrap();
         let mut categories: Vec<Category> = Vec::new();
         for (stream, message) in &self.messages {
-            store.append(Append::to(stream.clone()).message(message.clone()).into()).await.unwrap();
+            send(&*store, stream, message.clone()).await;
             let category = stream.category();
             if !categories.contains(&category) {
                 categories.push(category);

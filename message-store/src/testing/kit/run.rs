@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::past::{assert_repeat_is_recognised, make_late, write_given};
+use super::past::{assert_repeat_is_recognised, make_late, send, write_given};
 use super::way::Way;
 use crate::handling::{CommandHandler, Decider};
 use crate::testing::PlantedBug;
@@ -142,9 +142,7 @@ impl<D: Decider> Scene<D> {
     /// Writes a command to the entity's command stream.
     async fn send(&self, command: NewMessage) -> Message {
         let stream = Category::new(format!("{}:command", D::CATEGORY)).unwrap().stream("1").unwrap();
-        let id = command.id;
-        self.store.append_to(&stream, ExpectedVersion::Any, vec![command]).await.unwrap();
-        self.store.message(id).await.unwrap().unwrap()
+        send(&*self.store, &stream, command).await
     }
 
     async fn written(&self) -> Vec<Message> {
