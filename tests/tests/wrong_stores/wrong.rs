@@ -265,7 +265,7 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         Arc::clone(model)
     }
 
-    /// What the store does for an update. A fence can be seen in its `Debug` alone.
+    /// The update that the store carries out for one.
     fn update(&self, update: &Update) -> Update {
         update.clone()
     }

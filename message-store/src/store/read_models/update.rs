@@ -59,6 +59,11 @@ impl Update {
         self
     }
 
+    /// The fence of the slot that the owner must have.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+
     /// Switches a protection off, for a test of a test.
     #[cfg(feature = "testing")]
     pub fn plant(mut self, bug: ReadModelBug) -> Self {
