@@ -90,28 +90,27 @@ pub fn filled_stream(number: usize) -> String {
     format!("account0-filled{number}")
 }
 
+/// The messages that fill a table, without their global positions.
+const FILLING: &str = "gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \
+  jsonb_build_object('depositId', gen_random_uuid(), 'accountId', n, 'amount', '7.50', 'time', '2026-01-01T00:00:00.000Z'), \
+  jsonb_build_object('correlationStreamName', 'transfer-' || n, 'causationMessageGlobalPosition', n) \
+  FROM generate_series($1::bigint, $2::bigint) AS n";
+
 /// Inserts `rows` messages of one category, in streams of [`STREAM_SIZE`] messages.
 pub async fn fill(url: &str, rows: usize) -> Result<()> {
-    let sql = "INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata) \
-               SELECT gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \
-                 jsonb_build_object('depositId', gen_random_uuid(), 'accountId', n, 'amount', '7.50', 'time', '2026-01-01T00:00:00.000Z'), \
-                 jsonb_build_object('correlationStreamName', 'transfer-' || n, 'causationMessageGlobalPosition', n) \
-               FROM generate_series($1::bigint, $2::bigint) AS n";
-    fill_by(&[sql], url, rows).await?;
+    let sql = "INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata) SELECT";
+    fill_by(&[&format!("{sql} {FILLING}")], url, rows).await?;
     Ok(connect(url).await?.batch_execute("VACUUM ANALYZE message_store.messages").await?)
 }
 
 /// As [`fill`], but all messages except the last of each stream are in the archive.
 pub async fn fill_archive(url: &str, rows: usize) -> Result<()> {
-    let in_archive = "INSERT INTO message_store.archived_messages (global_position, id, stream_name, position, type, data, metadata) \
-               SELECT n + 1, gen_random_uuid(), 'account0-filled' || (n / 1000), n % 1000, 'Deposited', \
-                 jsonb_build_object('depositId', gen_random_uuid(), 'accountId', n, 'amount', '7.50', 'time', '2026-01-01T00:00:00.000Z'), \
-                 jsonb_build_object('correlationStreamName', 'transfer-' || n, 'causationMessageGlobalPosition', n) \
-               FROM generate_series($1::bigint, $2::bigint) AS n";
+    let in_archive = "INSERT INTO message_store.archived_messages \
+               (global_position, id, stream_name, position, type, data, metadata) SELECT n + 1,";
     let last = "WITH last AS (DELETE FROM message_store.archived_messages \
                  WHERE position = 999 AND global_position BETWEEN $1 + 1 AND $2 + 1 RETURNING *) \
                INSERT INTO message_store.messages SELECT * FROM last";
-    fill_by(&[in_archive, last], url, rows).await?;
+    fill_by(&[&format!("{in_archive} {FILLING}"), last], url, rows).await?;
     let client = connect(url).await?;
     client.execute("SELECT setval('message_store.messages_global_position_seq', $1)", &[&(rows as i64)]).await?;
     Ok(client

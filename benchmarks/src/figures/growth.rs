@@ -76,6 +76,16 @@ fn place(worker: usize, number: usize, count: usize) -> usize {
     ((mixed >> 32) as usize) % count.max(1)
 }
 
+/// Writes to databases before they are measured: after a checkpoint, the first change of a page writes the whole page to the
+/// log.
+async fn write_first(urls: [&String; 2], time: Duration) -> Result<()> {
+    for url in urls {
+        plain(url).await?.batch_execute("CHECKPOINT").await?;
+        append(&connect(url).await?, 0..256, 1, time).await?;
+    }
+    Ok(())
+}
+
 pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
     let effort = bench.effort;
     let (few, many) = (10_000, if effort.is_quick { 200_000 } else { 20_000_000 });
@@ -88,11 +98,7 @@ pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
     let (ids_of_small, ids_of_large) =
         (ids(&plain(&small).await?, few).await?, ids(&plain(&large).await?, many).await?);
     let (in_small, in_large) = (connect(&small).await?, connect(&large).await?);
-    // Write to both databases first: after a checkpoint, the first change of a page writes the whole page to the log.
-    for url in [&small, &large] {
-        plain(url).await?.batch_execute("CHECKPOINT").await?;
-        append(&connect(url).await?, 0..256, 1, effort.time).await?;
-    }
+    write_first([&small, &large], effort.time).await?;
     let time = effort.time;
     let sides = [
         Side::new("appends, large table", || append(&in_large, 0..256, 1, time)),
@@ -135,10 +141,7 @@ pub async fn archive(bench: &Bench) -> Result<Vec<Line>> {
     // As many rows in the table of messages as the other store has there: the last message of each stream.
     fill(&empty, many / STREAM_SIZE).await?;
     let (with, without) = (connect(&archived).await?, connect(&empty).await?);
-    for url in [&archived, &empty] {
-        plain(url).await?.batch_execute("CHECKPOINT").await?;
-        append(&connect(url).await?, 0..256, 1, effort.time).await?;
-    }
+    write_first([&archived, &empty], effort.time).await?;
     let time = effort.time;
     let mut lines = Vec::new();
     for (writers, what) in [(256, "appends, 256 writers"), (1, "appends, 1 writer")] {
