@@ -25,6 +25,8 @@
 mod account;
 pub mod component;
 mod decider;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod messages;
 mod money;
 mod projection;

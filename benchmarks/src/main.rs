@@ -22,6 +22,9 @@ use databases::Databases;
 use report::{Line, Report};
 use rounds::Effort;
 
+/// The figures that compare with other event stores.
+const OF_PEERS: [&str; 3] = ["P", "P10000", "Conditions"];
+
 /// Measures the message store, plain SQL, Message DB and other event stores, on a private PostgreSQL with fsync on.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -42,7 +45,7 @@ struct Arguments {
     /// The program that runs the other event stores (benchmarks/peers).
     #[arg(long)]
     peers: Option<PathBuf>,
-    /// The folder with initdb and the other programs of another PostgreSQL, for P alone.
+    /// The folder with initdb and the other programs of another PostgreSQL, for P, P10000 and Conditions.
     #[arg(long)]
     peers_postgres: Option<PathBuf>,
 }
@@ -78,16 +81,24 @@ async fn main() -> Result<()> {
     let mut lines = Vec::new();
     let is_wanted = |figure: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == figure);
     // One server at a time, so that an idle one disturbs no figure.
-    let newer = arguments.peers_postgres.as_deref().filter(|_| is_wanted("P"));
-    if newer.is_none() || arguments.only != ["P"] {
-        let on_local = |figure: &str| is_wanted(figure) && (figure != "P" || newer.is_none());
+    let newer = arguments.peers_postgres.as_deref().filter(|_| OF_PEERS.iter().any(|figure| is_wanted(figure)));
+    let are_of_peers = |only: &[String]| !only.is_empty() && only.iter().all(|only| OF_PEERS.contains(&only.as_str()));
+    if newer.is_none() || !are_of_peers(&arguments.only) {
+        let on_local = |figure: &str| is_wanted(figure) && (!OF_PEERS.contains(&figure) || newer.is_none());
         let server = LocalServer::start(Purpose::Measuring).await?;
         machine.push(measure_on(server, &arguments, effort, on_local, &mut lines).await?);
     }
     if let Some(programs) = newer {
         let server = LocalServer::start_with(programs.to_owned(), Purpose::Measuring).await?;
-        let server_is = measure_on(server, &arguments, effort, |figure| figure == "P", &mut lines).await?;
-        machine.push(format!("P: {server_is}"));
+        let server_is = measure_on(
+            server,
+            &arguments,
+            effort,
+            |figure| is_wanted(figure) && OF_PEERS.contains(&figure),
+            &mut lines,
+        )
+        .await?;
+        machine.push(format!("{}: {server_is}", OF_PEERS.join(", ")));
     }
     let effort = format!("{rounds} rounds of {time:?} a side, in rotated order; medians");
     let report = Report { machine: machine.join("; "), effort, lines };
@@ -137,7 +148,10 @@ async fn measure(bench: &Bench, wanted: impl Fn(&str) -> bool, lines: &mut Vec<L
     figure!("F10", figures::message_db::f10(bench));
     figure!("F11", figures::message_db::f11(bench));
     figure!("Memory", figures::commands::memory(bench));
-    figure!("P", figures::peers::peers(bench));
+    figure!("P", figures::peers::short_streams(bench));
+    figure!("P10000", figures::peers::long_streams(bench));
+    figure!("Snapshots", figures::peers::snapshots(bench));
+    figure!("Conditions", figures::peers::conditions(bench));
     figure!("R", figures::readers_safety::safety(bench));
     bench.databases.server_is().await
 }

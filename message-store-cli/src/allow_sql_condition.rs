@@ -3,20 +3,23 @@
 use anyhow::{Result, bail};
 use message_store::postgres;
 
+use crate::open::{StoreUrl, is_sqlite};
+use crate::output::line;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct AllowSqlCondition {
-    /// The store: `postgres://…`
-    #[arg(long, value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
 }
 
 impl AllowSqlCondition {
     pub(crate) async fn run(self) -> Result<()> {
-        if self.store.starts_with("sqlite:") {
+        let url = self.store.url()?;
+        if is_sqlite(&url)? {
             bail!("only a store on PostgreSQL has SQL conditions; the URL must begin with postgres://");
         }
-        postgres::allow_sql_condition(&self.store).await?;
-        println!("SQL conditions are allowed to sessions that set message_store.sql_condition");
+        postgres::allow_sql_condition(&url).await?;
+        line(format_args!("SQL conditions are allowed to sessions that set message_store.sql_condition"))?;
         Ok(())
     }
 }

@@ -5,7 +5,9 @@ use message_store::Timestamp;
 use message_store::operations::Archiving;
 
 use crate::confirm::is_confirmed;
+use crate::exit::Exit;
 use crate::open::StoreUrl;
+use crate::output::line;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Archive {
@@ -40,24 +42,27 @@ impl Archive {
         }
         let plan = archiving.plan().await?;
         if let Some(unfinished) = &plan.unfinished {
-            println!("{unfinished}; begun at {} and not ended: it is carried out first", unfinished.begun_at);
+            line(format_args!(
+                "{unfinished}; begun at {} and not ended: it is carried out first",
+                unfinished.begun_at
+            ))?;
         }
         let whole = format!("the messages of {} up to {}, except the last of each stream", plan.category, plan.through);
         for behind in &plan.behind {
-            println!("not handled yet: {behind}");
+            line(format_args!("not handled yet: {behind}"))?;
         }
         if self.dry_run {
-            println!("{whole} (nothing was moved)");
+            line(format_args!("{whole} (nothing was moved)"))?;
             return Ok(());
         }
         if !plan.behind.is_empty() && plan.unfinished.is_none() {
             bail!("not all messages of {} up to {} are handled, so nothing was moved", plan.category, plan.through);
         }
         if !self.yes && !is_confirmed(&format!("Move {whole}, to the archive?"))? {
-            bail!("nothing was moved");
+            return Err(Exit::NotConfirmed.because("nothing was moved"));
         }
         let moved = archiving.run(|_| {}).await?;
-        println!("{moved} messages were moved to the archive");
+        line(format_args!("{moved} messages were moved to the archive"))?;
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! `message-store check`: reports the state of a store's schema.
 
-use anyhow::{Result, bail};
-use message_store::postgres;
+use anyhow::Result;
+use message_store::postgres::{CheckedItem, check};
+use serde_json::json;
 
-use crate::open::StoreUrl;
+use crate::exit::Exit;
+use crate::open::{StoreUrl, is_sqlite, open};
+use crate::output::{Format, Rows, line};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -12,16 +15,34 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) async fn run(self) -> Result<()> {
-        if self.store.is_sqlite()? {
-            println!("{}: the schema is current", self.store.open().await?.describe());
-            return Ok(());
+    pub(crate) async fn run(self, format: Format) -> Result<()> {
+        let url = self.store.url()?;
+        if is_sqlite(&url)? {
+            // An older file is upgraded when it is opened.
+            let place = open(&url).await?.describe();
+            if format == Format::Table {
+                return line(format_args!("{place}: the schema is current"));
+            }
+            return show(format, [("schema", None)]);
         }
-        let report = postgres::check(&self.store.url).await?;
-        println!("{report}");
-        if !report.is_well() {
-            bail!("there are problems");
+        let report = check(&url).await?;
+        let is_well = report.is_well();
+        match format {
+            Format::Table => line(&report)?,
+            _ => show(format, report.findings.iter().map(named))?,
         }
-        Ok(())
+        if is_well { Ok(()) } else { Err(Exit::Problems.because("there are problems")) }
     }
+}
+
+fn named(item: &CheckedItem) -> (&str, Option<&str>) {
+    (&item.what, item.problem.as_deref())
+}
+
+fn show<'a>(format: Format, findings: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Result<()> {
+    let mut rows = Rows::new(format, ["object", "problem"])?;
+    for (what, problem) in findings {
+        rows.add([json!(what), json!(problem)])?;
+    }
+    rows.print()
 }

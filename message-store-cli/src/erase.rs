@@ -5,6 +5,7 @@ use message_store::operations::Erasing;
 
 use crate::confirm::is_confirmed;
 use crate::open::StoreUrl;
+use crate::output::line;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -40,13 +41,13 @@ impl Erase {
         let count = erasing.count().await?;
         let whole = format!("the data of {count} messages of {what} {}", self.stream);
         if self.dry_run {
-            println!("{whole} (nothing was erased)");
+            line(format_args!("{whole} (nothing was erased)"))?;
             return Ok(());
         }
         if !self.yes && !is_confirmed(&format!("Erase {whole}? This cannot be undone."))? {
             bail!("nothing was erased");
         }
-        println!("{}", erasing.run(|_| {}).await?);
+        line(format_args!("{}", erasing.run(|_| {}).await?))?;
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! `message-store identity`: shows the identity of a store, and gives it a new one.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::confirm::is_confirmed;
+use crate::confirm::Confirm;
 use crate::open::StoreUrl;
+use crate::output::line;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Identity {
@@ -19,9 +20,8 @@ enum Action {
     Show,
     /// Give a copy of a store an identity of its own. Stop all its processes before: they would keep the old one
     Rotate {
-        /// Do it without asking
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -29,19 +29,16 @@ impl Identity {
     pub(crate) async fn run(self) -> Result<()> {
         let store = self.store.open().await?;
         match self.action {
-            Action::Show => println!("{}", store.store_id()),
-            Action::Rotate { yes } => {
-                let old = store.store_id();
-                if !yes {
-                    let place = store.describe();
-                    eprintln!(
-                        "{place} gets a new identity. Rotate a copy of a store, not the store itself, and stop its processes before."
-                    );
-                    if !is_confirmed("Go on?")? {
-                        bail!("nothing was changed");
-                    }
+            Action::Show => line(format_args!("{}", store.store_id()))?,
+            Action::Rotate { confirm } => {
+                let (old, place) = (store.store_id(), store.describe());
+                line(format_args!(
+                    "{place} gets a new identity. Rotate a copy of a store, not the store itself, and stop its processes before."
+                ))?;
+                if !confirm.goes_on("Go on?", "changed")? {
+                    return Ok(());
                 }
-                println!("{} (before: {old})", store.rotate_store_id().await?);
+                line(format_args!("{} (before: {old})", store.rotate_store_id().await?))?;
             }
         }
         Ok(())

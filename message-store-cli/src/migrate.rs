@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use message_store::postgres::{self, Installation};
 use message_store::{MessageStore as _, sqlite::SqliteStore};
 
-use crate::open::StoreUrl;
+use crate::open::{StoreUrl, is_sqlite};
+use crate::output::line;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Migrate {
@@ -19,21 +20,21 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<()> {
-        if self.store.is_sqlite()?
-            && let Some(path) = self.store.url.strip_prefix("sqlite:")
+        let url = self.store.url()?;
+        if is_sqlite(&url)?
+            && let Some(path) = url.strip_prefix("sqlite:")
         {
             let store = SqliteStore::open(path).await?;
-            println!("{}: the schema is current", store.describe());
+            line(format_args!("{}: the schema is current", store.describe()))?;
             return Ok(());
         }
-        let migrated =
-            if self.adopt { postgres::adopt(&self.store.url).await } else { postgres::migrate(&self.store.url).await };
+        let migrated = if self.adopt { postgres::adopt(&url).await } else { postgres::migrate(&url).await };
         match migrated.context("nothing was migrated")? {
             found @ Installation::MessageDb if !self.adopt => {
                 bail!("found {found}, and did not change it; give --adopt to upgrade it in place")
             }
-            found if found.is_current() => println!("found {found}: it is current"),
-            found => println!("found {found}; the schema is current now"),
+            found if found.is_current() => line(format_args!("found {found}: it is current"))?,
+            found => line(format_args!("found {found}; the schema is current now"))?,
         }
         Ok(())
     }

@@ -1,38 +1,94 @@
 //! The store of a command.
 
+use std::env;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use message_store::MessageStore;
 use message_store::postgres::PostgresOptions;
 use message_store::sqlite::SqliteOptions;
+use message_store::{Error, MessageStore};
+
+use crate::contexts::{self, Contexts, has_password};
+use crate::exit::Exit;
+use crate::output::remark;
+
+/// The environment variable with a store's URL.
+const URL: &str = "MESSAGE_STORE_URL";
+/// The environment variable with the name of a context.
+const CONTEXT: &str = "MESSAGE_STORE_CONTEXT";
 
 /// The store that a command opens.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreUrl {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(long = "store", value_name = "URL", env = "MESSAGE_STORE", hide_env_values = true)]
-    pub(crate) url: String,
+    /// The store: `postgres://USER@HOST/DATABASE` or `sqlite:PATH` [env: `MESSAGE_STORE_URL`]
+    #[arg(long = "store", value_name = "URL")]
+    url: Option<String>,
+    /// A store by its name in the file of contexts [env: `MESSAGE_STORE_CONTEXT`]
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    context: Option<String>,
 }
 
 impl StoreUrl {
-    /// Whether it is a store on SQLite.
-    ///
-    /// # Errors
-    /// If it is neither on SQLite nor on PostgreSQL.
-    pub(crate) fn is_sqlite(&self) -> Result<bool> {
-        match self.url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => Ok(true),
-            Some("postgres" | "postgresql") => Ok(false),
-            _ => bail!("the store must be written as postgres://USER@HOST/DATABASE or sqlite:PATH"),
+    /// The store's URL: of the arguments, of the environment, or of the current context.
+    pub(crate) fn url(&self) -> Result<String> {
+        if let Some(url) = &self.url {
+            if has_password(url) {
+                remark(format!(
+                    "warning: other users of this machine see the password in the arguments; {URL} or a context hides it"
+                ));
+            }
+            return Ok(url.clone());
+        }
+        let of_context = |name: &str| Contexts::read(&contexts::place()?)?.named(name)?.url();
+        if let Some(name) = &self.context {
+            return of_context(name);
+        }
+        if let Some(url) = env::var(URL).ok().filter(|url| !url.is_empty()) {
+            return Ok(url);
+        }
+        if let Some(name) = env::var(CONTEXT).ok().filter(|name| !name.is_empty()) {
+            return of_context(&name);
+        }
+        match Contexts::read(&contexts::place()?)?.current {
+            Some(name) => of_context(&name),
+            None => {
+                Err(Exit::Usage.because(format!("no store is named: give --store URL or --context NAME, or set {URL}")))
+            }
         }
     }
 
-    /// Opens the store. One that does not exist is not made, because its name may be misspelt.
+    /// Opens the store, as [`open`] does.
     pub(crate) async fn open(&self) -> Result<Arc<dyn MessageStore>> {
-        if self.is_sqlite()? {
-            return Ok(Arc::new(SqliteOptions::from_url(&self.url)?.existing().open().await?));
+        open(&self.url()?).await
+    }
+}
+
+/// Opens a store. One that does not exist is not made, because its name may be misspelt.
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn MessageStore>> {
+    let opened: Result<Arc<dyn MessageStore>, Error> = if is_sqlite(url)? {
+        if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !Path::new(path).exists()) {
+            let text = format!("there is no such file as {path}; `message-store migrate` makes a store");
+            return Err(Exit::NotFound.because(text));
         }
-        Ok(Arc::new(PostgresOptions::from_url(&self.url)?.existing().open().await?))
+        SqliteOptions::from_url(url)?.existing().open().await.map(|store| Arc::new(store) as _)
+    } else {
+        PostgresOptions::from_url(url)?.existing().open().await.map(|store| Arc::new(store) as _)
+    };
+    opened.map_err(|error| match error {
+        error @ Error::Backend { .. } => Exit::NoAnswer.because(message_store::chain(&error)),
+        error => error.into(),
+    })
+}
+
+/// Whether it is the URL of a store on SQLite.
+///
+/// # Errors
+/// If it is neither on SQLite nor on PostgreSQL.
+pub(crate) fn is_sqlite(url: &str) -> Result<bool> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(true),
+        Some("postgres" | "postgresql") => Ok(false),
+        _ => bail!("the store must be written as postgres://USER@HOST/DATABASE or sqlite:PATH"),
     }
 }

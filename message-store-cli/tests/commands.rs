@@ -2,15 +2,18 @@
 //! PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Command, Output};
+mod shell;
+
+use std::process::Output;
 
 use async_trait::async_trait;
 use message_store::consumer::{Consumer, OnFailure};
 use message_store::handling::{Context, Handler};
 use message_store::{Append, GlobalPosition, Json, Message, NewMessage, Outcome, Source, StreamName, connect};
+use shell::{Nothing, program};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_message-store")).args(arguments).env_remove("MESSAGE_STORE").output().unwrap()
+    program().args(arguments).output().unwrap()
 }
 
 /// Runs the program, which must succeed. Returns its standard output.
@@ -20,10 +23,15 @@ fn succeeds(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs the program, which must fail. Returns its standard error.
+/// Runs the program, which must fail with the exit code 1. Returns its standard error.
 fn fails(arguments: &[&str]) -> String {
+    fails_with(1, arguments)
+}
+
+/// Runs the program, which must end with this code. Returns its standard error.
+fn fails_with(code: i32, arguments: &[&str]) -> String {
     let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
@@ -31,7 +39,7 @@ fn fails(arguments: &[&str]) -> String {
 fn migrate_creates_a_file_and_check_reports_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
-    assert!(fails(&["check", "--store", &url]).contains("there is no such file"));
+    assert!(fails_with(3, &["check", "--store", &url]).contains("there is no such file"));
     assert!(succeeds(&["migrate", "--store", &url]).contains("the schema is current"));
     assert!(succeeds(&["check", "--store", &url]).contains("the schema is current"));
 }
@@ -64,49 +72,40 @@ async fn three_messages_are_handled(url: &str) {
     let _ = consumer.stop().await.unwrap();
 }
 
-struct Nothing;
-
-#[async_trait]
-impl Handler for Nothing {
-    fn name(&self) -> &'static str {
-        "Nothing"
-    }
-
-    fn message_types(&self) -> Vec<&'static str> {
-        vec![]
-    }
-
-    async fn handle(&self, _: &Message, _: &Context<'_>) -> Result<Outcome, Source> {
-        Ok(Outcome::Ignored)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_listed_shown_and_set() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
     let of = ["--store", &url, "--category", "account:command"];
-    let run = |action: &[&'static str]| -> Vec<&str> { [&["position"], &action[..1], &of, &action[1..]].concat() };
-    assert!(fails(&run(&["list"])).contains("there is no such file"));
+    let run = |action: &[&'static str]| -> Vec<&str> { [&["consumers"], &action[..1], &of, &action[1..]].concat() };
+    assert!(fails_with(3, &run(&["list"])).contains("there is no such file"));
     three_messages_are_handled(&url).await;
 
     let list = succeeds(&run(&["list"]));
     let fields: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!((fields[0], fields[4], *fields.last().unwrap()), ("-", "0", "stopped"), "{list}");
-    let planned = succeeds(&run(&["set", "--to", "beginning", "--dry-run"]));
-    assert!(planned.contains("to 0 (nothing was set)"), "{planned}");
-    assert!(succeeds(&run(&["get"])).contains(fields[2]));
-    assert!(succeeds(&run(&["set", "--to", "beginning"])).contains("to 0"));
-    let behind = succeeds(&run(&["get"]));
+    assert!(succeeds(&run(&["check"])).contains("up to date"));
+    let planned = succeeds(&run(&["reset", "--to", "beginning", "--dry-run"]));
+    assert!(
+        planned.contains("to 0: 3 messages are delivered again") && planned.contains("(nothing was set)"),
+        "{planned}"
+    );
+    assert!(succeeds(&run(&["show"])).contains(fields[2]));
+    assert!(succeeds(&run(&["reset", "--to", "beginning", "--yes"])).contains("to 0"));
+    let behind = succeeds(&run(&["show"]));
+    let late = crate::run(&run(&["check", "--messages", "2"]));
+    assert_eq!(late.status.code(), Some(6), "{late:?}");
+    assert!(String::from_utf8(late.stdout).unwrap().lines().count() == 2, "the consumer that is behind");
+    assert!(succeeds(&run(&["check", "--messages", "3"])).contains("up to date"));
     assert_eq!(behind.lines().nth(1).unwrap().split_whitespace().nth(4), Some("3"), "{behind}");
-    assert!(succeeds(&run(&["set", "--to", "2100-01-01T00:00:00Z"])).contains("from 0"));
-    assert!(fails(&run(&["set", "--to", "999999"])).contains("is beyond the last one"));
-    assert!(succeeds(&run(&["get", "--identifier", "new", "--member", "1/2"])).contains("has never run"));
-    assert!(succeeds(&["read-model", "--store", &url, "list"]).contains("position"));
-    assert!(succeeds(&["read-model", "--store", &url, "skipped", "none"]).contains("error"));
-    assert!(fails(&["read-model", "--store", &url, "switch", "none", "--to", "2"]).contains("has no version 2"));
-    assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
-    assert!(fails(&["read-model", "--store", &url, "set", "none", "--to", "999999"]).contains("is beyond the last"));
+    assert!(succeeds(&run(&["reset", "--to", "2100-01-01T00:00:00Z", "--yes"])).contains("from 0"));
+    assert!(fails(&run(&["reset", "--to", "999999"])).contains("is beyond the last one"));
+    assert!(succeeds(&run(&["show", "--identifier", "new", "--member", "1/2"])).contains("has never run"));
+    assert!(succeeds(&["read-models", "--store", &url, "list"]).contains("position"));
+    assert!(succeeds(&["read-models", "--store", &url, "skipped", "none"]).contains("error"));
+    assert!(fails(&["read-models", "--store", &url, "switch", "none", "--to", "2"]).contains("has no version 2"));
+    assert!(fails(&["read-models", "--store", &url, "set", "none", "--to", "0"]).contains("was ever updated"));
+    assert!(fails(&["read-models", "--store", &url, "set", "none", "--to", "999999"]).contains("is beyond the last"));
 }
 
 /// A database of something else.
@@ -117,7 +116,7 @@ fn a_command_that_reads_makes_no_store() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE a (b)").unwrap();
     let url = format!("sqlite:{}", path.display());
-    for arguments in [&["check"][..], &["identity", "show"], &["read-model", "list"]] {
+    for arguments in [&["check"][..], &["identity", "show"], &["read-models", "list"]] {
         let mut arguments = arguments.to_vec();
         arguments.splice(1..1, ["--store", &url]);
         assert!(fails(&arguments).contains("has no message store"), "{arguments:?}");
@@ -150,7 +149,7 @@ async fn dead_letters_are_listed_counted_shown_retried_and_discarded() {
     let url = format!("sqlite:{}", folder.path().join("store.db").display());
     three_messages_are_handled(&url).await;
     let of = ["--store", &url, "--category", "account:command", "--identifier", "letters"];
-    let run = |action: &[&'static str]| -> Vec<&str> { [&["dead-letter"], &action[..1], &of, &action[1..]].concat() };
+    let run = |action: &[&'static str]| -> Vec<&str> { [&["dead-letters"], &action[..1], &of, &action[1..]].concat() };
     assert!(fails(&run(&["list"])).contains("has ever run"));
 
     let store = connect(&url).await.unwrap();
@@ -174,7 +173,7 @@ async fn dead_letters_are_listed_counted_shown_retried_and_discarded() {
     let again = fails(&run(&["discard", id, "--why", "a test"]));
     assert!(again.contains("nothing was changed") && again.contains("discarded: a test"), "{again}");
     let nobody = run(&["discard", "--all", "--why", "a test"]);
-    assert!(fails(&nobody).contains("nothing was changed"));
+    assert!(fails_with(7, &nobody).contains("nothing was changed"));
     let id: &'static str = list.lines().nth(2).unwrap().split_whitespace().next().unwrap().to_owned().leak();
     assert!(succeeds(&run(&["retry", id, "--edited", "{\"a\":1}"])).contains("the edited message is at"));
     assert!(succeeds(&run(&["retry", "--all", "--yes"])).contains("1 deliveries were requested"));
@@ -189,11 +188,11 @@ fn each_command_has_a_help_text() {
         &["migrate", "--help"],
         &["check", "--help"],
         &["allow-sql-condition", "--help"],
-        &["position", "--help"],
-        &["dead-letter", "--help"],
-        &["dead-letter", "retry", "--help"],
-        &["position", "set", "--help"],
-        &["read-model", "--help"],
+        &["consumers", "--help"],
+        &["dead-letters", "--help"],
+        &["dead-letters", "retry", "--help"],
+        &["consumers", "reset", "--help"],
+        &["read-models", "--help"],
     ] {
         let help = succeeds(arguments);
         assert!(help.contains("Usage: message-store") && help.lines().count() > 5, "{help}");

@@ -1,7 +1,9 @@
 //! `archive` and `erase` are killed again and again, and then end.
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Child, Command, Stdio};
+mod shell;
+
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +14,13 @@ use message_store::{
 };
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::random::Random;
+use shell::program;
 
 const STREAMS: usize = 10;
 const MESSAGES: usize = 60;
 
 fn start(arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_message-store"));
-    command.args(arguments).env_remove("MESSAGE_STORE").stdout(Stdio::null()).spawn().unwrap()
+    program().args(arguments).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills the program at random moments until it ends before it is killed. Returns the number of kills.

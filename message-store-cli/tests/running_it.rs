@@ -159,7 +159,9 @@ impl Shell {
         let output = Command::new("bash")
             .args(["-c", &script])
             .current_dir(self.folder.path())
-            .env_remove("MESSAGE_STORE")
+            .env_remove("MESSAGE_STORE_URL")
+            .env_remove("MESSAGE_STORE_CONTEXT")
+            .env("MESSAGE_STORE_CONTEXTS", "none.toml")
             .envs([("PGHOST", "127.0.0.1"), ("PGUSER", "postgres")])
             .env("PGPORT", self.server.get_ports()[0].to_string())
             .env("PATH", &self.path)
@@ -178,7 +180,7 @@ async fn run_page(page: &str, server: &LocalServer) -> Result<Service, String> {
     let mut shell = Shell::new(server);
     let mut service = None;
     for block in blocks(page) {
-        if service.is_none() && block.contains("dead-letter list") {
+        if service.is_none() && block.contains("dead-letters list") {
             service = Some(Service::start(&shell.url("bank")).await);
         }
         let mut block = block.to_owned();

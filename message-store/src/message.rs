@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::metadata::is_erased;
-use crate::variant::{Decoded, Form, Unreadable, newest_version};
+use crate::metadata::{RESERVED, is_erased};
+use crate::variant::{Decoded, Form, Unreadable, newest_version, stored_types, types_of_today};
 use crate::{
     Category, Error, GlobalPosition, Json, Metadata, Position, Result, Sequence, StoreId, StreamName, Upcaster,
 };
@@ -258,6 +258,10 @@ impl Message {
     /// `version` is that of the message's type, which the caller has read from the metadata.
     pub(crate) fn decode<E: DeserializeOwned>(&self, upcasters: &[Upcaster], version: u32) -> Result<Decoded<E>> {
         self.assert_not_erased()?;
+        if self.message_type == RESERVED && self.decode_metadata().reserves.is_some() {
+            // It reserves an intent. An enum may have a variant of that name, which is something else.
+            return Ok(Decoded::Unknown(self.message_type.clone()));
+        }
         let form = Form::new(&self.message_type, version, &self.data);
         form.decode(upcasters).map_err(|unreadable| self.unreadable(unreadable))
     }
@@ -265,11 +269,20 @@ impl Message {
     /// Whether upcasters read it as a message of this type, alone or among others.
     pub(crate) fn is_read_as(&self, message_type: &str, upcasters: &[Upcaster]) -> Result<bool> {
         if self.is_erased() {
-            return Ok(self.message_type == message_type);
+            return Ok(stored_types(upcasters, [message_type]).contains(&&*self.message_type));
         }
         let form = Form::new(&self.message_type, self.type_version(), &self.data);
         let forms = form.upcast(upcasters).map_err(|unreadable| self.unreadable(unreadable))?;
         Ok(forms.iter().any(|form| form.message_type == message_type))
+    }
+
+    /// The types as which the message is read, if it was erased: see [`types_of_today`].
+    pub(crate) fn erased_types<E: DeserializeOwned>(
+        &self,
+        upcasters: &[Upcaster],
+        version: u32,
+    ) -> Result<Vec<Decoded<String>>> {
+        types_of_today::<E>(&self.message_type, version, upcasters).map_err(|unreadable| self.unreadable(unreadable))
     }
 
     fn unreadable(&self, unreadable: Unreadable) -> Error {

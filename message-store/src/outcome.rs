@@ -85,9 +85,10 @@ pub enum OutcomeKind {
     Unhandled,
 }
 
-impl fmt::Display for OutcomeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl OutcomeKind {
+    /// Its name, in lower case, such as `handled late`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Handled => "handled",
             Self::HandledLate => "handled late",
             Self::Reserved => "reserved",
@@ -100,7 +101,13 @@ impl fmt::Display for OutcomeKind {
             Self::Discarded => "discarded",
             Self::Ignored => "ignored",
             Self::Unhandled => "unhandled",
-        })
+        }
+    }
+}
+
+impl fmt::Display for OutcomeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -3,6 +3,8 @@
 mod demo;
 mod replay;
 mod run;
+#[cfg(feature = "http")]
+mod serve;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,6 +28,9 @@ enum Command {
     Demo,
     /// Run the component as a service, until SIGTERM or Ctrl-C
     Run(run::Arguments),
+    /// Serve accounts over HTTP, until SIGTERM or Ctrl-C, with the component in the same process
+    #[cfg(feature = "http")]
+    Serve(serve::Arguments),
     /// Carry out the transactions of a CSV file, with repeats mixed in, and print the outcomes
     Replay(replay::Arguments),
 }
@@ -35,6 +40,8 @@ impl Arguments {
         match self.command {
             Command::Demo => demo::run().await,
             Command::Run(arguments) => run::run(arguments).await,
+            #[cfg(feature = "http")]
+            Command::Serve(arguments) => serve::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }

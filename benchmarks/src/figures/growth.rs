@@ -11,7 +11,7 @@ use crate::bench::Bench;
 use crate::databases::{STREAM_SIZE, connect as plain, fill, fill_archive, filled_stream};
 use crate::figures::appends::append;
 use crate::report::{Goal, Line};
-use crate::rounds::{Sample, Side, closed_loop, interleave};
+use crate::rounds::{Effort, Sample, Side, closed_loop, interleave};
 
 const CALLERS: usize = 16;
 /// The number of ids that are looked up. They are spread over the table.
@@ -133,7 +133,8 @@ pub async fn f7(bench: &Bench) -> Result<Vec<Line>> {
 
 /// Appends of a store with a large archive, beside those of a store without one.
 pub async fn archive(bench: &Bench) -> Result<Vec<Line>> {
-    let effort = bench.effort;
+    // The difference is small.
+    let effort = Effort { rounds: bench.effort.rounds * 3, ..bench.effort };
     let many = if effort.is_quick { 200_000 } else { 20_000_000 };
     let (archived, empty) = (bench.databases.ours("f7_archived").await?, bench.databases.ours("f7_empty").await?);
     eprintln!("  filling an archive with {many} rows");

@@ -197,6 +197,7 @@ impl<H: Handler> Consumer<H> {
         outages: Outages,
     ) -> Result<ConsumerHandle> {
         settings.assert_no_elastic_group_runs(store).await?;
+        let paused = settings.paused(store).await?;
         let positions = settings.take_over(store, &outages).await?;
         let letter_settings = settings.of_letters(letters.category());
         let share = settings.member.map_or(Share::All, Share::Member);
@@ -218,11 +219,12 @@ impl<H: Handler> Consumer<H> {
         let member = letter_settings.member.filter(|_| settings.pace.planted.is(PlantedBug::LettersByName));
         let letter_settings = Settings { member, ..letter_settings };
         let letter_place = Place::of_stream(letter_positions);
-        let letter_consumer =
-            letter_settings.launch(redelivery, store, letter_place, None, None, outages.clone()).await?;
+        let letter_consumer = letter_settings
+            .launch(redelivery, store, letter_place, None, None, (outages.clone(), paused.clone()))
+            .await?;
         let delivery = Delivery { handler, set_aside: Arc::clone(&set_aside) };
         let place = Place::of_stream(positions);
-        let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), outages).await?;
+        let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), (outages, paused)).await?;
         Ok(running.with_letter_consumer(letter_consumer))
     }
 

@@ -12,7 +12,8 @@ use crate::consumer::handled_through::{HandledThrough, handled_through};
 use crate::consumer::names::NameInUse;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::after;
-use crate::consumer::{ConsumerStatus, Outage, OutcomeCounts, StartupReport};
+use crate::consumer::waits::Waits;
+use crate::consumer::{ConsumerStatus, Outage, OutcomeCounts, Pause, StartupReport};
 use crate::{Error, GlobalPosition, Result};
 
 /// A consumer that runs in the background. If the handle is dropped, the consumer is aborted without saving its
@@ -36,6 +37,7 @@ pub(super) struct Reports {
     pub(super) handled_through: HandledThrough,
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
     pub(super) outages: Outages,
+    pub(super) waits: Arc<Waits>,
 }
 
 /// What the handle shows beside the reports of the loop.
@@ -44,6 +46,7 @@ pub(super) struct Shown {
     pub(super) counts: Arc<Mutex<OutcomeCounts>>,
     /// The slots of a member of an elastic group.
     pub(super) owned: Option<Arc<OwnedSlots>>,
+    pub(super) paused: watch::Receiver<Option<Pause>>,
 }
 
 /// Whether the loop is asked to stop.
@@ -60,7 +63,7 @@ impl ConsumerHandle {
         startup_report: StartupReport,
         name: Option<NameInUse>,
         outages: Outages,
-        Shown { counts, owned }: Shown,
+        Shown { counts, owned, paused }: Shown,
         work: impl FnOnce(Reports, ConsumerStatus) -> W,
     ) -> Self
     where
@@ -73,9 +76,11 @@ impl ConsumerHandle {
             handled_through: progress,
             counts: Arc::clone(&counts),
             outages: outages.clone(),
+            waits: Arc::default(),
         };
+        let waits = Arc::clone(&reports.waits);
         let startup_report = Arc::new(startup_report);
-        let status = ConsumerStatus { startup_report, handled_through, counts, outages, owned };
+        let status = ConsumerStatus { startup_report, handled_through, counts, outages, owned, paused, waits };
         let (work, taken) = (work(reports, status.clone()), name.clone());
         let task = tokio::spawn(async move {
             let ended = work.await;
@@ -123,7 +128,8 @@ impl ConsumerHandle {
         self.status.slots()
     }
 
-    /// Waits until the consumer has handled all messages up to this position.
+    /// Waits until the consumer has handled all messages up to this position. A member of an elastic group: those of the
+    /// slots that it owns then. [`GroupStatus`](super::GroupStatus) shows how far the whole group is.
     ///
     /// # Errors
     /// The error that stopped the consumer. It is returned once. Later calls return an error that says that the

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::GlobalPosition;
 use crate::consumer::groups::OwnedSlots;
 use crate::consumer::handled_through::HandledThroughReceiver;
 use crate::consumer::outages::Outages;
-use crate::consumer::{Outage, OutcomeCounts, StartupReport};
+use crate::consumer::waits::Waits;
+use crate::consumer::{Outage, OutcomeCounts, Pause, StartupReport};
 use crate::store::SlotRecord;
 
 /// Shows what a consumer does. All clones show the same consumer, also after it has ended.
@@ -19,6 +22,8 @@ pub struct ConsumerStatus {
     pub(super) outages: Outages,
     /// The slots of a member of an elastic group.
     pub(super) owned: Option<Arc<OwnedSlots>>,
+    pub(super) paused: watch::Receiver<Option<Pause>>,
+    pub(super) waits: Arc<Waits>,
 }
 
 impl ConsumerStatus {
@@ -72,5 +77,16 @@ impl ConsumerStatus {
     /// The outage that the consumer waits out, if calls to the store fail. `None` if all goes well.
     pub fn outage(&self) -> Option<Outage> {
         self.outages.current()
+    }
+
+    /// The pause, if an operator has [paused](super::Pauses) the consumer, as it read last.
+    pub fn pause(&self) -> Option<Pause> {
+        self.paused.borrow().clone()
+    }
+
+    /// How often the consumer found messages after it had waited for them: because a wake-up arrived, and because it looked
+    /// without one. If no wake-up ever arrives, messages wait for the poll interval.
+    pub fn found_after_waits(&self) -> (u64, u64) {
+        self.waits.counts()
     }
 }

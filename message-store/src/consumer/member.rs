@@ -33,6 +33,7 @@ pub(super) async fn start_member<H: Handler>(
     let Some(leases) = store.leases() else {
         return Err(Error::Unsupported { store: store.describe(), what: "elastic groups".to_owned() });
     };
+    let paused = settings.paused(store).await?;
     create_group(store, leases, &stream, group.slots, &settings.pace, &outages).await?;
     let membership = Membership::new(stream.as_str(), group.member_name());
     join(leases, &membership, group.lease).await?;
@@ -52,7 +53,8 @@ pub(super) async fn start_member<H: Handler>(
         partitions: Partitions::new(letters_end),
         role: Role::Letters(Arc::clone(&owned)),
     };
-    let letter_consumer = letter_settings.launch(redelivery, store, letter_place, None, None, outages.clone()).await?;
+    let letter_consumer =
+        letter_settings.launch(redelivery, store, letter_place, None, None, (outages.clone(), paused.clone())).await?;
     let keeper = Keeper::start(store, &owned)?;
     let delivery = Delivery { handler, set_aside: Arc::clone(&set_aside) };
     let place = Place {
@@ -60,6 +62,6 @@ pub(super) async fn start_member<H: Handler>(
         partitions: Partitions::of_slots(group.slots),
         role: Role::Member { keeper, owned },
     };
-    let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), outages).await?;
+    let running = settings.launch(delivery, store, place, Some(set_aside), Some(name), (outages, paused)).await?;
     Ok(running.with_letter_consumer(letter_consumer))
 }

@@ -8,6 +8,7 @@ mod consumer_handle;
 mod consumer_loop;
 mod consumer_metrics;
 mod consumer_status;
+mod counted;
 mod dead_letters;
 mod deliver;
 mod groups;
@@ -18,6 +19,7 @@ mod outages;
 mod outcome_counts;
 mod pace;
 mod partitions;
+mod pauses;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod planted_bug;
 mod position_store;
@@ -30,6 +32,7 @@ mod settings;
 mod startup_report;
 mod suspects;
 mod updater;
+mod waits;
 
 pub(crate) use backoff::Backoff;
 pub use consumer::Consumer;
@@ -40,7 +43,8 @@ pub use dead_letters::{
 };
 pub use groups::{ElasticGroup, GroupStatus, SlotStatus};
 pub use outages::Outage;
-pub use outcome_counts::OutcomeCounts;
+pub use outcome_counts::{OutcomeCounts, Repeat};
+pub use pauses::{Pause, Pauses};
 #[cfg(feature = "testing")]
 pub use planted_bug::PlantedBug;
 #[cfg(not(feature = "testing"))]

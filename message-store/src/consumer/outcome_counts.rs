@@ -1,9 +1,9 @@
 //! The number of outcomes of each kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use crate::{Outcome, OutcomeKind};
+use crate::{Message, MessageRef, Outcome, OutcomeKind, Timestamp};
 
 /// Outcomes, counted by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,25 @@ pub struct OutcomeCounts {
     outcomes: BTreeMap<OutcomeKind, u64>,
     events: u64,
     retried: BTreeMap<OutcomeKind, u64>,
+    repeats: VecDeque<Repeat>,
 }
+
+/// A message that was a repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repeat {
+    #[allow(missing_docs)]
+    pub message: MessageRef,
+    /// How it was recognised.
+    pub kind: OutcomeKind,
+    /// The message that came first.
+    pub original: MessageRef,
+    /// The time at which it was recognised, by this process's clock.
+    pub at: Timestamp,
+}
+
+/// The number of repeats that are remembered.
+const REPEATS: usize = 20;
 
 impl OutcomeCounts {
     /// Counts the outcome of a letter's message that was delivered again.
@@ -25,7 +43,12 @@ impl OutcomeCounts {
         self.retried.iter().map(|(kind, count)| (*kind, *count))
     }
 
-    pub(super) fn count(&mut self, outcome: &Outcome) {
+    pub(super) fn count(&mut self, message: &Message, outcome: &Outcome) {
+        if let Some(original) = outcome.original() {
+            self.repeats.truncate(REPEATS - 1);
+            let (message, original, at) = (message.reference(), original.clone(), Timestamp::now());
+            self.repeats.push_front(Repeat { message, kind: outcome.kind(), original, at });
+        }
         *self.outcomes.entry(outcome.kind()).or_default() += 1;
         if let Outcome::Handled { events, .. } = outcome {
             self.events += *events as u64;
@@ -46,6 +69,11 @@ impl OutcomeCounts {
     /// letters are open or discarded. It excludes redeliveries of letters ([`retried`](Self::retried)).
     pub fn messages(&self) -> u64 {
         self.outcomes.values().sum()
+    }
+
+    /// The last 20 messages that were repeats, the latest first.
+    pub fn repeats(&self) -> impl Iterator<Item = &Repeat> {
+        self.repeats.iter()
     }
 
     /// The number of events that were written.

@@ -179,7 +179,7 @@ impl Partitions {
         self.slots.get(&slot).map(|slot| slot.epoch)
     }
 
-    fn slot_of(&self, message: &Message) -> u16 {
+    pub(super) fn slot_of(&self, message: &Message) -> u16 {
         if self.count == 1 { 0 } else { slot_of(message.stream.cardinal_hash(), self.count) }
     }
 

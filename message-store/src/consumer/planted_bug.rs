@@ -56,4 +56,6 @@ pub enum PlantedBug {
     NotReadFurther,
     /// A position that was only taken over counts as the progress of its consumer.
     TakeOversCount,
+    /// A consumer does not read whether an operator has paused it.
+    PausesIgnored,
 }

@@ -16,6 +16,7 @@ use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::PlantedBug;
+use crate::consumer::counted::Counted;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::Pace;
 use crate::planted::Planted;
@@ -55,6 +56,9 @@ pub(super) struct Progress {
     /// The consumer has stopped normally, so no message was under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) stopped: bool,
+    /// The outcomes until now.
+    #[serde(default, skip_serializing_if = "Counted::is_empty")]
+    pub(super) counted: Counted,
 }
 
 impl Progress {
@@ -67,6 +71,7 @@ impl Progress {
             under_way: Vec::new(),
             taken_over: false,
             stopped: false,
+            counted: Counted::default(),
         }
     }
 
@@ -98,6 +103,13 @@ pub(super) struct Suspect {
     /// The number of times that it was handed out beside other messages, or that others began before it was handled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) given_up: u32,
+}
+
+impl Suspect {
+    /// The message, and the times that it was alone in the process at the end.
+    pub(super) fn in_short(self) -> (MessageId, u32) {
+        (self.message_id, self.attempts)
+    }
 }
 
 /// The message type of [`PositionMessage::Recorded`].

@@ -5,15 +5,19 @@
 //! has read, and only if the consumer has stopped, or by force. Why it is right: a consumer that still runs learns at
 //! its next save that it no longer owns the position, and stops.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::counted::Counted;
 use super::groups::progress_of;
-use super::position_store::{PositionMessage, PositionStore, Progress, identifier_in, last_recorded, position_streams};
-use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream};
-use crate::{Category, Error, GlobalPosition, GroupMember, Json, Message, MessageStore, Read, Result, StreamName};
+use super::position_store::{
+    PositionMessage, PositionStore, Progress, Suspect, identifier_in, last_recorded, position_streams,
+};
+use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream, position_before};
+use crate::{Category, Error, GlobalPosition, GroupMember, Json, Message, MessageId, MessageStore, Result, StreamName};
 
 /// The saved positions of the consumers of a category.
 ///
@@ -59,6 +63,12 @@ pub struct SavedPosition {
     /// The consumer has stopped normally, or has never run. Otherwise it runs, or has crashed. An elastic group has stopped
     /// if no member has a lease.
     pub is_stopped: bool,
+    /// The number of outcomes of each kind until the last save, since the consumer ran first, by the kind's
+    /// [name](crate::OutcomeKind::name). A message that was delivered again after a crash may be counted twice.
+    pub outcomes: BTreeMap<String, u64>,
+    /// A message that may have ended the process of the consumer, and the number of times that it was alone in the process
+    /// at the end. The consumer hands such messages out one at a time, until one of them is set aside.
+    pub suspect: Option<(MessageId, u32)>,
     saved_in: SavedIn,
 }
 
@@ -135,14 +145,27 @@ impl Positions {
         }
         let steps = StepStream::<PositionMessage>::new(&self.store, stream.clone());
         let end = steps.end().await?;
-        let (progress, saved_at) = match last_recorded(&steps).await? {
+        let (mut progress, saved_at) = match last_recorded(&steps).await? {
             Some((progress, Message { time, .. })) => (progress, Some(time)),
             None => (Progress::stopped_at(GlobalPosition::ZERO), None),
         };
         let (identifier, member) = identifier_in(&stream);
         let (identifier, is_stopped) = (identifier.map(str::to_owned), progress.stopped);
+        let outcomes = std::mem::take(&mut progress.counted).into_inner();
+        let suspect = progress.suspect.map(Suspect::in_short);
         let (position, saved_in) = (progress.position, SavedIn::Stream(end));
-        Ok(SavedPosition { identifier, member, stream, position, slots: None, saved_at, is_stopped, saved_in })
+        Ok(SavedPosition {
+            identifier,
+            member,
+            stream,
+            position,
+            slots: None,
+            saved_at,
+            is_stopped,
+            outcomes,
+            suspect,
+            saved_in,
+        })
     }
 
     /// The messages of the category after a position. A member of a group handles a part of them.
@@ -169,28 +192,12 @@ impl Positions {
                 }
                 Ok(position)
             }
-            MoveTo::Time(time) => self.before(time).await,
+            MoveTo::Time(time) => position_before(&*self.store, Some(&self.category), time).await,
         }
     }
 
     async fn given_out(&self) -> Result<GlobalPosition> {
         self.store.given_out(Some(&self.category)).await
-    }
-
-    /// The position before the first message of this time or a later one. Times rise with the positions, apart from
-    /// jumps of the clock, so few reads find it.
-    async fn before(&self, time: Timestamp) -> Result<GlobalPosition> {
-        let (mut low, mut high) = (GlobalPosition::ZERO, self.given_out().await?);
-        // All messages up to `low` are earlier, and those above `high` are not.
-        while low < high {
-            let middle = GlobalPosition::new(low.get() + (high.get() - low.get() + 1) / 2);
-            let found = self.store.read_category(&self.category, Read::from(middle).limit(1)).await?;
-            match found.messages.first() {
-                Some(message) if message.time < time => low = message.global_position.min(high),
-                _ => high = middle.previous(),
-            }
-        }
-        Ok(low)
     }
 
     /// Sets the position of a consumer that has stopped, and returns it. The consumer begins there at its next start.
@@ -224,9 +231,10 @@ impl Positions {
     /// As [`Positions::set`], except that a consumer may run.
     pub async fn set_by_force(&self, saved: &SavedPosition, to: MoveTo) -> Result<GlobalPosition> {
         let position = self.resolve(to).await?;
-        let progress = Progress::stopped_at(position);
+        let mut progress = Progress::stopped_at(position);
         match &saved.saved_in {
             SavedIn::Stream(end) => {
+                progress.counted = Counted::of(&saved.outcomes);
                 let steps = StepStream::new(&self.store, saved.stream.clone());
                 match steps.append(*end, &PositionMessage::Recorded(progress)).await? {
                     Ok(_) => Ok(position),
@@ -234,8 +242,11 @@ impl Positions {
                 }
             }
             SavedIn::Slots(slots) => {
-                let progress = Json::encode(&progress)?;
-                let changes = slots.iter().map(|slot| (slot.clone(), progress.clone())).collect();
+                let mut changes = Vec::with_capacity(slots.len());
+                for slot in slots {
+                    progress.counted = progress_of(saved.stream.as_str(), slot)?.counted;
+                    changes.push((slot.clone(), Json::encode(&progress)?));
+                }
                 let leases = self.store.leases();
                 let leases = leases.ok_or_else(|| Error::invalid("change of a position", "the store has no groups"))?;
                 if leases.set_progress(saved.stream.as_str(), changes).await? {
@@ -250,9 +261,12 @@ impl Positions {
 
 /// The position of an elastic group.
 fn of_group(stream: StreamName, GroupRecord { members, slots, .. }: GroupRecord) -> Result<SavedPosition> {
-    let mut position = None;
+    let (mut position, mut counted, mut suspect) = (None, Counted::default(), None);
     for slot in &slots {
-        let of_slot = progress_of(stream.as_str(), slot)?.position;
+        let Progress { position: of_slot, counted: in_slot, suspect: of_last, .. } =
+            progress_of(stream.as_str(), slot)?;
+        counted.add(&in_slot);
+        suspect = suspect.max(of_last.map(Suspect::in_short));
         position = Some(position.map_or(of_slot, |position: GlobalPosition| position.min(of_slot)));
     }
     Ok(SavedPosition {
@@ -262,6 +276,8 @@ fn of_group(stream: StreamName, GroupRecord { members, slots, .. }: GroupRecord)
         slots: Some(slots.len()),
         saved_at: slots.iter().filter_map(|slot| slot.saved_at).max(),
         is_stopped: members.is_empty(),
+        outcomes: counted.into_inner(),
+        suspect,
         saved_in: SavedIn::Slots(slots),
         stream,
     })

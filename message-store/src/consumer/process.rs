@@ -25,12 +25,20 @@ static THIS_PROCESS: LazyLock<Process> = LazyLock::new(Process::default);
 #[derive(Clone, Debug, Default)]
 pub struct Process(Arc<Gate>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gate {
     /// A message that may end the process locks it for writing, and all others lock it for reading.
     lock: Arc<RwLock<()>>,
     /// The number of messages that wait for one that is alone.
     waiting: AtomicUsize,
+    /// The time that others wait for a message that is alone for the first time.
+    first_limit: Duration,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { lock: Arc::default(), waiting: AtomicUsize::new(0), first_limit: FIRST_LIMIT }
+    }
 }
 
 /// A message is under way beside others until this is dropped.
@@ -69,6 +77,12 @@ impl Process {
         THIS_PROCESS.clone()
     }
 
+    /// For tests: a process in which others wait this long for a message that is alone for the first time.
+    #[cfg(feature = "testing")]
+    pub fn with_limit(first_limit: Duration) -> Self {
+        Self(Arc::new(Gate { first_limit, ..Gate::default() }))
+    }
+
     /// Waits until no message is alone.
     pub(super) async fn beside_others(&self) -> Beside {
         if let Ok(guard) = Arc::clone(&self.0.lock).try_read_owned() {
@@ -81,7 +95,7 @@ impl Process {
     /// Waits until no message is under way, up to a limit. The limit grows with `given_up`, the number of times that
     /// others began before the message was handled. If messages are still under way then, the turn is one beside them.
     pub(super) async fn turn(self, given_up: u32) -> Turn {
-        let limit = limit(given_up);
+        let limit = self.0.first_limit * 2_u32.pow(given_up.min(MAX_DOUBLINGS));
         match timeout(limit, Arc::clone(&self.0.lock).write_owned()).await {
             Ok(guard) => Turn::Alone(Alone { guard, process: self, limit, until: Instant::now() + limit }),
             Err(_) => Turn::Beside(self.beside_others().await),
@@ -100,10 +114,6 @@ impl Alone {
             self.until += self.limit.min(FIRST_LIMIT);
         }
     }
-}
-
-fn limit(given_up: u32) -> Duration {
-    FIRST_LIMIT * 2_u32.pow(given_up.min(MAX_DOUBLINGS))
 }
 
 /// Counts one waiting message until it is dropped.

@@ -14,6 +14,7 @@ use super::names::NameInUse;
 use super::outages::Outages;
 use super::pace::Pace;
 use super::partitions::Partitions;
+use super::pauses::{Paused, Pauses};
 use super::position_store::PositionStore;
 use super::process::Process;
 use super::sampling::sample;
@@ -95,7 +96,7 @@ impl Settings {
         place: Place,
         set_aside: Option<Arc<SetAside>>,
         name: Option<NameInUse>,
-        outages: Outages,
+        (outages, paused): (Outages, Paused),
     ) -> Result<ConsumerHandle> {
         let category = Category::new(&self.category)?;
         let unread_stream = self.unread_stream(store).await?;
@@ -121,11 +122,12 @@ impl Settings {
         let filter = Filter { correlation: self.correlation.clone(), member: self.member, ..Filter::default() };
         let wake_up = store.wake_up(Some(&category)).await?;
         let counts = set_aside.as_ref().map(|set_aside| Arc::clone(&set_aside.counts)).unwrap_or_default();
-        let shown = Shown { counts, owned: role.owned().cloned() };
+        let shown = Shown { counts, owned: role.owned().cloned(), paused: paused.state.clone() };
         let (sampled, samples_of) = (set_aside.clone(), Arc::clone(store));
         Ok(ConsumerHandle::spawn(startup_report, name, outages, shown, |reports, status| {
             let subscription = Subscription { store: Arc::clone(store), category, filter, wake_up, positions: stream };
             let start = (positions, partitions);
+            let role = (role, paused);
             let consumer = ConsumerLoop::new(delivery, self.pace, subscription, start, role, set_aside, reports);
             async move {
                 let mut samples = JoinSet::new();
@@ -153,6 +155,11 @@ impl Settings {
             member.name
         );
         Err(Error::invalid("consumer", reason))
+    }
+
+    /// Whether an operator has paused the consumer.
+    pub(super) async fn paused(&self, store: &Arc<dyn MessageStore>) -> Result<Paused> {
+        Paused::read(Pauses::of(store, &self.category, self.identifier.as_deref())?, self.pace.planted).await
     }
 
     pub(super) async fn take_over(&self, store: &Arc<dyn MessageStore>, outages: &Outages) -> Result<PositionStore> {

@@ -1,5 +1,8 @@
 //! Projections: they apply the events of a stream to the state of an entity.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +87,8 @@ pub struct Entity<P> {
     /// The number of messages in its stream whose metadata could not be read: it has another shape than the library
     /// knows, and was ignored.
     pub unread_metadata: u64,
+    /// Those types, of the messages that were applied.
+    pub(super) ignored_types: Arc<BTreeSet<String>>,
     pub(super) recent: Recent,
     /// The last message of the stream that was applied.
     pub(super) last: Option<LastApplied>,
@@ -105,11 +110,25 @@ impl<P: Projection> Default for Entity<P> {
             version: Version::NO_STREAM,
             sequences,
             ignored: 0,
+            ignored_types: Arc::default(),
             unread_metadata: 0,
             recent,
             last: None,
         }
     }
+}
+
+/// The parts of a message that the projection knows, and the types of those that it ignores. `None` if there are others.
+fn known<P: Projection, T>(parts: Vec<Decoded<T>>) -> Option<(Vec<T>, Vec<String>)> {
+    let (mut known, mut ignored) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Decoded::One(part) => known.push(part),
+            Decoded::Unknown(message_type) if P::ignores(&message_type) => ignored.push(message_type),
+            _ => return None,
+        }
+    }
+    Some((known, ignored))
 }
 
 impl<P: Projection> Entity<P> {
@@ -121,8 +140,17 @@ impl<P: Projection> Entity<P> {
         let EventMetadata { stamp, is_unread, type_version } = event_metadata(message, here);
         let command = stamp.as_ref().map(|stamp| (stamp.handler.as_deref(), &stamp.sequence));
         let place = Place { position: message.position, global_position: message.global_position };
+        let unknown = || {
+            let (event, message_type) = (message.reference(), message.message_type.clone());
+            Error::UnknownEvent { event, message_type, projection: P::CATEGORY }
+        };
         if message.is_erased() {
-            self.state.apply_erased(&message.message_type);
+            let parts = message.erased_types::<P::Event>(P::UPCASTERS, type_version)?;
+            let (types, ignored) = known::<P, _>(parts).ok_or_else(unknown)?;
+            for message_type in &types {
+                self.state.apply_erased(message_type);
+            }
+            self.ignore(&ignored);
             self.record(command, message.id, place);
             self.unread_metadata += u64::from(is_unread);
             return Ok(());
@@ -130,23 +158,23 @@ impl<P: Projection> Entity<P> {
         match message.decode::<P::Event>(P::UPCASTERS, type_version)? {
             Decoded::One(event) => self.advance(Some(&event), command, message.id, place),
             several => {
-                let (mut events, mut is_ignored) = (Vec::new(), false);
-                for part in several.into_parts() {
-                    match part {
-                        Decoded::One(event) => events.push(event),
-                        Decoded::Unknown(message_type) if P::ignores(&message_type) => is_ignored = true,
-                        _ => {
-                            let (event, message_type) = (message.reference(), message.message_type.clone());
-                            return Err(Error::UnknownEvent { event, message_type, projection: P::CATEGORY });
-                        }
-                    }
-                }
-                self.ignored += u64::from(is_ignored);
+                let (events, ignored) = known::<P, _>(several.into_parts()).ok_or_else(unknown)?;
+                self.ignore(&ignored);
                 self.advance(&events, command, message.id, place);
             }
         }
         self.unread_metadata += u64::from(is_unread);
         Ok(())
+    }
+
+    /// Counts a message that has parts of these types, which the projection ignores.
+    fn ignore(&mut self, types: &[String]) {
+        self.ignored += u64::from(!types.is_empty());
+        for message_type in types {
+            if !self.ignored_types.contains(message_type) {
+                Arc::make_mut(&mut self.ignored_types).insert(message_type.clone());
+            }
+        }
     }
 
     /// Applies the events of the next message of the entity's stream: one, or any number if the message was split or

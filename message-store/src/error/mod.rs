@@ -1,6 +1,7 @@
 //! Errors. There is one variant for each reaction that a caller may need.
 
 mod class;
+mod copy;
 mod text;
 
 use std::any::Any;
@@ -285,26 +286,6 @@ impl Error {
     /// Makes an [`Error::Backend`]: `context` names the task, and `transient` is true when the fault passes by itself.
     pub fn backend(context: impl Into<String>, transient: bool, cause: impl Into<Source>) -> Self {
         Self::Backend { context: context.into(), transient, cause: cause.into() }
-    }
-
-    /// A copy for another caller that shares the failed call. An error cannot be cloned, so the copy contains the cause
-    /// as text.
-    #[must_use]
-    pub fn shared(&self) -> Self {
-        match self {
-            Self::CommitUnknown { cause } => Self::CommitUnknown { cause: chain(&**cause).into() },
-            Self::HistoryChanged { store } => Self::HistoryChanged { store: store.clone() },
-            Self::Upcasters { of, fault } => Self::Upcasters { of, fault: fault.clone() },
-            Self::TimedOut { context, cause } => {
-                Self::TimedOut { context: context.clone(), cause: chain(&**cause).into() }
-            }
-            Self::Backend { context, transient, cause } => Self::backend(context, *transient, chain(&**cause)),
-            other => Self::Backend {
-                context: String::new(),
-                transient: other.is_transient(),
-                cause: other.to_string().into(),
-            },
-        }
     }
 
     pub(crate) fn handler(message: &Message, cause: Source) -> Self {

@@ -20,8 +20,10 @@ use crate::store::Query;
 use crate::{Error, Message, MessageId, MessageStore, Outcome, Result, Source, Tag, Upcaster};
 
 /// The runtime of a decider. It carries out each command of an entity exactly once.
+///
+/// Clones share the cache of entities: give one to a consumer, and [execute](Self::execute) requests with another.
 pub struct CommandHandler<D: Decider> {
-    pub(crate) runtime: Runtime<Decides<D>>,
+    pub(crate) runtime: Arc<Runtime<Decides<D>>>,
 }
 
 /// The rules of a decider.
@@ -76,7 +78,7 @@ impl<D: Decider> CommandHandler<D> {
 
     /// Uses these entities, for example with a cache of another size.
     pub fn with_entities(entities: EntityStore<D>) -> Self {
-        Self { runtime: Runtime::new(entities) }
+        Self { runtime: Arc::new(Runtime::new(entities)) }
     }
 
     /// Takes snapshots of the entities ([`EntityStore::snapshots`]).
@@ -131,6 +133,12 @@ impl<D: Decider> Handler for CommandHandler<D> {
 
     async fn repeats(&self, messages: &[Message]) -> Result<HashMap<MessageId, Outcome>, Source> {
         Ok(self.runtime.repeats(messages).await?)
+    }
+}
+
+impl<D: Decider> Clone for CommandHandler<D> {
+    fn clone(&self) -> Self {
+        Self { runtime: Arc::clone(&self.runtime) }
     }
 }
 

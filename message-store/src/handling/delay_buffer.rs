@@ -3,17 +3,28 @@
 //! Problem: a sender requests one thing five times within a minute, and it should happen once. Fix: a request sets a
 //! [timer](crate::store::Timers) under its key. A later request for the key is dropped while the timer waits, or replaces
 //! its message. Why it happens once: at most one timer of a key waits, and a timer fires once.
+//!
+//! Problem: a handler requests again when its message is delivered again, and the timer may have been replaced, dropped or
+//! fired meanwhile. Fix: a request writes a message to the stream of its key, whose id is derived from that of the
+//! requested message, and changes the timer in the same append. A second append of that message changes nothing.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::planted::Planted;
-use crate::store::{Due, IfWaiting, TimerChange, TimerChanged, TimerKey};
-use crate::{Category, Error, Key, MessageId, MessageStore, NewMessage, Result, StreamName};
+use crate::store::{Due, IfWaiting, TimerChange, TimerKey};
+use crate::{
+    Append, AppendRequest, Category, Error, Json, Key, MessageId, MessageStore, MessageStoreExt as _, NewMessage,
+    Result, StreamName, derived_id,
+};
 
 /// The name of the timers.
 const TIMER: &str = "delayed";
+/// The type of the message that records a request.
+const REQUESTED: &str = "Requested";
+/// The name from which the ids of these messages are derived, instead of a handler's name.
+const WRITER: &str = "delay";
 
 /// Selects the request that is released, of several for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +39,10 @@ pub enum Keep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Delayed {
-    /// The request is the first for its key, and waits.
-    Waiting,
-    /// The request replaced a waiting one.
-    Replaced,
-    /// A request for the key waits already: another one, or the same message. This one was dropped.
-    Dropped,
-    /// The store has the message already: the same request was released before.
-    Released,
+    /// The request is new: its message waits, or was dropped because another one waits ([`Keep`]).
+    Requested,
+    /// The same message was requested before, under the same key. This call has changed nothing.
+    Repeated,
 }
 
 /// Delays messages, and releases one for each key. The store must have timers, and a
@@ -51,8 +58,12 @@ pub enum Delayed {
 /// let buffer = DelayBuffer::new(&store, "mail", Duration::from_secs(60), Keep::First)?;
 /// let (key, mails) = (Key::new("welcome ann")?, StreamName::new("mail:command-ann")?);
 /// let mail = || NewMessage::new("SendMail", Json::NULL);
-/// assert_eq!(buffer.put(&key, &mails, &mail()).await?, Delayed::Waiting);
-/// assert_eq!(buffer.put(&key, &mails, &mail()).await?, Delayed::Dropped);
+/// let first = mail();
+/// assert_eq!(buffer.put(&key, &mails, &first).await?, Delayed::Requested);
+/// // Delivered again.
+/// assert_eq!(buffer.put(&key, &mails, &first).await?, Delayed::Repeated);
+/// // Another request for the key: it is dropped, because the first waits.
+/// assert_eq!(buffer.put(&key, &mails, &mail()).await?, Delayed::Requested);
 /// # Ok::<(), message_store::Error>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -84,7 +95,7 @@ impl DelayBuffer {
         Ok(Self { store: Arc::clone(store), category, delay, keep, planted: Planted::NONE })
     }
 
-    /// The category of the keys of its timers: `delay:{name}`.
+    /// The category of its keys: `delay:{name}`. The stream of a key has a message for each request, without data.
     pub fn category(&self) -> &Category {
         &self.category
     }
@@ -107,11 +118,13 @@ impl DelayBuffer {
     pub async fn put(&self, key: &Key, stream: &StreamName, message: &NewMessage) -> Result<Delayed> {
         let is_ignored = self.planted.is(DelayBug::KeysIgnored);
         let place = if is_ignored { self.category.stream(MessageId::new())? } else { key.stream(&self.category)? };
-        let unsupported =
-            || Error::Unsupported { store: self.store.describe(), what: "a delay buffer: timers".to_owned() };
-        let timers = self.store.timers().ok_or_else(unsupported)?;
+        if self.store.timers().is_none() {
+            let what = "a delay buffer: timers".to_owned();
+            return Err(Error::Unsupported { store: self.store.describe(), what });
+        }
+        let requested = NewMessage::new(REQUESTED, Json::NULL).with_id(derived_id(message.id, WRITER, "", &place, 0));
         let set = TimerChange::Set {
-            key: TimerKey::new(place, TIMER),
+            key: TimerKey::new(place.clone(), TIMER),
             due: Due::After(self.delay),
             to: stream.clone(),
             message: message.clone(),
@@ -120,12 +133,9 @@ impl DelayBuffer {
                 Keep::Latest => IfWaiting::KeepDue,
             },
         };
-        Ok(match timers.change(vec![set]).await?.first() {
-            Some(TimerChanged::Set) => Delayed::Waiting,
-            Some(TimerChanged::Replaced) => Delayed::Replaced,
-            Some(TimerChanged::Fired) => Delayed::Released,
-            _ => Delayed::Dropped,
-        })
+        let request = AppendRequest::from(Append::to(place).message(requested)).timer(set);
+        let appended = self.store.append_settled(request).await?;
+        Ok(if appended.already_written { Delayed::Repeated } else { Delayed::Requested })
     }
 }
 

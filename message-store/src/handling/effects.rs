@@ -4,7 +4,9 @@
 use futures_util::TryStreamExt as _;
 
 use crate::sequence::{places_of, stamp_of};
-use crate::{Error, Message, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, StreamName, derived_id};
+use crate::{
+    Error, Message, MessageId, MessageRef, MessageStore, MessageStoreExt as _, Position, Result, StreamName, derived_id,
+};
 
 /// The events that the handler named `handler` has written to `stream` for the message, found by their derived ids.
 pub(crate) async fn events_of(
@@ -13,14 +15,25 @@ pub(crate) async fn events_of(
     message: &Message,
     stream: &StreamName,
 ) -> Result<Vec<MessageRef>> {
+    let events = events_written(store, handler, message.id, stream).await?;
+    Ok(events.iter().map(Message::reference).collect())
+}
+
+/// As [`events_of`], with their content, for the message with this id.
+pub(crate) async fn events_written(
+    store: &dyn MessageStore,
+    handler: &str,
+    cause: MessageId,
+    stream: &StreamName,
+) -> Result<Vec<Message>> {
     let mut events = Vec::new();
-    while let Some(event) = store.message(derived_id(message.id, handler, "", stream, events.len())).await? {
-        events.push(event.reference());
+    while let Some(event) = store.message(derived_id(cause, handler, "", stream, events.len())).await? {
+        events.push(event);
     }
     Ok(events)
 }
 
-/// The events that were written in one append with `first`, for the same message.
+/// The events that were written in one append with `first`, for the same message, by their stamps.
 pub(crate) async fn events_from(store: &dyn MessageStore, first: Message) -> Result<Vec<Message>> {
     let here = store.store_id();
     let cause = |event: &Message| stamp_of(event, here).map(|stamp| (stamp.sequence, stamp.handler));

@@ -16,7 +16,7 @@ use super::{ProcessManager, Reaction};
 use crate::entity::{EntityStore, SnapshotPolicy};
 use crate::handling::{Context, Handler};
 use crate::intents::Intent;
-use crate::{Message, MessageId, MessageStore, Outcome, Result, Source, Upcaster};
+use crate::{Message, MessageId, MessageStore, Outcome, Result, Source, Tag, Upcaster};
 
 /// The runtime of a process manager. Each message has its reaction exactly once.
 ///
@@ -57,6 +57,10 @@ impl<P: ProcessManager> Behaviour for Reacts<P> {
 
     fn intent(message: &P::Message) -> Option<Intent> {
         P::intent(message)
+    }
+
+    fn tags(event: &P::Event) -> Vec<Tag> {
+        P::tags(event)
     }
 
     fn react(state: &P, message: &P::Message, arrival: Arrival<'_>) -> Reaction<P::Event> {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Reaction;
 use crate::entity::Projection;
 use crate::intents::Intent;
-use crate::{Message, Outcome, Upcaster};
+use crate::{Message, Outcome, Tag, Upcaster};
 
 /// A process: it leads several entities through a case. Its state is projected from events of its own stream. It reacts
 /// to messages of several categories, for example to commands for the process and to events of the entities.
@@ -119,6 +119,12 @@ pub trait ProcessManager: Projection<Event: Serialize> {
     /// [`Outcome::Duplicate`] or [`Outcome::Conflict`].
     fn react_repeat(&self, _message: &Self::Message, _repeat: &Outcome) -> Reaction<Self::Event> {
         Reaction::none()
+    }
+
+    /// The tags of an own event, by which a query or an erasure finds it. The default is none. The runtime writes them into
+    /// the metadata. Give a message that the process sends its tags with [`Reaction::send_message`].
+    fn tags(_event: &Self::Event) -> Vec<Tag> {
+        Vec::new()
     }
 
     /// The intent that the message shares with other messages that ask for the same thing. `None` means that each message

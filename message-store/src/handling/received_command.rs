@@ -16,7 +16,7 @@ use crate::metadata::Followed;
 use crate::variant::{decode, encode_unchecked, names, newest_version};
 use crate::{
     Append, AppendRequest, Error, GlobalPosition, Json, Message, MessageId, Metadata, NewMessage, Result, Sequence,
-    StoreId, StreamName, derived_id,
+    StoreId, StreamName, Tag, derived_id,
 };
 
 /// A command, with the values that depend on its message and the store alone.
@@ -114,7 +114,8 @@ impl<'a> ReceivedCommand<'a> {
         let ReactionParts { events, appends: sent, timers: mut changes } = reaction.into_parts(&self.stream)?;
         let (mut appends, mut new_events) = (Vec::with_capacity(2 + sent.len()), Vec::with_capacity(1 + events.len()));
         if let Some(reservation) = &self.reservation {
-            appends.push(reservation.append_with(self.metadata.clone())?);
+            let tags: Vec<Tag> = events.iter().flat_map(B::tags).collect();
+            appends.push(reservation.append_with(self.metadata.clone(), &tags)?);
             new_events.push(None);
         }
         let (mut metadata, mut followed) = (self.metadata.clone(), None);

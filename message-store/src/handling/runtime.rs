@@ -24,10 +24,10 @@ use super::command_status::{CommandStatus, Evidence, LookUp};
 use super::contention::{Contention, wait};
 use super::effects::{assert_written_by, events_of, find_by_stamps};
 use super::received_command::{NewEvent, ReceivedCommand, first_id};
-use crate::entity::{CacheEntry, Entity, EntityStore, Loaded};
+use crate::entity::{CacheEntry, Entity, EntityStore, Loaded, Projection as _};
 use crate::handling::Protections;
 use crate::intents::{Reservation, ReservedBy};
-use crate::{Appended, Error, Message, MessageId, MessageRef, Outcome, Result, StreamName};
+use crate::{Appended, Error, GlobalPosition, Message, MessageId, MessageRef, Outcome, Result, StreamName};
 
 /// Carries out each message of an entity exactly once, by the rules of a decider or a process manager.
 pub(crate) struct Runtime<B: Behaviour> {
@@ -40,6 +40,14 @@ pub(super) struct CarriedOut<E> {
     pub(super) outcome: Outcome,
     /// Empty after a repeat, and after an answer that was lost.
     pub(super) events: Vec<E>,
+    /// The place of the last of these events.
+    pub(super) last: Option<GlobalPosition>,
+}
+
+impl<E> CarriedOut<E> {
+    fn without_events(outcome: Outcome) -> Self {
+        Self { outcome, events: Vec::new(), last: None }
+    }
 }
 
 /// The facts that earlier appends for the command have shown.
@@ -63,7 +71,7 @@ impl<B: Behaviour> Runtime<B> {
     /// Carries out one message. If other writers append to its entity at the same time, it is decided again, with
     /// growing pauses, while the entity's stream makes progress.
     pub(super) async fn carry_out(&self, message: &Message) -> Result<CarriedOut<EventOf<B>>> {
-        let nothing = |outcome| Ok(CarriedOut { outcome, events: Vec::new() });
+        let nothing = |outcome| Ok(CarriedOut::without_events(outcome));
         if message.is_erased() {
             return nothing(self.outcome_of_erased(message).await?);
         }
@@ -113,7 +121,7 @@ impl<B: Behaviour> Runtime<B> {
 
     /// Decides and appends, again and again, until the events are written or a decision to write nothing counts.
     async fn decide(&self, input: &B::Input, mut received: ReceivedCommand<'_>) -> Result<CarriedOut<EventOf<B>>> {
-        let known = |outcome| Ok(CarriedOut { outcome, events: Vec::new() });
+        let known = |outcome| Ok(CarriedOut::without_events(outcome));
         let mut loaded = self.entities.load(&received.stream).await?;
         let mut earlier = EarlierAppends::default();
         loop {
@@ -130,12 +138,20 @@ impl<B: Behaviour> Runtime<B> {
             // A repeat is answered, whatever matches.
             let query = match arrival {
                 Arrival::Repeat(_) => None,
-                _ => (self.protections.unless)(&entity.state, input),
+                _ => (self.protections.unless)(&entity.state, input)
+                    .map(|query| query.widened_by(B::State::CATEGORY, B::State::UPCASTERS)),
             };
             let arrival = earlier.boundary.arrival(query.as_ref(), *history, arrival);
             let reaction = B::react(&entity.state, input, arrival);
             if reaction.is_none() {
-                match self.newer_entity(&loaded, &received.stream).await? {
+                // The entity is read after the messages that match: it is the same as before, so both were true at once.
+                let is_held = query.is_some();
+                if let Some(query) = query
+                    && earlier.boundary.read(&*self.entities.store, query).await?
+                {
+                    continue;
+                }
+                match self.newer_entity(&loaded, &received.stream, is_held).await? {
                     Some(newer) => loaded = newer,
                     None => return known(earlier.repeat.unwrap_or(Outcome::Ignored)),
                 }
@@ -152,7 +168,8 @@ impl<B: Behaviour> Runtime<B> {
             match self.entities.store.append(request).await {
                 Ok(appended) if !appended.already_written => {
                     let events = self.remember(&loaded.entry, prepared.new_events, &appended, &received);
-                    return Ok(CarriedOut { outcome: earlier.repeat.unwrap_or(handled), events });
+                    let last = appended.written.iter().map(|place| place.global_position).max();
+                    return Ok(CarriedOut { outcome: earlier.repeat.unwrap_or(handled), events, last });
                 }
                 // The store has the ids of the events, but not the first of them, so another look-up would not find the
                 // event.
@@ -225,8 +242,14 @@ impl<B: Behaviour> Runtime<B> {
 
     /// The newer entity on which the command must be decided again, after a decision to write nothing. `None` when that
     /// decision counts, because the entity was current.
-    async fn newer_entity(&self, loaded: &Loaded<B::State>, stream: &StreamName) -> Result<Option<Loaded<B::State>>> {
-        if (self.protections.is_current)(loaded, self.entities.store.history()) {
+    /// `is_held`: it must have been current until now.
+    async fn newer_entity(
+        &self,
+        loaded: &Loaded<B::State>,
+        stream: &StreamName,
+        is_held: bool,
+    ) -> Result<Option<Loaded<B::State>>> {
+        if !is_held && (self.protections.is_current)(loaded, self.entities.store.history()) {
             return Ok(None);
         }
         let (before, newer) = (&loaded.entry, self.entities.refresh(stream).await?);

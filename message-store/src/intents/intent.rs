@@ -40,8 +40,9 @@ impl Intent {
     }
 
     /// Lets all entities share the intent: a message to one entity is a repeat of a message to another. For example, one
-    /// booking reference must not book two rooms. To share it among some entities only, make what they have in common a
-    /// part of the key.
+    /// booking reference must not book two rooms. A message to another entity is always a
+    /// [`Conflict`](crate::Outcome::Conflict), also if its data is the same. To share the intent among some entities only,
+    /// make what they have in common a part of the key.
     ///
     /// ```
     /// use message_store::intents::Intent;

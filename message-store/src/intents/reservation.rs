@@ -17,12 +17,13 @@ use crate::intents::Intent;
 use crate::variant::Form;
 use crate::{
     Append, Error, ExpectedVersion, Json, Message, MessageId, MessageRef, MessageStore, Metadata, NewMessage, Outcome,
-    Position, Read, Result, StreamName, StreamRead, Upcaster, derived_id,
+    Position, Read, Result, StreamName, StreamRead, Tag, Upcaster, derived_id,
 };
 
 /// The type of a message that reserves an intent in one append with the events. Its data is the command's data, and its
-/// metadata contains the command's type.
-pub const RESERVED: &str = "Reserved";
+/// metadata contains the command's type. Decoding ([`Message::decode_variant`]) finds no variant for it, also if an enum has
+/// one of that name.
+pub const RESERVED: &str = crate::metadata::RESERVED;
 
 /// The name from which ids of reservations are derived, instead of a handler's name. A message has one intent,
 /// whichever handler carries it out.
@@ -33,6 +34,7 @@ const WRITER: &str = "reservation";
 #[must_use]
 pub struct Reservation<'a> {
     intent: &'a Intent,
+    entity: String,
     message: &'a Message,
     stream: StreamName,
     id: MessageId,
@@ -58,7 +60,7 @@ impl<'a> Reservation<'a> {
     pub fn new(intent: &'a Intent, entity: &str, message: &'a Message) -> Result<Self> {
         let stream = intent.stream(entity)?;
         let id = derived_id(message.id, WRITER, "", &stream, 0);
-        Ok(Self { intent, message, stream, id, upcasters: &[] })
+        Ok(Self { intent, entity: entity.to_owned(), message, stream, id, upcasters: &[] })
     }
 
     /// Compares messages of earlier forms by these upcasters. Without them, a repeat of another form is a conflict.
@@ -77,24 +79,33 @@ impl<'a> Reservation<'a> {
     /// # Errors
     /// [`Error::Invalid`] when the metadata has no JSON form that can be stored.
     pub fn append(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
-        self.append_with(Metadata::written_for(self.message, store.store_id()).metadata)
+        self.append_with(Metadata::written_for(self.message, store.store_id()).metadata, &[])
     }
 
-    /// As [`Reservation::append`], with the metadata of the message's events.
-    pub(crate) fn append_with(&self, mut metadata: Metadata) -> Result<Append> {
+    /// As [`Reservation::append`], with the metadata of the message's events, and their tags: what is erased with the
+    /// events of a tag must not remain in the reservation.
+    pub(crate) fn append_with(&self, mut metadata: Metadata, tags: &[Tag]) -> Result<Append> {
         metadata.reserves = Some(self.message.message_type.clone());
-        self.first_message(RESERVED, &metadata)
+        metadata.reserves_for = (!self.intent.is_of_entity()).then(|| self.entity.clone());
+        metadata.tags = tags.to_vec();
+        self.first_message(RESERVED, metadata)
     }
 
     /// The append that reserves the intent in the first of two hops: a copy of the message.
     fn append_copy(&self, store: &Arc<dyn MessageStore>) -> Result<Append> {
-        self.first_message(&self.message.message_type, &Metadata::written_for(self.message, store.store_id()).metadata)
+        self.first_message(&self.message.message_type, Metadata::written_for(self.message, store.store_id()).metadata)
     }
 
-    fn first_message(&self, message_type: &str, metadata: &Metadata) -> Result<Append> {
+    fn first_message(&self, message_type: &str, mut metadata: Metadata) -> Result<Append> {
+        // It has the message's data, so it has the message's tags as well.
+        if self.message.metadata.text().contains("\"tags\"") {
+            metadata.tags.extend(self.message.decode_metadata().tags);
+        }
+        metadata.tags.sort_unstable();
+        metadata.tags.dedup();
         // The data and the metadata were read from the store, so they need no check.
         let version = NonZeroU32::new(self.message.type_version()).filter(|version| version.get() > 1);
-        let metadata = Json::encode_stored(&metadata.clone().of_version(version))?;
+        let metadata = Json::encode_stored(&metadata.of_version(version))?;
         let data = self.message.data.clone();
         let message = NewMessage { id: self.id, message_type: message_type.to_owned(), data, metadata };
         Ok(Append { stream: self.stream.clone(), expected: ExpectedVersion::NoStream, messages: vec![message] })
@@ -131,7 +142,8 @@ impl<'a> Reservation<'a> {
         let theirs = Form::new(message_type, holder.type_version(), &holder.data);
         let ours = Form::new(&self.message.message_type, self.message.type_version(), &self.message.data);
         // The data of an erased reservation cannot be compared. The intent is carried out in either case.
-        let same = holder.is_erased() || self.is_same(ours, theirs);
+        let same_entity = metadata.reserves_for.as_ref().is_none_or(|entity| *entity == self.entity);
+        let same = same_entity && (holder.is_erased() || self.is_same(ours, theirs));
         let original = cause_of(store, &metadata).await?.map_or_else(|| holder.reference(), |cause| cause.reference());
         Ok(ReservedBy::Another(if same { Outcome::Duplicate { original } } else { Outcome::Conflict { original } }))
     }

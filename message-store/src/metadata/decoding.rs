@@ -38,8 +38,19 @@ impl Reader<'_> {
 /// own values there.
 fn displace(rest: BTreeMap<String, Json>) -> BTreeMap<String, Json> {
     let is_ours = |key: &str| {
-        ["sequence", "handler", "typeVersion", "reserves", "origin", "via", "causeOrigin", "tags", "erased"]
-            .contains(&key)
+        [
+            "sequence",
+            "handler",
+            "typeVersion",
+            "reserves",
+            "reservesFor",
+            "origin",
+            "via",
+            "causeOrigin",
+            "tags",
+            "erased",
+        ]
+        .contains(&key)
     };
     let (ours, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) = rest.into_iter().partition(|(key, _)| is_ours(key));
     if ours.is_empty() {
@@ -87,6 +98,7 @@ impl Metadata {
                 metadata.handler = own.take("handler");
                 metadata.type_version = own.take("typeVersion");
                 metadata.reserves = own.take("reserves");
+                metadata.reserves_for = own.take("reservesFor");
                 metadata.origin = own.take("origin");
                 metadata.via = own.take("via").unwrap_or_default();
                 metadata.cause_origin = own.take("causeOrigin");

@@ -75,19 +75,17 @@ struct OwnFields<'a>(&'a Metadata);
 
 impl OwnFields<'_> {
     fn is_empty(&self) -> bool {
-        let Metadata { sequence, handler, type_version, reserves, origin, via, cause_origin, tags, own_other, .. } =
-            self.0;
-        let is_stamped =
-            sequence.is_some() || handler.is_some() || type_version.is_some() || reserves.is_some() || self.0.erased;
+        let Metadata { sequence, handler, type_version, origin, via, cause_origin, tags, own_other, .. } = self.0;
+        let is_reservation = self.0.reserves.is_some() || self.0.reserves_for.is_some();
+        let is_stamped = sequence.is_some() || handler.is_some() || type_version.is_some() || self.0.erased;
         let is_copy = origin.is_some() || !via.is_empty() || cause_origin.is_some();
-        !is_stamped && !is_copy && tags.is_empty() && own_other.is_empty()
+        !is_stamped && !is_reservation && !is_copy && tags.is_empty() && own_other.is_empty()
     }
 }
 
 impl Serialize for OwnFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Metadata { sequence, handler, type_version, reserves, origin, via, cause_origin, tags, own_other, .. } =
-            self.0;
+        let Metadata { sequence, handler, type_version, origin, via, cause_origin, tags, own_other, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         if let Some(sequence) = sequence {
             map.serialize_entry("sequence", sequence)?;
@@ -98,8 +96,11 @@ impl Serialize for OwnFields<'_> {
         if let Some(type_version) = type_version {
             map.serialize_entry("typeVersion", type_version)?;
         }
-        if let Some(reserves) = reserves {
+        if let Some(reserves) = &self.0.reserves {
             map.serialize_entry("reserves", reserves)?;
+        }
+        if let Some(reserves_for) = &self.0.reserves_for {
+            map.serialize_entry("reservesFor", reserves_for)?;
         }
         if let Some(origin) = origin {
             map.serialize_entry("origin", origin)?;

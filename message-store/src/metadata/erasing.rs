@@ -48,7 +48,7 @@ mod tests {
                 "causationMessageGlobalPosition":7,"correlationStreamName":"transfer-1","replyStreamName":"reply-1",
                 "schemaVersion":"2","properties":{{"name":"Ann"}},"localProperties":{{"ip":"::1"}},"traceparent":"00-1-2-3",
                 "tracestate":"who=Ann","ours":"Ann","messageStore":{{"sequence":{sequence},"handler":"account",
-                "reserves":"Deposit","origin":{sequence},"displaced":{{"name":"Ann"}},"later":"Ann"}}}}"#
+                "reserves":"Deposit","reservesFor":"1","origin":{sequence},"displaced":{{"name":"Ann"}},"later":"Ann"}}}}"#
         );
         let before = Metadata::from_json(&Json::parse(text).unwrap());
         let erased = erased_metadata(&before.to_json().unwrap()).unwrap();

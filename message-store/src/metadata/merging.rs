@@ -52,7 +52,8 @@ impl Metadata {
             ("another cause", of_set != (None, None, None) && of_set != causation(self)),
             ("a sequence", set.sequence.is_some() && set.sequence != self.sequence),
             ("a handler", set.handler.is_some() && set.handler != self.handler),
-            ("a reservation", set.reserves.is_some()),
+            ("a reservation", set.reserves.is_some() || set.reserves_for.is_some()),
+            ("a mark of erasure", set.erased),
             ("an origin", set.origin.is_some() || set.cause_origin.is_some() || !set.via.is_empty()),
             ("other fields of the toolkit", !set.own_other.is_empty()),
         ]

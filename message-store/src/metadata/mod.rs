@@ -27,6 +27,9 @@ pub(crate) const OWN_KEY: &str = "messageStore";
 /// The key, in that object, of values that other programs wrote under the toolkit's names.
 const DISPLACED_KEY: &str = "displaced";
 
+/// The type of a message that reserves an intent, if its metadata says so.
+pub(crate) const RESERVED: &str = "Reserved";
+
 /// A message's metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -64,6 +67,9 @@ pub struct Metadata {
     pub type_version: Option<NonZeroU32>,
     /// The type of the command whose intent this message reserves, when both are written in one append.
     pub reserves: Option<String>,
+    /// The id of the entity for which this message reserves an intent that all entities
+    /// [share](crate::intents::Intent::across_entities).
+    pub reserves_for: Option<String>,
     /// The sequence of the original, if this message is a copy from another store.
     pub origin: Option<Sequence>,
     /// The places of the earlier copies, if this message is a copy of a copy.

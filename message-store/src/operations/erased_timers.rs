@@ -1,10 +1,11 @@
 //! The timers that wait with a message of what is erased.
 //!
-//! They keep their keys, times and ids, and lose the data of their messages. A timer that is written nevertheless, because
-//! it became due meanwhile, is erased as a message: this is done before the messages are read.
+//! They keep their keys, times and ids, and lose the data of their messages. A timer that was fired, cancelled, moved or set
+//! anew since it was listed stays as it is now: only the message with the listed id loses its data. A timer that is written
+//! nevertheless, because it became due meanwhile, is erased as a message: this is done before the messages are read.
 
 use crate::metadata::{erased_metadata, is_erased};
-use crate::store::{Due, TimerChange, TimerQuery};
+use crate::store::{TimerChange, TimerQuery};
 use crate::{Json, MessageStore, Result, StreamName};
 
 /// The number of timers that are listed at once.
@@ -23,10 +24,8 @@ pub(super) async fn erase(store: &dyn MessageStore, is_target: impl Fn(&StreamNa
             if is_erased || !(is_target(&timer.key.stream) || is_target(&timer.to)) {
                 continue;
             }
-            let mut message = timer.message;
-            (message.data, message.metadata) = (Json::NULL, erased_metadata(&message.metadata)?);
-            let cancel = TimerChange::Cancel { key: timer.key.clone() };
-            timers.change(vec![cancel, TimerChange::set(timer.key, Due::At(timer.due), timer.to, message)]).await?;
+            let (id, metadata) = (timer.id(), erased_metadata(&timer.message.metadata)?);
+            timers.change(vec![TimerChange::Redact { key: timer.key, id, data: Json::NULL, metadata }]).await?;
         }
     }
 }

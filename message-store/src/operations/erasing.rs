@@ -125,6 +125,10 @@ impl Erasing {
             let to_erase = messages.iter().filter(|message| !message.is_erased());
             let redactions = to_erase.map(erased).collect::<Result<_>>()?;
             run = erasure.redact(&run, redactions, last.global_position).await?;
+            if run.ended_at.is_some() {
+                // Another call has ended it, and nothing of this part was erased.
+                run = erasure.begin(&self.target).await?;
+            }
             progress(&run);
         }
         for letters in self.letters().await? {

@@ -118,7 +118,7 @@ impl<'a> Arguments<'a> {
         if !has_conditions {
             arguments.conditions.clear();
         }
-        if has_conditions || !is_simple {
+        if !is_simple {
             (arguments.part_streams, arguments.part_sizes) = (Some(part_streams), Some(part_sizes));
         }
         arguments

@@ -50,8 +50,9 @@ impl PostgresStore {
     /// As [`MessageStore::append`](crate::MessageStore::append), but never [`CommitUnknown`](Error::CommitUnknown): nothing is
     /// committed. [`WrongExpectedVersion`](Error::WrongExpectedVersion), [`IdConflict`](Error::IdConflict) and
     /// [`ConditionFailed`](Error::ConditionFailed) leave the transaction as it was; after other errors of the server it can
-    /// only be rolled back. [`Error::Invalid`] for a transaction in the database of another store, and for a request with a
-    /// condition if the transaction is not READ COMMITTED; [`Error::Unsupported`] with Message DB's own schema.
+    /// only be rolled back. [`Error::Invalid`] for a transaction in the database of another store, and for one that is not
+    /// READ COMMITTED: its view is older than the locks of the categories, so it would not see what others have written or
+    /// archived before they were granted. [`Error::Unsupported`] with Message DB's own schema.
     pub async fn append_within(
         &self,
         transaction: &Transaction<'_>,

@@ -10,7 +10,7 @@ use super::failure::backend;
 use super::row::{get, message_in};
 use super::sent_condition::SentCondition;
 use crate::store::{Condition, LookedThrough, Matches};
-use crate::{Category, GlobalPosition, Limits, Result};
+use crate::{Category, GlobalPosition, Limits, Result, StreamName};
 
 const MATCHES: &str = include_str!("sql/matches.sql");
 
@@ -38,7 +38,8 @@ pub(super) async fn matches(
     let mut looked_through = LookedThrough::default();
     let mut seen = GlobalPosition::ZERO;
     for row in ends {
-        let category = Category::new(get::<&str>(row, 1)?)?;
+        // The name of a category is a stream name of that category.
+        let category = StreamName::from_database(get::<&str>(row, 1)?).category();
         let end = GlobalPosition::new(get::<Option<i64>>(row, 4)?.unwrap_or_default());
         // A message of this category may still be written below the last match, which is of another category.
         let through = last.map_or(end, |last| last.min(end)).max(condition.after.of(&category));

@@ -9,6 +9,10 @@ pub enum PlantedBug {
     ArchiveNotRead,
     /// A connection whose user was dropped stays in the pool until its statement ends.
     AbandonedConnectionsStay,
+    /// A batch whose conditions took too long together is not tried in pieces.
+    ConditionsTimeOutTogether,
+    /// A batch that needs more locks than the server has is not halved.
+    FullLockTablesConcernAll,
     /// A batch continues after all of its callers were dropped.
     AbandonedBatchesGoOn,
     /// A read does not count the bytes of the rows that arrive.

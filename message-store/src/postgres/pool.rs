@@ -18,6 +18,7 @@ use super::reconnects::Reconnects;
 use super::session::Sessions;
 use super::silence::Silences;
 use super::{PlantedBug, PostgresOptions, failure};
+use crate::store::Connections;
 use crate::telemetry::metric::POOL_WAIT;
 use crate::telemetry::{Histogram, is_on};
 use crate::{Error, History, Result};
@@ -114,6 +115,13 @@ impl Pool {
 }
 
 impl Pool {
+    /// How busy the pool is.
+    pub(super) fn connections(&self) -> Connections {
+        let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = current.connections.status();
+        Connections::new(status.size.saturating_sub(status.available), status.max_size, status.waiting)
+    }
+
     /// The attempts to connect of the open store.
     pub(super) fn reconnects(&self) -> &Reconnects {
         &self.0.reconnects

@@ -27,7 +27,7 @@ use super::horizon::Horizon;
 use super::large_rows::{LargeRows, Place};
 use super::row::{InUtc, get, global_position_in, message_in};
 use super::statements::Both;
-use crate::store::{Backlog, lacks_archived};
+use crate::store::{Backlog, StreamBatch, lacks_archived};
 use crate::{
     Batch, Category, Error, Filter, GlobalPosition, Limits, Message, MessageId, MessageRef, Position, Read, Result,
     StoreId, StreamName, StreamRead, Version,
@@ -44,6 +44,7 @@ pub(super) const VERSION: &str = include_str!("sql/version.sql");
 const HORIZON: &str = include_str!("sql/horizon.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
 const BACKLOG: &str = include_str!("sql/backlog.sql");
+const CATEGORIES: &str = include_str!("sql/categories.sql");
 const NOW: &str = include_str!("sql/now.sql");
 const WRITTEN_BY: &str = include_str!("sql/written_by.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
@@ -58,22 +59,21 @@ pub(super) async fn stream(
     stream: &StreamName,
     read: &StreamRead,
     bounds: (&Limits, &LargeRows),
-) -> Result<Vec<Message>> {
-    let (found, is_full) = part_of_stream(client, stream, read, bounds, false).await?;
-    if lacks_archived(read, &found, is_full) && !client.has(PlantedBug::ArchiveNotRead) {
-        return Ok(part_of_stream(client, stream, read, bounds, true).await?.0);
+) -> Result<StreamBatch> {
+    let found = part_of_stream(client, stream, read, bounds, false).await?;
+    if lacks_archived(read, &found) && !client.has(PlantedBug::ArchiveNotRead) {
+        return part_of_stream(client, stream, read, bounds, true).await;
     }
     Ok(found)
 }
 
-/// The messages, and whether a limit has ended the read.
 async fn part_of_stream(
     client: &mut Connection,
     stream: &StreamName,
     read: &StreamRead,
     (limits, large_rows): (&Limits, &LargeRows),
     with_archive: bool,
-) -> Result<(Vec<Message>, bool)> {
+) -> Result<StreamBatch> {
     let backwards = read.backwards;
     let (statements, first) = if backwards { (&*STREAM_BACKWARDS, i64::MAX) } else { (&*STREAM_FORWARDS, 0) };
     let statements = statements.get(with_archive);
@@ -88,7 +88,7 @@ async fn part_of_stream(
     if let Some(last) = found.messages.last().filter(|_| found.is_large) {
         large_rows.record([place(from), place(after(last.position.get()))]);
     }
-    Ok((found.messages, is_full))
+    Ok(StreamBatch::new(found.messages, !is_full))
 }
 
 pub(super) async fn category(
@@ -107,7 +107,7 @@ pub(super) async fn all(
     read: &Read,
     bounds: (&Limits, &LargeRows),
 ) -> Result<Batch> {
-    let through = read_horizon(client, horizon).await?;
+    let through = self::horizon(client, horizon).await?;
     batch(client, &ALL, (&through, None), read, bounds).await
 }
 
@@ -119,11 +119,11 @@ pub(super) async fn correlated(
     read: &Read,
     bounds: (&Limits, &LargeRows),
 ) -> Result<Batch> {
-    let through = read_horizon(client, horizon).await?.to_string();
+    let through = self::horizon(client, horizon).await?.to_string();
     batch(client, &CORRELATED, (&[stream.as_str(), &through].as_slice(), None), read, bounds).await
 }
 
-async fn read_horizon(client: &mut Connection, (place, horizon): (&str, &Horizon)) -> Result<i64> {
+pub(super) async fn horizon(client: &mut Connection, (place, horizon): (&str, &Horizon)) -> Result<i64> {
     let row = client.query_one(HORIZON, &[]).await.map_err(|error| {
         if error.code() != Some(&SqlState::FEATURE_NOT_SUPPORTED) {
             return backend("reading messages")(error);
@@ -229,6 +229,12 @@ pub(super) async fn backlog(client: &Connection, category: &Category, after: Glo
     let end = GlobalPosition::new(get::<Option<i64>>(row, 2)?.unwrap_or_default());
     client.record_seen(Some(end));
     Ok(Backlog::new(get::<i64>(row, 0)?.unsigned_abs(), oldest.map(|InUtc(time)| time), end))
+}
+
+pub(super) async fn categories(client: &Connection, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = query(client, CATEGORIES, &[&after.map_or("", Category::as_str), &limit]).await?;
+    rows.iter().map(|row| Ok(StreamName::from_database(get::<&str>(row, 0)?).category())).collect()
 }
 
 pub(super) async fn now(client: &Connection) -> Result<Timestamp> {

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Statement, Transaction};
 
-use super::PostgresStore;
 use super::append_apart::is_slot_lost;
 use super::connection::Connection;
 use super::failure::{backend, classed};
@@ -18,8 +17,9 @@ use super::prepared::Prepared;
 use super::row::get;
 use super::silence::Watch;
 use super::sql_value::{Column, Parameter};
+use super::{PostgresStore, read};
 use crate::store::{Database, Fence, Moved, OwnTransaction, SqlTransaction, SqlValue, Statements, Work, of_categories};
-use crate::{Batch, Category, Error, History, MessageStore as _, Read, Result, Source};
+use crate::{Batch, Category, Error, GlobalPosition, History, MessageStore as _, Read, Result, Source};
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     Statements::new("message_store.", "FOR UPDATE", "(extract(epoch FROM skipped_at) * 1000000)::bigint")
@@ -253,6 +253,12 @@ impl OwnTransaction for AuthorTransaction<'_> {
     /// On another connection: the messages are committed, so it sees them too.
     async fn read(&mut self, categories: &[Category], messages: Read) -> Result<Batch> {
         self.store.read_of(categories, messages).await
+    }
+
+    async fn settled(&mut self) -> Result<GlobalPosition> {
+        let horizon = (self.store.place.as_str(), &self.store.horizon);
+        let read = async |connection: &mut Connection| read::horizon(connection, horizon).await;
+        self.store.pool.with(read).await.map(GlobalPosition::new)
     }
 
     fn had_passing_fault(&self) -> bool {

@@ -25,7 +25,7 @@ use super::sent_condition::SentCondition;
 use super::{PlantedBug, matches, message_db, once, read, timer_changes};
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
-    Matches, Moved, ReadModels, Snapshots, Timers, WakeUps,
+    Matches, Moved, ReadModels, ServiceReports, Snapshots, StreamBatch, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -162,6 +162,10 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        Ok(self.read_stream_batch(stream, read).await?.messages)
+    }
+
+    async fn read_stream_batch(&self, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
         self.pool.with(async |connection| read::stream(connection, stream, &read, self.bounds()).await).await
     }
 
@@ -183,6 +187,10 @@ impl MessageStore for PostgresStore {
         self.pool
             .with(async |connection| read::correlated(connection, horizon, stream, &read, self.bounds()).await)
             .await
+    }
+
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        self.pool.with(async |connection| read::categories(connection, after, limit).await).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
@@ -241,6 +249,10 @@ impl MessageStore for PostgresStore {
         if self.is_message_db { None } else { Some(self) }
     }
 
+    fn service_reports(&self) -> Option<&dyn ServiceReports> {
+        if self.is_message_db { None } else { Some(self) }
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         if self.is_message_db { None } else { Some(&self.leases) }
     }
@@ -258,6 +270,7 @@ impl MessageStore for PostgresStore {
 #[async_trait]
 impl Conditions for PostgresStore {
     async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        condition.query.check()?;
         self.pool.with(async |connection| matches::matches(connection, condition, limit, &self.limits).await).await
     }
 }

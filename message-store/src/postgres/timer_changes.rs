@@ -1,6 +1,6 @@
 //! Changes of timers, as the server's function takes them.
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -21,6 +21,25 @@ struct Change<'a> {
     after: Option<f64>,
     #[serde(flatten)]
     set: Option<Set<'a>>,
+    #[serde(flatten)]
+    redact: Option<Redact<'a>>,
+}
+
+#[derive(Serialize)]
+struct Redact<'a> {
+    id: Uuid,
+    #[serde(skip_serializing_if = "Json::is_empty")]
+    data: &'a Json,
+    #[serde(skip_serializing_if = "Json::is_empty")]
+    metadata: &'a Json,
+}
+
+/// The time in microseconds, rounded down: the last one could not be read back if it were rounded up. A time before the
+/// first year is the beginning of that: PostgreSQL writes such years in another way, and the timer is due at once anyway.
+fn in_postgres(time: Timestamp) -> Timestamp {
+    const FIRST_YEAR: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+    let rounding = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::Floor);
+    time.round(rounding).unwrap_or(time).max(FIRST_YEAR)
 }
 
 #[derive(Serialize)]
@@ -51,11 +70,11 @@ impl<'a> Change<'a> {
         let TimerKey { stream, name } = change.key();
         let of = |kind, due: Option<Due>, set| {
             let (at, after) = match due {
-                Some(Due::At(time)) => (Some(time), None),
+                Some(Due::At(time)) => (Some(in_postgres(time)), None),
                 Some(Due::After(time)) => (None, Some(time.min(LONGEST).as_secs_f64())),
                 None => (None, None),
             };
-            Self { kind, stream, name, at, after, set }
+            Self { kind, stream, name, at, after, set, redact: None }
         };
         match change {
             TimerChange::Set { due, to, message, if_waiting, .. } => {
@@ -68,6 +87,9 @@ impl<'a> Change<'a> {
                 of("set", Some(*due), Some(Set { if_waiting, to, id: id.as_uuid(), message_type, data, metadata }))
             }
             TimerChange::Move { due, .. } => of("move", Some(*due), None),
+            TimerChange::Redact { id, data, metadata, .. } => {
+                Self { redact: Some(Redact { id: id.as_uuid(), data, metadata }), ..of("redact", None, None) }
+            }
             TimerChange::Cancel { .. } => of("cancel", None, None),
         }
     }

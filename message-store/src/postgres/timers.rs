@@ -68,6 +68,7 @@ fn changed(result: &str) -> Result<TimerChanged> {
         "kept" => TimerChanged::Kept,
         "fired" => TimerChanged::Fired,
         "moved" => TimerChanged::Moved,
+        "redacted" => TimerChanged::Redacted,
         "cancelled" => TimerChanged::Cancelled,
         "notWaiting" => TimerChanged::NotWaiting,
         other => return Err(Error::backend("changing timers", false, format!("the server answered {other:?}"))),

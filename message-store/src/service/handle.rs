@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::Health;
+use super::report::ServiceReport;
+use super::reporting::Reporting;
 use super::running::Running;
 use super::timers::FiredTimers;
 use crate::consumer::{ConsumerStatus, UpdaterStatus};
@@ -39,6 +42,7 @@ impl ServiceHandle {
     pub(super) fn supervise(
         running: Vec<Running>,
         timers: Option<(Arc<dyn MessageStore>, Duration)>,
+        reporting: Option<Reporting>,
         drain_within: Duration,
     ) -> Self {
         let (mut consumers, mut read_models, mut reports) = (Vec::new(), Vec::new(), Vec::new());
@@ -61,7 +65,7 @@ impl ServiceHandle {
         if let Some((store, interval)) = timers {
             tokio::spawn(fired.run(store, interval, stop.clone()));
         }
-        tokio::spawn(run(running, drain_within, Arc::clone(&handle.0), stop));
+        tokio::spawn(run(running, drain_within, handle.clone(), (stop, reporting)));
         handle
     }
 
@@ -124,6 +128,19 @@ impl ServiceHandle {
         Health { is_live: !matches!(state, State::Ended(_)), is_ready: reasons.is_empty(), reasons, under_way }
     }
 
+    /// What the service does now, for its report.
+    fn look(&self) -> ServiceReport {
+        let health = self.health();
+        ServiceReport {
+            is_ready: health.is_ready,
+            reasons: health.reasons,
+            under_way: health.under_way,
+            consumers: self.consumers().iter().map(Into::into).collect(),
+            read_models: self.read_models().iter().map(Into::into).collect(),
+            ..ServiceReport::default()
+        }
+    }
+
     /// Waits until all consumers and updaters have ended.
     ///
     /// # Errors
@@ -137,7 +154,18 @@ impl ServiceHandle {
     }
 }
 
-async fn run(mut consumers: Vec<Running>, drain_within: Duration, shared: Arc<Shared>, timers: Shutdown) {
+async fn run(
+    mut consumers: Vec<Running>,
+    drain_within: Duration,
+    handle: ServiceHandle,
+    (timers, reporting): (Shutdown, Option<Reporting>),
+) {
+    let shared = Arc::clone(&handle.0);
+    let mut reports = JoinSet::new();
+    if let Some(reporting) = &reporting {
+        let looked_at = handle.clone();
+        reports.spawn(reporting.clone().run(move || looked_at.look()));
+    }
     let mut states = shared.state.subscribe();
     let stop = async { states.wait_for(|state| matches!(state, State::Stopping)).await.map(drop) };
     let mut first_error = tokio::select! {
@@ -153,7 +181,12 @@ async fn run(mut consumers: Vec<Running>, drain_within: Duration, shared: Arc<Sh
         }
         first_error.get_or_insert(error);
     }
-    shared.state.send_replace(State::Ended(first_error.map(Arc::new)));
+    reports.shutdown().await;
+    let error = first_error.map(Arc::new);
+    if let Some(reporting) = reporting {
+        reporting.end(handle.look(), error.as_deref()).await;
+    }
+    shared.state.send_replace(State::Ended(error));
 }
 
 /// Waits until one of them ends. A service that runs nothing waits for its stop.

@@ -6,8 +6,11 @@
 //! A request to stop reaches all at the same moment, and a handler that does not return is left behind at the deadline.
 //! Why nothing is lost: a consumer saves the position below every message that is not handled.
 
+mod firing;
 mod handle;
 mod health;
+mod report;
+mod reporting;
 mod running;
 mod signals;
 mod timers;
@@ -21,15 +24,20 @@ use tokio::sync::Notify;
 
 use crate::consumer::{Consumer, Updater};
 use crate::handling::Handler;
-use crate::{Error, MessageStore, Result};
+use crate::{Error, MessageStore, Result, Uuid};
 
 pub use handle::ServiceHandle;
 pub use health::Health;
+pub use report::{ReportedConnections, ReportedConsumer, ReportedReadModel, ReportedRepeat, ServiceReport};
+use reporting::Reporting;
 use running::Running;
 pub use signals::stop_signal;
 
 /// How often a service looks for timers that another process has set.
 const TIMERS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a service reports what it does.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a service drains by default. Kubernetes kills a process 30 s after its signal.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
@@ -79,6 +87,8 @@ pub struct Service {
     starts: Vec<Start>,
     timers_every: Option<Duration>,
     drain_within: Duration,
+    name: Option<String>,
+    report_every: Option<Duration>,
 }
 
 impl std::fmt::Debug for Service {
@@ -95,6 +105,8 @@ impl Service {
             starts: Vec::new(),
             timers_every: Some(TIMERS_EVERY),
             drain_within: DRAIN_WITHIN,
+            name: None,
+            report_every: Some(REPORT_EVERY),
         }
     }
 
@@ -122,6 +134,19 @@ impl Service {
     /// dropped, and its message is delivered again after the next start.
     pub fn drain_within(mut self, time: Duration) -> Self {
         self.drain_within = time;
+        self
+    }
+
+    /// The service's name in its [reports](ServiceReport). Default: the name of the program.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how often the service saves a [report](ServiceReport) of what it does in the store (10 s), so that other processes
+    /// see it. `None`: never.
+    pub fn report_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.report_every = interval.into();
         self
     }
 
@@ -159,8 +184,13 @@ impl Service {
             }
             return not_started;
         }
+        let reporting = self.report_every.filter(|_| self.store.service_reports().is_some());
+        let reporting = reporting.map(|every| {
+            let name = self.name.unwrap_or_else(reporting::program);
+            Reporting { store: Arc::clone(&self.store), service: Uuid::now_v7(), name, every, waiting_since: None }
+        });
         let timers = self.timers_every.filter(|_| self.store.timers().is_some()).map(|every| (self.store, every));
-        Ok(Some(ServiceHandle::supervise(consumers, timers, self.drain_within)))
+        Ok(Some(ServiceHandle::supervise(consumers, timers, reporting, self.drain_within)))
     }
 
     /// Starts all consumers, and runs until one ends, or until SIGTERM or Ctrl-C, also during the start. Then it stops all

@@ -3,12 +3,18 @@
 //! Problem: a timer whose message cannot be written must not keep others from firing. Fix: timers that are due are fired
 //! together; if that fails, each is fired alone, and the task goes on behind those that failed. They are tried again in the
 //! next pass. Why several processes may do this at once: a timer fires once, whichever process fires it.
+//!
+//! Problem: an open transaction may have locked the category of a timer's message, for as long as it likes. Fix: the timers
+//! of each category are fired by a call of their own. One that has no answer soon waits on beside the passes, which leave
+//! its category out meanwhile.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::sleep;
+
+use super::firing::Firing;
 
 use crate::consumer::Backoff;
 use crate::handling::Shutdown;
@@ -17,7 +23,7 @@ use crate::telemetry::metric::{TIMER_LATENESS, TIMERS_FIRED};
 use crate::telemetry::{Counter, Gauge};
 use crate::{Error, MessageStore, Result};
 
-/// The greatest number of timers that are fired together.
+/// The greatest number of timers that are listed together.
 const TOGETHER: usize = 100;
 
 /// The shortest interval between two passes.
@@ -65,9 +71,10 @@ impl FiredTimers {
                 TimerMetrics { fired: Counter::of(&TIMERS_FIRED, &[]), lateness: Gauge::of(&TIMER_LATENESS, &[]) };
             let mut backoff = Backoff::new();
             let mut limit = TOGETHER;
+            let Some(timers) = store.timers() else { return };
+            let mut firing = Firing::of(timers);
             loop {
-                let Some(timers) = store.timers() else { return };
-                let pause = match self.pass(timers, &metrics, limit, poll_interval).await {
+                let pause = match self.pass(timers, &mut firing, &metrics, limit, poll_interval).await {
                     Ok(next) => {
                         (backoff, limit) = (Backoff::new(), TOGETHER);
                         next.unwrap_or(poll_interval).min(poll_interval)
@@ -79,7 +86,13 @@ impl FiredTimers {
                         backoff.next()
                     }
                 };
-                sleep(pause).await;
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    answer = firing.answer() => match answer {
+                        Ok(count) => metrics.fired.add(count as u64),
+                        Err(error) => tracing::warn!(target: "message_store::service", %error, "timers do not fire: another transaction holds the category of their messages. They are tried again"),
+                    },
+                }
             }
         };
         tokio::select! {
@@ -95,6 +108,7 @@ impl FiredTimers {
     async fn pass(
         &self,
         timers: &dyn Timers,
+        firing: &mut Firing<'_>,
         metrics: &TimerMetrics,
         limit: usize,
         poll_interval: Duration,
@@ -115,10 +129,12 @@ impl FiredTimers {
                 return Ok(next);
             };
             query = query.after(last);
-            match timers.fire(&due).await {
-                Ok(count) => metrics.fired.add(count as u64),
-                Err(error) if error.is_transient() => return Err(error),
-                Err(_) => fire_alone(timers, &due, &metrics.fired, &mut stuck).await?,
+            for due in firing.by_category(due) {
+                match firing.fire(due.clone()).await {
+                    Ok(count) => metrics.fired.add(count as u64),
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(_) => fire_alone(timers, &due, &metrics.fired, &mut stuck).await?,
+                }
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Appends, as parts of transactions. Each is checked before its first row is written.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use rusqlite::Transaction;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use super::failure::Failed;
 use super::{matches, read};
-use crate::metadata::is_erased;
+use crate::metadata::{OWN_KEY, is_erased};
 use crate::store::{Condition, Stored, written_before};
 use crate::{
     Append, Appended, Error, GlobalPosition, Json, MessageId, NewMessage, Place, Position, Result, StreamName,
@@ -85,8 +87,25 @@ fn insert(
         stream.category_str(),
         &message.message_type,
         message.data.as_str(),
-        message.metadata.as_str(),
+        with_plain_keys(&message.metadata).as_deref(),
         id.as_bytes(),
     ))?;
     Ok(GlobalPosition::new(transaction.last_insert_rowid()))
+}
+
+/// The metadata, with keys that have no escapes: the indexes of tags and correlations find them by their texts.
+fn with_plain_keys(metadata: &Json) -> Option<Cow<'_, str>> {
+    type Fields = BTreeMap<String, Box<RawValue>>;
+    let text = metadata.as_str()?;
+    let plain = || {
+        let mut fields: Fields = serde_json::from_str(text).ok()?;
+        if let Some(own) = fields.get_mut(OWN_KEY)
+            && let Ok(of_toolkit) = serde_json::from_str::<Fields>(own.get())
+        {
+            *own = to_raw_value(&of_toolkit).ok()?;
+        }
+        serde_json::to_string(&fields).ok()
+    };
+    let plain = if text.contains('\\') { plain() } else { None };
+    Some(plain.map_or(Cow::Borrowed(text), Cow::Owned))
 }

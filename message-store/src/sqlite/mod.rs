@@ -18,6 +18,8 @@ mod options;
 mod read;
 mod read_models;
 mod readers;
+mod report_changes;
+mod service_reports;
 mod snapshot_changes;
 mod snapshots;
 mod store;

@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use uuid::Uuid;
 
-use crate::store::{Backlog, is_correlated_with, lacks_archived};
+use crate::store::{Backlog, StreamBatch, is_correlated_with, lacks_archived};
 use crate::{
     Batch, Category, GlobalPosition, Json, Limits, Message, MessageId, MessageRef, Position, Read, StoreId, StreamName,
     StreamRead, Version,
@@ -24,6 +24,7 @@ const MESSAGE: &str = include_str!("sql/message.sql");
 const VERSION: &str = include_str!("sql/version.sql");
 const STORE_ID: &str = include_str!("sql/store_id.sql");
 const GIVEN_OUT: &str = include_str!("sql/given_out.sql");
+const CATEGORIES: &str = include_str!("sql/categories.sql");
 const BACKLOG: &str = include_str!("sql/backlog.sql");
 
 fn both(sql: &str) -> [String; 2] {
@@ -36,17 +37,18 @@ pub(super) fn stream(
     stream: &StreamName,
     read: &StreamRead,
     limits: &Limits,
-) -> rusqlite::Result<Vec<Message>> {
+) -> rusqlite::Result<StreamBatch> {
     let (sql, first) = if read.backwards { (&*STREAM_BACKWARDS, i64::MAX) } else { (&*STREAM_FORWARDS, 0) };
     let (from, rows) = (read.from.map_or(first, Position::get), limits.rows(read.limit));
     let [of_table, of_both] = sql;
-    let found = messages(connection, of_table, (stream.as_str(), from, rows), limits)?;
-    let bytes: usize = found.iter().map(|message| message.data.len() + message.metadata.len()).sum();
-    let is_full = bytes >= limits.batch_bytes || found.len() as u64 >= rows.unsigned_abs();
-    if lacks_archived(read, &found, is_full) {
-        return messages(connection, of_both, (stream.as_str(), from, rows), limits);
-    }
-    Ok(found)
+    let part = |sql| {
+        let found = messages(connection, sql, (stream.as_str(), from, rows), limits)?;
+        let bytes: usize = found.iter().map(|message| message.data.len() + message.metadata.len()).sum();
+        let is_full = bytes >= limits.batch_bytes || found.len() as u64 >= rows.unsigned_abs();
+        Ok(StreamBatch::new(found, !is_full))
+    };
+    let found = part(of_table)?;
+    if lacks_archived(read, &found) { part(of_both) } else { Ok(found) }
 }
 
 pub(super) fn category(
@@ -135,6 +137,21 @@ pub(super) fn backlog(
         let oldest = oldest.map(|time| time_in(1, time)).transpose()?;
         Ok(Backlog::new(messages.unsigned_abs(), oldest, GlobalPosition::new(end.unwrap_or_default())))
     })
+}
+
+pub(super) fn categories(
+    connection: &Connection,
+    after: Option<&Category>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Category>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(CATEGORIES)?;
+    let mut rows = statement.query((after.map_or("", Category::as_str), limit))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(StreamName::from_database(row.get_ref(0)?.as_str()?).category());
+    }
+    Ok(found)
 }
 
 fn one(connection: &Connection, sql: &str, parameters: impl Params) -> rusqlite::Result<Option<Message>> {

@@ -16,7 +16,7 @@ use super::location::Location;
 use super::turns::Turns;
 use super::{SqliteStore, read};
 use crate::store::{Database, Fence, Moved, OwnTransaction, SqlTransaction, SqlValue, Statements, Work, of_categories};
-use crate::{Batch, Category, Error, History, Limits, MessageStore as _, Read, Result, Source};
+use crate::{Batch, Category, Error, GlobalPosition, History, Limits, MessageStore as _, Read, Result, Source};
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| Statements::new("", "", "skipped_at"));
 
@@ -183,6 +183,11 @@ impl OwnTransaction for AuthorTransaction<'_> {
             _ => read::all(self.connection, &messages, &self.limits).map(|batch| of_categories(categories, batch)),
         };
         batch.map_err(backend(CONTEXT))
+    }
+
+    /// This transaction has the only writer's turn, so no other is under way.
+    async fn settled(&mut self) -> Result<GlobalPosition> {
+        Ok(GlobalPosition::new(i64::MAX))
     }
 
     fn had_passing_fault(&self) -> bool {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
-    Matches, Moved, ReadModels, Snapshots, Timers, WakeUps,
+    Matches, Moved, ReadModels, ServiceReports, Snapshots, StreamBatch, Timers, WakeUps,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -97,6 +97,10 @@ impl MessageStore for SqliteStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        Ok(self.read_stream_batch(stream, read).await?.messages)
+    }
+
+    async fn read_stream_batch(&self, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
         let (stream, limits) = (stream.clone(), self.limits);
         self.readers.read("reading a stream", move |connection| read::stream(connection, &stream, &read, &limits)).await
     }
@@ -119,6 +123,13 @@ impl MessageStore for SqliteStore {
             .read("reading the messages of a correlation", move |connection| {
                 read::correlated(connection, &stream, &read, &limits)
             })
+            .await
+    }
+
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        let after = after.cloned();
+        self.readers
+            .read("reading the categories", move |connection| read::categories(connection, after.as_ref(), limit))
             .await
     }
 
@@ -186,6 +197,10 @@ impl MessageStore for SqliteStore {
         Some(self)
     }
 
+    fn service_reports(&self) -> Option<&dyn ServiceReports> {
+        Some(self)
+    }
+
     fn leases(&self) -> Option<&dyn Leases> {
         Some(&self.leases)
     }
@@ -202,6 +217,7 @@ impl MessageStore for SqliteStore {
 #[async_trait]
 impl Conditions for SqliteStore {
     async fn matches(&self, condition: &Condition, limit: usize) -> Result<Matches> {
+        condition.query.check()?;
         let (condition, limits) = (condition.clone(), self.limits);
         self.readers
             .read("reading the messages that match a query", move |connection| {

@@ -22,7 +22,9 @@ fn change_one(transaction: &Transaction<'_>, change: &TimerChange, now: Timestam
         TimerChange::Set { due, to, message, if_waiting, .. } => {
             let NewMessage { id, message_type, data, metadata } = message;
             let id = id.as_uuid();
-            if exists(transaction, include_str!("sql/has_message.sql"), [id.as_bytes()])? {
+            // Another message may have the id. Then the timer gets another one when it fires.
+            let fired = (id.as_bytes(), to.as_str(), message_type);
+            if exists(transaction, include_str!("sql/has_fired.sql"), fired)? {
                 return Ok(TimerChanged::Fired);
             }
             let has_timer = exists(transaction, include_str!("sql/has_timer.sql"), key)?;
@@ -55,6 +57,20 @@ fn change_one(transaction: &Transaction<'_>, change: &TimerChange, now: Timestam
             match transaction.prepare_cached(sql)?.execute((key.0, key.1, due))? {
                 0 => TimerChanged::NotWaiting,
                 _ => TimerChanged::Moved,
+            }
+        }
+        TimerChange::Redact { id, data, metadata, .. } => {
+            let sql = include_str!("sql/redact_timer.sql");
+            let id = id.as_uuid();
+            match transaction.prepare_cached(sql)?.execute((
+                key.0,
+                key.1,
+                id.as_bytes(),
+                data.as_str(),
+                metadata.as_str(),
+            ))? {
+                0 => TimerChanged::NotWaiting,
+                _ => TimerChanged::Redacted,
             }
         }
         TimerChange::Cancel { .. } => match execute(include_str!("sql/remove_timer.sql"))? {

@@ -20,7 +20,7 @@ use super::failure::{Failed, failed, is_io};
 use super::lease_changes::{self, LeaseChange, LeaseChanged};
 use super::snapshot_changes::{self, SnapshotChange};
 use super::turns::Turns;
-use super::{location, once, timer_changes};
+use super::{location, once, report_changes, timer_changes};
 use crate::store::{ArchiveRun, Claim, ClaimRecord, ErasureRun, Fence, Timer, TimerChange, TimerChanged, WakeUps};
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::APPEND_BATCH;
@@ -53,6 +53,7 @@ enum Request {
     ChangeSnapshot(SnapshotChange),
     Archive(ArchiveChange),
     Erase(ErasureChange),
+    SaveReport(Uuid, Json),
 }
 
 enum Reply {
@@ -68,6 +69,7 @@ enum Reply {
     SnapshotChanged,
     Archived(ArchiveRun),
     Erased(ErasureRun),
+    ReportSaved,
 }
 
 impl Writer {
@@ -164,6 +166,10 @@ impl Writer {
         }
     }
 
+    pub(super) async fn save_report(&self, service: Uuid, report: Json) -> Result<()> {
+        self.ask(Request::SaveReport(service, report)).await.map(drop)
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Job { request, answer }).await.is_err() {
@@ -174,9 +180,10 @@ impl Writer {
 }
 
 impl Request {
-    /// Whether the request must survive a loss of power. A lease and a snapshot may be lost.
+    /// Whether the request must survive a loss of power. A lease, a snapshot and a report may be lost.
     fn must_last(&self) -> bool {
-        let may_be_lost = matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeSnapshot(_));
+        let may_be_lost =
+            matches!(self, Self::Lease(..) | Self::Release(..) | Self::ChangeSnapshot(_) | Self::SaveReport(..));
         !may_be_lost && !matches!(self, Self::ChangeLease(LeaseChange::Renew(..)))
     }
 
@@ -313,6 +320,10 @@ fn perform(transaction: &Transaction<'_>, request: &Request) -> Result<Reply, Fa
         Request::ChangeSnapshot(change) => {
             snapshot_changes::change(transaction, change)?;
             Reply::SnapshotChanged
+        }
+        Request::SaveReport(service, report) => {
+            report_changes::save(transaction, *service, report)?;
+            Reply::ReportSaved
         }
         Request::Archive(change) => Reply::Archived(archive_changes::change(transaction, change)?),
         Request::Erase(change) => Reply::Erased(erasure_changes::change(transaction, change)?),

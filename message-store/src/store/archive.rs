@@ -11,7 +11,8 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::{Category, GlobalPosition, Message, Position, Result, StreamRead};
+use super::StreamBatch;
+use crate::{Category, GlobalPosition, Position, Result, StreamRead};
 
 /// The archive of a store. [`Archiving`](crate::operations::Archiving) decides what may be moved, and moves it.
 ///
@@ -75,13 +76,12 @@ impl fmt::Display for ArchiveRun {
 }
 
 /// For backends that have an archive: whether the messages that a read of a stream has found in the table of messages
-/// leave out some that may be in the archive. Positions have no gaps, so a gap shows that they do. `is_full` says that a
-/// limit has ended the read.
-pub fn lacks_archived(read: &StreamRead, found: &[Message], is_full: bool) -> bool {
+/// leave out some that may be in the archive. Positions have no gaps, so a gap shows that they do.
+pub fn lacks_archived(read: &StreamRead, StreamBatch { messages: found, is_end }: &StreamBatch) -> bool {
     if read.backwards {
         let has_gap = found.windows(2).any(|pair| pair[0].position != pair[1].position.next());
         let begins_late = match found.last() {
-            Some(lowest) => !is_full && lowest.position > Position::FIRST,
+            Some(lowest) => *is_end && lowest.position > Position::FIRST,
             // The last message of a stream is never archived.
             None => read.from.is_some(),
         };

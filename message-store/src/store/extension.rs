@@ -64,11 +64,15 @@ pub trait MessageStoreExt: MessageStore {
     /// the other methods accepts the rest.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::Error::TooLarge) for a query with too many parts.
+    /// [`TooLarge`](crate::Error::TooLarge) for a query with too many parts; [`Invalid`](crate::Error::Invalid) for one that no
+    /// message can match, and for a condition of a request without appends.
     fn take_condition(&self, request: &mut AppendRequest) -> Result<Option<Condition>> {
         let condition = request.take_condition();
         if let Some(condition) = &condition {
             condition.query.check()?;
+            if request.is_empty() {
+                return Err(Error::invalid("condition", "the request has no append that it could be a condition of"));
+            }
         }
         Ok(condition)
     }
@@ -177,11 +181,12 @@ pub trait MessageStoreExt: MessageStore {
         stream: &'a StreamName,
         from: Position,
     ) -> impl Stream<Item = Result<Message>> + Send + 'a {
-        stream::try_unfold(from, move |from| async move {
-            let messages = self.read_stream(stream, StreamRead::forwards_from(from)).await?;
-            let Some(last) = messages.last() else { return Ok(None) };
-            let next = last.position.next();
-            Ok::<_, crate::Error>(Some((stream::iter(messages.into_iter().map(Ok)), next)))
+        stream::try_unfold(Some(from), move |from| async move {
+            let Some(from) = from else { return Ok(None) };
+            let batch = self.read_stream_batch(stream, StreamRead::forwards_from(from)).await?;
+            let Some(last) = batch.messages.last() else { return Ok(None) };
+            let next = (!batch.is_end).then(|| last.position.next());
+            Ok::<_, crate::Error>(Some((stream::iter(batch.messages.into_iter().map(Ok)), next)))
         })
         .try_flatten()
     }

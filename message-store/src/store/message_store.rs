@@ -1,12 +1,15 @@
 //! The contract of a message store. The conformance suite ([`crate::testing::conformance`]) tests it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::store::is_correlated_with;
-use crate::store::{Archive, Backlog, Conditions, Deduplication, Erasure, Leases, ReadModels, Snapshots, Timers};
+use crate::store::{
+    Archive, Backlog, Conditions, Deduplication, Erasure, Leases, ReadModels, ServiceReports, Snapshots, StreamBatch,
+    Timers, is_correlated_with,
+};
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Limits, Message, MessageId, MessageRef,
     Position, Read, Result, StoreId, StreamName, StreamRead, Version, WakeUp,
@@ -98,6 +101,13 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     /// Reads a stream. An empty result means that the stream has no messages in that direction.
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>>;
 
+    /// As [`read_stream`](Self::read_stream), and says whether the stream ends there. A reader of a whole stream then needs
+    /// no read that returns nothing. By default, only such a read shows the end.
+    async fn read_stream_batch(&self, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
+        let messages = self.read_stream(stream, read).await?;
+        Ok(StreamBatch { is_end: messages.is_empty(), messages })
+    }
+
     /// Reads the messages of a category, in the order of their global positions.
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch>;
 
@@ -116,6 +126,27 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
         let mut batch = self.read_all(read).await?;
         batch.messages.retain(|message| is_correlated_with(message, stream));
         Ok(batch)
+    }
+
+    /// The categories that have messages, also archived ones, in an order of the store's own: at most `limit` of those after
+    /// `after`, which need not have messages.
+    ///
+    /// A store without an index for it reads all messages; this is the default.
+    ///
+    /// # Errors
+    /// As [`read_all`](Self::read_all).
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        let mut found = BTreeSet::new();
+        let mut read = Read::default();
+        loop {
+            let batch = self.read_all(read.clone()).await?;
+            if batch.is_at_end(&read) {
+                break;
+            }
+            read.from = batch.looked_through.next();
+            found.extend(batch.messages.iter().map(|message| message.stream.category()));
+        }
+        Ok(found.into_iter().filter(|category| after.is_none_or(|after| category > after)).take(limit).collect())
     }
 
     /// The last message of a stream, or the last one of the type `message_type`. `None` if there is no such message.
@@ -210,6 +241,12 @@ pub trait MessageStore: fmt::Debug + Send + Sync {
     fn leases(&self) -> Option<&dyn Leases> {
         None
     }
+
+    /// The reports of the services that run on the store, or `None` if it keeps none.
+    fn service_reports(&self) -> Option<&dyn ServiceReports> {
+        None
+    }
+
     /// The store's timers, or `None` if it has none.
     fn timers(&self) -> Option<&dyn Timers> {
         None

@@ -15,9 +15,11 @@ mod extension;
 mod history;
 mod leases;
 mod message_store;
+mod position_before;
 mod query;
 mod read;
 mod read_models;
+mod service_reports;
 mod snapshots;
 mod step_stream;
 mod subscription;
@@ -42,8 +44,9 @@ pub use extension::MessageStoreExt;
 pub use history::History;
 pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
 pub use message_store::MessageStore;
+pub(crate) use position_before::position_before;
 pub use query::{MAX_QUERY_PARTS, Query, QueryItem};
-pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamRead};
+pub use read::{Batch, DEFAULT_BATCH, Filter, GroupMember, Read, Slots, StreamBatch, StreamRead};
 pub(crate) use read::{is_correlated_with, slot_of};
 #[cfg(feature = "testing")]
 pub use read_models::ReadModelBug;
@@ -53,6 +56,7 @@ pub use read_models::{
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use read_models::{Database, OwnTransaction, Statements, Work, of_categories};
+pub use service_reports::{Connections, SavedReport, ServiceReports};
 pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;

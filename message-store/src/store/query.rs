@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use crate::metadata::OWN_KEY;
-use crate::{Category, Error, Json, Message, Result, Tag};
+use crate::variant::stored_types;
+use crate::{Category, Error, Json, Message, Result, Tag, Upcaster};
 
 /// The greatest number of parts of a query. A part is one category of one item.
 pub const MAX_QUERY_PARTS: usize = 100;
@@ -123,6 +124,17 @@ impl Query {
         self.items.iter().any(|item| item.matches(message))
     }
 
+    /// The same query, with the earlier names of the types of a category.
+    pub(crate) fn widened_by(mut self, category: &str, upcasters: &[Upcaster]) -> Self {
+        for item in &mut self.items {
+            if !upcasters.is_empty() && item.categories.iter().any(|of| of.as_str() == category) {
+                let types = stored_types(upcasters, item.types.iter().map(String::as_str));
+                item.types = types.into_iter().map(str::to_owned).collect();
+            }
+        }
+        self
+    }
+
     /// The categories of all items, in order, each once.
     pub fn categories(&self) -> Vec<&Category> {
         let mut categories: Vec<_> = self.items.iter().flat_map(|item| &item.categories).collect();
@@ -132,12 +144,19 @@ impl Query {
     }
 
     /// # Errors
-    /// [`Error::TooLarge`] for a query with too many parts.
-    pub(super) fn check(&self) -> Result<()> {
+    /// [`Error::TooLarge`] for a query with too many parts; [`Error::Invalid`] for a text that no message has.
+    pub(crate) fn check(&self) -> Result<()> {
         let actual = self.items.iter().map(|item| item.categories.len()).sum();
         if actual > MAX_QUERY_PARTS {
             let what = "the number of parts of a query (categories of its items)".to_owned();
             return Err(Error::TooLarge { what, actual, limit: MAX_QUERY_PARTS });
+        }
+        let texts = self.items.iter().flat_map(|item| item.types.iter().chain(&item.cardinal_id));
+        if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
+            return Err(Error::invalid(
+                "query",
+                format!("{text:?} contains a NUL character, so no message can match it"),
+            ));
         }
         Ok(())
     }

@@ -51,6 +51,23 @@ impl Default for StreamRead {
     }
 }
 
+/// What a read of a stream returned.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StreamBatch {
+    /// The messages, in the order of the read.
+    pub messages: Vec<Message>,
+    /// The stream had no further message in that direction when it was read. `false` if that is not known.
+    pub is_end: bool,
+}
+
+impl StreamBatch {
+    /// The result of a read.
+    pub fn new(messages: Vec<Message>, is_end: bool) -> Self {
+        Self { messages, is_end }
+    }
+}
+
 /// A read of a category or of all messages, in the order of global positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]

@@ -16,7 +16,7 @@ pub use golden::Golden;
 #[cfg(feature = "sqlite")]
 pub use kit::{
     Given, GivenMessages, GivenProcess, GivenStored, When, WhenApplied, WhenHandled, WhenReceived, WrittenTo,
-    assert_snapshots, given, given_messages, given_process, given_stored, written_to,
+    assert_snapshots, given, given_messages, given_process, given_stored, message_in, written_to,
 };
 pub use planted_bug::PlantedBug;
 pub use timers::fire_timers;

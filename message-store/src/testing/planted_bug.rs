@@ -38,7 +38,7 @@ impl<D: Decider> CommandHandler<D> {
     /// Switches a protection off.
     #[must_use]
     pub fn plant(mut self, bug: PlantedBug) -> Self {
-        self.runtime.plant(bug);
+        Arc::get_mut(&mut self.runtime).expect("the handler is not cloned yet").plant(bug);
         self
     }
 }

@@ -26,7 +26,7 @@ pub use fields::Fields;
 pub(crate) use names::{field_names, names};
 pub use upcaster::{Split, TypeVersion, Upcaster};
 pub(crate) use upcaster::{newest_version, stored_types};
-pub(crate) use upcasting::{Decoded, Form, Unreadable};
+pub(crate) use upcasting::{Decoded, Form, Unreadable, types_of_today};
 
 /// The message type and the data of an enum's value.
 pub(crate) fn encode<E: Serialize>(value: &E) -> Result<(String, Json)> {

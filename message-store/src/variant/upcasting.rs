@@ -127,19 +127,53 @@ impl<'a> Form<'a> {
 
     fn decode_as_it_is<E: DeserializeOwned>(self, upcasters: &[Upcaster]) -> Result<Decoded<E>, Unreadable> {
         let Self { message_type, version, data } = self;
-        // Without upcasters, every type has one version.
-        let newest = if upcasters.is_empty() { 1 } else { newest(upcasters, &message_type) };
-        if version == newest {
-            let decoded = decode(&message_type, &data).map_err(|error| Unreadable::Undecodable(error.to_string()))?;
-            return Ok(decoded.map_or_else(|| Decoded::Unknown(message_type.into_owned()), Decoded::One));
+        if !is_of_today::<E>(&message_type, version, upcasters)? {
+            return Ok(Decoded::Unknown(message_type.into_owned()));
         }
-        let variant = names::<E>().iter().find(|name| **name == message_type);
-        match variant {
-            None if !is_named(upcasters, &message_type) => Ok(Decoded::Unknown(message_type.into_owned())),
-            Some(name) if version < newest => Err(Unreadable::Chain(ChainFault::Hole((name, version)))),
-            _ => Err(Unreadable::Newer(newest)),
-        }
+        let decoded = decode(&message_type, &data).map_err(|error| Unreadable::Undecodable(error.to_string()))?;
+        Ok(decoded.map_or_else(|| Decoded::Unknown(message_type.into_owned()), Decoded::One))
     }
+}
+
+/// Whether this is today's form of its type. If not, the enum has no variant of the type.
+fn is_of_today<E: DeserializeOwned>(
+    message_type: &str,
+    version: u32,
+    upcasters: &[Upcaster],
+) -> Result<bool, Unreadable> {
+    // Without upcasters, every type has one version.
+    let newest = if upcasters.is_empty() { 1 } else { newest(upcasters, message_type) };
+    if version == newest {
+        return Ok(true);
+    }
+    match names::<E>().iter().find(|name| **name == message_type) {
+        None if !is_named(upcasters, message_type) => Ok(false),
+        Some(name) if version < newest => Err(Unreadable::Chain(ChainFault::Hole((name, version)))),
+        _ => Err(Unreadable::Newer(newest)),
+    }
+}
+
+/// The types as which a form is read, from its type and version alone: an erased message has no data. A type is `One` if
+/// the enum has the variant. Of an event that is split, these are all types that it may be split into.
+pub(crate) fn types_of_today<E: DeserializeOwned>(
+    message_type: &str,
+    version: u32,
+    upcasters: &[Upcaster],
+) -> Result<Vec<Decoded<String>>, Unreadable> {
+    let (mut today, mut left) = (Vec::new(), vec![(message_type, version, 0)]);
+    while let Some((message_type, version, steps)) = left.pop() {
+        if let Some(upcaster) = find(upcasters, message_type, version) {
+            if steps > upcasters.len() {
+                return Err(Unreadable::Chain(ChainFault::Loop(upcaster.from)));
+            }
+            left.extend(upcaster.targets().iter().rev().map(|(name, version)| (*name, *version, steps + 1)));
+            continue;
+        }
+        let is_known = is_of_today::<E>(message_type, version, upcasters)? && names::<E>().contains(&message_type);
+        let name = message_type.to_owned();
+        today.push(if is_known { Decoded::One(name) } else { Decoded::Unknown(name) });
+    }
+    Ok(today)
 }
 
 #[cfg(test)]

@@ -195,6 +195,13 @@ BEGIN
   THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'An array is empty, or does not count from 1';
   END IF;
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    -- Its snapshot is older than the lock of the category. What was written or archived before the lock was granted would be missed.
+    RAISE EXCEPTION USING
+      ERRCODE = 'feature_not_supported',
+      MESSAGE = format('messages cannot be written in a transaction that is %s', current_setting('transaction_isolation')),
+      HINT = 'Begin the transaction with READ COMMITTED.';
+  END IF;
   -- (Here and below, IF is quicker than PERFORM: an expression is no query.)
   IF wait_for IS NOT NULL THEN
     are_locked := message_store.lock_free_categories(stream_names, wait_for);

@@ -52,6 +52,9 @@ BEGIN
   FROM unnest(ids, new_data, new_metadata) AS r (id, data, metadata)
   WHERE m.id = r.id;
   GET DIAGNOSTICS erased_in_archive = ROW_COUNT;
+  -- They were made of what is erased. A run that goes on after a kill no longer knows the streams of the parts before.
+  DELETE FROM message_store.snapshots s
+  WHERE s.stream_name IN (SELECT m.stream_name FROM message_store.messages m WHERE m.id = ANY (ids));
   UPDATE message_store.erasure_runs r
   SET looked_through = greatest(r.looked_through, through),
     erased = r.erased + erased_in_table + erased_in_archive,

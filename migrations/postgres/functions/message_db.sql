@@ -127,6 +127,13 @@ BEGIN
     INSERT INTO message_store.messages (id, stream_name, position, type, data, metadata)
     VALUES (write_message.id::uuid, write_message.stream_name, current_version + 1, write_message.type,
       write_message.data, write_message.metadata);
+    -- The index does not see the archive, and the snapshot does not see what has moved there since. (A sequence is of no snapshot.)
+    IF pg_sequence_last_value('message_store.archive_runs_number_seq') IS NOT NULL THEN
+      RAISE EXCEPTION USING
+        ERRCODE = 'feature_not_supported',
+        MESSAGE = format('a message cannot be written in a transaction that is %s, because there is an archive', current_setting('transaction_isolation')),
+        HINT = 'Begin the transaction with READ COMMITTED.';
+    END IF;
     RETURN current_version + 1;
   EXCEPTION WHEN unique_violation THEN
     GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;

@@ -24,7 +24,11 @@ BEGIN
     result := NULL;
     CASE change ->> 'change'
     WHEN 'set' THEN
-      IF EXISTS (SELECT FROM message_store.messages m WHERE m.id = (change ->> 'id')::uuid) THEN
+      -- (Another message may have the id. Then the timer gets another one when it fires.)
+      IF EXISTS (
+        SELECT FROM message_store.messages m
+        WHERE m.id = (change ->> 'id')::uuid AND m.stream_name = change ->> 'to' AND m.type = change ->> 'type'
+      ) THEN
         result := 'fired';
       ELSE
         INSERT INTO message_store.timers AS t (stream, name, due_at, to_stream, id, type, data, metadata)
@@ -42,6 +46,10 @@ BEGIN
       UPDATE message_store.timers t SET due_at = due, changes = t.changes + 1
       WHERE t.stream = change ->> 'stream' AND t.name = change ->> 'name'
       RETURNING 'moved' INTO result;
+    WHEN 'redact' THEN
+      UPDATE message_store.timers t SET data = change -> 'data', metadata = change -> 'metadata'
+      WHERE t.stream = change ->> 'stream' AND t.name = change ->> 'name' AND t.id = (change ->> 'id')::uuid
+      RETURNING 'redacted' INTO result;
     WHEN 'cancel' THEN
       DELETE FROM message_store.timers t
       WHERE t.stream = change ->> 'stream' AND t.name = change ->> 'name'

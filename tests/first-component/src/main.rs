@@ -11,9 +11,9 @@ async fn main() -> message_store::Result<()> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "sqlite:lockers.db".to_owned());
     let store = connect(&url).await?;
     let lockers = CommandHandler::<Locker>::new(&store);
-    let service = Service::new(&store).consumer(Consumer::new("locker:command", lockers)).start().await?;
+    let consumer = Consumer::new("locker:command", lockers.clone());
+    let service = Service::new(&store).consumer(consumer).start().await?;
 
-    let lockers = CommandHandler::<Locker>::new(&store);
     let rent = |rental_id: &str, member: &str| {
         NewMessage::from_variant(&Command::Rent { rental_id: rental_id.into(), member: member.into() })
     };

@@ -64,6 +64,22 @@ impl TestDatabase {
         &self.url
     }
 
+    /// Replaces a part of the text of a function, as a planted mistake.
+    ///
+    /// # Panics
+    /// Panics if the function does not contain that text.
+    pub async fn replace_in_function(&self, function: &str, sound: &str, wrong: &str) {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        self.execute(&format!(
+            "DO $$ DECLARE definition text; wrong text; BEGIN \
+               SELECT pg_get_functiondef('message_store.{function}'::regproc) INTO definition; \
+               wrong := replace(definition, {}, {}); ASSERT wrong <> definition; EXECUTE wrong; END $$",
+            quoted(sound),
+            quoted(wrong)
+        ))
+        .await;
+    }
+
     /// Runs SQL in the database.
     ///
     /// # Panics

@@ -63,16 +63,22 @@ impl Pooler {
         Ok(pooler)
     }
 
+    /// Waits until this pooler listens, and not another one that has taken its port.
     async fn wait_until_ready(&mut self, url: &str) -> Result<()> {
-        let url = self.url(url)?;
+        let (url, listens) = (self.url(url)?, format!("listening on 127.0.0.1:{}", self.port));
         for attempt in 1.. {
-            match connect(&url).await {
-                Ok(_) => break,
-                Err(error) if attempt == 100 => return Err(error),
-                Err(_) => {}
-            }
+            let log = std::fs::read_to_string(self.folder.path().join("log"))?;
             if let Some(status) = self.process.try_wait()? {
-                bail!("pgbouncer ended with {status}: {}", std::fs::read_to_string(self.folder.path().join("log"))?);
+                bail!("pgbouncer ended with {status}: {log}");
+            }
+            if log.contains(&listens) {
+                match connect(&url).await {
+                    Ok(_) => break,
+                    Err(error) if attempt >= 100 => return Err(error),
+                    Err(_) => {}
+                }
+            } else if attempt >= 1_000 {
+                bail!("pgbouncer does not listen: {log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

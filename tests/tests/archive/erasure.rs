@@ -173,7 +173,7 @@ on_both_stores! {
         for (key, stream, message) in [("ann", "mail-1", &message), ("bob", "mail-2", &other)] {
             let stream = StreamName::new(stream).unwrap();
             let put = buffer.put(&Key::new(key).unwrap(), &stream, message).await.unwrap();
-            assert_eq!(put, Delayed::Waiting);
+            assert_eq!(put, Delayed::Requested);
         }
         Erasing::stream(&store, "mail-1").unwrap().run(|_| {}).await.unwrap();
         assert_eq!(fire_timers(&*store).await, 2);

@@ -25,7 +25,8 @@ async fn left(sabotage: &str) -> usize {
     let erased = async { erasing.run(|_| {}).await.unwrap() };
     let (_, ()) = tokio::join!(erased, async {
         // Until the erasure waits for the rows.
-        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+        let waits = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'transactionid'";
         let observer = client(database.url(), None).await;
         while observer.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

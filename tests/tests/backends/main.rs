@@ -3,6 +3,7 @@
 
 mod boundaries;
 mod bounded_reads;
+mod conditions_in_batches;
 mod conformance_postgres;
 mod conformance_sqlite;
 mod contract_sketches;
@@ -11,6 +12,7 @@ mod given_up_calls;
 mod group_commit;
 mod large_messages;
 mod lost_answers;
+mod many_conditions;
 mod sizes;
 mod sqlite_files;
 mod sqlite_turns;

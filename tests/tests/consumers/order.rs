@@ -121,7 +121,8 @@ async fn with_lost_answers_to_saves(
 
     let positions = StreamName::new("account:command+position").unwrap();
     let last = store.last_message(&positions, None).await.unwrap().unwrap();
-    let said: serde_json::Value = last.decode_data().unwrap();
+    let mut said: serde_json::Value = last.decode_data().unwrap();
+    said.as_object_mut().unwrap().remove("counted");
     assert_eq!(said, serde_json::json!({ "position": last_position(store).await, "stopped": true }));
     Ok(())
 }
@@ -230,8 +231,11 @@ async fn restored_under_a_running_consumer(
     running.wait_for(deposits[4].global_position).await?;
     // From here on, the consumer has nothing to save.
     let positions = StreamName::new("account:command+position").unwrap();
-    let saved = serde_json::json!({ "position": deposits[4].global_position });
-    while store.last_message(&positions, None).await?.unwrap().decode_data::<serde_json::Value>()? != saved {
+    loop {
+        let saved: serde_json::Value = store.last_message(&positions, None).await?.unwrap().decode_data()?;
+        if saved["position"] == deposits[4].global_position.get() && saved.get("handedOutThrough").is_none() {
+            break;
+        }
         tokio::task::yield_now().await;
     }
     outside.restore(deposits[1].global_position).await;

@@ -34,15 +34,15 @@ async fn five_requests_and_a_later_one(store: &Arc<dyn MessageStore>, bug: Optio
     }
     let key = Key::new("welcome ann").unwrap();
     for number in 0..5 {
-        let expected = if number == 0 || bug.is_some() { Delayed::Waiting } else { Delayed::Dropped };
-        assert_eq!(buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap(), expected);
+        let requested = buffer.put(&key, &stream(), &mail(&number.to_string())).await.unwrap();
+        assert_eq!(requested, Delayed::Requested);
         clock.pass(seconds(5));
     }
     assert_eq!(fire_timers(&*clock).await, 0, "25 of 60 seconds have passed");
     clock.pass(seconds(60));
     assert!(fire_timers(&*clock).await >= 1);
     assert_eq!(fire_timers(&*clock).await, 0);
-    assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Waiting);
+    assert_eq!(buffer.put(&key, &stream(), &mail("later")).await.unwrap(), Delayed::Requested);
     clock.pass(seconds(60));
     assert_eq!(fire_timers(&*clock).await, 1);
     let mut sent = sent(store).await;
@@ -79,14 +79,14 @@ on_both_stores! {
         }
     }
 
-    async fn a_request_with_the_id_of_a_released_one_is_released_already(store) {
+    async fn a_message_that_was_requested_before_is_not_requested_again(store) {
         let (clock, buffer) = buffered(&store, Keep::First);
         let (key, request) = (Key::new("k").unwrap(), mail("once"));
-        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Waiting);
-        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Dropped);
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Requested);
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Repeated);
         clock.pass(seconds(60));
         assert_eq!(fire_timers(&*clock).await, 1);
-        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Released);
+        assert_eq!(buffer.put(&key, &stream(), &request).await.unwrap(), Delayed::Repeated);
         clock.pass(seconds(60));
         assert_eq!(fire_timers(&*clock).await, 0);
         assert_eq!(sent(&store).await, ["once"]);
@@ -105,7 +105,7 @@ on_both_stores! {
         for apart in [0, 60 * 60] {
             let ((clock, buffer), key) = (buffered(&store, Keep::First), Key::new(apart.to_string()).unwrap());
             clock.pass(seconds(apart));
-            assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Waiting);
+            assert_eq!(buffer.put(&key, &stream(), &mail("text")).await.unwrap(), Delayed::Requested);
             assert_eq!(fire_timers(&*clock).await, 0, "{apart} s apart: nothing of its minute has passed");
             clock.pass(seconds(60));
             assert_eq!(fire_timers(&*clock).await, 1, "{apart} s apart");
@@ -114,10 +114,10 @@ on_both_stores! {
 
     async fn the_latest_can_take_the_place_of_the_first_and_does_not_wait_longer(store) {
         let ((clock, buffer), key) = (buffered(&store, Keep::Latest), Key::new("status").unwrap());
-        assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Waiting);
+        assert_eq!(buffer.put(&key, &stream(), &mail("old")).await.unwrap(), Delayed::Requested);
         clock.pass(seconds(50));
-        assert_eq!(buffer.put(&key, &stream(), &mail("new")).await.unwrap(), Delayed::Replaced);
-        assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Waiting);
+        assert_eq!(buffer.put(&key, &stream(), &mail("new")).await.unwrap(), Delayed::Requested);
+        assert_eq!(buffer.put(&Key::new("other").unwrap(), &stream(), &mail("other")).await.unwrap(), Delayed::Requested);
         clock.pass(seconds(10));
         assert_eq!(fire_timers(&*clock).await, 1);
         assert_eq!(sent(&store).await, ["new"]);
@@ -137,16 +137,18 @@ on_both_stores! {
     }
 
     async fn requests_that_come_at_once_are_one(store) {
-        let buffer = Arc::new(buffered(&store, Keep::First).1);
+        let (clock, buffer) = buffered(&store, Keep::First);
+        let buffer = Arc::new(buffer);
         let requests: Vec<_> = (0..8).map(|_| {
             let buffer = Arc::clone(&buffer);
             tokio::spawn(async move { buffer.put(&Key::new("k").unwrap(), &stream(), &mail("x")).await.unwrap() })
         }).collect();
-        let mut waits = 0;
         for request in requests {
-            waits += usize::from(request.await.unwrap() == Delayed::Waiting);
+            assert_eq!(request.await.unwrap(), Delayed::Requested);
         }
-        assert_eq!(waits, 1);
+        clock.pass(seconds(60));
+        assert_eq!(fire_timers(&*clock).await, 1);
+        assert_eq!(sent(&store).await, ["x"]);
     }
 
     async fn a_job_carries_its_state_from_run_to_run_with_what_it_writes(store) {

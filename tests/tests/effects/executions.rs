@@ -8,8 +8,9 @@ use message_store::consumer::Consumer;
 use message_store::entity::Projection;
 use message_store::handling::{CommandHandler, Decider};
 use message_store::intents::Intent;
+use message_store::operations::Erasing;
 use message_store::testing::FaultyStore;
-use message_store::{Error, Json, MessageStore, Metadata, NewMessage, Outcome};
+use message_store::{Error, Json, MessageStore, Metadata, NewMessage, Outcome, Tag};
 use message_store_tests::accounts::{messages_of, put};
 use message_store_tests::on_both_stores;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,10 @@ impl Decider for Purse {
 
     fn is_refusal(event: &Event) -> bool {
         matches!(event, Event::Refused { .. })
+    }
+
+    fn tags(event: &Event) -> Vec<Tag> {
+        if matches!(event, Event::Spent { .. }) { vec![Tag::new("spending").unwrap()] } else { vec![] }
     }
 
     fn intent(command: &Command) -> Option<Intent> {
@@ -128,14 +133,83 @@ on_both_stores! {
     }
 
     /// The intent is shared by all purses.
-    async fn a_command_to_another_entity_with_a_shared_intent_is_a_repeat(store) {
+    async fn a_command_to_another_entity_with_a_shared_intent_is_a_conflict_although_its_data_is_the_same(store) {
         let purses = filled(&store, 10).await;
         let _ = purses.execute("2", message(&Command::Fill { amount: 10 })).await.unwrap();
         let first = purses.execute("1", spend("a", 3)).await.unwrap();
-        let second = purses.execute("2", spend("a", 3)).await.unwrap();
-        assert_eq!(second.outcome, Outcome::Duplicate { original: first.command });
-        assert_eq!(second.events, [Event::Spent { amount: 3 }]);
-        assert_eq!(purses.entities().fetch("2").await.unwrap().state.0, 10);
+        let again = purses.execute("1", spend("a", 3)).await.unwrap();
+        assert_eq!(again.outcome, Outcome::Duplicate { original: first.command.clone() });
+        for is_erased in [false, true] {
+            let other = purses.execute("2", spend("a", 3)).await.unwrap();
+            assert_eq!((other.outcome, other.events.len()), (Outcome::Conflict { original: first.command.clone() }, 0));
+            assert_eq!(purses.entities().fetch("2").await.unwrap().state.0, 10);
+            if !is_erased {
+                let _ = Erasing::stream(&store, "purchase-%ALL+a").unwrap().run(|_| {}).await.unwrap();
+            }
+        }
+    }
+
+    /// Another version of the library has reserved the intent, and has not recorded for which entity.
+    async fn twin_of_a_reservation_that_names_no_entity_the_data_alone_is_compared(store) {
+        let purses = filled(&store, 10).await;
+        put(&store, "purchase-%ALL+a", "Reserved", r#"{"purchase":"a","amount":3}"#, r#"{"messageStore":{"reserves":"Spend"}}"#).await;
+        let executed = purses.execute("1", spend("a", 3)).await.unwrap();
+        assert!(matches!(executed.outcome, Outcome::Duplicate { .. }), "{}", executed.outcome);
+    }
+
+    /// A reservation has the data of its command.
+    async fn a_reservation_is_erased_with_the_tags_of_its_command_and_of_its_events(store) {
+        let purses = filled(&store, 10).await;
+        let metadata = Metadata::new().tag(Tag::new("person:ann").unwrap());
+        let _ = purses.execute("1", spend("a", 1).with_metadata(&metadata).unwrap()).await.unwrap();
+        let _ = purses.execute("1", spend("b", 1)).await.unwrap();
+        let reservation = async |key: &str| messages_of(&store, "purchase").await.into_iter().find(|found| found.stream.as_str().ends_with(key)).unwrap();
+        for (tag, key) in [("person:ann", "+a"), ("spending", "+b")] {
+            assert!(!reservation(key).await.is_erased());
+            let _ = Erasing::tag(&store, tag).unwrap().run(|_| {}).await.unwrap();
+            assert!(reservation(key).await.is_erased(), "{tag}");
+        }
+    }
+
+    async fn clones_of_a_handler_share_its_entities(store) {
+        let faulty = FaultyStore::new(&store);
+        let shared: Store = faulty.clone();
+        let purses = filled(&shared, 10).await;
+        let read = faulty.messages_read();
+        let executed = purses.clone().execute("1", spend("a", 3)).await.unwrap();
+        assert_eq!(executed.events, [Event::Spent { amount: 3 }]);
+        assert_eq!(faulty.messages_read(), read, "the clone remembers the entity");
+    }
+
+    async fn the_last_position_is_that_of_the_last_event_or_of_the_command(store) {
+        let purses = filled(&store, 10).await;
+        let command = spend("a", 10);
+        for _ in 0..2 {
+            let executed = purses.execute("1", command.clone()).await.unwrap();
+            let last = messages_of(&store, "purse").await.pop().unwrap();
+            assert_eq!((executed.events.len(), executed.last), (2, last.global_position));
+        }
+        let looked = purses.execute("1", message(&Command::Look {})).await.unwrap();
+        assert_eq!(looked.last, looked.command.global_position);
+    }
+
+    async fn after_an_erasure_a_caller_gets_the_outcome_and_learns_that_events_were_erased(store) {
+        let purses = filled(&store, 10).await;
+        let command = spend("a", 10);
+        let first = purses.execute("1", command.clone()).await.unwrap();
+        assert!(!first.has_erased);
+        for stream in ["purse-1", "purse:command-1", "purchase-%ALL+a"] {
+            let _ = Erasing::stream(&store, stream).unwrap().run(|_| {}).await.unwrap();
+        }
+        for purses in [purses, self::purses(&store)] {
+            let again = purses.execute("1", command.clone()).await.unwrap();
+            assert!(matches!(again.outcome, Outcome::AlreadyProcessed { .. }), "{}", again.outcome);
+            assert_eq!((again.events.len(), again.has_erased), (0, true));
+            let another = purses.execute("1", spend("a", 10)).await.unwrap();
+            assert_eq!(another.outcome, Outcome::Duplicate { original: first.command.clone() });
+            assert_eq!((another.events.len(), another.has_erased), (0, true));
+        }
+        assert_eq!(messages_of(&store, "purse").await.len(), 3);
     }
 
     async fn of_two_entities_at_once_one_carries_a_shared_intent_out(store) {
@@ -150,7 +224,7 @@ on_both_stores! {
             let (first, second) = (execute("1"), execute("2"));
             let outcomes = [first.await.unwrap().outcome, second.await.unwrap().outcome];
             let handled = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Handled { .. })).count();
-            let repeats = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Duplicate { .. })).count();
+            let repeats = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Conflict { .. })).count();
             assert_eq!((handled, repeats), (1, 1), "{outcomes:?}");
         }
     }

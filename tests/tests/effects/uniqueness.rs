@@ -119,11 +119,11 @@ fn count(events: &[String], message_type: &str) -> usize {
 }
 
 /// Users register one address at once, each in a process of its own. Returns the number of those that have it.
-async fn at_once(store: &Store, count_of_users: usize, bug: Option<PlantedBug>) -> usize {
+async fn at_once(store: &Store, email: &str, count_of_users: usize, bug: Option<PlantedBug>) -> usize {
     let before = count(&events(store).await, "Registered");
     let mut commands = Vec::new();
     for number in 0..count_of_users {
-        commands.push(send(store, &format!("racer{number}"), register("ann")).await);
+        commands.push(send(store, &format!("racer{number}.{email}"), register(email)).await);
     }
     let handled = commands.iter().map(|command| {
         let users = users(store, bug);
@@ -161,25 +161,30 @@ on_both_stores! {
     }
 
     async fn of_32_users_that_register_one_address_at_once_one_has_it(store) {
-        assert_eq!(at_once(&store, 32, None).await, 1);
+        assert_eq!(at_once(&store, "ann", 32, None).await, 1);
     }
 
     async fn twin_without_the_condition_several_users_have_the_address(store) {
-        assert!(at_once(&store, 32, Some(PlantedBug::NoCondition)).await > 1);
+        assert!(at_once(&store, "ann", 32, Some(PlantedBug::NoCondition)).await > 1);
     }
 
     async fn of_16_users_that_register_a_released_address_at_once_one_has_it(store) {
         let users = users(&store, None);
         let _ = users.execute("1", register("ann")).await.unwrap();
         let _ = users.execute("1", NewMessage::from_variant(&Command::Release).unwrap()).await.unwrap();
-        assert_eq!(at_once(&store, 16, None).await, 1);
+        assert_eq!(at_once(&store, "ann", 16, None).await, 1);
     }
 
     async fn twin_if_decisions_on_matches_have_no_condition_several_users_have_a_released_address(store) {
         let users = users(&store, None);
-        let _ = users.execute("1", register("ann")).await.unwrap();
-        let _ = users.execute("1", NewMessage::from_variant(&Command::Release).unwrap()).await.unwrap();
-        assert!(at_once(&store, 16, Some(PlantedBug::MatchesNotHeld)).await > 1);
+        for round in 0.. {
+            let (user, email) = (format!("owner{round}"), format!("ann{round}"));
+            let _ = users.execute(&user, register(&email)).await.unwrap();
+            let _ = users.execute(&user, NewMessage::from_variant(&Command::Release).unwrap()).await.unwrap();
+            if at_once(&store, &email, 16, Some(PlantedBug::MatchesNotHeld)).await > 1 {
+                break;
+            }
+        }
     }
 
     async fn a_command_that_is_delivered_again_is_not_refused_by_its_own_event(store) {

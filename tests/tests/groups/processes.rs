@@ -3,9 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 #![cfg(unix)]
 
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +17,7 @@ use message_store_tests::accounts::{balance, messages_of, send_deposits};
 use message_store_tests::elastic::{LEASE, status, until};
 use message_store_tests::expire::AgeingStore;
 use message_store_tests::marked::Marked;
+use message_store_tests::other_process::OtherProcess;
 use tokio::time::sleep;
 
 type Store = Arc<dyn MessageStore>;
@@ -70,44 +69,10 @@ async fn member_in_another_process() {
     println!("ended");
 }
 
-struct Other {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Other {
-    fn start(url: &str, gate: &std::path::Path, bug: bool) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "processes::member_in_another_process", "--nocapture"]);
-        command.env(URL, url).env(GATE, gate).stdout(Stdio::piped());
-        if bug {
-            command.env(BUG, "1");
-        }
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn wait_for(&mut self, line: &str) {
-        let mut read = String::new();
-        while !read.contains(line) {
-            read.clear();
-            assert!(self.lines.read_line(&mut read).unwrap() > 0, "the other process ended before it said {line:?}");
-        }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(url: &str, gate: &Path, bug: bool) -> OtherProcess {
+    let mut variables = vec![(URL, url.as_ref()), (GATE, gate.as_os_str())];
+    variables.extend(bug.then_some((BUG, "1".as_ref())));
+    OtherProcess::start("processes::member_in_another_process", &variables)
 }
 
 async fn join(store: &Store, handler: &Marked, group: ElasticGroup) -> ConsumerHandle {
@@ -122,7 +87,7 @@ async fn written_after_a_pause(place: &AgeingStore, bug: bool) -> (usize, usize)
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("gate");
     let sent = send_deposits(&store, "account:command", "1", 1).await.remove(0);
-    let mut other = Other::start(&place.url(), &gate, bug);
+    let mut other = start(&place.url(), &gate, bug);
     other.wait_for("begun");
     other.signal("-STOP");
     let handler = Marked::new(&store, None);
@@ -174,7 +139,7 @@ async fn the_slots_of_a_killed_process_are_taken_over() {
     let store = connect(&place.url()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sent = send_deposits(&store, "account:command", "1", 2).await;
-    let mut other = Other::start(&place.url(), &folder.path().join("gate"), false);
+    let mut other = start(&place.url(), &folder.path().join("gate"), false);
     other.wait_for("begun");
     other.signal("-KILL");
     let handler = Marked::new(&store, None);

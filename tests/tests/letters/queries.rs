@@ -75,6 +75,10 @@ on_both_stores! {
         let text = failed.error.clone();
         assert_eq!(selected(&letters, &all().containing(text).entity("1")).await, [ids[0]]);
         assert!(selected(&letters, &all().older_than(Duration::from_hours(1))).await.is_empty());
+        let first = letters.list().await.unwrap().iter().map(|letter| letter.parked_at).min().unwrap();
+        assert_eq!(selected(&letters, &all().since(first)).await.len(), 4);
+        let later = first.checked_add(Duration::from_hours(1)).unwrap();
+        assert!(selected(&letters, &all().since(later)).await.is_empty());
         clock.pass(Duration::from_hours(2));
         assert_eq!(selected(&letters, &all().older_than(Duration::from_hours(1))).await.len(), 4);
         assert!(letters.discard(&failed, "a bad message").await.unwrap());
@@ -127,7 +131,9 @@ on_both_stores! {
         let (sent, _handler, consumer) = all_fail(&store, 1, OnFailure::Park).await;
         let letters = letters(&store);
         let letter = letters.show(sent[0].id).await.unwrap().unwrap();
-        let edited = || NewMessage::from_variant(&Command::Deposit { amount: 7 }).unwrap();
+        let metadata = message_store::Metadata::new().property("by", &"Ann").unwrap();
+        let edited =
+            || NewMessage::from_variant(&Command::Deposit { amount: 7 }).unwrap().with_metadata(&metadata).unwrap();
         let place = letters.retry_edited(&letter, edited()).await.unwrap().unwrap();
         assert_eq!(letters.retry_edited(&letter, edited()).await.unwrap(), None);
         let closed = letters.show(sent[0].id).await.unwrap().unwrap();
@@ -142,6 +148,7 @@ on_both_stores! {
         let written = messages_of(&store, "account:command").await;
         let written = written.iter().find(|message| message.global_position == place.global_position).unwrap();
         assert_eq!(written.stream, sent[0].stream);
+        assert_eq!(written.decode_metadata().properties["by"].text(), "\"Ann\"");
         let cause = written.decode_metadata().causation_message_stream_name.unwrap();
         assert!(cause.starts_with("account:command+deadLetter-1"), "{cause}");
         assert!(matches!(closed.state, LetterState::Discarded(why) if why.contains(&written.id.to_string())));

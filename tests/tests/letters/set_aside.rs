@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use message_store::consumer::{Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Retried};
+use message_store::consumer::{
+    Consumer, DeadLetters, LetterState, OnFailure, PlantedBug as ConsumerBug, Process, Retried,
+};
 use message_store::testing::{FaultyStore, PlantedBug};
 use message_store::{Error, MessageId, MessageStore, Outcome, OutcomeKind};
 use message_store_tests::accounts::{balance, member, messages_of, send_deposits};
@@ -139,8 +141,10 @@ async fn others_begin_before_the_record_is_changed(store: &Store, bug: Option<Co
     let shared: Store = faulty.clone();
     send_deposits(store, "account:command", "1", 1).await;
     let deadly = send_deposits(store, "other:command", "9", 1).await.remove(0);
-    let handler = Marked::new(store, None);
-    let other = Marked { process: handler.process.clone(), ..Marked::new(store, None) };
+    // The other waits for the record, however long this test takes.
+    let process = Process::with_limit(Duration::from_hours(1));
+    let handler = Marked { process: process.clone(), ..Marked::new(store, None) };
+    let other = Marked { process, ..Marked::new(store, None) };
     other.deadly.lock().unwrap().insert(deadly.id);
     let permits = handler.wait_in("1");
     for _ in 0..2 {

@@ -3,5 +3,7 @@
 
 mod at_random;
 mod copied_origins;
+mod exported;
 mod met_again;
 mod to_another_store;
+mod verified;

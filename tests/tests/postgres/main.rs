@@ -4,6 +4,7 @@
 mod bounds;
 mod clusters;
 mod connection_budget;
+mod diagnosed;
 mod everything;
 mod failover;
 mod hostile;

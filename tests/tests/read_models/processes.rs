@@ -2,18 +2,18 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use message_store::consumer::Updater;
 use message_store::store::{ReadModel, SqlTransaction};
 use message_store::{Message, Source, connect};
+use message_store_tests::other_process::OtherProcess;
 use message_store_tests::postgres::TestDatabase;
 use message_store_tests::sums::{Sums, deposit, mails, read_models, seen};
 use tokio::time::sleep;
 
+const IT: &str = "processes::updater_in_another_process";
 const URL: &str = "MESSAGE_STORE_UPDATER_OF";
 const COMES: Duration = Duration::from_mins(2);
 
@@ -57,42 +57,6 @@ async fn updater_in_another_process() {
     drop(running);
 }
 
-struct Other {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Other {
-    fn start(url: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "processes::updater_in_another_process", "--nocapture"]);
-        command.env(URL, url).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn wait_for(&mut self, line: &str) {
-        let mut read = String::new();
-        while !read.contains(line) {
-            read.clear();
-            assert!(self.lines.read_line(&mut read).unwrap() > 0, "the other process ended before it said {line:?}");
-        }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The other process stands still within a transaction, which has locked the position. This one goes on when the server has
 /// ended that transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -100,7 +64,7 @@ async fn a_process_that_stands_still_within_a_batch_changes_nothing_when_it_goes
     let database = TestDatabase::create().await;
     let store = connect(database.url()).await.unwrap();
     let last = deposit(&store, 1..=3).await;
-    let mut other = Other::start(database.url());
+    let mut other = OtherProcess::start(IT, &[(URL, database.url().as_ref())]);
     other.wait_for("within");
     other.signal("-STOP");
     let here = Updater::new("account", Sums::version(1)).start(&store).await.unwrap();

@@ -178,16 +178,23 @@ async fn an_updater_waits_out_an_outage() {
     // The tables of the store are locked, and all connections are ended.
     let lock = message_store_tests::message_db::connect(database.url(), None).await;
     lock.batch_execute("BEGIN; LOCK TABLE message_store.read_models IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let last = deposit(&store, 4..=4).await;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { read_models(&store).wait_for("sums", last, COMES).await }
+    });
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%read_model%'";
-    until("the updater has an outage", async || {
-        lock.query(end, &[]).await.unwrap();
-        handle.read_models()[0].outage().is_some()
+    let mut ended = 0;
+    until("the updater has an outage, and the caller that waits had one", async || {
+        ended += lock.query_one(end, &[]).await.unwrap().get::<_, i64>(0);
+        handle.read_models()[0].outage().is_some() && ended > 10
     })
     .await;
     assert!(!handle.health().is_ready && handle.health().is_live, "{}", handle.health());
     lock.batch_execute("COMMIT").await.unwrap();
-    let last = deposit(&store, 4..=6).await;
+    waiting.await.unwrap().unwrap();
+    let last = deposit(&store, 5..=6).await;
     read_models(&store).wait_for("sums", last, COMES).await.unwrap();
     assert_eq!(seen(&store).await, [21, 1]);
     until("it is ready again", async || handle.health().is_ready).await;

@@ -309,7 +309,6 @@ wrong_stores! {
     }
     /// As a check in a transaction of its own, or without a lock.
     ConditionsAreCheckedBeforeTheAppend breaks [
-        a_condition_with_too_many_parts_is_refused
         of_writers_with_one_boundary_one_writes
         of_processes_with_one_boundary_one_writes
         of_two_writers_that_each_exclude_the_other_at_most_one_writes

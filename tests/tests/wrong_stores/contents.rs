@@ -55,6 +55,7 @@ wrong_stores! {
         a_message_keeps_the_id_that_its_writer_gave_it
         every_way_of_reading_finds_the_same_message
         a_message_is_found_by_its_id
+        a_batch_that_says_that_the_stream_ends_has_its_last_message
         a_failed_condition_names_the_message_that_matches
         an_archived_stream_is_read_whole
         archived_messages_are_read_in_order

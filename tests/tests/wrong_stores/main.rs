@@ -58,6 +58,7 @@ mod order;
 mod read_models;
 mod refusals;
 mod repeats;
+mod service_reports;
 mod snapshots;
 mod streams;
 mod subject;
@@ -94,6 +95,7 @@ fn wrong_stores() -> impl Iterator<Item = Make> {
         groups::ALL,
         timers::ALL,
         conditions::ALL,
+        service_reports::ALL,
         snapshots::ALL,
         read_models::ALL,
         archives::ALL,

@@ -115,7 +115,7 @@ wrong_stores! {
     }
     OneCategoryIsApplied breaks [messages_of_several_categories_are_applied_in_their_global_order] {
         fn update(&self, update: &Update) -> Update {
-            match update.categories() {
+            match &update.categories[..] {
                 [_] => update.clone(),
                 [first, ..] => Update::of(first),
                 [] => unreachable!("an update has a category"),
@@ -198,7 +198,7 @@ wrong_stores! {
     }
     TheFenceOfAnUpdateIsIgnored breaks [an_update_of_an_owner_that_has_lost_its_slot_changes_nothing] {
         fn update(&self, update: &Update) -> Update {
-            if update.fence().is_some() { Update::of(&update.categories()[0]) } else { update.clone() }
+            if update.fence.is_some() { Update::of(&update.categories[0]) } else { update.clone() }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use message_store::store::StreamBatch;
 use message_store::{
     Message, MessageId, MessageRef, MessageStore, Position, Read, Result, StreamName, StreamRead, Version,
 };
@@ -57,6 +58,7 @@ wrong_stores! {
         a_timer_that_changed_after_it_was_listed_does_not_fire
         a_timer_whose_message_was_written_before_is_removed
         a_timer_whose_id_another_message_took_fires_under_another_id
+        a_timer_whose_id_another_message_has_fires_under_another_id
         timers_of_an_append_change_with_its_messages
         timers_fire_once_for_several_processes
         an_append_is_written_if_nothing_matches_its_condition
@@ -112,6 +114,7 @@ wrong_stores! {
         writers_of_one_stream_leave_no_gap
         a_read_behind_the_end_of_a_stream_returns_nothing
         a_stream_of_messages_goes_on_over_batches
+        a_batch_that_says_that_the_stream_ends_has_its_last_message
         an_archived_stream_is_read_whole
     ] {
         async fn read_stream(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
@@ -121,6 +124,14 @@ wrong_stores! {
                 return store.read_stream(stream, StreamRead::backwards().limit(1)).await;
             }
             Ok(messages)
+        }
+    }
+    EveryBatchIsSaidToEndItsStream breaks [
+        a_stream_of_messages_goes_on_over_batches
+        a_batch_that_says_that_the_stream_ends_has_its_last_message
+    ] {
+        async fn read_stream_batch(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
+            Ok(StreamBatch::new(store.read_stream(stream, read).await?, true))
         }
     }
     AStreamThatIsNotThereReadsAsAnother breaks [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use message_store::store::{Due, IfWaiting, Timer, TimerChange, TimerChanged, TimerQuery};
-use message_store::{Append, AppendRequest, Appended, Category, Json, MessageId, Result, WakeUp};
+use message_store::{Append, AppendRequest, Appended, Category, Json, MessageId, NewMessage, Result, WakeUp};
 
 use super::wrong::{Store, WaitingTimers, Wrong, timers};
 
@@ -36,6 +36,7 @@ wrong_stores! {
         a_timer_is_moved_and_cancelled_by_its_key
         a_timer_that_changed_after_it_was_listed_does_not_fire
         a_timer_whose_id_another_message_took_fires_under_another_id
+        a_timer_whose_id_another_message_has_fires_under_another_id
         timers_fire_once_for_several_processes
         a_message_of_a_timer_wakes_readers
     ] {
@@ -103,6 +104,7 @@ wrong_stores! {
     ACancelledTimerWaits breaks [
         a_timer_is_moved_and_cancelled_by_its_key
         a_timer_that_changed_after_it_was_listed_does_not_fire
+        the_content_of_a_timers_message_is_redacted_only_if_it_has_the_id
         a_repeated_append_changes_no_timer
     ] {
         async fn change_timers(&self, timers: WaitingTimers<'_>, changes: Vec<TimerChange>) -> Result<Vec<TimerChanged>> {
@@ -112,6 +114,25 @@ wrong_stores! {
                     TimerChange::Cancel { .. } => TimerChanged::Cancelled,
                     change => timers.change(vec![change]).await?[0],
                 });
+            }
+            Ok(results)
+        }
+    }
+    ARedactionSetsTheTimerAnew breaks [the_content_of_a_timers_message_is_redacted_only_if_it_has_the_id] {
+        async fn change_timers(&self, timers: WaitingTimers<'_>, changes: Vec<TimerChange>) -> Result<Vec<TimerChanged>> {
+            let mut results = Vec::new();
+            for change in changes {
+                let TimerChange::Redact { key, id, data, metadata } = change else {
+                    results.extend(timers.change(vec![change]).await?);
+                    continue;
+                };
+                let to = key.stream.clone();
+                let mut message = NewMessage::new("Redacted", data).with_id(id);
+                message.metadata = metadata;
+                let due = Due::After(Duration::from_hours(1));
+                let cancel = TimerChange::Cancel { key: key.clone() };
+                timers.change(vec![cancel, TimerChange::set(key, due, to, message)]).await?;
+                results.push(TimerChanged::Redacted);
             }
             Ok(results)
         }
@@ -135,7 +156,10 @@ wrong_stores! {
             timers(store).fire(&unwritten).await
         }
     }
-    ATakenIdEndsATimer breaks [a_timer_whose_id_another_message_took_fires_under_another_id] {
+    ATakenIdEndsATimer breaks [
+        a_timer_whose_id_another_message_took_fires_under_another_id
+        a_timer_whose_id_another_message_has_fires_under_another_id
+    ] {
         async fn fire_timers(&self, store: Store<'_>, listed: &[Timer]) -> Result<usize> {
             for timer in listed {
                 if store.message(timer.id()).await?.is_some_and(|message| message.stream != timer.to) {

@@ -66,6 +66,7 @@ wrong_stores! {
         a_timer_is_moved_and_cancelled_by_its_key
         a_timer_that_changed_after_it_was_listed_does_not_fire
         a_timer_whose_id_another_message_took_fires_under_another_id
+        a_timer_whose_id_another_message_has_fires_under_another_id
         timers_of_an_append_change_with_its_messages
         timers_fire_once_for_several_processes
         an_append_is_written_if_nothing_matches_its_condition

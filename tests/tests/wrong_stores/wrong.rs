@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use message_store::store::{
     Advanced, Archive, ArchiveRun, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure,
     ErasureRun, ErasureTarget, GroupRecord, Leases, Matches, Membership, ReadModel, ReadModelVersion, ReadModels,
-    Redaction, Skipped, SlotRecord, SlotSave, Snapshot, SnapshotKey, Snapshots, SqlValue, Timer, TimerChange,
-    TimerChanged, TimerQuery, Timers, Update, VersionState,
+    Redaction, SavedReport, ServiceReports, Skipped, SlotRecord, SlotSave, Snapshot, SnapshotKey, Snapshots, SqlValue,
+    StreamBatch, Timer, TimerChange, TimerChanged, TimerQuery, Timers, Update, VersionState,
 };
 use message_store::{
     AppendRequest, Appended, Batch, Category, GlobalPosition, History, Json, Limits, Message, MessageId, MessageRef,
@@ -102,6 +102,12 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         store.read_stream(stream, read).await
     }
 
+    async fn read_stream_batch(&self, store: Store<'_>, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
+        let messages = self.read_stream(store, stream, read).await?;
+        let is_end = messages.is_empty();
+        Ok(StreamBatch::new(messages, is_end))
+    }
+
     /// A read of a category, or of all messages.
     async fn read(&self, store: Store<'_>, category: Option<&Category>, read: Read) -> Result<Batch> {
         read_right(store, category, read).await
@@ -109,6 +115,10 @@ pub(crate) trait Wrong: Debug + Send + Sync {
 
     async fn read_correlated(&self, store: Store<'_>, stream: &StreamName, read: Read) -> Result<Batch> {
         store.read_correlated(stream, read).await
+    }
+
+    async fn categories(&self, store: Store<'_>, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        store.categories(after, limit).await
     }
 
     async fn last_message(&self, store: Store<'_>, stream: &StreamName, message_type: Option<&str>) -> Found {
@@ -290,6 +300,14 @@ pub(crate) trait Wrong: Debug + Send + Sync {
         read_models.query(sql, parameters).await
     }
 
+    async fn save_report(&self, store: Store<'_>, service: Uuid, report: &Json) -> Result<()> {
+        service_reports(store).save_report(service, report).await
+    }
+
+    async fn reports(&self, store: Store<'_>) -> Result<Vec<SavedReport>> {
+        service_reports(store).reports().await
+    }
+
     /// Whether the store has leases.
     fn has_leases(&self) -> bool {
         true
@@ -328,6 +346,11 @@ pub(crate) fn timers(store: &dyn MessageStore) -> &dyn Timers {
 /// The conditions of the right store.
 pub(crate) fn conditions(store: &dyn MessageStore) -> &dyn Conditions {
     store.conditions().unwrap()
+}
+
+/// The reports of the right store.
+pub(crate) fn service_reports(store: &dyn MessageStore) -> &dyn ServiceReports {
+    store.service_reports().unwrap()
 }
 
 /// The snapshots of the right store.
@@ -410,6 +433,11 @@ impl MessageStore for WrongStore {
         self.wrong.read_stream(&*self.right, stream, read).await.map(|messages| self.shown(messages))
     }
 
+    async fn read_stream_batch(&self, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
+        let batch = self.wrong.read_stream_batch(&*self.right, stream, read).await?;
+        Ok(StreamBatch::new(self.shown(batch.messages), batch.is_end))
+    }
+
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
         let batch = self.wrong.read(&*self.right, Some(category), read).await?;
         Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
@@ -423,6 +451,10 @@ impl MessageStore for WrongStore {
     async fn read_correlated(&self, stream: &StreamName, read: Read) -> Result<Batch> {
         let batch = self.wrong.read_correlated(&*self.right, stream, read).await?;
         Ok(Batch::new(self.shown(batch.messages), batch.looked_through))
+    }
+
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        self.wrong.categories(&*self.right, after, limit).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
@@ -451,6 +483,10 @@ impl MessageStore for WrongStore {
     }
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
+        Some(self)
+    }
+
+    fn service_reports(&self) -> Option<&dyn ServiceReports> {
         Some(self)
     }
 
@@ -585,6 +621,17 @@ impl Leases for WrongStore {
 
     async fn apart(&self) -> Result<Arc<dyn Leases>> {
         self.wrong.apart(leases(&*self.right)).await
+    }
+}
+
+#[async_trait]
+impl ServiceReports for WrongStore {
+    async fn save_report(&self, service: Uuid, report: &Json) -> Result<()> {
+        self.wrong.save_report(&*self.right, service, report).await
+    }
+
+    async fn reports(&self) -> Result<Vec<SavedReport>> {
+        self.wrong.reports(&*self.right).await
     }
 }
 

@@ -18,7 +18,9 @@ use crate::rounds::{Sample, closed_loop};
 const ENTITIES: usize = 128;
 /// The number of entities with ten thousand events: one for each worker.
 const LONG_ENTITIES: usize = WORKERS;
-const POLICY: SnapshotPolicy = SnapshotPolicy::every(100);
+const POLICY: SnapshotPolicy = SnapshotPolicy::every(EVERY);
+/// A shorter stream has no snapshot.
+const EVERY: u32 = 100;
 
 /// What a load of an entity finds.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,8 +31,6 @@ pub enum Known {
     Snapshot,
     /// The entity in the cache, as in a component: a load reads only newer messages.
     Cached,
-    /// As `Cached`, and snapshots are taken.
-    CachedWithSnapshots,
 }
 
 /// The number of entities that are loaded.
@@ -68,8 +68,7 @@ fn deposit(account: &str) -> Result<NewMessage> {
 pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, known: Known, time: Duration) -> Result<Sample> {
     let run = Uuid::new_v4().simple();
     let entities = EntityStore::<Account>::new(store);
-    let takes_snapshots = matches!(known, Known::Snapshot | Known::CachedWithSnapshots);
-    let entities = Arc::new(if takes_snapshots { entities.snapshots(POLICY) } else { entities });
+    let entities = Arc::new(if known == Known::Snapshot { entities.snapshots(POLICY) } else { entities });
     for (number, entity) in (0..entities_of(events)).filter(|_| events > 0).enumerate() {
         let id = format!("{run}{entity}");
         for part in (0..events).collect::<Vec<_>>().chunks(1_000) {
@@ -79,7 +78,8 @@ pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, known: Known, ti
         if known != Known::Nothing {
             entities.fetch(&id).await?;
         }
-        while known == Known::Snapshot && entities.snapshot_counts().saved <= number as u64 {
+        let has_snapshot = known == Known::Snapshot && events >= EVERY as usize;
+        while has_snapshot && entities.snapshot_counts().saved <= number as u64 {
             ensure!(entities.snapshot_counts().failed == 0, "a snapshot was not saved");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -96,7 +96,7 @@ pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, known: Known, ti
                 let entity = match known {
                     Known::Nothing => cold().fetch(&id).await?,
                     Known::Snapshot => cold().snapshots(POLICY).fetch(&id).await?,
-                    Known::Cached | Known::CachedWithSnapshots => entities.fetch(&id).await?,
+                    Known::Cached => entities.fetch(&id).await?,
                 };
                 ensure!(entity.state.balance >= 7 * events as i64, "an entity is not whole");
                 (entities.stream(&id)?, entity.version.into())
@@ -106,6 +106,28 @@ pub async fn ours(store: &Arc<dyn MessageStore>, events: usize, known: Known, ti
         }
     })
     .await
+}
+
+/// Each caller appends to an entity of its own, which it has in its cache.
+pub async fn growing(store: &Arc<dyn MessageStore>, with_snapshots: bool, time: Duration) -> Result<Sample> {
+    let run = Uuid::new_v4().simple();
+    let store = Arc::clone(store);
+    let entities = EntityStore::<Account>::new(&store);
+    let entities = Arc::new(if with_snapshots { entities.snapshots(POLICY) } else { entities });
+    let counted = Arc::clone(&entities);
+    let sample = closed_loop(WORKERS, time, move |worker, _| {
+        let (store, entities) = (Arc::clone(&store), Arc::clone(&entities));
+        async move {
+            let id = format!("{run}{worker}");
+            let entity = entities.fetch(&id).await?;
+            let append = Append::to(entities.stream(&id)?).expecting(entity.version).message(deposit("a")?);
+            store.append(append.into()).await?;
+            Ok(1)
+        }
+    })
+    .await?;
+    ensure!((counted.snapshot_counts().saved > 0) == with_snapshots, "{:?}", counted.snapshot_counts());
+    Ok(sample)
 }
 
 /// One event for each append, unless an event with its tag is there.

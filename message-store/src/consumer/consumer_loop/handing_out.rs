@@ -37,7 +37,8 @@ impl<D: Deliver> ConsumerLoop<D> {
     }
 
     pub(super) fn hand_out_ready(&mut self) {
-        while self.suspects.is_none()
+        while !self.paused.is_paused()
+            && self.suspects.is_none()
             && self.handling.len() < self.pace.concurrency
             && let Some(next) = self.partitions.next()
         {

@@ -64,6 +64,8 @@ impl<D: Deliver> ConsumerLoop<D> {
         (self.suspects, self.alone) = (None, None);
         self.expects_repeats = true;
         self.done_since_save = 0;
+        self.counted.clear();
+        self.begin_to_count();
         self.next_poll = self.pace.poll_interval / SOONER_BY;
         self.publish_progress();
         Ok(())

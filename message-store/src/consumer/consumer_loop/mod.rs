@@ -20,15 +20,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::consumer::PlantedBug;
 use crate::consumer::consumer_handle::Reports;
+use crate::consumer::counted::Counted;
 use crate::consumer::dead_letters::SetAside;
 use crate::consumer::deliver::Deliver;
 use crate::consumer::outages::Outages;
 use crate::consumer::pace::{Pace, after};
 use crate::consumer::partitions::{HandedOut, Partitions};
+use crate::consumer::pauses::Paused;
 use crate::consumer::process::Alone;
 use crate::consumer::saved_progress::SavedProgress;
 use crate::consumer::suspects::Suspects;
-use crate::{Error, MessageId, Outcome, Result};
+use crate::{Error, Message, MessageId, Outcome, Result};
 use handing_out::until_due;
 use reading::NewMessages;
 pub(super) use reading::Subscription;
@@ -57,6 +59,7 @@ pub(super) struct ConsumerLoop<D> {
     subscription: Subscription,
     positions: SavedProgress,
     role: Role,
+    paused: Paused,
     reports: Reports,
     partitions: Partitions,
     /// The letters of the consumer. `None` in the letter consumer itself.
@@ -72,6 +75,8 @@ pub(super) struct ConsumerLoop<D> {
     expects_repeats: bool,
     /// The time until the next poll, if no wake-up arrives.
     next_poll: Duration,
+    /// The outcomes in each slot.
+    counted: HashMap<u16, Counted>,
     done_since_save: u64,
     /// The last time at which a delivery ended.
     last_done: Instant,
@@ -86,7 +91,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         pace: Pace,
         subscription: Subscription,
         (positions, partitions): (SavedProgress, Partitions),
-        role: Role,
+        (role, paused): (Role, Paused),
         set_aside: Option<Arc<SetAside>>,
         reports: Reports,
     ) -> Self {
@@ -97,6 +102,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             subscription,
             positions,
             role,
+            paused,
             reports,
             partitions,
             set_aside,
@@ -106,12 +112,14 @@ impl<D: Deliver> ConsumerLoop<D> {
             aborts: HashMap::new(),
             expects_repeats: true,
             next_poll: pace.poll_interval / SOONER_BY,
+            counted: HashMap::new(),
             done_since_save: 0,
             last_done: Instant::now(),
             last_save: Instant::now(),
             is_save_given_up: false,
         };
         work.suspects = work.find_suspects();
+        work.begin_to_count();
         work
     }
 
@@ -168,6 +176,8 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut requests = JoinSet::new();
         let set_aside = self.set_aside.clone();
         let (mut at_end, mut is_woken) = (false, false);
+        // Whether a wake-up ended the last wait for messages, until the next read.
+        let mut waited = None;
         let mut stop = self.reports.stop.clone();
         // The time of the next poll. It is a fixed time, so other events in the loop do not delay it.
         let mut poll_at = Instant::now();
@@ -217,6 +227,9 @@ impl<D: Deliver> ConsumerLoop<D> {
                     if self.has_another_history() {
                         return Ok(());
                     }
+                    if let Some(was_woken) = waited.take().filter(|_| !batch.batch.messages.is_empty()) {
+                        self.reports.waits.count(was_woken);
+                    }
                     at_end = self.add_batch(batch);
                     poll_at = after(self.next_poll);
                 }
@@ -226,6 +239,12 @@ impl<D: Deliver> ConsumerLoop<D> {
                     }
                 }
                 Some(turn) = turns.join_next() => self.hand_out_suspect(turn).await?,
+                () = self.paused.changed() => {
+                    if self.paused.is_paused() {
+                        // A suspect that waits for its turn waits for the end of the pause.
+                        turns = JoinSet::new();
+                    }
+                }
                 Some(()) = until_due(set_aside.as_deref()), if requests.is_empty() => {
                     requests.spawn(self.request_due());
                 }
@@ -237,6 +256,7 @@ impl<D: Deliver> ConsumerLoop<D> {
                 () = self.subscription.wake_up.wait_until(poll_at), if at_end => {
                     at_end = false;
                     is_woken = Instant::now() < poll_at;
+                    waited = Some(is_woken);
                 }
                 _ = timer.tick() => {}
                 // If the handle was dropped, this task is about to be aborted. That is no normal stop.
@@ -268,7 +288,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             self.expects_repeats = !repeats.is_empty();
             batch.messages.retain(|message| match repeats.get(&message.id) {
                 Some(outcome) => {
-                    self.count(outcome);
+                    self.count(self.partitions.slot_of(message), message, outcome);
                     false
                 }
                 None => true,
@@ -306,7 +326,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         match outcome {
             Ok(outcome) => {
                 if self.partitions.done(slot, epoch, &message) {
-                    self.count(&outcome);
+                    self.count(slot, &message, &outcome);
                 }
             }
             Err(Error::SlotLost { slot: lost, epoch: lost_epoch, .. }) => match &self.role {
@@ -327,9 +347,17 @@ impl<D: Deliver> ConsumerLoop<D> {
         Ok(())
     }
 
+    /// Goes on with the counts that were saved with the position.
+    fn begin_to_count(&mut self) {
+        if let SavedProgress::Stream(positions) = &self.positions {
+            self.counted = HashMap::from([(0, positions.previous().counted.clone())]);
+        }
+    }
+
     /// Counts the outcome of a message.
-    fn count(&mut self, outcome: &Outcome) {
-        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(outcome);
+    fn count(&mut self, slot: u16, message: &Message, outcome: &Outcome) {
+        self.counted.entry(slot).or_default().count(outcome.kind());
+        self.reports.counts.lock().unwrap_or_else(PoisonError::into_inner).count(message, outcome);
         if let Some(set_aside) = &self.set_aside {
             set_aside.metrics.consumed(outcome.kind());
         }

@@ -40,7 +40,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let (under_way, size) = (self.handling.len(), self.pace.concurrency.min(ROUND));
         // A message that waits out an outage keeps no other from beginning.
         let is_free = if is_outage { under_way < size } else { under_way * 2 <= size && !suspects.is_one_under_way() };
-        if !is_free || together {
+        if !is_free || together || self.paused.is_paused() {
             return Ok(());
         }
         let mut round = Vec::new();
@@ -77,7 +77,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         // A suspect that waits out an outage keeps no other from beginning.
         let is_free = self.handling.is_empty()
             || (self.outages.current().is_some() && self.handling.len() < self.pace.concurrency);
-        if !is_free && !together {
+        if !is_free && !together || self.paused.is_paused() {
             return None;
         }
         let process = self.set_aside.as_ref()?.process.clone();

@@ -101,6 +101,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         let handed_out_through = (highest > position).then_some(highest);
         let suspect = self.suspects.as_ref().and_then(|suspects| suspects.recorded(slot));
         let under_way = self.suspects.as_ref().map(|suspects| suspects.under_way(slot)).unwrap_or_default();
-        Progress { handed_out_through, suspect, under_way, ..Progress::at(position) }
+        let counted = self.counted.get(&slot).cloned().unwrap_or_default();
+        Progress { handed_out_through, suspect, under_way, counted, ..Progress::at(position) }
     }
 }

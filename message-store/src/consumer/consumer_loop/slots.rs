@@ -100,11 +100,15 @@ impl<D: Deliver> ConsumerLoop<D> {
         let mut begun: Vec<(u16, i64, Progress)> = Vec::new();
         for slot in slots {
             begun.push((slot.number, slot.epoch, positions.claimed(&slot)?));
-            owned.insert(slot.number, slot.epoch);
         }
         let lowest = begun.iter().map(|(_, _, progress)| progress.position).min();
         let present = self.partitions.slots().next().map(|_| self.partitions.handled_through());
         let handled_through = lowest.into_iter().chain(present).min().unwrap_or(GlobalPosition::ZERO);
+        // First, so that a caller that sees the slots, and then waits for a position, waits for that of these slots too.
+        self.reports.handled_through.publish(handled_through);
+        for (slot, epoch, _) in &begun {
+            owned.insert(*slot, *epoch);
+        }
         let outages = self.outages.clone();
         let mut call = outages.call();
         let to_resume = loop {
@@ -127,6 +131,7 @@ impl<D: Deliver> ConsumerLoop<D> {
         for (slot, epoch, progress) in begun {
             tracing::debug!(target: "message_store::consumer", consumer = %self.subscription.positions, slot, epoch, position = %progress.position, "a slot was claimed");
             self.partitions.add_slot(slot, epoch, progress.position);
+            self.counted.insert(slot, progress.counted.clone());
             if let Some(found) = self.suspects_of(slot, &progress) {
                 match &mut self.suspects {
                     Some(suspects) => suspects.add(found),

@@ -79,6 +79,11 @@ impl DeadLetter {
         matches!(self.state, LetterState::Parked | LetterState::Retrying)
     }
 
+    /// Whether later messages of its entity wait until an operator has decided on it.
+    pub(crate) fn holds_its_entity(&self) -> bool {
+        self.holds && self.waits_for_operator()
+    }
+
     pub(super) fn is_discarded(&self) -> bool {
         matches!(self.state, LetterState::Discarded(_))
     }

@@ -42,6 +42,7 @@ pub struct LetterQuery {
     text: Option<String>,
     error_class: Option<ErrorClass>,
     age: Option<Duration>,
+    since: Option<Timestamp>,
 }
 
 /// What the message of an open letter waits for.
@@ -111,6 +112,12 @@ impl LetterQuery {
         self
     }
 
+    /// Only letters whose messages were last set aside at this time or later, by the database's clock.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
     fn selects(&self, letter: &DeadLetter, now: Timestamp) -> bool {
         let is_state = if self.is_closed {
             !letter.is_open()
@@ -124,6 +131,7 @@ impl LetterQuery {
             && self.text.as_ref().is_none_or(|text| letter.error.contains(text))
             && self.error_class.is_none_or(|wanted| letter.error_class == Some(wanted))
             && self.age.is_none_or(is_old)
+            && self.since.is_none_or(|since| letter.parked_at >= since)
     }
 }
 

@@ -145,7 +145,7 @@ impl UpdateLoop {
                 .outage(since.and_then(|since| Duration::try_from(Timestamp::now().duration_since(since)).ok()));
             let measured = async {
                 let Some(found) = self.found().await? else { return Ok(()) };
-                self.metrics.sample(&*self.store, self.update.categories(), &found).await
+                self.metrics.sample(&*self.store, &self.update.categories, &found).await
             };
             let measured: Result<()> = measured.await;
             if let Err(error) = measured {

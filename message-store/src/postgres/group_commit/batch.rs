@@ -15,6 +15,9 @@ use super::{Job, Lanes, Route, SHORT_WAIT, Work, answer_all};
 use crate::telemetry::is_on;
 use crate::{Appended, Error, GlobalPosition, History, Result};
 
+/// The number of pieces in which the conditions of a batch that took too long are tried once more.
+const PIECES: usize = 8;
+
 /// What a lane learns from a batch.
 #[derive(Default)]
 pub(super) struct Settled {
@@ -43,13 +46,15 @@ impl Lanes {
         let mut settled = Settled::default();
         let mut connection = Some(connection);
         let mut batches = vec![batch];
+        let mut took_too_long = false;
         while let Some(batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
             let (work, (mut answers, left_out)): (Vec<Work>, (Vec<_>, Vec<_>)) =
                 batch.into_iter().map(|job| (job.work, (job.answer, job.left_out_at))).unzip();
-            let begun = is_on().then(Instant::now);
+            let begun = Instant::now();
+            let conditions = work.iter().filter(|work| work.condition.is_some()).count();
             let outcome = tokio::select! {
                 biased;
                 outcome = self.try_batch(route, wait, &mut connection, &work) => outcome,
@@ -65,7 +70,9 @@ impl Lanes {
                 Ok((history, sent)) => {
                     settled.was_locked |= sent.has_waited || sent.locked.is_some();
                     self.batch_size.record(batch.len());
-                    if let Some(begun) = begun.filter(|_| sent.has_waited) {
+                    if !sent.has_waited {
+                        self.conditions.took(conditions, begun.elapsed());
+                    } else if is_on() {
                         self.lock_wait.record_time(begun.elapsed());
                     }
                     if let Some(stream) = &sent.locked {
@@ -92,6 +99,18 @@ impl Lanes {
                     answer_all(others, &Error::HistoryChanged { store: self.place.clone() });
                     batches.push(of_this);
                 }
+                Err(Failed::TooLong(_)) if !took_too_long => {
+                    took_too_long = true;
+                    self.conditions.took_too_long(conditions);
+                    let (slow, quick): (Vec<_>, Vec<_>) =
+                        batch.into_iter().partition(|job| job.work.condition.is_some());
+                    let size = slow.len().div_ceil(PIECES).max(1);
+                    let mut slow = slow.into_iter().peekable();
+                    while slow.peek().is_some() {
+                        batches.push(slow.by_ref().take(size).collect());
+                    }
+                    batches.push(quick);
+                }
                 Err(Failed::Refused(_)) if batch.len() > 1 => {
                     let half = batch.split_off(batch.len() / 2);
                     batches.extend([half, batch]);
@@ -102,7 +121,7 @@ impl Lanes {
                         let _ = job.answer.send(Err(error));
                     }
                 }
-                Err(Failed::All(error)) => answer_all(batch, &error),
+                Err(Failed::TooLong(error) | Failed::All(error)) => answer_all(batch, &error),
             }
         }
         if let Some(connection) = connection {
@@ -158,12 +177,33 @@ impl Lanes {
                 Some(db_error) if wait.is_short(route) && *db_error.code() == SqlState::LOCK_NOT_AVAILABLE => {
                     return Err(Failed::Locked);
                 }
+                // The halves of a batch need fewer locks.
+                Some(db_error) if batch.len() > 1 && self.is_too_large(db_error.code()) => {
+                    return Err(Failed::Refused(error));
+                }
+                Some(db_error) if self.took_too_long(batch, failure::meaning(db_error.code())) => {
+                    return Err(Failed::TooLong(failure::failed("appending; nothing was written", error)));
+                }
                 Some(db_error) if self.concerns_all(failure::meaning(db_error.code())) => {
                     return Err(Failed::All(failure::failed("appending; nothing was written", error)));
                 }
                 _ => return Err(Failed::Refused(error)),
             }
         }
+    }
+
+    /// Whether a batch needs more locks than the server has.
+    fn is_too_large(&self, state: &SqlState) -> bool {
+        *state == SqlState::OUT_OF_MEMORY && !self.histories.has(PlantedBug::FullLockTablesConcernAll)
+    }
+
+    /// Whether the conditions of the batch took longer together than one statement may. Alone, each may be quick.
+    fn took_too_long(&self, batch: &[Work], meaning: Meaning) -> bool {
+        let has_conditions = batch.iter().any(|work| work.condition.is_some());
+        meaning == Meaning::TimedOut
+            && batch.len() > 1
+            && has_conditions
+            && !self.histories.has(PlantedBug::ConditionsTimeOutTogether)
     }
 
     /// Whether the failure concerns the whole batch, so that its halves would fail too.
@@ -288,6 +328,8 @@ enum Failed {
     OtherHistory(History),
     /// One append of the batch may have caused the error. Nothing was written.
     Refused(tokio_postgres::Error),
+    /// The batch has conditions, and took longer than a statement may. Nothing was written.
+    TooLong(Error),
     /// The error concerns all appends of the batch.
     All(Error),
 }

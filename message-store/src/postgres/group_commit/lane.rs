@@ -81,7 +81,7 @@ impl Lane {
                     is_connecting = false;
                     match connection {
                         Ok(connection) => {
-                            let batch = next_batch(&mut waiting);
+                            let batch = next_batch(&mut waiting, self.lanes.most_conditions());
                             if self.route.is_shared() && deserves_own_lane(&batch) {
                                 connection.give_back();
                                 self.lanes.give_own_lane(batch);
@@ -136,8 +136,8 @@ fn deserves_own_lane(batch: &[Job]) -> bool {
 
 /// Takes the next batch: the first jobs of the queue, as many as fit. A repeated message id goes to a later batch,
 /// which then finds the message written. Jobs whose callers were dropped are left out.
-fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
-    let (mut batch, mut ids, mut bytes) = (Vec::new(), HashSet::new(), 0);
+fn next_batch(waiting: &mut VecDeque<Job>, most_conditions: usize) -> Vec<Job> {
+    let (mut batch, mut ids, mut bytes, mut conditions) = (Vec::new(), HashSet::new(), 0, 0);
     while let Some(job) = waiting.front() {
         if job.answer.is_closed() {
             waiting.pop_front();
@@ -145,7 +145,8 @@ fn next_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
         }
         let messages = || job.work.appends.iter().flat_map(|append| &append.messages);
         bytes += messages().map(crate::NewMessage::size).sum::<usize>();
-        let fits = batch.len() < BATCH && bytes <= BATCH_BYTES;
+        conditions += usize::from(job.work.condition.is_some());
+        let fits = batch.len() < BATCH && bytes <= BATCH_BYTES && conditions <= most_conditions;
         if !batch.is_empty() && (!fits || messages().any(|message| ids.contains(&message.id))) {
             break;
         }

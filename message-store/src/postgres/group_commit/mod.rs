@@ -9,7 +9,7 @@
 //! batch fails with an error that one append may have caused, its halves are sent separately, down to single appends.
 //! If the connection is lost, the batch is sent once more, and the ids of its messages show which appends the first
 //! statement wrote. If a batch took too long, its halves are not sent, because each could take as long: all callers get
-//! the error.
+//! the error. Only the conditions of a batch are tried once more in pieces, and the other appends of the batch apart from them.
 //!
 //! If a caller is dropped, its append is removed from the queue, and no other append is affected. A batch that was sent
 //! continues as long as one of its callers waits. When all have been dropped, the statement is cancelled, so that it
@@ -24,6 +24,7 @@
 //! batches would take as many turns as large ones. [`LockWait`] says what happens when a turn does not come.
 
 mod batch;
+mod conditions_at_once;
 mod lane;
 mod lock_wait;
 
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 use quick_cache::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
+use super::PlantedBug;
 use super::append::{self, InBatch};
 use super::history::Histories;
 use super::pool::Pool;
@@ -42,6 +44,7 @@ use super::sent_condition::SentCondition;
 use crate::telemetry::Histogram;
 use crate::telemetry::metric::{APPEND_BATCH, LOCK_WAIT};
 use crate::{Append, Appended, Error, GlobalPosition, History, Position, Result, StreamName};
+use conditions_at_once::ConditionsAtOnce;
 use lane::Lane;
 use lock_wait::LockWait;
 
@@ -74,6 +77,7 @@ struct Lanes {
     histories: Arc<Histories>,
     batch_size: Histogram,
     lock_wait: Histogram,
+    conditions: ConditionsAtOnce,
     /// A position that each stream is known to have, and the history of that knowledge. With it, the server need not
     /// look at earlier messages to find the stream's end.
     known: Cache<StreamName, (History, Position)>,
@@ -127,6 +131,7 @@ impl GroupCommit {
             histories,
             batch_size,
             lock_wait,
+            conditions: ConditionsAtOnce::default(),
             known,
         }))
     }
@@ -237,6 +242,12 @@ impl Lanes {
 
     fn known(&self, history: History, stream: &StreamName) -> Option<Position> {
         self.known.get(stream).filter(|known| known.0 == history).map(|known| known.1)
+    }
+
+    /// The greatest number of conditions in a batch.
+    fn most_conditions(&self) -> usize {
+        let bugs = [PlantedBug::ConditionsTimeOutTogether, PlantedBug::FullLockTablesConcernAll];
+        if bugs.into_iter().any(|bug| self.histories.has(bug)) { usize::MAX } else { self.conditions.limit() }
     }
 
     fn pool(&self, route: &Route, wait: &LockWait) -> &Pool {

@@ -12,7 +12,9 @@ WITH expected (signature, is_definer, is_for_writers) AS (
     ('cardinal_id(varchar)', false, false),
     ('category(varchar)', false, false),
     ('change_timers(jsonb)', true, true),
-    ('condition_categories(jsonb[])', false, false),
+    ('matches(jsonb[], bigint)', false, false),
+    ('categories_to_lock(text[], jsonb[])', false, false),
+    ('appends_in_sight(text[], integer[], integer[], integer[], jsonb[], jsonb[])', false, false),
     ('decide_appends(text[], bigint[], integer[], integer[], bigint[], integer[], uuid[], text[], jsonb[], boolean[])', false, true),
     ('find_key(text, text, interval, boolean)', true, true),
     ('fire_timers(text[], text[], uuid[], timestamp with time zone[])', true, true),
@@ -110,12 +112,12 @@ findings (what, problem, is_serious, is_repairable, is_missing) AS (
           UNION ALL
           SELECT t.privilege || ' on ' || t.name
           FROM (
-            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,read_model_versions,read_model_skipped,group_members,group_slots,timers,snapshots,archive_runs,erasure_runs}'::text[])
+            SELECT 'SELECT', unnest('{messages,stream_summary,type_summary,stream_type_summary,type_stream_summary,category_type_summary,type_category_summary,store_identity,sql_condition,schema_history,read_models,read_model_versions,read_model_skipped,group_members,group_slots,timers,snapshots,service_reports,archive_runs,erasure_runs}'::text[])
             UNION ALL
             SELECT privilege, name
-            FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,read_model_versions,group_members,group_slots,snapshots}'::text[]) AS name
+            FROM unnest('{INSERT,UPDATE}'::text[]) AS privilege, unnest('{read_models,read_model_versions,group_members,group_slots,snapshots,service_reports}'::text[]) AS name
             UNION ALL
-            SELECT 'DELETE', unnest('{group_members,snapshots,read_model_skipped}'::text[])
+            SELECT 'DELETE', unnest('{group_members,snapshots,service_reports,read_model_skipped}'::text[])
             UNION ALL
             SELECT 'INSERT', 'read_model_skipped'
           ) AS t (privilege, name)

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use super::statements::Statements;
 use super::{Moved, SqlTransaction, SqlValue};
 use crate::store::Fence;
-use crate::{Batch, Category, History, Read, Result};
+use crate::{Batch, Category, GlobalPosition, History, Read, Result};
 
 /// A store on a database with SQL. [`ReadModels`](super::ReadModels) is implemented for each.
 #[async_trait]
@@ -50,6 +50,9 @@ pub(crate) type Work<T> =
 pub trait OwnTransaction: SqlTransaction {
     /// Reads messages that are committed.
     async fn read(&mut self, categories: &[Category], read: Read) -> Result<Batch>;
+
+    /// The global position up to which no message of any category can appear any more.
+    async fn settled(&mut self) -> Result<GlobalPosition>;
 
     /// Whether a statement has failed for a reason that passes by itself. The author's code may have hidden that.
     fn had_passing_fault(&self) -> bool;

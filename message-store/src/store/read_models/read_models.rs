@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::advance::{advance, versions};
 use super::begin::begin;
@@ -14,6 +14,9 @@ use super::tables::skipped_in;
 use super::{Advanced, Moved, ReadModel, ReadModelVersion, Skipped, SqlValue, Update, VersionState};
 use crate::store::Fence;
 use crate::{Category, Error, GlobalPosition, Result};
+
+/// The least time that a caller gives the store for its first answer.
+const LEAST_LOOK: Duration = Duration::from_secs(1);
 
 /// The pauses between two looks of a caller that waits, if this process does not move the read model.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
@@ -141,14 +144,23 @@ pub trait ReadModels: Send + Sync {
     /// # Errors
     /// [`Error::ReadModelBehind`](crate::Error::ReadModelBehind) when the time runs out,
     /// [`Error::ReadModelStopped`](crate::Error::ReadModelStopped) when a message before the position could not be applied;
-    /// both say how far it is. The store's errors.
+    /// both say how far it is. The store's errors; one that passes is waited out until the time runs out.
     async fn wait_for(&self, name: &str, position: GlobalPosition, within: Duration) -> Result<()> {
         let begun = Instant::now();
         let deadline = begun.checked_add(within).unwrap_or(begun + Duration::from_hours(24 * 365));
         let (moved, mut trusts_moves, (mut pause, longest)) = (self.moved(), true, PAUSES);
         loop {
-            let serving =
-                self.versions(Some(name)).await?.into_iter().find(|known| known.state == VersionState::Serving);
+            let looked = timeout_at(deadline.max(begun + LEAST_LOOK), self.versions(Some(name))).await;
+            let silent = |_| Err(Error::backend("waiting for a read model", true, "the store did not answer in time"));
+            let versions = match looked.unwrap_or_else(silent) {
+                Err(error) if error.is_transient() && Instant::now() < deadline => {
+                    sleep_until(deadline.min(Instant::now() + pause)).await;
+                    pause = (pause * 2).min(longest);
+                    continue;
+                }
+                versions => versions?,
+            };
+            let serving = versions.into_iter().find(|known| known.state == VersionState::Serving);
             let reached = serving.as_ref().map_or(GlobalPosition::ZERO, |serving| serving.position);
             if serving.is_some() && reached >= position {
                 return Ok(());

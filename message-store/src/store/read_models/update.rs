@@ -9,11 +9,16 @@ use super::{ReadModelBug, VersionState};
 /// What [`ReadModels::advance`](super::ReadModels::advance) reads and does.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Update {
-    pub(super) categories: Vec<Category>,
-    pub(super) limit: usize,
-    pub(super) on_failure: OnApplyFailure,
-    pub(super) fence: Option<Fence>,
+    /// The categories whose messages are applied. At least one.
+    pub categories: Vec<Category>,
+    /// The greatest number of messages of one transaction. A version that is built has ten times as many.
+    pub limit: usize,
+    /// What happens when a message cannot be applied.
+    pub on_failure: OnApplyFailure,
+    /// The fence of the slot that the owner must have.
+    pub fence: Option<Fence>,
     pub(super) planted: Planted<ReadModelBug>,
 }
 
@@ -36,18 +41,13 @@ impl Update {
         self
     }
 
-    /// The categories whose messages are applied.
-    pub fn categories(&self) -> &[Category] {
-        &self.categories
-    }
-
-    /// The greatest number of messages of one transaction (1,000). A version that is built has ten times as many.
+    /// Sets the greatest number of messages of one transaction (1,000).
     pub fn limit(mut self, messages: usize) -> Self {
         self.limit = messages.max(1);
         self
     }
 
-    /// What happens when a message cannot be applied.
+    /// Says what happens when a message cannot be applied ([`OnApplyFailure::Stop`]).
     pub fn on_failure(mut self, on_failure: OnApplyFailure) -> Self {
         self.on_failure = on_failure;
         self
@@ -57,11 +57,6 @@ impl Update {
     pub fn fenced_by(mut self, fence: Fence) -> Self {
         self.fence = Some(fence);
         self
-    }
-
-    /// The fence of the slot that the owner must have.
-    pub fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
     }
 
     /// Switches a protection off, for a test of a test.
@@ -98,7 +93,8 @@ pub enum Advanced {
         /// The position up to which the version is built, which is that of the version that serves.
         serves_at: GlobalPosition,
     },
-    /// There is no message to apply.
+    /// There is no message to apply. A version that is built serves as soon as no message can appear below the position of
+    /// the one that serves.
     AtEnd,
     /// Another caller was first. This call has changed nothing.
     Overtaken,

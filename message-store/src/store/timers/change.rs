@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::TimerKey;
-use crate::{Error, Limits, NewMessage, Result, StreamName};
+use crate::{Error, Json, Limits, MessageId, NewMessage, Result, StreamName};
 
 /// The greatest length of a timer's name, in bytes.
 const NAME: usize = 255;
@@ -58,6 +58,17 @@ pub enum TimerChange {
         #[allow(missing_docs)]
         due: Due,
     },
+    /// Replaces the content of a waiting timer's message, if the message has this id. The timer is due when it was.
+    Redact {
+        #[allow(missing_docs)]
+        key: TimerKey,
+        /// The id of the message.
+        id: MessageId,
+        #[allow(missing_docs)]
+        data: Json,
+        #[allow(missing_docs)]
+        metadata: Json,
+    },
     /// Removes a waiting timer, without its message.
     Cancel {
         #[allow(missing_docs)]
@@ -79,9 +90,11 @@ pub enum TimerChanged {
     Fired,
     /// The waiting timer is due at another time.
     Moved,
+    /// The waiting timer's message has another content.
+    Redacted,
     /// The waiting timer was removed.
     Cancelled,
-    /// No timer of the key waits, so none was moved or cancelled.
+    /// No timer of the key waits (to be redacted: none whose message has the id), so nothing was changed.
     NotWaiting,
 }
 
@@ -94,7 +107,7 @@ impl TimerChange {
     /// The key of the timer.
     pub fn key(&self) -> &TimerKey {
         match self {
-            Self::Set { key, .. } | Self::Move { key, .. } | Self::Cancel { key } => key,
+            Self::Set { key, .. } | Self::Move { key, .. } | Self::Redact { key, .. } | Self::Cancel { key } => key,
         }
     }
 
@@ -116,7 +129,7 @@ impl TimerChange {
         }
         match self {
             Self::Set { to, message, .. } => limits.check(to, message),
-            Self::Move { .. } | Self::Cancel { .. } => Ok(()),
+            Self::Move { .. } | Self::Redact { .. } | Self::Cancel { .. } => Ok(()),
         }
     }
 }

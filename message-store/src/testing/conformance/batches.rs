@@ -66,6 +66,32 @@ contract! {$ batches batches_tests {
         assert_all_in_order(store.stream_messages(&name, Position::FIRST).try_collect().await, count);
     }
 
+    /// A limit, and the bytes that a batch may have, end a batch before the stream ends.
+    async fn a_batch_that_says_that_the_stream_ends_has_its_last_message(subject) {
+        let store = subject.store();
+        let half_a_message = store.limits().message_bytes / 2;
+        let large = store.limits().batch_bytes / half_a_message + 3;
+        for _ in 0..large {
+            append_one(&*store, "account-1", sized(half_a_message)).await;
+        }
+        append_many(&*store, "account-2", 3).await;
+        for (name, count) in [("account-1", large), ("account-2", 3)] {
+            for read in [StreamRead::default(), StreamRead::backwards()] {
+                for limit in [1, 2, count, count + 1] {
+                    let read = read.clone().limit(limit);
+                    let batch = store.read_stream_batch(&stream(name), read.clone()).await.unwrap();
+                    let found = batch.messages.len();
+                    assert!(found == count || !batch.is_end, "{found} of {count} of {name}");
+                    let same = store.read_stream(&stream(name), read).await.unwrap();
+                    assert!(same.iter().map(|message| message.id).eq(batch.messages.iter().map(|message| message.id)));
+                }
+            }
+        }
+        let behind = StreamRead::forwards_from(Position::new(3));
+        let batch = store.read_stream_batch(&stream("account-2"), behind).await.unwrap();
+        assert!(batch.messages.is_empty() && batch.is_end);
+    }
+
     async fn a_stream_of_a_category_goes_on_over_batches(subject) {
         let store = subject.store();
         append_many(&*store, "account-1", 20).await;

@@ -2,7 +2,7 @@
 
 use super::given::{append, category, to, types};
 use super::{Rule, Subject};
-use crate::{Batch, GlobalPosition, MessageStore, Read};
+use crate::{Batch, Category, GlobalPosition, MessageStore, Read};
 
 /// The batches of a read of the category and of a read of all messages, which are equal in these rules.
 async fn both(store: &dyn MessageStore, read: Read) -> [Batch; 2] {
@@ -115,5 +115,31 @@ contract! {$ categories categories_tests {
         append(&*store, "account-1", &["A"]).await;
         let batch = store.read_category(&category("other"), Read::default()).await.unwrap();
         assert!(batch.messages.is_empty() && batch.is_at_end(&Read::default()));
+    }
+
+    async fn the_categories_are_listed_once_each_a_page_at_a_time(subject) {
+        let store = subject.store();
+        assert!(store.categories(None, 10).await.unwrap().is_empty());
+        let names = ["account", "account:command", "accounts", "mail+position", "Zoo", "\u{e9}t\u{e9}"];
+        for name in names.iter().rev().flat_map(|name| [format!("{name}-1"), format!("{name}-1-2"), format!("{name}-2")]) {
+            append(&*store, &name, &["A"]).await;
+        }
+        append(&*store, "alone", &["A"]).await;
+        let mut found = Vec::new();
+        loop {
+            let page = store.categories(found.last(), 3).await.unwrap();
+            let is_new = page.iter().all(|category| !found.contains(category));
+            assert!(page.len() <= 3 && is_new, "{page:?} after {found:?}");
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(store.categories(None, usize::MAX).await.unwrap(), found);
+        let mut found: Vec<&str> = found.iter().map(Category::as_str).collect();
+        found.sort_unstable();
+        let mut expected: Vec<&str> = names.into_iter().chain(["alone"]).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
     }
 }}

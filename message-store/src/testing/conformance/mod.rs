@@ -97,6 +97,7 @@ parts! {$
     conditions conditions_tests
     matches matches_tests
     boundaries boundaries_tests
+    service_reports service_reports_tests
     snapshots snapshots_tests
     read_models read_models_tests
     archive archive_tests

@@ -221,6 +221,45 @@ contract! {$ timers timers_tests {
         assert_eq!(written, ["B", "T"]);
     }
 
+    async fn a_timer_whose_id_another_message_has_fires_under_another_id(subject) {
+        let store = subject.store();
+        let Some(timers) = timers_of(&*store) else { return };
+        let message = given::message("T");
+        let other = NewMessage { message_type: "Other".to_owned(), ..message.clone() };
+        given::append_one(&*store, "elsewhere-1", other).await;
+        let set = TimerChange::set(key("a"), NOW, stream(TO), message);
+        assert_eq!(change(timers, set).await, TimerChanged::Set);
+        while !all(timers).await.is_empty() {
+            fire_due(timers).await;
+        }
+        assert_eq!(types_in(&*store, TO).await, ["T"]);
+    }
+
+    async fn the_content_of_a_timers_message_is_redacted_only_if_it_has_the_id(subject) {
+        let store = subject.store();
+        let Some(timers) = timers_of(&*store) else { return };
+        change(timers, set("a", LONG, "A")).await;
+        let listed = all(timers).await.remove(0);
+        let redact = TimerChange::Redact {
+            key: key("a"),
+            id: listed.id(),
+            data: Json::parse(r#"{"redacted":true}"#).unwrap(),
+            metadata: Json::parse(r#"{"properties":{"redacted":true}}"#).unwrap(),
+        };
+        assert_eq!(change(timers, redact.clone()).await, TimerChanged::Redacted);
+        let redacted = all(timers).await.remove(0);
+        assert!(redacted.message.data.text().contains("redacted"), "{redacted:?}");
+        assert!(redacted.message.metadata.text().contains("redacted"), "{redacted:?}");
+        assert_eq!((redacted.id(), redacted.due, &redacted.to), (listed.id(), listed.due, &listed.to));
+        // Another message waits under the key, or none does.
+        change(timers, set("a", LONG, "B")).await;
+        assert_eq!(change(timers, redact.clone()).await, TimerChanged::NotWaiting);
+        assert!(!all(timers).await[0].message.data.text().contains("redacted"));
+        change(timers, TimerChange::Cancel { key: key("a") }).await;
+        assert_eq!(change(timers, redact).await, TimerChanged::NotWaiting);
+        assert!(all(timers).await.is_empty());
+    }
+
     async fn timers_of_an_append_change_with_its_messages(subject) {
         let store = subject.store();
         let Some(timers) = timers_of(&*store) else { return };

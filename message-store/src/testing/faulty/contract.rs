@@ -11,7 +11,7 @@ use super::{FaultyStore, lock, take};
 use crate::intents::keys;
 use crate::store::{
     Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases, Matches, ReadModels,
-    Snapshots, Timers,
+    ServiceReports, Snapshots, StreamBatch, Timers,
 };
 use crate::{
     AppendRequest, Appended, Batch, Category, Error, GlobalPosition, History, Json, Limits, Message, MessageId,
@@ -83,11 +83,15 @@ impl MessageStore for FaultyStore {
     }
 
     async fn read_stream(&self, stream: &StreamName, read: StreamRead) -> Result<Vec<Message>> {
+        Ok(self.read_stream_batch(stream, read).await?.messages)
+    }
+
+    async fn read_stream_batch(&self, stream: &StreamName, read: StreamRead) -> Result<StreamBatch> {
         self.calls.step().await;
         self.assert_here()?;
-        let messages = self.inner.read_stream(stream, read).await?;
+        let StreamBatch { messages, is_end } = self.inner.read_stream_batch(stream, read).await?;
         self.calls.read(messages.len());
-        Ok(self.all_dated(messages))
+        Ok(StreamBatch::new(self.all_dated(messages), is_end))
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
@@ -112,6 +116,11 @@ impl MessageStore for FaultyStore {
         self.assert_here()?;
         let Batch { messages, looked_through } = self.inner.read_correlated(stream, read).await?;
         Ok(Batch { messages: self.all_dated(messages), looked_through })
+    }
+
+    async fn categories(&self, after: Option<&Category>, limit: usize) -> Result<Vec<Category>> {
+        self.assert_here()?;
+        self.inner.categories(after, limit).await
     }
 
     async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
@@ -151,6 +160,10 @@ impl MessageStore for FaultyStore {
 
     fn deduplication(&self) -> Option<&dyn Deduplication> {
         self.inner.deduplication().map(|_| self as &dyn Deduplication)
+    }
+
+    fn service_reports(&self) -> Option<&dyn ServiceReports> {
+        self.inner.service_reports()
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -25,6 +25,7 @@ pub use process::{GivenProcess, WhenReceived, given_process};
 pub use read_model::{GivenMessages, WhenApplied, given_messages};
 use run::Run;
 pub use snapshots::assert_snapshots;
+pub use storage::message_in;
 use storage::{event_messages, matching, message, survives_storage};
 pub use stored::{GivenStored, given_stored};
 
@@ -129,7 +130,7 @@ where
             }
         }
         let run = self.run();
-        let query = state.unless(&self.command);
+        let query = state.unless(&self.command).map(|query| query.widened_by(D::CATEGORY, D::UPCASTERS));
         let found = query.map(|query| matching::<D>(&query, &run.given, &run.others)).unwrap_or_default();
         let decide = || match &found[..] {
             [] => state.decide(&self.command),

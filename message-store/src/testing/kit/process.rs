@@ -100,6 +100,7 @@ impl WrittenTimer {
                 Self { name, change: "set", due: Some(due), message }
             }
             TimerChange::Move { due, .. } => Self { name, change: "move", due: Some(due), message: None },
+            TimerChange::Redact { .. } => Self { name, change: "redact", due: None, message: None },
             TimerChange::Cancel { .. } => Self { name, change: "cancel", due: None, message: None },
         }
     }
@@ -149,7 +150,9 @@ where
     /// - a second delivery of the message writes nothing;
     /// - a late delivery leads to the reaction of [`react_late`](ProcessManager::react_late).
     ///
-    /// The message is in the stream `{category}:command-1`, and is correlated with `{category}-1`.
+    /// The message is in the stream `{category}:command-1`, and is correlated with `{category}-1`. Which process it belongs
+    /// to does not matter to a case: test [`process_id`](ProcessManager::process_id) with
+    /// [`message_in`](crate::testing::message_in).
     #[track_caller]
     pub fn then(self, expected: Reaction<P::Event>) {
         let Self { given, message: received } = self;
@@ -224,7 +227,12 @@ impl Case {
         let received = self.received::<P>(&store, &commands).await;
         let content: P::Message =
             read(&received, P::MESSAGE_UPCASTERS).pop().expect("a message to which the process reacts");
-        let id = P::process_id(&received, &content).expect("the message belongs to a process");
+        let id = P::process_id(&received, &content).unwrap_or_else(|| {
+            panic!(
+                "process_id says that {} in {} belongs to no process; test process_id itself, with `message_in`",
+                received.message_type, received.stream
+            )
+        });
         let stream = process.processes().stream(&id).unwrap();
         write_given(process.processes(), &stream, &self.given, known).await;
         if is_late {

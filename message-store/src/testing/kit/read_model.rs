@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::difference::assert_same;
 use super::past::{run_apart, send};
-use super::storage::message;
-use crate::store::{Advanced, ReadModel, SqlTransaction, SqlValue, Update};
-use crate::{Category, Message, MessageStore, NewMessage, Source, StreamName, connect};
+use super::storage::{message, of_version};
+use crate::store::{Advanced, ReadModel, ReadModels, SqlTransaction, SqlValue, TimerChange, Update};
+use crate::{Category, Message, MessageStore, NewMessage, Result, Source, StreamName, chain, connect};
 
 /// The rows of a query.
 type Rows = Vec<Vec<SqlValue>>;
@@ -17,17 +17,18 @@ type Rows = Vec<Vec<SqlValue>>;
 /// The most messages for which each batch size is tried.
 const SHORT: usize = 20;
 
-/// The messages of a case.
+/// The messages of a case, and the timers that wait.
 #[derive(Debug, Default)]
-#[must_use = "say when_applied(model).then(query, rows)"]
+#[must_use = "say when_applied(model).then(query, rows), or when_handled(handler, stream, message).then(written)"]
 pub struct GivenMessages {
     messages: Vec<(StreamName, NewMessage)>,
+    timers: Vec<TimerChange>,
 }
 
 /// The messages, and the read model that applies them.
 #[must_use = "say then(query, rows)"]
 pub struct WhenApplied {
-    messages: Vec<(StreamName, NewMessage)>,
+    given: GivenMessages,
     model: Arc<dyn ReadModel>,
 }
 
@@ -82,13 +83,30 @@ impl GivenMessages {
         self
     }
 
-    pub(super) fn into_messages(self) -> Vec<(StreamName, NewMessage)> {
-        self.messages
+    /// Adds a message as it is stored: the type, its version, and the data. A read model may find every version of a type
+    /// that was ever written ([`Message::decode_upcast`]).
+    pub fn stored_in_stream(mut self, stream: &str, stored: (&str, u32, &str)) -> Self {
+        self.messages.push((StreamName::new(stream).unwrap(), of_version(stored)));
+        self
+    }
+
+    /// Sets a timer, as [`Timers::change`](crate::store::Timers::change) does, before the message that a handler handles.
+    pub fn timer(mut self, change: TimerChange) -> Self {
+        self.timers.push(change);
+        self
+    }
+
+    /// Writes the messages, and sets the timers.
+    pub(super) async fn write(&self, store: &dyn MessageStore) {
+        for (stream, message) in &self.messages {
+            send(store, stream, message.clone()).await;
+        }
+        store.timers().expect("a store in memory has timers").change(self.timers.clone()).await.unwrap();
     }
 
     /// Sets the read model.
     pub fn when_applied(self, model: impl ReadModel) -> WhenApplied {
-        WhenApplied { messages: self.messages, model: Arc::new(model) }
+        WhenApplied { given: self, model: Arc::new(model) }
     }
 }
 
@@ -107,55 +125,58 @@ impl WhenApplied {
         let expected: Rows = expected.into_iter().collect();
         let query = query.to_owned();
         for (way, rows) in run_apart(move || self.every_way(query)) {
-            assert_same(&rows, &expected, format!("{way}, the rows of the read model"));
+            match rows {
+                Ok(rows) => assert_same(&rows, &expected, format!("{way}, the rows of the read model")),
+                Err(error) => panic!("{way}, the read model fails: {}", chain(&error)),
+            }
         }
     }
 
-    async fn every_way(self, query: String) -> Vec<(String, Rows)> {
+    async fn every_way(self, query: String) -> Vec<(String, Result<Rows>)> {
         let mut ran = Vec::new();
-        let most = self.messages.len().max(1);
+        let most = self.given.messages.len().max(1);
         let sizes = (1..=most).filter(|size| *size <= SHORT || *size == most);
         for size in sizes {
             ran.push((format!("in batches of {size}"), self.run(size, false, false, &query).await));
         }
         ran.push(("when each batch is applied again".to_owned(), self.run(1, true, false, &query).await));
-        ran.push(("when the tables are filled again".to_owned(), self.run(most, false, true, &query).await));
+        let again = "when the tables are removed (ReadModel::remove), created and filled again";
+        ran.push((again.to_owned(), self.run(most, false, true, &query).await));
         ran
     }
 
-    async fn run(&self, size: usize, is_repeated: bool, is_filled_again: bool, query: &str) -> Rows {
+    async fn run(&self, size: usize, is_repeated: bool, is_filled_again: bool, query: &str) -> Result<Rows> {
         let store = connect("sqlite::memory:").await.unwrap();
         let mut categories: Vec<Category> = Vec::new();
-        for (stream, message) in &self.messages {
-            send(&*store, stream, message.clone()).await;
+        self.given.write(&*store).await;
+        for (stream, _) in &self.given.messages {
             let category = stream.category();
             if !categories.contains(&category) {
                 categories.push(category);
             }
         }
-        let read_models = store.read_models().unwrap();
-        read_models.begin(&self.model).await.unwrap();
+        let read_models = store.read_models().expect("a store in memory has read models");
+        read_models.begin(&self.model).await?;
         if let Some((first, others)) = categories.split_first() {
             let update = others.iter().fold(Update::of(first), Update::and).limit(size);
-            self.apply(&store, &update, is_repeated).await;
+            self.apply(read_models, &update, is_repeated).await?;
             if is_filled_again {
                 let again: Arc<dyn ReadModel> = Arc::new(Wrapped { model: Arc::clone(&self.model), is_next: true });
-                read_models.begin(&again).await.unwrap();
-                while read_models.advance(&again, &update).await.unwrap() != Advanced::AtEnd {}
+                read_models.begin(&again).await?;
+                while read_models.advance(&again, &update).await? != Advanced::AtEnd {}
             }
         }
-        read_models.query(query, &[]).await.unwrap()
+        read_models.query(query, &[]).await
     }
 
-    async fn apply(&self, store: &Arc<dyn MessageStore>, update: &Update, is_repeated: bool) {
-        let read_models = store.read_models().unwrap();
+    async fn apply(&self, read_models: &dyn ReadModels, update: &Update, is_repeated: bool) -> Result<()> {
         loop {
             if is_repeated {
                 let failing: Arc<dyn ReadModel> = Arc::new(Wrapped { model: Arc::clone(&self.model), is_next: false });
                 let _ = read_models.advance(&failing, update).await;
             }
-            if read_models.advance(&self.model, update).await.unwrap() == Advanced::AtEnd {
-                return;
+            if read_models.advance(&self.model, update).await? == Advanced::AtEnd {
+                return Ok(());
             }
         }
     }

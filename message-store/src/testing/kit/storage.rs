@@ -8,11 +8,38 @@ use serde::de::DeserializeOwned;
 use crate::handling::Decider;
 use crate::store::Query;
 use crate::testing::golden::stored_message;
-use crate::{Category, GlobalPosition, Message, Metadata, NewMessage, Position, Timestamp, Upcaster};
+use crate::{Category, GlobalPosition, Json, Message, Metadata, NewMessage, Position, StreamName, Timestamp, Upcaster};
 
 /// A message in the form of today.
 pub(super) fn message(value: &impl Serialize, upcasters: &[Upcaster]) -> NewMessage {
     NewMessage::from_variant(value).unwrap().versioned(upcasters).unwrap()
+}
+
+/// A message as it is stored: the type, its version, and the data.
+pub(super) fn of_version((message_type, version, data): (&str, u32, &str)) -> NewMessage {
+    let version = Some(version).filter(|version| *version != 1).and_then(|version| version.try_into().ok());
+    let message = NewMessage::new(message_type, Json::parse(data).unwrap());
+    message.with_metadata(&Metadata::new().of_version(version)).unwrap()
+}
+
+/// A message as a handler receives it, for a test of [`process_id`](crate::handling::ProcessManager::process_id). It is the
+/// first message of the stream and of the store, and has no metadata.
+///
+/// ```
+/// # use serde::Serialize;
+/// use message_store::testing::message_in;
+///
+/// #[derive(Serialize)]
+/// enum Event { Shipped { order: String } }
+///
+/// let message = message_in("parcel-7", &Event::Shipped { order: "o1".into() });
+/// assert_eq!(message.message_type, "Shipped");
+/// assert_eq!(message.stream.cardinal_id(), Some("7"));
+/// ```
+pub fn message_in(stream: &str, value: &impl Serialize) -> Message {
+    let stream = StreamName::new(stream).unwrap();
+    let message = NewMessage::from_variant(value).unwrap();
+    message.written(stream, Position::FIRST, GlobalPosition::FIRST, Timestamp::UNIX_EPOCH)
 }
 
 pub(super) fn messages(values: &[impl Serialize], upcasters: &[Upcaster]) -> Vec<NewMessage> {

@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use super::When;
 use super::difference::assert_same;
 use super::past::{run_apart, write_given};
-use super::storage::read;
+use super::storage::{of_version, read};
 use crate::entity::{EntityStore, Projection};
 use crate::handling::Decider;
 use crate::testing::golden::stored_message;
-use crate::{Json, Metadata, NewMessage, connect};
+use crate::{NewMessage, connect};
 
 /// Stored events of an entity.
 #[derive(Debug)]
@@ -43,12 +43,7 @@ pub struct GivenStored<P> {
 ///     .then_state(Account { balance: 10 });
 /// ```
 pub fn given_stored<P: Projection>(events: &[(&str, u32, &str)]) -> GivenStored<P> {
-    let message = |(message_type, version, data): &(&str, u32, &str)| {
-        let version = Some(*version).filter(|version| *version != 1).and_then(|version| version.try_into().ok());
-        let message = NewMessage::new(*message_type, Json::parse(*data).unwrap());
-        message.with_metadata(&Metadata::new().of_version(version)).unwrap()
-    };
-    GivenStored { messages: events.iter().map(message).collect(), projection: PhantomData }
+    GivenStored { messages: events.iter().copied().map(of_version).collect(), projection: PhantomData }
 }
 
 impl<P: Projection> GivenStored<P> {

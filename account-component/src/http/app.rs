@@ -1,0 +1,37 @@
+//! What the handlers of requests share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use message_store::handling::CommandHandler;
+use message_store::intents::Once;
+use message_store::service::ServiceHandle;
+use message_store::store::Window;
+use message_store::{MessageStore, Result};
+
+use crate::Account;
+
+/// How long a key is remembered, from the first request on.
+pub(super) const KEPT: Duration = Duration::from_hours(24);
+
+/// The service's state. All clones are the same.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub(super) store: Arc<dyn MessageStore>,
+    pub(super) accounts: CommandHandler<Account>,
+    pub(super) keys: Arc<Once>,
+    /// The component, if it runs in this process.
+    pub(super) component: Option<ServiceHandle>,
+}
+
+impl App {
+    /// A service on this store. `component` is the component that runs in this process, if it does.
+    ///
+    /// # Errors
+    /// The store's errors.
+    pub fn new(store: &Arc<dyn MessageStore>, component: Option<ServiceHandle>) -> Result<Self> {
+        let keys = Once::new(store, "account-http")?.window(Window::of(KEPT)?).answer_in_progress();
+        let accounts = CommandHandler::new(store);
+        Ok(Self { store: Arc::clone(store), accounts, keys: Arc::new(keys), component })
+    }
+}

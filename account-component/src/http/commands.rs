@@ -1,0 +1,250 @@
+//! The requests that move money, and open and close accounts.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Json, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use message_store::handling::Executed;
+use message_store::{NewMessage, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::app::App;
+use super::kept::Kept;
+use super::keys::{self, key_of};
+use super::problem::Problem;
+use crate::{Command, Event, Money, Reason};
+
+/// The header with the position that a query can wait for.
+pub(super) const POSITION: &str = "account-position";
+
+/// The body of a request to open an account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Opening {
+    customer_id: String,
+}
+
+/// The body of a request to move money.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Amount {
+    /// More than zero, with at most two digits after the point.
+    #[schema(value_type = f64, example = 12.5)]
+    amount: Money,
+}
+
+/// What a request has led to.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Done {
+    /// The account.
+    account_id: String,
+    /// The id of the deposit or of the withdrawal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// `opened`, `deposited`, `withdrawn` or `closed`.
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    amount: Option<Money>,
+    /// The command that came first, if this one was a repeat of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat_of: Option<String>,
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// Opens an account. To open it again changes nothing.
+#[utoipa::path(put, path = "/accounts/{account}", params(("account" = String, Path)), request_body = Opening,
+    responses((status = 201, body = Done), (status = 200, body = Done), (status = 400, body = Problem)))]
+pub(super) async fn open(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    body: Body<Opening>,
+) -> Result<Response, Problem> {
+    let Json(Opening { customer_id }) = body?;
+    let command = Command::Open { account_id: account.clone(), customer_id, time: Timestamp::now() };
+    Ok(carry_out(&app, &account, command, None).await?.into_response())
+}
+
+/// Closes an account. A closed account takes no deposits and no withdrawals. To close it again changes nothing.
+#[utoipa::path(delete, path = "/accounts/{account}", params(("account" = String, Path)),
+    responses((status = 200, body = Done), (status = 404, body = Problem)))]
+pub(super) async fn close(State(app): State<App>, Path(account): Path<String>) -> Result<Response, Problem> {
+    let command = Command::Close { account_id: account.clone(), time: Timestamp::now() };
+    Ok(carry_out(&app, &account, command, None).await?.into_response())
+}
+
+/// Deposits money. The path names the deposit: it is made once, however often it is asked for.
+#[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path)),
+    request_body = Amount,
+    responses((status = 201, body = Done), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn deposit(
+    State(app): State<App>,
+    Path(path): Path<(String, String)>,
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    by_path(&app, Operation::Deposit, path, body).await
+}
+
+/// Deposits money. The key names the deposit: it is made once, and a request that is sent again gets the first answer.
+#[utoipa::path(post, path = "/accounts/{account}/deposits",
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)),
+    request_body = Amount,
+    responses((status = 201, body = Done), (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn deposit_by_key(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    by_key(&app, Operation::Deposit, account, &headers, body).await
+}
+
+/// Withdraws money. The path names the withdrawal: it is made once, however often it is asked for.
+#[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path)),
+    request_body = Amount,
+    responses((status = 201, body = Done), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn withdraw(
+    State(app): State<App>,
+    Path(path): Path<(String, String)>,
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    by_path(&app, Operation::Withdrawal, path, body).await
+}
+
+/// Withdraws money. The key names the withdrawal: it is made once, and a request that is sent again gets the first answer.
+#[utoipa::path(post, path = "/accounts/{account}/withdrawals",
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)),
+    request_body = Amount,
+    responses((status = 201, body = Done), (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn withdraw_by_key(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    by_key(&app, Operation::Withdrawal, account, &headers, body).await
+}
+
+/// A deposit or a withdrawal.
+#[derive(Clone, Debug)]
+pub(super) struct Movement {
+    operation: Operation,
+    account: String,
+    id: String,
+    amount: Money,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Operation {
+    Deposit,
+    Withdrawal,
+}
+
+impl Movement {
+    fn command(&self) -> Command {
+        let (id, account_id, amount, time) = (self.id.clone(), self.account.clone(), self.amount, Timestamp::now());
+        match self.operation {
+            Operation::Deposit => Command::Deposit { deposit_id: id, account_id, amount, time },
+            Operation::Withdrawal => Command::Withdraw { withdrawal_id: id, account_id, amount, time },
+        }
+    }
+
+    pub(super) async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
+        carry_out(app, &self.account, self.command(), Some(self.id.clone())).await
+    }
+}
+
+/// Moves money, with the id that the path names.
+async fn by_path(
+    app: &App,
+    operation: Operation,
+    path: (String, String),
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    let ((account, id), Json(Amount { amount })) = (path, body?);
+    Ok(Movement { operation, account, id, amount }.carry_out(app).await?.into_response())
+}
+
+/// Moves money, with the key as the id.
+async fn by_key(
+    app: &App,
+    operation: Operation,
+    account: String,
+    headers: &HeaderMap,
+    body: Body<Amount>,
+) -> Result<Response, Problem> {
+    let (id, Json(Amount { amount })) = (key_of(headers)?, body?);
+    let request = message_store::Json::encode(&(operation, &account, amount))?;
+    keys::once(app, &id.clone(), headers, &request, Movement { operation, account, id, amount }).await
+}
+
+/// Sends the command, handles it, and answers what it has led to. An answer is returned as `Ok` if something was written for it.
+async fn carry_out(app: &App, account: &str, command: Command, id: Option<String>) -> Result<Kept, Problem> {
+    let is_open = matches!(command, Command::Open { .. });
+    if !is_open && app.accounts.entities().fetch(account).await?.state.opened.is_none() {
+        return Err(Problem::no_account(account));
+    }
+    let executed = app.accounts.execute(account, NewMessage::from_variant(&command)?).await?;
+    if let Outcome::Conflict { original } = &executed.outcome {
+        let named = id.unwrap_or_default();
+        return Err(Problem::other_payload(format!(
+            "{named:?} was first used by the message at {original}, with another content"
+        )));
+    }
+    Ok(answer(account, id.as_deref(), &executed))
+}
+
+fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Kept {
+    // (A command that the consumer has handled first is none.)
+    let repeat_of = match &executed.outcome {
+        Outcome::Duplicate { original } => Some(original.id.to_string()),
+        _ => None,
+    };
+    let headers = vec![(POSITION.to_owned(), executed.last.to_string())];
+    let done = |what: &str, amount: Option<Money>| {
+        let done = Done {
+            account_id: account.to_owned(),
+            id: id.map(str::to_owned),
+            what: what.to_owned(),
+            amount,
+            repeat_of: repeat_of.clone(),
+        };
+        (StatusCode::CREATED, serde_json::to_value(done).unwrap_or(Value::Null))
+    };
+    let (status, body) = match executed.events.first() {
+        Some(Event::Opened { .. }) => done("opened", None),
+        Some(Event::Deposited { amount, .. }) => done("deposited", Some(*amount)),
+        Some(Event::Withdrawn { amount, .. }) => done("withdrawn", Some(*amount)),
+        Some(Event::Closed { .. }) => (StatusCode::OK, done("closed", None).1),
+        Some(Event::DepositRejected { reason, .. } | Event::WithdrawalRejected { reason, .. }) => {
+            let problem = rejection(*reason);
+            let status = problem.status;
+            return Kept { status, headers, is_problem: true, body: json!(problem) };
+        }
+        // The account was opened or closed before.
+        None => (StatusCode::OK, done("unchanged", None).1),
+    };
+    Kept { status: status.as_u16(), headers, is_problem: false, body }
+}
+
+/// A rejection is an event, so the answer stays the same.
+fn rejection(reason: Reason) -> Problem {
+    let (name, title, detail) = match reason {
+        Reason::InsufficientFunds => {
+            ("insufficient-funds", "The balance is below the amount", "deposit money, and withdraw it under a new id")
+        }
+        Reason::AmountNotPositive => {
+            ("amount-not-positive", "The amount is not above zero", "give an amount above zero")
+        }
+        Reason::AccountNotOpen => ("account-not-open", "The account is not open", "PUT /accounts/{account} opens it"),
+        Reason::AccountClosed => ("account-closed", "The account is closed", "a closed account stays closed"),
+        Reason::InvalidId => ("invalid-id", "The id is empty or too long", "give an id of 1 to 255 bytes"),
+    };
+    Problem::new(StatusCode::CONFLICT, name, title, detail)
+}

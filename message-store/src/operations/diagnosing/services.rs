@@ -1,0 +1,79 @@
+//! Troubles that services report.
+
+use std::time::Duration;
+
+use super::store::APART;
+use super::{Trouble, TroubleKind};
+use crate::service::{ReportedConnections, ReportedConsumer, ServiceReport};
+use crate::store::SavedReport;
+use crate::{MessageStore, Result};
+
+/// The number of times that a consumer must have found messages without a wake-up before that is a trouble.
+const WITHOUT_WAKE_UP: u64 = 5;
+
+pub(super) async fn look(store: &dyn MessageStore, patience: Duration, troubles: &mut Vec<Trouble>) -> Result<()> {
+    let Some(reports) = store.service_reports() else { return Ok(()) };
+    for saved in reports.reports().await? {
+        let report = ServiceReport::of(&saved)?;
+        if report.has_ended {
+            continue;
+        }
+        if saved.age > patience {
+            let what = format!("{} has not reported for {} s, and has not ended", named(&report), saved.age.as_secs());
+            let mend = "Look whether its process runs. If it has crashed, start it again: nothing is lost";
+            troubles.push(Trouble::new(TroubleKind::ServiceSilent, what, mend));
+        } else {
+            of_service(&saved, &report, patience, troubles);
+        }
+    }
+    Ok(())
+}
+
+fn named(report: &ServiceReport) -> String {
+    format!("the service {} (process {} on {})", report.name, report.process, report.host)
+}
+
+fn of_service(saved: &SavedReport, report: &ServiceReport, patience: Duration, troubles: &mut Vec<Trouble>) {
+    if !report.is_ready {
+        let what = format!("{} is not ready: {}", named(report), report.reasons.join("; "));
+        let mend = "It goes on by itself when the reason is gone; `message-store services` shows it";
+        troubles.push(Trouble::new(TroubleKind::ServiceNotReady, what, mend));
+    }
+    // A moment in which callers wait is none.
+    let waits_long = |connections: &ReportedConnections| {
+        let waited = connections.waiting_since.zip(report.clock).map(|(since, clock)| clock.duration_since(since));
+        waited.and_then(|waited| Duration::try_from(waited).ok()).is_some_and(|waited| waited >= patience)
+    };
+    if let Some(connections) = report.connections.filter(waits_long) {
+        let (waiting, limit) = (connections.waiting, connections.limit);
+        let what = format!("in {}, {waiting} callers wait for one of {limit} connections", named(report));
+        let mend = "Give the store more connections (`PostgresOptions::connections`), or let fewer handlers call it at once \
+                    (`Consumer::concurrency`)";
+        troubles.push(Trouble::new(TroubleKind::FullPool, what, mend));
+    }
+    let apart = report.clock.map(|clock| saved.reported_at.duration_since(clock).abs());
+    if let Some(apart) = apart.and_then(|apart| Duration::try_from(apart).ok()).filter(|apart| *apart > APART) {
+        let what = format!("the clock of {} and the store's differ by {} s", named(report), apart.as_secs());
+        let mend = "Let both machines set their clocks by the network (NTP)";
+        troubles.push(Trouble::new(TroubleKind::ClocksApart, what, mend));
+    }
+    // A store without a server wakes no other process.
+    if report.connections.is_some() {
+        troubles.extend(report.consumers.iter().filter_map(|consumer| without_wake_ups(report, consumer)));
+    }
+}
+
+fn without_wake_ups(report: &ServiceReport, consumer: &ReportedConsumer) -> Option<Trouble> {
+    if consumer.found_after_wake_ups > 0 || consumer.found_after_polls < WITHOUT_WAKE_UP {
+        return None;
+    }
+    let what = format!(
+        "the consumer of {} in {} has found messages {} times, and never by a wake-up",
+        consumer.position_stream,
+        named(report),
+        consumer.found_after_polls
+    );
+    let mend = "Its messages wait for the poll interval. A pooler that lends connections for one transaction passes no wake-ups: \
+                give the store a URL of the server itself. A writer that ends right after its append sends none";
+    Some(Trouble::new(TroubleKind::NoWakeUps, what, mend))
+}
