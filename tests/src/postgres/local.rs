@@ -42,6 +42,8 @@ pub enum Purpose {
     Tests,
     /// The server's default settings, but without waiting for the disk.
     Defaults,
+    /// So few locks that a batch of conditions easily needs more.
+    FewLocks,
     /// As in production: a commit waits for the disk.
     Measuring,
 }
@@ -51,6 +53,7 @@ impl Purpose {
         match self {
             Self::Tests => vec!["fsync=off", "max_connections=400"],
             Self::Defaults => vec!["fsync=off"],
+            Self::FewLocks => vec!["fsync=off", "max_connections=40", "max_locks_per_transaction=10"],
             // No checkpoint runs in one round and not in another.
             Self::Measuring => vec![
                 "max_connections=400",
