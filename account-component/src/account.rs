@@ -13,9 +13,16 @@ pub struct Account {
     pub opened: Option<Timestamp>,
     /// The time of the command that closed the account; `None` before.
     pub closed: Option<Timestamp>,
+    /// The number of its events.
+    pub version: u64,
 }
 
 impl Account {
+    /// The reason to refuse a command whose sender expects this version; `None` if it expects none.
+    pub fn refuses_version(&self, expected: Option<u64>) -> Option<Reason> {
+        expected.is_some_and(|expected| expected != self.version).then_some(Reason::VersionChanged)
+    }
+
     /// The reason to refuse a deposit or withdrawal of this amount; `None` if both are allowed.
     pub fn refuses(&self, amount: Money) -> Option<Reason> {
         if self.opened.is_none() {

@@ -19,22 +19,25 @@ impl Decider for Account {
             Command::Open { .. } if self.opened.is_some() => vec![],
             Command::Open { account_id, customer_id, time } => vec![Event::Opened { account_id, customer_id, time }],
 
-            Command::Deposit { deposit_id, account_id, amount, time } => {
-                vec![match refuses_ids(&deposit_id, &account_id).or(self.refuses(amount)) {
+            Command::Deposit { deposit_id, account_id, amount, time, expected_version } => {
+                let invalid = refuses_ids(&deposit_id, &account_id).or(self.refuses_version(expected_version));
+                vec![match invalid.or(self.refuses(amount)) {
                     None => Event::Deposited { deposit_id, account_id, amount, time },
                     Some(reason) => Event::DepositRejected { deposit_id, account_id, amount, time, reason },
                 }]
             }
 
-            Command::Withdraw { withdrawal_id, account_id, amount, time } => {
-                vec![match refuses_ids(&withdrawal_id, &account_id).or(self.refuses_withdrawal(amount)) {
+            Command::Withdraw { withdrawal_id, account_id, amount, time, expected_version } => {
+                let invalid = refuses_ids(&withdrawal_id, &account_id).or(self.refuses_version(expected_version));
+                vec![match invalid.or(self.refuses_withdrawal(amount)) {
                     None => Event::Withdrawn { withdrawal_id, account_id, amount, time },
                     Some(reason) => Event::WithdrawalRejected { withdrawal_id, account_id, amount, time, reason },
                 }]
             }
 
             Command::Close { .. } if self.opened.is_none() || self.closed.is_some() => vec![],
-            Command::Close { account_id, time } => vec![Event::Closed { account_id, time }],
+            Command::Close { expected_version, .. } if self.refuses_version(expected_version).is_some() => vec![],
+            Command::Close { account_id, time, .. } => vec![Event::Closed { account_id, time }],
         }
     }
 
@@ -48,8 +51,8 @@ impl Decider for Account {
         if refuses_ids(id, command.account_id()).is_some() {
             return None;
         }
-        // A sender that sends again may give another time. It is still the same deposit.
-        Some(Intent::new("accountTransaction", [operation, id]).ignoring(["time"]))
+        // A sender that sends again may give another time, or have seen another version. It is still the same deposit.
+        Some(Intent::new("accountTransaction", [operation, id]).ignoring(["time", "expectedVersion"]))
     }
 }
 

@@ -32,7 +32,13 @@ fn deposited(amount: &str) -> Event {
 }
 
 fn deposit(amount: &str) -> Command {
-    Command::Deposit { deposit_id: "d1".into(), account_id: "123".into(), amount: money(amount), time: at(MOVE) }
+    Command::Deposit {
+        deposit_id: "d1".into(),
+        account_id: "123".into(),
+        amount: money(amount),
+        time: at(MOVE),
+        expected_version: None,
+    }
 }
 
 fn deposit_rejected(amount: &str, reason: Reason) -> Event {
@@ -41,7 +47,13 @@ fn deposit_rejected(amount: &str, reason: Reason) -> Event {
 }
 
 fn withdraw(amount: &str) -> Command {
-    Command::Withdraw { withdrawal_id: "w1".into(), account_id: "123".into(), amount: money(amount), time: at(MOVE) }
+    Command::Withdraw {
+        withdrawal_id: "w1".into(),
+        account_id: "123".into(),
+        amount: money(amount),
+        time: at(MOVE),
+        expected_version: None,
+    }
 }
 
 fn withdrawn(amount: &str) -> Event {
@@ -58,7 +70,7 @@ fn open() -> Command {
 }
 
 fn close() -> Command {
-    Command::Close { account_id: "123".into(), time: at(CLOSE) }
+    Command::Close { account_id: "123".into(), time: at(CLOSE), expected_version: None }
 }
 
 #[test]
@@ -107,7 +119,13 @@ fn a_deposit_or_withdrawal_whose_id_is_empty_or_absurdly_long_is_rejected() {
     for id in [String::new(), "x".repeat(256), "x".repeat(100_000)] {
         let (account_id, amount, time, reason) = ("123", money("1.00"), at(MOVE), Reason::InvalidId);
         given::<Account>([opened(), deposited("7.50")])
-            .when(Command::Deposit { deposit_id: id.clone(), account_id: account_id.into(), amount, time })
+            .when(Command::Deposit {
+                deposit_id: id.clone(),
+                account_id: account_id.into(),
+                amount,
+                time,
+                expected_version: None,
+            })
             .then([Event::DepositRejected {
                 deposit_id: id.clone(),
                 account_id: account_id.into(),
@@ -116,7 +134,13 @@ fn a_deposit_or_withdrawal_whose_id_is_empty_or_absurdly_long_is_rejected() {
                 reason,
             }]);
         given::<Account>([opened(), deposited("7.50")])
-            .when(Command::Withdraw { withdrawal_id: id.clone(), account_id: account_id.into(), amount, time })
+            .when(Command::Withdraw {
+                withdrawal_id: id.clone(),
+                account_id: account_id.into(),
+                amount,
+                time,
+                expected_version: None,
+            })
             .then([Event::WithdrawalRejected {
                 withdrawal_id: id,
                 account_id: account_id.into(),
@@ -128,7 +152,13 @@ fn a_deposit_or_withdrawal_whose_id_is_empty_or_absurdly_long_is_rejected() {
     let longest = "x".repeat(255);
     let (deposit_id, account_id, amount, time) = (longest, "123".to_owned(), money("1.00"), at(MOVE));
     given::<Account>([opened()])
-        .when(Command::Deposit { deposit_id: deposit_id.clone(), account_id: account_id.clone(), amount, time })
+        .when(Command::Deposit {
+            deposit_id: deposit_id.clone(),
+            account_id: account_id.clone(),
+            amount,
+            time,
+            expected_version: None,
+        })
         .then([Event::Deposited { deposit_id, account_id, amount, time }]);
 }
 
@@ -137,7 +167,13 @@ fn a_deposit_to_an_account_with_an_absurdly_long_id_is_rejected() {
     let (deposit_id, account_id, amount, time) = ("d1".to_owned(), "x".repeat(129), money("1.00"), at(MOVE));
     let reason = Reason::InvalidId;
     given::<Account>([])
-        .when(Command::Deposit { deposit_id: deposit_id.clone(), account_id: account_id.clone(), amount, time })
+        .when(Command::Deposit {
+            deposit_id: deposit_id.clone(),
+            account_id: account_id.clone(),
+            amount,
+            time,
+            expected_version: None,
+        })
         .then([Event::DepositRejected { deposit_id, account_id, amount, time, reason }]);
 }
 

@@ -15,8 +15,9 @@
 //!     account_id: "123".into(),
 //!     amount: "5.00".parse()?,
 //!     time,
+//!     expected_version: None,
 //! };
-//! let account = Account { balance: "7.50".parse()?, opened: Some(time), closed: None };
+//! let account = Account { balance: "7.50".parse()?, opened: Some(time), ..Account::default() };
 //! assert!(matches!(account.decide(&withdraw)[..], [Event::Withdrawn { .. }]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

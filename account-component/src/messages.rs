@@ -10,17 +10,39 @@ use serde::{Deserialize, Serialize};
 use crate::Money;
 
 /// A command to an account. Its stream is `account:command-{account_id}`.
+///
+/// With an `expected_version`, the command is only carried out on the [version](crate::Account::version) that its sender has seen.
+/// This field is an addition to those of Eventide's component.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub enum Command {
     /// Opens the account for a customer.
     Open { account_id: String, customer_id: String, time: Timestamp },
     /// Adds money to the balance.
-    Deposit { deposit_id: String, account_id: String, amount: Money, time: Timestamp },
+    Deposit {
+        deposit_id: String,
+        account_id: String,
+        amount: Money,
+        time: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_version: Option<u64>,
+    },
     /// Takes money from the balance.
-    Withdraw { withdrawal_id: String, account_id: String, amount: Money, time: Timestamp },
+    Withdraw {
+        withdrawal_id: String,
+        account_id: String,
+        amount: Money,
+        time: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_version: Option<u64>,
+    },
     /// Closes the account. A closed account rejects deposits and withdrawals.
-    Close { account_id: String, time: Timestamp },
+    Close {
+        account_id: String,
+        time: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected_version: Option<u64>,
+    },
 }
 
 /// An event of an account. The runtime writes it to `account-{account_id}`, and adds `sequence` and `processedTime`.
@@ -56,6 +78,8 @@ pub enum Reason {
     /// The id of the deposit or withdrawal is empty or longer than [`MAX_ID_BYTES`], or the id of the account is longer
     /// than [`MAX_ACCOUNT_ID_BYTES`].
     InvalidId,
+    /// The account has changed since the sender saw it.
+    VersionChanged,
 }
 
 /// The longest id of a deposit or a withdrawal, in bytes.

@@ -9,6 +9,7 @@ impl Projection for Account {
     type Event = Event;
 
     fn apply(&mut self, event: &Event) {
+        self.version += 1;
         match event {
             Event::Opened { time, .. } => self.opened = Some(*time),
             Event::Deposited { amount, .. } => self.balance += *amount,
@@ -16,5 +17,9 @@ impl Projection for Account {
             Event::Closed { time, .. } => self.closed = Some(*time),
             Event::DepositRejected { .. } | Event::WithdrawalRejected { .. } => {}
         }
+    }
+
+    fn apply_erased(&mut self, _: &str) {
+        self.version += 1;
     }
 }

@@ -16,12 +16,13 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-const REASONS: [Reason; 5] = [
+const REASONS: [Reason; 6] = [
     Reason::InsufficientFunds,
     Reason::AmountNotPositive,
     Reason::AccountNotOpen,
     Reason::AccountClosed,
     Reason::InvalidId,
+    Reason::VersionChanged,
 ];
 
 /// Fails to compile when there is another reason. Add it to [`REASONS`].
@@ -31,7 +32,8 @@ const fn all_reasons(reason: Reason) {
         | Reason::AmountNotPositive
         | Reason::AccountNotOpen
         | Reason::AccountClosed
-        | Reason::InvalidId => {}
+        | Reason::InvalidId
+        | Reason::VersionChanged => {}
     }
 }
 
@@ -52,9 +54,12 @@ fn every_command_of_an_account_is_read_and_written_as_ever() {
     let (id, deposit_id, withdrawal_id) = (|| account_id.clone(), "d1".to_owned(), "w1".to_owned());
     let samples = [
         Command::Open { account_id: id(), customer_id: "c1".into(), time },
-        Command::Deposit { deposit_id, account_id: id(), amount, time },
-        Command::Withdraw { withdrawal_id, account_id: id(), amount, time },
-        Command::Close { account_id: id(), time },
+        Command::Deposit { deposit_id, account_id: id(), amount, time, expected_version: None },
+        Command::Withdraw { withdrawal_id, account_id: id(), amount, time, expected_version: None },
+        Command::Close { account_id: id(), time, expected_version: None },
+        Command::Deposit { deposit_id: "d1".into(), account_id: id(), amount, time, expected_version: Some(5) },
+        Command::Withdraw { withdrawal_id: "w1".into(), account_id: id(), amount, time, expected_version: Some(5) },
+        Command::Close { account_id: id(), time, expected_version: Some(5) },
     ];
     Golden::in_folder(folder("account-commands")).upcasters(Account::COMMAND_UPCASTERS).check(samples);
 }
@@ -103,7 +108,7 @@ fn a_transfer_reads_every_event_of_an_account_to_which_it_reacts() {
         let message = stored(&text);
         read += message.decode_upcast::<Received>(Transfer::MESSAGE_UPCASTERS).unwrap().unwrap_or_default().len();
     }
-    assert_eq!(read, 12, "a deposit, a withdrawal, and a rejection of each for each reason");
+    assert_eq!(read, 14, "a deposit, a withdrawal, and a rejection of each for each reason");
 }
 
 #[test]

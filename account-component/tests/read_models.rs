@@ -109,8 +109,14 @@ async fn send_commands(store: &Store, url: &str, workers: &mut Workers, bug: boo
         let amount = Money::from_hundredths(i64::try_from(random.below(9_999)).unwrap());
         let time = begin + Duration::from_mins(number);
         let command = match random.below(3) {
-            0 => Command::Withdraw { withdrawal_id: number.to_string(), account_id, amount, time },
-            _ => Command::Deposit { deposit_id: number.to_string(), account_id, amount, time },
+            0 => Command::Withdraw {
+                withdrawal_id: number.to_string(),
+                account_id,
+                amount,
+                time,
+                expected_version: None,
+            },
+            _ => Command::Deposit { deposit_id: number.to_string(), account_id, amount, time, expected_version: None },
         };
         send(store, &command).await;
         for index in 0..workers.0.len() {

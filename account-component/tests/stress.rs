@@ -48,13 +48,21 @@ impl Sender<'_> {
 
     async fn deposit(&mut self, category: usize, account: &str, id: &str, hundredths: i64) {
         let (deposit_id, account_id, amount) = (id.to_owned(), account.to_owned(), Money::from_hundredths(hundredths));
-        self.send(category, &Command::Deposit { deposit_id, account_id, amount, time: Timestamp::now() }).await;
+        self.send(
+            category,
+            &Command::Deposit { deposit_id, account_id, amount, time: Timestamp::now(), expected_version: None },
+        )
+        .await;
     }
 
     async fn withdraw(&mut self, category: usize, account: &str, id: &str, hundredths: i64) {
         let (withdrawal_id, account_id, amount) =
             (id.to_owned(), account.to_owned(), Money::from_hundredths(hundredths));
-        self.send(category, &Command::Withdraw { withdrawal_id, account_id, amount, time: Timestamp::now() }).await;
+        self.send(
+            category,
+            &Command::Withdraw { withdrawal_id, account_id, amount, time: Timestamp::now(), expected_version: None },
+        )
+        .await;
     }
 
     async fn open(&mut self, category: usize, account: &str) {
@@ -63,7 +71,11 @@ impl Sender<'_> {
     }
 
     async fn close(&mut self, category: usize, account: &str) {
-        self.send(category, &Command::Close { account_id: account.to_owned(), time: Timestamp::now() }).await;
+        self.send(
+            category,
+            &Command::Close { account_id: account.to_owned(), time: Timestamp::now(), expected_version: None },
+        )
+        .await;
     }
 }
 

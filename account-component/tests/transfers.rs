@@ -117,10 +117,11 @@ async fn open_accounts(store: &Store) {
         let open = Command::Open { account_id: account_id.clone(), customer_id: "c".into(), time };
         send_to_account(store, &open).await;
         if number == ACCOUNTS {
-            send_to_account(store, &Command::Close { account_id, time }).await;
+            send_to_account(store, &Command::Close { account_id, time, expected_version: None }).await;
         } else {
             let (deposit_id, amount) = ("beginning".to_owned(), Money::from_hundredths(BEGINNING));
-            send_to_account(store, &Command::Deposit { deposit_id, account_id, amount, time }).await;
+            send_to_account(store, &Command::Deposit { deposit_id, account_id, amount, time, expected_version: None })
+                .await;
         }
     }
 }

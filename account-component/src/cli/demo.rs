@@ -176,10 +176,16 @@ fn open() -> Result<Command> {
 
 fn deposit(deposit_id: &str, amount: &str, second: i64) -> Result<Command> {
     let (deposit_id, account_id) = (deposit_id.into(), ACCOUNT.into());
-    Ok(Command::Deposit { deposit_id, account_id, amount: amount.parse()?, time: at(second)? })
+    Ok(Command::Deposit { deposit_id, account_id, amount: amount.parse()?, time: at(second)?, expected_version: None })
 }
 
 fn withdraw(withdrawal_id: &str, amount: &str, second: i64) -> Result<Command> {
     let (withdrawal_id, account_id) = (withdrawal_id.into(), ACCOUNT.into());
-    Ok(Command::Withdraw { withdrawal_id, account_id, amount: amount.parse()?, time: at(second)? })
+    Ok(Command::Withdraw {
+        withdrawal_id,
+        account_id,
+        amount: amount.parse()?,
+        time: at(second)?,
+        expected_version: None,
+    })
 }

@@ -8,7 +8,7 @@ use message_store::connect;
 use message_store::service::stop_signal;
 
 use account_component::component::service;
-use account_component::http::{App, listen, serve};
+use account_component::http::{App, Metrics, listen, serve};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -37,6 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let drain_within = Duration::from_secs(arguments.drain_within);
+    let metrics = Metrics::install()?;
     let store = connect(&arguments.store).await?;
     let listener = listen(arguments.listen).await?;
     let component = if arguments.no_consumers {
@@ -44,7 +45,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     } else {
         Some(service(&store, arguments.concurrency).name("accounts").drain_within(drain_within).start().await?)
     };
-    let app = App::new(&store, component.clone())?;
+    let app = App::new(&store, component.clone())?.with_metrics(metrics);
     eprintln!("listening on http://{}; GET /openapi.json describes the service", listener.local_addr()?);
     let ended = component.clone();
     let stop = async move {
@@ -60,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
             () = component_ends => {}
         }
     };
-    serve(app, listener, stop, drain_within).await?;
+    serve(app, listener, stop, drain_within).await;
     if let Some(component) = component {
         component.stop();
         component.ended().await?;

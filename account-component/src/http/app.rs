@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use message_store::handling::CommandHandler;
+use message_store::handling::{CommandHandler, ProcessHandler};
 use message_store::intents::Once;
 use message_store::service::ServiceHandle;
 use message_store::store::Window;
 use message_store::{MessageStore, Result};
 
+use super::metrics::Metrics;
 use crate::Account;
+use crate::transfer::{self, Transfer};
 
 /// How long a key is remembered, from the first request on.
 pub(super) const KEPT: Duration = Duration::from_hours(24);
@@ -19,9 +21,11 @@ pub(super) const KEPT: Duration = Duration::from_hours(24);
 pub struct App {
     pub(super) store: Arc<dyn MessageStore>,
     pub(super) accounts: CommandHandler<Account>,
+    pub(super) transfers: ProcessHandler<Transfer>,
     pub(super) keys: Arc<Once>,
     /// The component, if it runs in this process.
     pub(super) component: Option<ServiceHandle>,
+    pub(super) metrics: Option<Metrics>,
 }
 
 impl App {
@@ -31,7 +35,14 @@ impl App {
     /// The store's errors.
     pub fn new(store: &Arc<dyn MessageStore>, component: Option<ServiceHandle>) -> Result<Self> {
         let keys = Once::new(store, "account-http")?.window(Window::of(KEPT)?).answer_in_progress();
-        let accounts = CommandHandler::new(store);
-        Ok(Self { store: Arc::clone(store), accounts, keys: Arc::new(keys), component })
+        let (accounts, transfers) = (CommandHandler::new(store), transfer::handler(store));
+        let (store, keys) = (Arc::clone(store), Arc::new(keys));
+        Ok(Self { store, accounts, transfers, keys, component, metrics: None })
+    }
+
+    /// Shows these metrics under `/metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Json, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use message_store::handling::Executed;
@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::kept::Kept;
-use super::keys::{self, key_of};
+use super::keys::{self, Work, key_of};
+use super::openapi::{Refused, Unread};
+use super::preconditions::expected;
 use super::problem::Problem;
 use crate::{Command, Event, Money, Reason};
 
@@ -55,46 +57,80 @@ pub(super) struct Done {
     repeat_of: Option<String>,
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// Opens an account. To open it again changes nothing.
-#[utoipa::path(put, path = "/accounts/{account}", params(("account" = String, Path)), request_body = Opening,
-    responses((status = 201, body = Done), (status = 200, body = Done), (status = 400, body = Problem)))]
+#[utoipa::path(put, path = "/accounts/{account}", params(("account" = String, Path), ("If-Match" = Option<String>, Header)), request_body = Opening,
+    responses(
+        (status = 201, body = Done), (status = 200, body = Done),
+        (status = 412, body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn open(
     State(app): State<App>,
     Path(account): Path<String>,
+    headers: HeaderMap,
     body: Body<Opening>,
 ) -> Result<Response, Problem> {
     let Json(Opening { customer_id }) = body?;
+    if headers.contains_key(header::IF_MATCH) {
+        // To open an account that is there changes nothing, and one that is not there has no version.
+        let state = &app.accounts.entities().fetch(&account).await?.state;
+        if state.opened.is_none() || expected(&headers, state.version)?.is_some_and(|version| version != state.version)
+        {
+            return Err(Problem::version_changed());
+        }
+    }
     let command = Command::Open { account_id: account.clone(), customer_id, time: Timestamp::now() };
-    Ok(carry_out(&app, &account, command, None).await?.into_response())
+    Ok(execute(&app, &account, command, None).await?.into_response())
 }
 
 /// Closes an account. A closed account takes no deposits and no withdrawals. To close it again changes nothing.
-#[utoipa::path(delete, path = "/accounts/{account}", params(("account" = String, Path)),
-    responses((status = 200, body = Done), (status = 404, body = Problem)))]
-pub(super) async fn close(State(app): State<App>, Path(account): Path<String>) -> Result<Response, Problem> {
-    let command = Command::Close { account_id: account.clone(), time: Timestamp::now() };
-    Ok(carry_out(&app, &account, command, None).await?.into_response())
+#[utoipa::path(delete, path = "/accounts/{account}", params(("account" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, body = Done),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"), Unread))]
+pub(super) async fn close(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let expected_version = expected_of(&app, &account, &headers).await?;
+    let command = Command::Close { account_id: account.clone(), time: Timestamp::now(), expected_version };
+    let kept = execute(&app, &account, command, None).await?;
+    if expected_version.is_some() && app.accounts.entities().fetch(&account).await?.state.closed.is_none() {
+        return Err(Problem::version_changed());
+    }
+    Ok(kept.into_response())
 }
 
 /// Deposits money. The path names the deposit: it is made once, however often it is asked for.
-#[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path)),
+#[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
-    responses((status = 201, body = Done), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses(
+        (status = 201, body = Done),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn deposit(
     State(app): State<App>,
     Path(path): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
-    by_path(&app, Operation::Deposit, path, body).await
+    by_path(&app, Operation::Deposit, path, &headers, body).await
 }
 
 /// Deposits money. The key names the deposit: it is made once, and a request that is sent again gets the first answer.
 #[utoipa::path(post, path = "/accounts/{account}/deposits",
-    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)),
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
-    responses((status = 201, body = Done), (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses(
+        (status = 201, body = Done),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn deposit_by_key(
     State(app): State<App>,
     Path(account): Path<String>,
@@ -105,22 +141,33 @@ pub(super) async fn deposit_by_key(
 }
 
 /// Withdraws money. The path names the withdrawal: it is made once, however often it is asked for.
-#[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path)),
+#[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
-    responses((status = 201, body = Done), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses(
+        (status = 201, body = Done),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn withdraw(
     State(app): State<App>,
     Path(path): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
-    by_path(&app, Operation::Withdrawal, path, body).await
+    by_path(&app, Operation::Withdrawal, path, &headers, body).await
 }
 
 /// Withdraws money. The key names the withdrawal: it is made once, and a request that is sent again gets the first answer.
 #[utoipa::path(post, path = "/accounts/{account}/withdrawals",
-    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)),
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
-    responses((status = 201, body = Done), (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    responses(
+        (status = 201, body = Done),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn withdraw_by_key(
     State(app): State<App>,
     Path(account): Path<String>,
@@ -137,6 +184,7 @@ pub(super) struct Movement {
     account: String,
     id: String,
     amount: Money,
+    expects: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -148,15 +196,20 @@ enum Operation {
 
 impl Movement {
     fn command(&self) -> Command {
-        let (id, account_id, amount, time) = (self.id.clone(), self.account.clone(), self.amount, Timestamp::now());
+        let (id, account_id, amount) = (self.id.clone(), self.account.clone(), self.amount);
+        let (time, expected_version) = (Timestamp::now(), self.expects);
         match self.operation {
-            Operation::Deposit => Command::Deposit { deposit_id: id, account_id, amount, time },
-            Operation::Withdrawal => Command::Withdraw { withdrawal_id: id, account_id, amount, time },
+            Operation::Deposit => Command::Deposit { deposit_id: id, account_id, amount, time, expected_version },
+            Operation::Withdrawal => {
+                Command::Withdraw { withdrawal_id: id, account_id, amount, time, expected_version }
+            }
         }
     }
+}
 
-    pub(super) async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
-        carry_out(app, &self.account, self.command(), Some(self.id.clone())).await
+impl Work for Movement {
+    async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
+        execute(app, &self.account, self.command(), Some(self.id.clone())).await
     }
 }
 
@@ -164,11 +217,13 @@ impl Movement {
 async fn by_path(
     app: &App,
     operation: Operation,
-    path: (String, String),
+    (account, id): (String, String),
+    headers: &HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
-    let ((account, id), Json(Amount { amount })) = (path, body?);
-    Ok(Movement { operation, account, id, amount }.carry_out(app).await?.into_response())
+    let Json(Amount { amount }) = body?;
+    let expects = expected_of(app, &account, headers).await?;
+    Ok(Movement { operation, account, id, amount, expects }.carry_out(app).await?.into_response())
 }
 
 /// Moves money, with the key as the id.
@@ -181,11 +236,20 @@ async fn by_key(
 ) -> Result<Response, Problem> {
     let (id, Json(Amount { amount })) = (key_of(headers)?, body?);
     let request = message_store::Json::encode(&(operation, &account, amount))?;
-    keys::once(app, &id.clone(), headers, &request, Movement { operation, account, id, amount }).await
+    let expects = expected_of(app, &account, headers).await?;
+    keys::once(app, &id.clone(), headers, &request, Movement { operation, account, id, amount, expects }).await
+}
+
+/// The version that a request expects of the account.
+async fn expected_of(app: &App, account: &str, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(None);
+    }
+    expected(headers, app.accounts.entities().fetch(account).await?.state.version)
 }
 
 /// Sends the command, handles it, and answers what it has led to. An answer is returned as `Ok` if something was written for it.
-async fn carry_out(app: &App, account: &str, command: Command, id: Option<String>) -> Result<Kept, Problem> {
+async fn execute(app: &App, account: &str, command: Command, id: Option<String>) -> Result<Kept, Problem> {
     let is_open = matches!(command, Command::Open { .. });
     if !is_open && app.accounts.entities().fetch(account).await?.state.opened.is_none() {
         return Err(Problem::no_account(account));
@@ -236,6 +300,7 @@ fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Kept {
 /// A rejection is an event, so the answer stays the same.
 fn rejection(reason: Reason) -> Problem {
     let (name, title, detail) = match reason {
+        Reason::VersionChanged => return Problem::version_changed(),
         Reason::InsufficientFunds => {
             ("insufficient-funds", "The balance is below the amount", "deposit money, and withdraw it under a new id")
         }

@@ -13,7 +13,7 @@ use message_store::{Json, Key, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::app::{App, KEPT};
-use super::commands::Movement;
+use super::kept::Kept;
 use super::problem::Problem;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -23,10 +23,16 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-rep
 /// The time at which the key is forgotten.
 pub(super) const EXPIRES: HeaderName = HeaderName::from_static("idempotency-key-expires");
 
-/// The pause between two looks at a request that another caller carries out.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two looks at what a client waits for.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// The longest time that a client can wait.
-const LONGEST_WAIT: u64 = 60;
+const LONGEST_WAIT: u64 = 25;
+
+/// What a request does.
+pub(super) trait Work: Clone + Send + Sync + 'static {
+    /// Does it, and returns the answer. `Ok` says that something was written for it.
+    fn carry_out(&self, app: &App) -> impl Future<Output = Result<Kept, Problem>> + Send;
+}
 
 /// The key of a request. It may be written as a string of structured fields, in quotation marks.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
@@ -39,8 +45,8 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// The time for which the client wants to wait for a request that is being carried out: `Prefer: wait=10`.
-fn wait_of(headers: &HeaderMap) -> Duration {
+/// The time for which the client wants to wait: `Prefer: wait=10`.
+pub(super) fn wait_of(headers: &HeaderMap) -> Duration {
     let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut preferences = preferences.flat_map(|value| value.split(',')).map(str::trim);
     let seconds = preferences.find_map(|preference| preference.strip_prefix("wait=")?.parse::<u64>().ok());
@@ -53,13 +59,13 @@ pub(super) async fn once(
     key: &str,
     headers: &HeaderMap,
     request: &Json,
-    movement: Movement,
+    work: impl Work,
 ) -> Result<Response, Problem> {
     let key = Key::new(key).map_err(|_| Problem::invalid_key())?;
     let until = Instant::now() + wait_of(headers);
     loop {
-        let (doing, movement) = (app.clone(), movement.clone());
-        let work = async move || Ok::<_, Problem>((Vec::new(), movement.carry_out(&doing).await?));
+        let (doing, work) = (app.clone(), work.clone());
+        let work = async move || Ok::<_, Problem>((Vec::new(), work.carry_out(&doing).await?));
         let done = app.keys.run(&key, request, work).await?;
         match done {
             Answer::Done(kept) => return Ok(kept.into_response()),

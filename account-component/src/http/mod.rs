@@ -1,7 +1,8 @@
 //! The account service over HTTP.
 //!
 //! Read it in this order: `commands.rs` (what a request does), `keys.rs` (how a request that is sent again is recognised),
-//! `problem.rs` (what is answered when it does not succeed), `queries.rs` (what is read), `probes.rs`.
+//! `preconditions.rs` (`If-Match`), `problem.rs` (what is answered when it does not succeed), `transfers.rs`, `queries.rs` (what is
+//! read), `serving.rs` (limits of connections, heads, bodies and times), `probes.rs` and `metrics.rs`.
 //!
 //! Problem: a client that gets no answer must send its request again, and the money must move once. Fix: the client names its
 //! intent, in the path (`PUT /accounts/7/deposits/d1`) or by a key that it has made up (`Idempotency-Key`). Why it is right: the
@@ -12,23 +13,25 @@ mod app;
 mod commands;
 mod kept;
 mod keys;
+mod metrics;
 mod openapi;
+mod preconditions;
 mod probes;
 mod problem;
 mod queries;
-
-use std::net::SocketAddr;
-use std::time::Duration;
+mod serving;
+mod transfers;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post, put};
-use message_store::Result;
-use tokio::net::TcpListener;
 
 pub use app::App;
+pub use metrics::Metrics;
 pub use openapi::document;
 pub use problem::Problem;
+pub use serving::{listen, serve};
 
 /// The greatest length of a request's body, in bytes.
 const BODY: usize = 64 * 1024;
@@ -42,47 +45,17 @@ pub fn router(app: App) -> Router {
         .route("/accounts/{account}/withdrawals", post(commands::withdraw_by_key))
         .route("/accounts/{account}/withdrawals/{withdrawal}", put(commands::withdraw))
         .route("/accounts/{account}/statement", get(queries::statement))
+        .route("/transfers", post(transfers::order_by_key))
+        .route("/transfers/{transfer}", put(transfers::order).get(transfers::show))
         .route("/days", get(queries::days))
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
+        .route("/metrics", get(metrics::show))
         .route("/openapi.json", get(openapi::show))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn(serving::limit_time))
+        .layer(from_fn(metrics::measure))
         .with_state(app)
-}
-
-/// Serves until `stop` completes. Requests that are under way then have this time to end.
-///
-/// # Errors
-/// The errors of the listener.
-pub async fn serve(
-    app: App,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-    drain_within: Duration,
-) -> std::io::Result<()> {
-    let (stopped, stopping) = tokio::sync::oneshot::channel();
-    let stop = async move {
-        stop.await;
-        let _ = stopped.send(());
-    };
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stop).into_future();
-    let late = async {
-        let _ = stopping.await;
-        tokio::time::sleep(drain_within).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = late => Ok(()),
-    }
-}
-
-/// Listens on this address.
-///
-/// # Errors
-/// The error of the system, if the port is in use, say.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listening = TcpListener::bind(address).await;
-    listening.map_err(|error| message_store::Error::backend(format!("listening on {address}"), false, error))
 }

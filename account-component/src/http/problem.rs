@@ -59,6 +59,30 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no-such-account", "There is no such account", detail)
     }
 
+    pub(super) fn no_transfer(transfer: &str) -> Self {
+        let detail = format!("there is no transfer {transfer:?}; PUT /transfers/{{transfer}} starts one");
+        Self::new(StatusCode::NOT_FOUND, "no-such-transfer", "There is no such transfer", detail)
+    }
+
+    pub(super) fn version_changed() -> Self {
+        let detail = "If-Match names another version than the account has: GET the account, decide again, and use a new id or key";
+        Self::new(StatusCode::PRECONDITION_FAILED, "version-changed", "The account has changed", detail)
+    }
+
+    /// What was written is not found, or cannot be shown.
+    pub(super) fn gone() -> Self {
+        let title = "The service has failed";
+        let detail = "send the same request again: what was done is not done again";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", title, detail)
+    }
+
+    pub(super) fn too_long() -> Self {
+        let title = "The request took too long";
+        let detail = "send the same request again: what was done is not done again";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "took-too-long", title, detail);
+        Self { retry_after: Some(1), ..problem }
+    }
+
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail)
     }

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
+use super::openapi::Unread;
+use super::preconditions::tag;
 use super::problem::Problem;
 use crate::read_models::DailySums;
-use crate::{Event, Money};
+use crate::{Account, Event, Money};
 
 /// The greatest number of entries of a page.
 const PAGE: usize = 100;
@@ -24,7 +26,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// An account.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Shown {
+pub(super) struct ShownAccount {
     account_id: String,
     #[schema(value_type = f64)]
     balance: Money,
@@ -33,20 +35,20 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     closed: Option<Timestamp>,
-    /// The number of events of the account, less one. It is the `ETag`.
-    version: i64,
+    /// The number of events of the account. It is the `ETag`.
+    version: u64,
 }
 
 /// Shows an account. The `ETag` is its version.
 #[utoipa::path(get, path = "/accounts/{account}", params(("account" = String, Path)),
-    responses((status = 200, body = Shown), (status = 404, body = Problem)))]
+    responses(
+        (status = 200, body = ShownAccount),
+        (status = 404, body = Problem, content_type = "application/problem+json"), Unread))]
 pub(super) async fn account(State(app): State<App>, Path(account): Path<String>) -> Result<Response, Problem> {
-    let found = app.accounts.entities().fetch(&account).await?;
-    let Some(opened) = found.state.opened else { return Err(Problem::no_account(&account)) };
-    let version = found.version.get();
-    let shown =
-        Shown { account_id: account, balance: found.state.balance, opened, closed: found.state.closed, version };
-    Ok(([(header::ETAG, format!("\"{version}\""))], Json(shown)).into_response())
+    let Account { balance, opened, closed, version } = app.accounts.entities().fetch(&account).await?.state;
+    let Some(opened) = opened else { return Err(Problem::no_account(&account)) };
+    let shown = ShownAccount { account_id: account, balance, opened, closed, version };
+    Ok(([(header::ETAG, tag(version))], Json(shown)).into_response())
 }
 
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -83,7 +85,9 @@ pub(super) struct Entry {
 
 /// Shows what has happened to an account, a page at a time.
 #[utoipa::path(get, path = "/accounts/{account}/statement", params(("account" = String, Path), PageOf),
-    responses((status = 200, body = StatementPage), (status = 404, body = Problem)))]
+    responses(
+        (status = 200, body = StatementPage),
+        (status = 404, body = Problem, content_type = "application/problem+json"), Unread))]
 pub(super) async fn statement(
     State(app): State<App>,
     Path(account): Path<String>,
@@ -141,7 +145,7 @@ pub(super) struct Day {
 }
 
 /// Shows the sums of each day, of all accounts.
-#[utoipa::path(get, path = "/days", params(AsOf), responses((status = 200, body = [Day]), (status = 503, body = Problem)))]
+#[utoipa::path(get, path = "/days", params(AsOf), responses((status = 200, body = [Day]), Unread))]
 pub(super) async fn days(
     State(app): State<App>,
     as_of: Result<Query<AsOf>, axum::extract::rejection::QueryRejection>,

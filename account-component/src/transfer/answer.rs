@@ -88,6 +88,7 @@ impl Transfer {
             account_id: self.account_of(request).to_owned(),
             amount: self.amount,
             time: self.time,
+            expected_version: None,
         }
     }
 }

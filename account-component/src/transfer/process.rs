@@ -79,6 +79,7 @@ fn initiate(transfer: Received) -> Reaction<Event> {
         account_id: withdrawal_account_id.clone(),
         amount,
         time,
+        expected_version: None,
     };
     let time_out = Received::TimeOut { transfer_id: transfer_id.clone() };
     let id = transfer_id.clone();

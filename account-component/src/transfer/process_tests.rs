@@ -77,7 +77,7 @@ fn sends(reaction: Reaction<Event>, command: &Command) -> Reaction<Event> {
 
 fn deposit(deposit_id: &str, account: &str) -> Command {
     let (deposit_id, account_id) = (deposit_id.to_owned(), account.to_owned());
-    Command::Deposit { deposit_id, account_id, amount: money(), time: time() }
+    Command::Deposit { deposit_id, account_id, amount: money(), time: time(), expected_version: None }
 }
 
 #[test]
@@ -87,6 +87,7 @@ fn a_transfer_begins_with_a_withdrawal() {
         account_id: "ann".into(),
         amount: money(),
         time: time(),
+        expected_version: None,
     };
     let begun = sends(Reaction::event(initiated()), &withdraw);
     let begun = begun.timer("time-out", Due::After(DAY), "fundsTransfer:command", ID, &time_out());

@@ -105,8 +105,16 @@ fn command(transaction: &Transaction, part: Part) -> Result<Command> {
         Part::Conflict => amount += Money::from_hundredths(100),
     }
     Ok(match transaction.kind {
-        Kind::Deposit => Command::Deposit { deposit_id: transaction.id.clone(), account_id, amount, time },
-        Kind::Withdrawal => Command::Withdraw { withdrawal_id: transaction.id.clone(), account_id, amount, time },
+        Kind::Deposit => {
+            Command::Deposit { deposit_id: transaction.id.clone(), account_id, amount, time, expected_version: None }
+        }
+        Kind::Withdrawal => Command::Withdraw {
+            withdrawal_id: transaction.id.clone(),
+            account_id,
+            amount,
+            time,
+            expected_version: None,
+        },
     })
 }
 

@@ -1,8 +1,9 @@
 //! Sends a batch, and answers each of its jobs in every case.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 
 use super::super::PlantedBug;
@@ -17,6 +18,10 @@ use crate::{Appended, Error, GlobalPosition, History, Result};
 
 /// The number of pieces in which the conditions of a batch that took too long are tried once more.
 const PIECES: usize = 8;
+/// How often a single append is tried again while the server has no locks for it, and the first of the pauses before that, which
+/// grow.
+const PAUSES: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a lane learns from a batch.
 #[derive(Default)]
@@ -137,7 +142,7 @@ impl Lanes {
         connection: &mut Option<Connection>,
         batch: &[Work],
     ) -> Result<(History, Sent), Failed> {
-        let (mut races, mut losses) = (0, 0);
+        let (mut races, mut losses, mut pauses) = (0, 0, 0);
         loop {
             let current = match connection.take().filter(Connection::is_current) {
                 Some(current) => current,
@@ -180,6 +185,11 @@ impl Lanes {
                 // The halves of a batch need fewer locks.
                 Some(db_error) if batch.len() > 1 && self.is_too_large(db_error.code()) => {
                     return Err(Failed::Refused(error));
+                }
+                // The batches before it have the locks, and end soon.
+                Some(db_error) if pauses < PAUSES && self.is_too_large(db_error.code()) => {
+                    pauses += 1;
+                    sleep(PAUSE * pauses).await;
                 }
                 Some(db_error) if self.took_too_long(batch, failure::meaning(db_error.code())) => {
                     return Err(Failed::TooLong(failure::failed("appending; nothing was written", error)));
