@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use message_store::consumer::Consumer;
+use message_store::consumer::{Consumer, ElasticGroup};
 use message_store::handling::CommandHandler;
 use message_store::service::Service;
 use message_store::{Category, MessageStore, Result, StreamName};
@@ -20,12 +20,15 @@ pub fn command_stream(account_id: &str) -> Result<StreamName> {
     Category::new(COMMANDS)?.stream(account_id)
 }
 
-/// The component as a service: accounts, transfers between them, and read models. It is not started yet.
+/// The component as a service: accounts, transfers between them, and read models. It is not started yet. Several processes
+/// can run it: they divide the accounts and the transfers among themselves.
 pub fn service(store: &Arc<dyn MessageStore>, concurrency: usize) -> Service {
-    let service = Service::new(store).consumer(commands(store).concurrency(concurrency));
-    let transfers = transfer::consumers(&transfer::handler(store));
     let service =
-        transfers.into_iter().fold(service, |service, consumer| service.consumer(consumer.concurrency(concurrency)));
+        Service::new(store).consumer(commands(store).concurrency(concurrency).elastic_group(ElasticGroup::new()));
+    let transfers = transfer::consumers(&transfer::handler(store));
+    let service = transfers.into_iter().fold(service, |service, consumer| {
+        service.consumer(consumer.concurrency(concurrency).elastic_group(ElasticGroup::new()))
+    });
     read_models::updaters().into_iter().fold(service, Service::read_model)
 }
 
