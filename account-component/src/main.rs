@@ -10,8 +10,16 @@ use clap::Parser as _;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    cli::log(arguments.verbose);
-    match arguments.run().await {
+    let logs = match cli::log(arguments.verbose) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("error: {}", message_store::chain(&*error));
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = arguments.run().await;
+    logs.end().await;
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", message_store::chain(&*error));

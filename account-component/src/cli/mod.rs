@@ -1,6 +1,9 @@
 //! The command line.
 
 mod demo;
+mod logs;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod replay;
 mod run;
 #[cfg(feature = "http")]
@@ -8,7 +11,8 @@ mod serve;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+pub(crate) use logs::log;
 
 /// An example account service: every command takes effect exactly once, even if it comes repeatedly or out of order.
 #[derive(Debug, Parser)]
@@ -45,11 +49,4 @@ impl Arguments {
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }
-}
-
-/// Logs to standard error, at the level that `RUST_LOG` or `--verbose` sets. Warnings are always logged.
-pub(crate) fn log(verbose: u8) {
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("message_store={level}")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

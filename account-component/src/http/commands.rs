@@ -17,6 +17,7 @@ use super::keys::{self, Work, key_of};
 use super::openapi::{Refused, Unread};
 use super::preconditions::expected;
 use super::problem::Problem;
+use super::tracing::Trace;
 use crate::{Command, Event, Money, Reason};
 
 /// The header with the position that a query can wait for.
@@ -80,7 +81,7 @@ pub(super) async fn open(
         }
     }
     let command = Command::Open { account_id: account.clone(), customer_id, time: Timestamp::now() };
-    Ok(execute(&app, &account, command, None).await?.into_response())
+    Ok(execute(&app, &account, command, (None, &Trace::of(&headers))).await?.into_response())
 }
 
 /// Closes an account. A closed account takes no deposits and no withdrawals. To close it again changes nothing.
@@ -96,7 +97,7 @@ pub(super) async fn close(
 ) -> Result<Response, Problem> {
     let expected_version = expected_of(&app, &account, &headers).await?;
     let command = Command::Close { account_id: account.clone(), time: Timestamp::now(), expected_version };
-    let kept = execute(&app, &account, command, None).await?;
+    let kept = execute(&app, &account, command, (None, &Trace::of(&headers))).await?;
     if expected_version.is_some() && app.accounts.entities().fetch(&account).await?.state.closed.is_none() {
         return Err(Problem::version_changed());
     }
@@ -185,6 +186,7 @@ pub(super) struct Movement {
     id: String,
     amount: Money,
     expects: Option<u64>,
+    trace: Trace,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -209,7 +211,7 @@ impl Movement {
 
 impl Work for Movement {
     async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
-        execute(app, &self.account, self.command(), Some(self.id.clone())).await
+        execute(app, &self.account, self.command(), (Some(self.id.clone()), &self.trace)).await
     }
 }
 
@@ -223,7 +225,10 @@ async fn by_path(
 ) -> Result<Response, Problem> {
     let Json(Amount { amount }) = body?;
     let expects = expected_of(app, &account, headers).await?;
-    Ok(Movement { operation, account, id, amount, expects }.carry_out(app).await?.into_response())
+    Ok(Movement { operation, account, id, amount, expects, trace: Trace::of(headers) }
+        .carry_out(app)
+        .await?
+        .into_response())
 }
 
 /// Moves money, with the key as the id.
@@ -237,7 +242,14 @@ async fn by_key(
     let (id, Json(Amount { amount })) = (key_of(headers)?, body?);
     let request = message_store::Json::encode(&(operation, &account, amount))?;
     let expects = expected_of(app, &account, headers).await?;
-    keys::once(app, &id.clone(), headers, &request, Movement { operation, account, id, amount, expects }).await
+    keys::once(
+        app,
+        &id.clone(),
+        headers,
+        &request,
+        Movement { operation, account, id, amount, expects, trace: Trace::of(headers) },
+    )
+    .await
 }
 
 /// The version that a request expects of the account.
@@ -249,12 +261,17 @@ async fn expected_of(app: &App, account: &str, headers: &HeaderMap) -> Result<Op
 }
 
 /// Sends the command, handles it, and answers what it has led to. An answer is returned as `Ok` if something was written for it.
-async fn execute(app: &App, account: &str, command: Command, id: Option<String>) -> Result<Kept, Problem> {
+async fn execute(
+    app: &App,
+    account: &str,
+    command: Command,
+    (id, trace): (Option<String>, &Trace),
+) -> Result<Kept, Problem> {
     let is_open = matches!(command, Command::Open { .. });
     if !is_open && app.accounts.entities().fetch(account).await?.state.opened.is_none() {
         return Err(Problem::no_account(account));
     }
-    let executed = app.accounts.execute(account, NewMessage::from_variant(&command)?).await?;
+    let executed = app.accounts.execute(account, trace.on(NewMessage::from_variant(&command)?)?).await?;
     if let Outcome::Conflict { original } = &executed.outcome {
         let named = id.unwrap_or_default();
         return Err(Problem::other_payload(format!(

@@ -2,7 +2,8 @@
 //!
 //! Read it in this order: `commands.rs` (what a request does), `keys.rs` (how a request that is sent again is recognised),
 //! `preconditions.rs` (`If-Match`), `problem.rs` (what is answered when it does not succeed), `transfers.rs`, `queries.rs` (what is
-//! read), `serving.rs` (limits of connections, heads, bodies and times), `probes.rs` and `metrics.rs`.
+//! read), `serving.rs` (limits of connections, heads, bodies and times), `probes.rs`, `metrics.rs`
+//! and `tracing.rs`.
 //!
 //! Problem: a client that gets no answer must send its request again, and the money must move once. Fix: the client names its
 //! intent, in the path (`PUT /accounts/7/deposits/d1`) or by a key that it has made up (`Idempotency-Key`). Why it is right: the
@@ -20,6 +21,7 @@ mod probes;
 mod problem;
 mod queries;
 mod serving;
+mod tracing;
 mod transfers;
 
 use axum::Router;
@@ -57,5 +59,6 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn(serving::limit_time))
         .layer(from_fn(metrics::measure))
+        .layer(from_fn(tracing::trace))
         .with_state(app)
 }

@@ -49,21 +49,21 @@ fn invalid() -> Problem {
 mod tests {
     use super::*;
 
-    fn of(value: &'static str) -> Option<Option<u64>> {
+    fn of(value: &'static str) -> Result<Option<u64>, String> {
         let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_static(value))]);
-        expected(&headers, 5).ok()
+        expected(&headers, 5).map_err(|problem| problem.kind)
     }
 
     #[test]
     fn a_version_is_expected_if_one_of_the_tags_is_it() {
-        assert_eq!(of("\"5\""), Some(Some(5)));
-        assert_eq!(of("\"4\", \"5\""), Some(Some(5)));
-        assert_eq!(of("\"4\",\"6\""), Some(Some(4)));
-        assert_eq!(of("*"), Some(None));
-        assert_eq!(of("W/\"5\""), Some(Some(u64::MAX)));
-        assert_eq!(of("\"other\""), Some(Some(u64::MAX)));
-        assert_eq!(of("5"), None);
-        assert_eq!(of(""), None);
-        assert_eq!(expected(&HeaderMap::new(), 5).ok(), Some(None));
+        assert_eq!(of("\"5\""), Ok(Some(5)));
+        assert_eq!(of("\"4\", \"5\""), Ok(Some(5)));
+        assert_eq!(of("\"4\",\"6\""), Ok(Some(4)));
+        assert_eq!(of("*"), Ok(None));
+        assert_eq!(of("W/\"5\""), Ok(Some(u64::MAX)));
+        assert_eq!(of("\"other\""), Ok(Some(u64::MAX)));
+        assert!(of("5").is_err());
+        assert!(of("").is_err());
+        assert_eq!(expected(&HeaderMap::new(), 5).map_err(|problem| problem.kind), Ok(None));
     }
 }

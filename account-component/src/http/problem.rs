@@ -107,14 +107,14 @@ impl From<Error> for Problem {
         match error {
             Error::Invalid { .. } | Error::TooLarge { .. } => Self::invalid(error.to_string()),
             error if error.is_transient() => {
-                tracing::warn!(target: "account_component::http", %error, "the store did not answer");
+                ::tracing::warn!(target: "account_component::http", %error, "the store did not answer");
                 let title = "The store does not answer";
                 let detail = "send the same request again: what was done is not done again";
                 let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", title, detail);
                 Self { retry_after: Some(1), ..problem }
             }
             error => {
-                tracing::error!(target: "account_component::http", %error, "a request failed");
+                ::tracing::error!(target: "account_component::http", %error, "a request failed");
                 let detail = "the service's log has the reason";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "The service has failed", detail)
             }

@@ -65,14 +65,14 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
         let connection = graceful.watch(server.serve_connection(TokioIo::new(socket), service.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(target: "account_component::http", %error, "a connection ended");
+                ::tracing::debug!(target: "account_component::http", %error, "a connection ended");
             }
             drop(place);
         });
     }
     drop(listener);
     if timeout(drain_within, graceful.shutdown()).await.is_err() {
-        tracing::warn!(target: "account_component::http", "requests were under way when the time to stop was over");
+        ::tracing::warn!(target: "account_component::http", "requests were under way when the time to stop was over");
     }
     if let Some(upkeep) = upkeep {
         upkeep.abort();
@@ -88,7 +88,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 return socket;
             }
             Err(error) => {
-                tracing::warn!(target: "account_component::http", %error, "a connection was not accepted");
+                ::tracing::warn!(target: "account_component::http", %error, "a connection was not accepted");
                 sleep(PAUSE).await;
             }
         }

@@ -16,6 +16,7 @@ use super::kept::Kept;
 use super::keys::{self, PAUSE, Work, key_of, wait_of};
 use super::openapi::{Refused, Unread};
 use super::problem::Problem;
+use super::tracing::Trace;
 use crate::messages::{MAX_ACCOUNT_ID_BYTES, MAX_ID_BYTES};
 use crate::transfer::messages::Received;
 use crate::transfer::{self, Stage, Transfer};
@@ -62,10 +63,11 @@ pub(super) struct ShownTransfer {
 pub(super) async fn order(
     State(app): State<App>,
     Path(transfer): Path<String>,
+    headers: HeaderMap,
     body: Body<Order>,
 ) -> Result<Response, Problem> {
     let Json(order) = body?;
-    Ok(Ordered { id: transfer, order }.carry_out(&app).await?.into_response())
+    Ok(Ordered { id: transfer, order, trace: Trace::of(&headers) }.carry_out(&app).await?.into_response())
 }
 
 /// Transfers money. The key names the transfer: it is made once, and a request that is sent again gets the first answer.
@@ -82,7 +84,7 @@ pub(super) async fn order_by_key(
 ) -> Result<Response, Problem> {
     let (id, Json(order)) = (key_of(&headers)?, body?);
     let request = message_store::Json::encode(&("transfer", &order))?;
-    keys::once(&app, &id.clone(), &headers, &request, Ordered { id, order }).await
+    keys::once(&app, &id.clone(), &headers, &request, Ordered { id, order, trace: Trace::of(&headers) }).await
 }
 
 /// Shows a transfer. With `Prefer: wait=10`, the answer waits until the transfer has ended.
@@ -114,11 +116,12 @@ pub(super) async fn show(
 struct Ordered {
     id: String,
     order: Order,
+    trace: Trace,
 }
 
 impl Work for Ordered {
     async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
-        let Self { id, order } = self;
+        let Self { id, order, trace } = self;
         self.check()?;
         let message = NewMessage::from_variant(&Received::Transfer {
             transfer_id: id.clone(),
@@ -127,7 +130,7 @@ impl Work for Ordered {
             amount: order.amount,
             time: Timestamp::now(),
         })?;
-        let message_id = message.id;
+        let (message_id, message) = (message.id, trace.on(message)?);
         app.store.append_settled(Append::to(transfer::command_stream(id)?).message(message)).await?;
         // If this process stops here, the consumer of the commands carries it out.
         let commands = transfer::command_stream(id)?;
@@ -161,7 +164,7 @@ impl Order {
 impl Ordered {
     /// Refuses what no account could carry out: once it is sent, it is too late.
     fn check(&self) -> Result<(), Problem> {
-        let Self { id, order } = self;
+        let Self { id, order, .. } = self;
         for account in [&order.from, &order.to] {
             let stream = component::command_stream(account)?;
             if stream.cardinal_id() != Some(account) || account.len() > MAX_ACCOUNT_ID_BYTES {
