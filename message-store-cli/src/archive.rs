@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 use message_store::Timestamp;
 use message_store::operations::Archiving;
+use serde_json::json;
 
-use crate::confirm::is_confirmed;
-use crate::exit::Exit;
+use crate::confirm::Confirm;
 use crate::open::StoreUrl;
-use crate::output::line;
+use crate::output::{done, line};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Archive {
@@ -25,12 +25,8 @@ pub(crate) struct Archive {
     /// The number of messages at which one transaction looks
     #[arg(long, default_value_t = 1000)]
     part: u32,
-    /// Show what would be moved and what prevents it, and move nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 impl Archive {
@@ -51,18 +47,14 @@ impl Archive {
         for behind in &plan.behind {
             line(format_args!("not handled yet: {behind}"))?;
         }
-        if self.dry_run {
-            line(format_args!("{whole} (nothing was moved)"))?;
-            return Ok(());
-        }
-        if !plan.behind.is_empty() && plan.unfinished.is_none() {
+        if !self.confirm.is_dry_run() && !plan.behind.is_empty() && plan.unfinished.is_none() {
             bail!("not all messages of {} up to {} are handled, so nothing was moved", plan.category, plan.through);
         }
-        if !self.yes && !is_confirmed(&format!("Move {whole}, to the archive?"))? {
-            return Err(Exit::NotConfirmed.because("nothing was moved"));
+        line(&whole)?;
+        if !self.confirm.goes_on("Move them to the archive?", "moved")? {
+            return Ok(());
         }
         let moved = archiving.run(|_| {}).await?;
-        line(format_args!("{moved} messages were moved to the archive"))?;
-        Ok(())
+        done(format_args!("{moved} messages were moved to the archive"), [("moved", json!(moved))])
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Confirm {
 }
 
 impl Confirm {
+    /// Whether it only shows what would be changed.
+    pub(crate) fn is_dry_run(self) -> bool {
+        self.dry_run
+    }
+
     /// Whether to count what would be changed, which can take long.
     pub(crate) fn counts(self) -> bool {
         self.dry_run || !self.yes

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::confirm::Confirm;
 use crate::exit::Exit;
 use crate::open::StoreUrl;
-use crate::output::{Format, Rows, line, remark};
+use crate::output::{Format, Rows, done, line, remark};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Consumers {
@@ -169,7 +169,11 @@ impl Consumer {
         }
         let is_of_group = |saved: &SavedPosition| saved.member.is_some() && saved.identifier == self.identifier;
         let members: Vec<_> = positions.list().await?.into_iter().filter(is_of_group).collect();
-        Ok(if members.is_empty() { vec![one] } else { members })
+        if members.is_empty() {
+            let text = format!("no such consumer of {} has ever run in this store", self.of.category);
+            return Err(Exit::NotFound.because(text));
+        }
+        Ok(members)
     }
 }
 
@@ -183,7 +187,8 @@ impl Check {
             backlog.messages > self.messages || backlog.messages > 0 && backlog.age(now).as_secs() > self.seconds
         });
         if behind.is_empty() {
-            return line(format_args!("all consumers of {} are up to date", self.of.category));
+            line(format_args!("all consumers of {} are up to date", self.of.category))?;
+            return if format == Format::Table { Ok(()) } else { show(format, (&store, &self.of.category), &[]).await };
         }
         show(format, (&store, &self.of.category), &behind).await?;
         Err(Exit::Problems.because(format!("{} consumers of {} are behind", behind.len(), self.of.category)))
@@ -209,7 +214,9 @@ impl Pause {
             return Ok(());
         }
         let is_new = Pauses::of(&store, category, identifier)?.pause(&self.why).await?;
-        line(if is_new { "it is paused; consumers that run read that within seconds" } else { "it was paused already" })
+        let text =
+            if is_new { "it is paused; consumers that run read that within seconds" } else { "it was paused already" };
+        done(text, [("paused", json!(true)), ("was paused", json!(!is_new))])
     }
 }
 
@@ -217,7 +224,8 @@ impl Resume {
     async fn run(self) -> Result<()> {
         let (store, _) = self.of.open().await?;
         let resumed = Pauses::of(&store, &self.of.category, self.identifier.as_deref())?.resume().await?;
-        line(if resumed { "it goes on" } else { "it was not paused" })
+        let text = if resumed { "it goes on" } else { "it was not paused" };
+        done(text, [("paused", json!(false)), ("was paused", json!(resumed))])
     }
 }
 
@@ -253,7 +261,8 @@ impl Reset {
                 positions.set(saved, to).await?
             };
         }
-        Ok(())
+        let fields = [("set", json!(found.len())), ("position", json!(to.get()))];
+        done(format_args!("{} positions are set", found.len()), fields)
     }
 }
 

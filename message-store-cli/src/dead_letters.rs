@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::confirm::is_confirmed;
 use crate::exit::Exit;
 use crate::open::StoreUrl;
-use crate::output::{Format, Rows, line, remark};
+use crate::output::{Format, Rows, done, line, remark};
 use crate::when::{When, when};
 
 /// The number of letters that are shown before a decision on many.
@@ -240,7 +240,8 @@ impl DeadLettersCommand {
             }
             Action::Count { consumer, query } => {
                 let (store, letters) = consumer.open().await?;
-                line(letters.count(&query.query(&*store).await?).await?)
+                let count = letters.count(&query.query(&*store).await?).await?;
+                done(count, [("letters", json!(count))])
             }
             Action::Show { consumer, id } => show(format, &one(&consumer.letters().await?, id).await?),
             Action::Retry { consumer, which, wait, edited } => {
@@ -248,7 +249,8 @@ impl DeadLettersCommand {
                 let Some(id) = which.id else {
                     let query = which.query.query(&*store).await?;
                     if which.is_confirmed(&letters, &query, "retried").await? {
-                        line(format_args!("{} deliveries were requested", letters.retry_all(&query).await?))?;
+                        let requested = letters.retry_all(&query).await?;
+                        done(format_args!("{requested} deliveries were requested"), [("requested", json!(requested))])?;
                     }
                     return Ok(());
                 };
@@ -259,14 +261,14 @@ impl DeadLettersCommand {
                 let Some(id) = which.id else {
                     let query = which.query.query(&*store).await?;
                     if which.is_confirmed(&letters, &query, "discarded").await? {
-                        line(format_args!("{} messages were discarded", letters.discard_all(&query, &why).await?))?;
+                        let discarded = letters.discard_all(&query, &why).await?;
+                        done(format_args!("{discarded} messages were discarded"), [("discarded", json!(discarded))])?;
                     }
                     return Ok(());
                 };
                 let letter = one(&letters, id).await?;
                 changed(&letters, &letter, letters.discard(&letter, &why).await?).await?;
-                line(format_args!("the message is discarded"))?;
-                Ok(())
+                done("the message is discarded", [("discarded", json!(1))])
             }
         }
     }

@@ -1,14 +1,14 @@
 //! `message-store erase`: erases the data of a stream, of an entity, or of the messages with a tag.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use message_store::operations::Erasing;
+use serde_json::json;
 
-use crate::confirm::is_confirmed;
+use crate::confirm::Confirm;
 use crate::open::StoreUrl;
-use crate::output::line;
+use crate::output::{done, line};
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Erase {
     #[command(flatten)]
     store: StoreUrl,
@@ -20,12 +20,8 @@ pub(crate) struct Erase {
     /// Erase the messages with this tag, of any stream
     #[arg(long, conflicts_with = "entity")]
     tag: bool,
-    /// Show how many messages would be erased, and erase none
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 impl Erase {
@@ -38,16 +34,13 @@ impl Erase {
         } else {
             ("the stream", Erasing::stream(&store, &self.stream)?)
         };
-        let count = erasing.count().await?;
-        let whole = format!("the data of {count} messages of {what} {}", self.stream);
-        if self.dry_run {
-            line(format_args!("{whole} (nothing was erased)"))?;
+        if self.confirm.counts() {
+            line(format_args!("the data of {} messages of {what} {}", erasing.count().await?, self.stream))?;
+        }
+        if !self.confirm.goes_on("Erase it? This cannot be undone.", "erased")? {
             return Ok(());
         }
-        if !self.yes && !is_confirmed(&format!("Erase {whole}? This cannot be undone."))? {
-            bail!("nothing was erased");
-        }
-        line(format_args!("{}", erasing.run(|_| {}).await?))?;
-        Ok(())
+        let erased = erasing.run(|_| {}).await?;
+        done(&erased, [("erased", json!(erased.to_string()))])
     }
 }

@@ -1,10 +1,11 @@
 //! `message-store identity`: shows the identity of a store, and gives it a new one.
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::confirm::Confirm;
 use crate::open::StoreUrl;
-use crate::output::line;
+use crate::output::{done, line};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Identity {
@@ -29,7 +30,10 @@ impl Identity {
     pub(crate) async fn run(self) -> Result<()> {
         let store = self.store.open().await?;
         match self.action {
-            Action::Show => line(format_args!("{}", store.store_id()))?,
+            Action::Show => {
+                let id = store.store_id().to_string();
+                done(&id, [("identity", json!(id))])?;
+            }
             Action::Rotate { confirm } => {
                 let (old, place) = (store.store_id(), store.describe());
                 line(format_args!(
@@ -38,7 +42,9 @@ impl Identity {
                 if !confirm.goes_on("Go on?", "changed")? {
                     return Ok(());
                 }
-                line(format_args!("{} (before: {old})", store.rotate_store_id().await?))?;
+                let new = store.rotate_store_id().await?;
+                let fields = [("identity", json!(new.to_string())), ("before", json!(old.to_string()))];
+                done(format_args!("{new} (before: {old})"), fields)?;
             }
         }
         Ok(())

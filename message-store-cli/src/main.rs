@@ -130,6 +130,7 @@ enum Command {
 impl Arguments {
     async fn run(self) -> Result<()> {
         let format = self.output;
+        output::set_form(format);
         match self.command {
             Command::Write(arguments) => arguments.run(format).await,
             Command::Read(arguments) => arguments.run(format).await,

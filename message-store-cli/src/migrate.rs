@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, bail};
 use message_store::postgres::{self, Installation};
 use message_store::{MessageStore as _, sqlite::SqliteStore};
+use serde_json::json;
 
 use crate::open::{StoreUrl, is_sqlite};
-use crate::output::line;
+use crate::output::done;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Migrate {
@@ -25,17 +26,18 @@ impl Migrate {
             && let Some(path) = url.strip_prefix("sqlite:")
         {
             let store = SqliteStore::open(path).await?;
-            line(format_args!("{}: the schema is current", store.describe()))?;
-            return Ok(());
+            let place = store.describe();
+            return done(format_args!("{place}: the schema is current"), [("found", json!(null))]);
         }
         let migrated = if self.adopt { postgres::adopt(&url).await } else { postgres::migrate(&url).await };
         match migrated.context("nothing was migrated")? {
             found @ Installation::MessageDb if !self.adopt => {
                 bail!("found {found}, and did not change it; give --adopt to upgrade it in place")
             }
-            found if found.is_current() => line(format_args!("found {found}: it is current"))?,
-            found => line(format_args!("found {found}; the schema is current now"))?,
+            found => {
+                let now = if found.is_current() { ": it is current" } else { "; the schema is current now" };
+                done(format_args!("found {found}{now}"), [("found", json!(found.to_string()))])
+            }
         }
-        Ok(())
     }
 }

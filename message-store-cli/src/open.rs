@@ -22,10 +22,10 @@ const CONTEXT: &str = "MESSAGE_STORE_CONTEXT";
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreUrl {
     /// The store: `postgres://USER@HOST/DATABASE` or `sqlite:PATH` [env: `MESSAGE_STORE_URL`]
-    #[arg(long = "store", value_name = "URL")]
+    #[arg(long = "store", value_name = "URL", global = true)]
     url: Option<String>,
     /// A store by its name in the file of contexts [env: `MESSAGE_STORE_CONTEXT`]
-    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    #[arg(long, value_name = "NAME", conflicts_with = "url", global = true)]
     context: Option<String>,
 }
 

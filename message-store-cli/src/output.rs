@@ -4,12 +4,21 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// The form that was asked for.
+static FORM: OnceLock<Format> = OnceLock::new();
+
+/// Sets the form of all that is printed.
+pub(crate) fn set_form(format: Format) {
+    let _ = FORM.set(format);
+}
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -69,7 +78,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
     /// No row yet. A column's name is its heading, as `global position`; in JSON it is `globalPosition`.
     pub(crate) fn new(format: Format, columns: [&'static str; COLUMNS]) -> Result<Self> {
         if format == Format::Csv {
-            line(csv_line(columns.iter().map(|name| (*name).to_owned()))?)?;
+            put(csv_line(columns.iter().map(|name| (*name).to_owned()))?)?;
         }
         Ok(Self { format, columns, kept: Vec::new() })
     }
@@ -78,11 +87,11 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         let row: [Cell; COLUMNS] = row.map(Into::into);
         match self.format {
             Format::Table | Format::Json => self.kept.push(row),
-            Format::Ndjson => line(self.object(&row))?,
+            Format::Ndjson => put(self.object(&row))?,
             Format::Csv => {
                 let is_empty = |cell: &Cell| matches!(cell, Cell::Value(Value::Null)) || cell.to_json() == "null";
                 let cell = |cell: &Cell| if is_empty(cell) { String::new() } else { text(cell) };
-                line(csv_line(row.iter().map(cell))?)?;
+                put(csv_line(row.iter().map(cell))?)?;
             }
         }
         Ok(())
@@ -105,11 +114,11 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
                 for row in self.kept {
                     table.add_row(row.each_ref().map(|cell| without_control(&text(cell))));
                 }
-                line(table.trim_fmt())
+                put(table.trim_fmt())
             }
             Format::Json => {
                 let objects: Vec<String> = self.kept.iter().map(|row| format!("  {}", self.object(row))).collect();
-                if objects.is_empty() { line("[]") } else { line(format_args!("[\n{}\n]", objects.join(",\n"))) }
+                if objects.is_empty() { put("[]") } else { put(format_args!("[\n{}\n]", objects.join(",\n"))) }
             }
             Format::Ndjson | Format::Csv => Ok(()),
         }
@@ -156,8 +165,32 @@ fn csv_line(cells: impl Iterator<Item = String>) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
-/// Prints a line to standard output.
+/// Prints a line for a person. If another form than a table was asked for, it goes to standard error: standard output is for
+/// programs then.
 pub(crate) fn line(text: impl Display) -> Result<()> {
+    match FORM.get() {
+        None | Some(Format::Table) => put(text),
+        Some(_) => {
+            remark(text);
+            Ok(())
+        }
+    }
+}
+
+/// Says what was done: a line for a person, or the fields for a program.
+pub(crate) fn done<const FIELDS: usize>(text: impl Display, fields: [(&'static str, Value); FIELDS]) -> Result<()> {
+    match FORM.get() {
+        None | Some(Format::Table) => put(text),
+        Some(format) => {
+            let mut rows = Rows::new(*format, fields.each_ref().map(|(name, _)| *name))?;
+            rows.add(fields.map(|(_, value)| value))?;
+            rows.print()
+        }
+    }
+}
+
+/// Prints a line to standard output.
+pub(crate) fn put(text: impl Display) -> Result<()> {
     Ok(writeln!(io::stdout(), "{text}")?)
 }
 

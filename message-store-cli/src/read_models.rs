@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::confirm::Confirm;
 use crate::consumers::place;
+use crate::exit::Exit;
 use crate::open::StoreUrl;
-use crate::output::{Format, Rows, line};
+use crate::output::{Format, Rows, done, line};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadModels {
@@ -98,7 +99,9 @@ impl ReadModels {
                 let versions = read_models.versions(Some(&name)).await?;
                 let serving = versions.iter().find(|version| version.state == VersionState::Serving);
                 let Some(found) = versions.iter().find(|version| version.version == to) else {
-                    bail!("the read model {name:?} has no version {to} in this store");
+                    return Err(
+                        Exit::NotFound.because(format!("the read model {name:?} has no version {to} in this store"))
+                    );
                 };
                 let serving = serving.map_or_else(|| "none".to_owned(), |serving| serving.version.to_string());
                 line(format_args!("{name}: from version {serving} to version {to}, which {}", found.state))?;
@@ -108,9 +111,10 @@ impl ReadModels {
                 if !read_models.switch_to(&name, to).await? {
                     bail!("the read model {name:?} has no version {to} in this store");
                 }
-                line(format_args!(
+                let text = format!(
                     "{name}: version {to} serves, or its updater builds it up to the version that serves, and switches"
-                ))?;
+                );
+                done(text, [("read model", json!(name)), ("version", json!(to))])?;
             }
             Action::Set { name, to, confirm } => {
                 let given_out = store.given_out(None).await?;
@@ -125,7 +129,9 @@ impl ReadModels {
                 };
                 let all = read_models.positions().await?;
                 let Some((_, from)) = all.into_iter().find(|(other, _)| *other == name) else {
-                    bail!("no read model {name:?} was ever updated in this store");
+                    return Err(
+                        Exit::NotFound.because(format!("no read model {name:?} was ever updated in this store"))
+                    );
                 };
                 line(format_args!("{name}: from {from} to {to}"))?;
                 if !confirm.goes_on("Set it?", "set")? {

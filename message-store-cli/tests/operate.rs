@@ -116,6 +116,35 @@ async fn keys_are_removed_when_their_windows_are_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_command_has_done_is_said_to_programs_too() {
+    on_both_stores(async |shell: &Shell| {
+        shell.succeeds(&["write", "account-1", "Opened", "--data", "{}"]);
+        let store = connect(&shell.0).await.unwrap();
+        let mut consumer = Consumer::new("account", Nothing).start(&store).await.unwrap();
+        let written = shell.json(&["read", "account"])[0]["globalPosition"].as_i64().unwrap();
+        consumer.wait_for(message_store::GlobalPosition::new(written)).await.unwrap();
+        let _ = consumer.stop().await.unwrap();
+        let of = ["--category", "account"];
+        let with = |arguments: &[&'static str]| [arguments, &of].concat();
+        assert_eq!(shell.json(&with(&["consumers", "check"])), [serde_json::json!(null); 0]);
+        let paused = shell.json(&with(&["consumers", "pause", "--why", "w", "--yes"]));
+        assert_eq!(paused[0], serde_json::json!({"paused": true, "wasPaused": false}));
+        assert_eq!(shell.json(&with(&["consumers", "resume"]))[0]["wasPaused"], true);
+        assert_eq!(shell.json(&with(&["consumers", "reset", "--to", "end", "--yes"]))[0]["set"], 1);
+        assert!(shell.json(&["identity", "show"])[0]["identity"].is_string());
+        assert!(shell.json(&["migrate"])[0].as_object().unwrap().contains_key("found"));
+        let archived = shell.json(&["archive", "account", "--before", "2020-01-01T00:00:00Z", "--yes"]);
+        assert_eq!(archived[0]["moved"], 0);
+        assert!(shell.json(&["erase", "account-1", "--yes"])[0]["erased"].as_str().unwrap().contains('1'));
+        // What is not there has a code of its own.
+        shell.fails(3, &with(&["consumers", "show", "--identifier", "none"]));
+        shell.fails(3, &["read-models", "switch", "none", "--to", "2"]);
+        shell.fails(3, &["read-models", "set", "none", "--to", "0"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_is_paused_and_goes_on() {
     on_both_stores(async |shell: &Shell| {
         let consumer = ["--category", "account:command"];

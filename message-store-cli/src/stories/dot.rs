@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::Result;
 use message_store::{Message, MessageId};
 
-use crate::output::line;
+use crate::output::put;
 
 /// Messages, and arrows between them.
 #[derive(Debug, Default)]
@@ -29,10 +29,10 @@ impl Dot {
     }
 
     pub(super) fn print(self) -> Result<()> {
-        line("digraph messages {")?;
-        line("  node [shape=box];")?;
-        self.lines.iter().try_for_each(line)?;
-        line("}")
+        put("digraph messages {")?;
+        put("  node [shape=box];")?;
+        self.lines.iter().try_for_each(put)?;
+        put("}")
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use crate::consumer::{Consumer, Updater};
 use crate::handling::Handler;
-use crate::{Error, MessageStore, Result, Uuid};
+use crate::{Error, MessageStore, Result};
 
 pub use handle::ServiceHandle;
 pub use health::Health;
@@ -187,7 +187,7 @@ impl Service {
         let reporting = self.report_every.filter(|_| self.store.service_reports().is_some());
         let reporting = reporting.map(|every| {
             let name = self.name.unwrap_or_else(reporting::program);
-            Reporting { store: Arc::clone(&self.store), service: Uuid::now_v7(), name, every, waiting_since: None }
+            Reporting::new(&self.store, name, every)
         });
         let timers = self.timers_every.filter(|_| self.store.timers().is_some()).map(|every| (self.store, every));
         Ok(Some(ServiceHandle::supervise(consumers, timers, reporting, self.drain_within)))

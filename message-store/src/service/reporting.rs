@@ -1,8 +1,12 @@
 //! Reporting: a service saves what it does in its store, from time to time and when it ends.
+//!
+//! Problem: a service that ends stops its reports, and one of them may be on its way. If it arrives after the last one, the service
+//! seems to run. Fix: a report is saved in a task of its own, which nothing stops, and the last one waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -16,17 +20,27 @@ const LAST_WITHIN: Duration = Duration::from_secs(2);
 /// What a service needs to report.
 #[derive(Clone, Debug)]
 pub(super) struct Reporting {
-    pub(super) store: Arc<dyn MessageStore>,
-    pub(super) service: Uuid,
-    pub(super) name: String,
-    pub(super) every: Duration,
+    store: Arc<dyn MessageStore>,
+    service: Uuid,
+    name: String,
+    every: Duration,
+    saving: Arc<Mutex<Saving>>,
+}
+
+/// What is known from one report to the next. A report holds it while it is saved.
+#[derive(Debug, Default)]
+struct Saving {
     /// Since when callers have waited for a connection at each report.
-    pub(super) waiting_since: Option<Timestamp>,
+    waiting_since: Option<Timestamp>,
 }
 
 impl Reporting {
+    pub(super) fn new(store: &Arc<dyn MessageStore>, name: String, every: Duration) -> Self {
+        Self { store: Arc::clone(store), service: Uuid::now_v7(), name, every, saving: Arc::default() }
+    }
+
     /// Reports until it is dropped.
-    pub(super) async fn run(mut self, look: impl Fn() -> ServiceReport + Send + Sync) {
+    pub(super) async fn run(self, look: impl Fn() -> ServiceReport + Send + Sync) {
         loop {
             self.report(look()).await;
             tokio::time::sleep(self.every).await;
@@ -34,7 +48,7 @@ impl Reporting {
     }
 
     /// The last report of a service, which has ended with this error, or without one.
-    pub(super) async fn end(mut self, report: ServiceReport, error: Option<&Error>) {
+    pub(super) async fn end(self, report: ServiceReport, error: Option<&Error>) {
         let ended = error.map_or_else(|| "it has ended".to_owned(), |error| format!("it has ended: {}", chain(error)));
         let last = ServiceReport { has_ended: true, reasons: vec![ended], ..report };
         if timeout(LAST_WITHIN, self.report(last)).await.is_err() {
@@ -42,19 +56,22 @@ impl Reporting {
         }
     }
 
-    async fn report(&mut self, report: ServiceReport) {
+    async fn report(&self, report: ServiceReport) {
+        let mut saving = Arc::clone(&self.saving).lock_owned().await;
+        let this = self.clone();
+        let saved = tokio::spawn(async move { this.save(&mut saving, report).await }).await;
         // Consumers show an outage themselves.
-        if let Err(error) = self.save(report).await {
+        if let Ok(Err(error)) = saved {
             tracing::debug!(target: "message_store::service", %error, "the report of the service was not saved");
         }
     }
 
-    async fn save(&mut self, report: ServiceReport) -> Result<()> {
+    async fn save(&self, saving: &mut Saving, report: ServiceReport) -> Result<()> {
         let Some(reports) = self.store.service_reports() else { return Ok(()) };
         let connections = reports.connections().map(|Connections { in_use, limit, waiting, .. }| {
             let now = Timestamp::now();
-            self.waiting_since = (waiting > 0).then(|| self.waiting_since.unwrap_or(now));
-            ReportedConnections { in_use, limit, waiting, waiting_since: self.waiting_since }
+            saving.waiting_since = (waiting > 0).then(|| saving.waiting_since.unwrap_or(now));
+            ReportedConnections { in_use, limit, waiting, waiting_since: saving.waiting_since }
         });
         let report = ServiceReport {
             name: self.name.clone(),

@@ -143,6 +143,14 @@ on_both_stores! {
         assert_only(&store, TroubleKind::Paused, "consumers resume --category account:command").await;
     }
 
+    async fn a_consumer_that_is_paused_and_has_never_run_is_named(store) {
+        let pauses = Pauses::of(&store, "account:comand", Some("copy")).unwrap();
+        pauses.pause("a test").await.unwrap();
+        assert_only(&store, TroubleKind::Paused, "consumers resume --category account:comand --identifier copy").await;
+        pauses.resume().await.unwrap();
+        assert_eq!(kinds(&look(&store).await), [""; 0]);
+    }
+
     async fn a_service_that_crashed_or_is_not_ready_is_named(store) {
         let faulty = FaultyStore::new(&store);
         let shared: Store = faulty.clone();

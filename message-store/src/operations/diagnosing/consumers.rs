@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+
 use super::{Trouble, TroubleKind, letters};
 use crate::consumer::{Pauses, Positions, SavedPosition};
 use crate::store::GroupRecord;
-use crate::{Category, MessageStore, Result, StreamName, Timestamp};
+use crate::{Category, Message, MessageStore, MessageStoreExt as _, Read, Result, StreamName, Timestamp};
 
 /// The number of categories of one read.
 const PAGE: usize = 1_000;
+/// The end of the names of the categories with the wishes of operators.
+const CONTROL: &str = "+control";
 
 /// How an operator names a consumer in a command.
 pub(super) fn arguments(category: &Category, identifier: Option<&str>) -> String {
@@ -23,9 +27,10 @@ pub(super) async fn look(store: &Arc<dyn MessageStore>, patience: Duration, trou
     for category in with_consumers(store).await? {
         let saved = Positions::of(store, category.as_str())?.list().await?;
         let identifiers: BTreeSet<Option<&str>> = saved.iter().map(|saved| saved.identifier.as_deref()).collect();
-        for identifier in identifiers {
+        for identifier in identifiers.iter().copied() {
             letters::look(store, &category, identifier, troubles).await?;
         }
+        paused_before_their_start(store, &category, &identifiers, troubles).await?;
         for saved in &saved {
             Look { store, category: &category, saved, now, patience }.at_position(troubles).await?;
         }
@@ -36,8 +41,9 @@ pub(super) async fn look(store: &Arc<dyn MessageStore>, patience: Duration, trou
 /// The categories that have consumers. (The letters of a consumer have a consumer of their own, which needs none.)
 async fn with_consumers(store: &Arc<dyn MessageStore>) -> Result<BTreeSet<Category>> {
     let (mut found, mut after) = (BTreeSet::new(), None);
-    let read_by = |positions: &str| {
-        let category = positions.strip_suffix("+position").filter(|name| !name.contains("+deadLetter"));
+    let read_by = |own: &str| {
+        let category = own.strip_suffix("+position").or_else(|| own.strip_suffix(CONTROL));
+        let category = category.filter(|name| !name.contains("+deadLetter"));
         category.and_then(|name| Category::new(name).ok())
     };
     loop {
@@ -51,6 +57,31 @@ async fn with_consumers(store: &Arc<dyn MessageStore>) -> Result<BTreeSet<Catego
         found.extend(groups.filter_map(|group| read_by(group.category().as_str())));
     }
     Ok(found)
+}
+
+/// Consumers that are paused and have never run: their names may be misspelt.
+async fn paused_before_their_start(
+    store: &Arc<dyn MessageStore>,
+    category: &Category,
+    have_run: &BTreeSet<Option<&str>>,
+    troubles: &mut Vec<Trouble>,
+) -> Result<()> {
+    let control = Category::new(format!("{category}{CONTROL}"))?;
+    let wishes: Vec<Message> = store.category_messages(&control, Read::default()).try_collect().await?;
+    let streams: BTreeSet<&StreamName> = wishes.iter().map(|wish| &wish.stream).collect();
+    for stream in streams {
+        let identifier = stream.id();
+        if have_run.contains(&identifier) {
+            continue;
+        }
+        if let Some(pause) = Pauses::of(store, category.as_str(), identifier)?.current().await? {
+            let arguments = arguments(category, identifier);
+            let what = format!("a consumer that has never run ({arguments}) is {pause}");
+            let mend = format!("If its name is misspelt, or it may run: `message-store consumers resume {arguments}`");
+            troubles.push(Trouble::new(TroubleKind::Paused, what, mend));
+        }
+    }
+    Ok(())
 }
 
 /// A look at one consumer.
