@@ -1,11 +1,12 @@
 //! The account: its state, and the checks on it. It does not depend on messages or storage.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::{Money, Reason};
 
 /// An account. By default it is not open, and its balance is zero.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Account {
     /// The sum of the deposits, less the withdrawals.
     pub balance: Money,

@@ -6,6 +6,8 @@ mod archive;
 mod catalog;
 mod check;
 mod confirm;
+#[cfg(feature = "console")]
+mod console;
 mod consumers;
 mod context;
 mod contexts;
@@ -121,6 +123,9 @@ enum Command {
     Identity(identity::Identity),
     /// Give stores names, for `--context`
     Context(context::Context),
+    /// Serve pages that show what a store contains and what runs on it, until SIGTERM or Ctrl-C
+    #[cfg(feature = "console")]
+    Console(console::Console),
     /// Print completions for a shell
     Completions(shell::Completions),
     /// Print the manual in the format of man pages
@@ -150,6 +155,8 @@ impl Arguments {
             Command::Diagnose(arguments) => arguments.run(format).await,
             Command::Services(arguments) => arguments.run(format).await,
             Command::Context(arguments) => arguments.run(format),
+            #[cfg(feature = "console")]
+            Command::Console(arguments) => arguments.run().await,
             Command::Completions(arguments) => arguments.run::<Self>(),
             Command::Man => shell::manual::<Self>(),
             Command::Migrate(arguments) => arguments.run().await,

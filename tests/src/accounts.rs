@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 /// An account. Its balance starts at zero.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Account {
     /// The sum of all deposits.
     pub balance: u64,

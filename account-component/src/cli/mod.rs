@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "console")]
+mod console;
 mod demo;
 mod logs;
 #[cfg(feature = "otlp")]
@@ -35,6 +37,9 @@ enum Command {
     /// Serve accounts over HTTP, until SIGTERM or Ctrl-C, with the component in the same process
     #[cfg(feature = "http")]
     Serve(serve::Arguments),
+    /// Serve pages that show the store, its accounts and its transfers, until SIGTERM or Ctrl-C
+    #[cfg(feature = "console")]
+    Console(console::Arguments),
     /// Carry out the transactions of a CSV file, with repeats mixed in, and print the outcomes
     Replay(replay::Arguments),
 }
@@ -46,6 +51,8 @@ impl Arguments {
             Command::Run(arguments) => run::run(arguments).await,
             #[cfg(feature = "http")]
             Command::Serve(arguments) => serve::run(arguments).await,
+            #[cfg(feature = "console")]
+            Command::Console(arguments) => console::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use message_store::entity::Projection;
+use serde::Serialize;
 
 use super::messages::Event;
 use crate::Money;
 
 /// A transfer. By default it has not begun.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Transfer {
     #[allow(missing_docs)]
     pub transfer_id: String,
@@ -24,7 +25,8 @@ pub struct Transfer {
 }
 
 /// The stage of a transfer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Stage {
     /// It has not begun.
     #[default]

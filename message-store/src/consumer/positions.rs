@@ -5,7 +5,7 @@
 //! has read, and only if the consumer has stopped, or by force. Why it is right: a consumer that still runs learns at
 //! its next save that it no longer owns the position, and stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ use super::position_store::{
 };
 use crate::store::{Backlog, End, GroupRecord, SlotRecord, StepStream, position_before};
 use crate::{Category, Error, GlobalPosition, GroupMember, Json, Message, MessageId, MessageStore, Result, StreamName};
+
+/// The number of categories of one read.
+const CATEGORIES: usize = 1_000;
 
 /// The saved positions of the consumers of a category.
 ///
@@ -107,6 +110,32 @@ impl Positions {
     /// [`Error::Invalid`] for an invalid category.
     pub fn of(store: &Arc<dyn MessageStore>, category: &str) -> Result<Self> {
         Ok(Self { store: Arc::clone(store), category: Category::new(category)? })
+    }
+
+    /// The categories whose messages consumers handle: those that have run on the store, and those that are
+    /// [paused](crate::consumer::Pauses) before they have ever run. Consumers of the library itself are left out.
+    ///
+    /// # Errors
+    /// The errors of a read.
+    pub async fn categories(store: &Arc<dyn MessageStore>) -> Result<BTreeSet<Category>> {
+        let (mut found, mut after) = (BTreeSet::new(), None);
+        let read_by = |own: &str| {
+            let category = own.strip_suffix("+position").or_else(|| own.strip_suffix("+control"));
+            // The letters of a consumer have a consumer of their own.
+            let category = category.filter(|name| !name.contains("+deadLetter"));
+            category.and_then(|name| Category::new(name).ok())
+        };
+        loop {
+            let page = store.categories(after.as_ref(), CATEGORIES).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            found.extend(page.iter().filter_map(|category| read_by(category.as_str())));
+        }
+        if let Some(leases) = store.leases() {
+            let groups = leases.groups().await?.into_iter().filter_map(|group| StreamName::new(group).ok());
+            found.extend(groups.filter_map(|group| read_by(group.category().as_str())));
+        }
+        Ok(found)
     }
 
     /// The positions of all consumers of the category that have ever run, in the order of their streams' names. Reads

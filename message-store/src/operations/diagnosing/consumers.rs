@@ -11,8 +11,6 @@ use crate::consumer::{Pauses, Positions, SavedPosition};
 use crate::store::GroupRecord;
 use crate::{Category, Message, MessageStore, MessageStoreExt as _, Read, Result, StreamName, Timestamp};
 
-/// The number of categories of one read.
-const PAGE: usize = 1_000;
 /// The end of the names of the categories with the wishes of operators.
 const CONTROL: &str = "+control";
 
@@ -24,7 +22,7 @@ pub(super) fn arguments(category: &Category, identifier: Option<&str>) -> String
 
 pub(super) async fn look(store: &Arc<dyn MessageStore>, patience: Duration, troubles: &mut Vec<Trouble>) -> Result<()> {
     let now = store.now().await?;
-    for category in with_consumers(store).await? {
+    for category in Positions::categories(store).await? {
         let saved = Positions::of(store, category.as_str())?.list().await?;
         let identifiers: BTreeSet<Option<&str>> = saved.iter().map(|saved| saved.identifier.as_deref()).collect();
         for identifier in identifiers.iter().copied() {
@@ -36,27 +34,6 @@ pub(super) async fn look(store: &Arc<dyn MessageStore>, patience: Duration, trou
         }
     }
     Ok(())
-}
-
-/// The categories that have consumers. (The letters of a consumer have a consumer of their own, which needs none.)
-async fn with_consumers(store: &Arc<dyn MessageStore>) -> Result<BTreeSet<Category>> {
-    let (mut found, mut after) = (BTreeSet::new(), None);
-    let read_by = |own: &str| {
-        let category = own.strip_suffix("+position").or_else(|| own.strip_suffix(CONTROL));
-        let category = category.filter(|name| !name.contains("+deadLetter"));
-        category.and_then(|name| Category::new(name).ok())
-    };
-    loop {
-        let page = store.categories(after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.clone());
-        found.extend(page.iter().filter_map(|category| read_by(category.as_str())));
-    }
-    if let Some(leases) = store.leases() {
-        let groups = leases.groups().await?.into_iter().filter_map(|group| StreamName::new(group).ok());
-        found.extend(groups.filter_map(|group| read_by(group.category().as_str())));
-    }
-    Ok(found)
 }
 
 /// Consumers that are paused and have never run: their names may be misspelt.

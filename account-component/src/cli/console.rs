@@ -1,0 +1,32 @@
+//! `account-component console`: the console of a store, which knows accounts and transfers.
+
+use account_component::Account;
+use account_component::transfer::Transfer;
+use anyhow::Result;
+use message_store::connect;
+use message_store::service::stop_signal;
+use message_store_console::{Console, Options};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The store: `postgres://…` or `sqlite:PATH`
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MESSAGE_STORE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:accounts.db"
+    )]
+    store: String,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let store = connect(&arguments.store).await?;
+    let console = Console::new(&store).projection::<Account>().projection::<Transfer>();
+    let stop = async {
+        let _ = stop_signal().await;
+    };
+    Ok(arguments.options.serve(console, stop).await?)
+}

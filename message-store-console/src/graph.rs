@@ -1,0 +1,49 @@
+//! A message with its causes and effects, as a picture (SVG).
+
+use std::collections::HashMap;
+
+use maud::{Markup, html};
+use message_store::MessageId;
+use message_store::operations::Trace;
+
+use crate::html::{cut, visible};
+
+const WIDTH: usize = 210;
+const HEIGHT: usize = 40;
+const RIGHT: usize = 250;
+const DOWN: usize = 54;
+/// The greatest number of messages in a picture.
+const MOST: usize = 60;
+/// The number of characters in a line of a box.
+const LINE: usize = 30;
+
+/// Causes are left of their effects. The message with this id is marked.
+pub(crate) fn graph(trace: &Trace, here: MessageId) -> Markup {
+    let shown = trace.messages.iter().take(MOST);
+    let places: HashMap<MessageId, (usize, usize)> = shown
+        .clone()
+        .enumerate()
+        .map(|(row, traced)| (traced.message.id, (4 + traced.depth * RIGHT, 4 + row * DOWN)))
+        .collect();
+    let width = places.values().map(|(x, _)| x + WIDTH + 4).max().unwrap_or_default();
+    let height = places.len() * DOWN + 4;
+    html! {
+        svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Causes and effects; the list below has the same messages"
+            width=(width) height=(height) viewBox=(format!("0 0 {width} {height}")) {
+            @for traced in shown {
+                @let (x, y) = places[&traced.message.id];
+                @if let Some((from_x, from_y)) = traced.cause.and_then(|cause| places.get(&cause)) {
+                    path d=(format!("M{} {} V{} H{x}", from_x + 16, from_y + HEIGHT, y + HEIGHT / 2)) {}
+                }
+                a href=(format!("/messages/{}", traced.message.id)) {
+                    rect.here[traced.message.id == here] x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="5" {}
+                    text x=(x + 8) y=(y + 16) { (cut(&visible(&traced.message.message_type), LINE)) }
+                    text x=(x + 8) y=(y + 32) { (cut(&visible(traced.message.stream.as_str()), LINE)) " at " (traced.message.position) }
+                }
+            }
+        }
+        @if trace.messages.len() > MOST {
+            p { "The picture has the first " (MOST) " of " (trace.messages.len()) " messages." }
+        }
+    }
+}
