@@ -19,9 +19,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// The reason to refuse a command whose sender expects this version; `None` if it expects none.
-    pub fn refuses_version(&self, expected: Option<u64>) -> Option<Reason> {
-        expected.is_some_and(|expected| expected != self.version).then_some(Reason::VersionChanged)
+    /// Whether the account has the version that the sender of a command has seen, if it expects one.
+    pub fn is_of_version(&self, expected: Option<u64>) -> bool {
+        expected.is_none_or(|expected| expected == self.version)
     }
 
     /// The reason to refuse a deposit or withdrawal of this amount; `None` if both are allowed.

@@ -15,28 +15,28 @@ impl Decider for Account {
     const PROCESSED_TIME_FIELD: Option<&'static str> = Some("processedTime");
 
     fn decide(&self, command: &Command) -> Vec<Event> {
+        if !self.is_of_version(command.expected_version()) {
+            return vec![];
+        }
         match command.clone() {
             Command::Open { .. } if self.opened.is_some() => vec![],
             Command::Open { account_id, customer_id, time } => vec![Event::Opened { account_id, customer_id, time }],
 
-            Command::Deposit { deposit_id, account_id, amount, time, expected_version } => {
-                let invalid = refuses_ids(&deposit_id, &account_id).or(self.refuses_version(expected_version));
-                vec![match invalid.or(self.refuses(amount)) {
+            Command::Deposit { deposit_id, account_id, amount, time, .. } => {
+                vec![match refuses_ids(&deposit_id, &account_id).or(self.refuses(amount)) {
                     None => Event::Deposited { deposit_id, account_id, amount, time },
                     Some(reason) => Event::DepositRejected { deposit_id, account_id, amount, time, reason },
                 }]
             }
 
-            Command::Withdraw { withdrawal_id, account_id, amount, time, expected_version } => {
-                let invalid = refuses_ids(&withdrawal_id, &account_id).or(self.refuses_version(expected_version));
-                vec![match invalid.or(self.refuses_withdrawal(amount)) {
+            Command::Withdraw { withdrawal_id, account_id, amount, time, .. } => {
+                vec![match refuses_ids(&withdrawal_id, &account_id).or(self.refuses_withdrawal(amount)) {
                     None => Event::Withdrawn { withdrawal_id, account_id, amount, time },
                     Some(reason) => Event::WithdrawalRejected { withdrawal_id, account_id, amount, time, reason },
                 }]
             }
 
             Command::Close { .. } if self.opened.is_none() || self.closed.is_some() => vec![],
-            Command::Close { expected_version, .. } if self.refuses_version(expected_version).is_some() => vec![],
             Command::Close { account_id, time, .. } => vec![Event::Closed { account_id, time }],
         }
     }

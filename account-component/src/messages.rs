@@ -11,7 +11,8 @@ use crate::Money;
 
 /// A command to an account. Its stream is `account:command-{account_id}`.
 ///
-/// With an `expected_version`, the command is only carried out on the [version](crate::Account::version) that its sender has seen.
+/// With an `expected_version`, the command is only carried out on the [version](crate::Account::version) that its sender has seen: on
+/// another one, it leads to no event. Versions only grow, so it never will.
 /// This field is an addition to those of Eventide's component.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
@@ -78,8 +79,6 @@ pub enum Reason {
     /// The id of the deposit or withdrawal is empty or longer than [`MAX_ID_BYTES`], or the id of the account is longer
     /// than [`MAX_ACCOUNT_ID_BYTES`].
     InvalidId,
-    /// The account has changed since the sender saw it.
-    VersionChanged,
 }
 
 /// The longest id of a deposit or a withdrawal, in bytes.
@@ -88,6 +87,16 @@ pub const MAX_ID_BYTES: usize = 255;
 pub const MAX_ACCOUNT_ID_BYTES: usize = 128;
 
 impl Command {
+    /// The version of the account on which the command is to be carried out, if its sender expects one.
+    pub fn expected_version(&self) -> Option<u64> {
+        match self {
+            Self::Deposit { expected_version, .. }
+            | Self::Withdraw { expected_version, .. }
+            | Self::Close { expected_version, .. } => *expected_version,
+            Self::Open { .. } => None,
+        }
+    }
+
     /// The id of the account to which the command is sent.
     pub fn account_id(&self) -> &str {
         match self {

@@ -12,15 +12,15 @@ use serde_json::value::RawValue;
 
 /// An amount of money. It is parsed from decimal text and written as decimal text, never through a float.
 ///
-/// In JSON it is a number, as in Eventide's account component. A balance cannot overflow: an amount has at most 15
-/// digits before the point, and the sum of 10^20 amounts still fits.
+/// In JSON it is a number, as in Eventide's account component. A balance cannot overflow, and neither can a sum in a
+/// table (64 bits): an amount has at most 10 digits before the point, and the sum of 9 million amounts still fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money {
     hundredths: i128,
 }
 
 /// The largest number of digits before the point.
-const MAX_DIGITS: usize = 15;
+const MAX_DIGITS: usize = 10;
 
 impl Money {
     /// 0.00.
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_not_an_amount_is_refused() {
-        for text in ["", "-", ".", "1.", ".5", "1.234", "1e2", "+1", "1,00", "NaN", "\"1\"", "1000000000000000", "1 "] {
+        for text in ["", "-", ".", "1.", ".5", "1.234", "1e2", "+1", "1,00", "NaN", "\"1\"", "10000000000", "1 "] {
             assert!(text.parse::<Money>().is_err(), "{text:?}");
         }
     }

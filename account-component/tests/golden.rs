@@ -16,13 +16,12 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-const REASONS: [Reason; 6] = [
+const REASONS: [Reason; 5] = [
     Reason::InsufficientFunds,
     Reason::AmountNotPositive,
     Reason::AccountNotOpen,
     Reason::AccountClosed,
     Reason::InvalidId,
-    Reason::VersionChanged,
 ];
 
 /// Fails to compile when there is another reason. Add it to [`REASONS`].
@@ -32,8 +31,7 @@ const fn all_reasons(reason: Reason) {
         | Reason::AmountNotPositive
         | Reason::AccountNotOpen
         | Reason::AccountClosed
-        | Reason::InvalidId
-        | Reason::VersionChanged => {}
+        | Reason::InvalidId => {}
     }
 }
 
@@ -108,7 +106,7 @@ fn a_transfer_reads_every_event_of_an_account_to_which_it_reacts() {
         let message = stored(&text);
         read += message.decode_upcast::<Received>(Transfer::MESSAGE_UPCASTERS).unwrap().unwrap_or_default().len();
     }
-    assert_eq!(read, 14, "a deposit, a withdrawal, and a rejection of each for each reason");
+    assert_eq!(read, 12, "a deposit, a withdrawal, and a rejection of each for each reason");
 }
 
 #[test]

@@ -65,7 +65,7 @@ struct Pause {
     #[arg(long)]
     identifier: Option<String>,
     /// The reason, which others see
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     why: String,
     #[command(flatten)]
     confirm: Confirm,

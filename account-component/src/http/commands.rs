@@ -1,24 +1,24 @@
 //! The requests that move money, and open and close accounts.
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Json, Path, State};
+use axum::extract::{Json, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use message_store::handling::Executed;
-use message_store::{NewMessage, Outcome};
+use message_store::handling::{Decider as _, Executed};
+use message_store::{NewMessage, Outcome, Position, StreamRead};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::app::App;
+use super::extract::At;
 use super::kept::Kept;
 use super::keys::{self, Work, key_of};
 use super::openapi::{Refused, Unread};
 use super::preconditions::expected;
 use super::problem::Problem;
 use super::tracing::Trace;
-use crate::{Command, Event, Money, Reason};
+use crate::{Account, Command, Event, Money, Reason, transfer};
 
 /// The header with the position that a query can wait for.
 pub(super) const POSITION: &str = "account-position";
@@ -48,7 +48,7 @@ pub(super) struct Done {
     /// The id of the deposit or of the withdrawal.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// `opened`, `deposited`, `withdrawn` or `closed`.
+    /// `opened`, `deposited`, `withdrawn`, `closed`, or `unchanged` if it was so before.
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
@@ -63,11 +63,11 @@ pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 /// Opens an account. To open it again changes nothing.
 #[utoipa::path(put, path = "/accounts/{account}", params(("account" = String, Path), ("If-Match" = Option<String>, Header)), request_body = Opening,
     responses(
-        (status = 201, body = Done), (status = 200, body = Done),
-        (status = 412, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 201, description = "It is done", body = Done), (status = 200, description = "It is as asked for", body = Done),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn open(
     State(app): State<App>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     headers: HeaderMap,
     body: Body<Opening>,
 ) -> Result<Response, Problem> {
@@ -75,8 +75,8 @@ pub(super) async fn open(
     if headers.contains_key(header::IF_MATCH) {
         // To open an account that is there changes nothing, and one that is not there has no version.
         let state = &app.accounts.entities().fetch(&account).await?.state;
-        if state.opened.is_none() || expected(&headers, state.version)?.is_some_and(|version| version != state.version)
-        {
+        let expected = expected(&headers, state.version)?;
+        if state.opened.is_none() || !state.is_of_version(expected) {
             return Err(Problem::version_changed());
         }
     }
@@ -87,15 +87,21 @@ pub(super) async fn open(
 /// Closes an account. A closed account takes no deposits and no withdrawals. To close it again changes nothing.
 #[utoipa::path(delete, path = "/accounts/{account}", params(("account" = String, Path), ("If-Match" = Option<String>, Header)),
     responses(
-        (status = 200, body = Done),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json"), Unread))]
+        (status = 200, description = "It is as asked for", body = Done),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"), Unread))]
 pub(super) async fn close(
     State(app): State<App>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let expected_version = expected_of(&app, &account, &headers).await?;
+    let before = app.accounts.entities().fetch(&account).await?;
+    let is_open = before.state.opened.is_some() && before.state.closed.is_none();
+    // A version that the account does not have yet would be right later.
+    if is_open && expected_version.is_some_and(|expected| expected > before.state.version) {
+        return Err(Problem::version_changed());
+    }
     let command = Command::Close { account_id: account.clone(), time: Timestamp::now(), expected_version };
     let kept = execute(&app, &account, command, (None, &Trace::of(&headers))).await?;
     if expected_version.is_some() && app.accounts.entities().fetch(&account).await?.state.closed.is_none() {
@@ -108,14 +114,14 @@ pub(super) async fn close(
 #[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
     responses(
-        (status = 201, body = Done),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 201, description = "It is done", body = Done),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn deposit(
     State(app): State<App>,
-    Path(path): Path<(String, String)>,
+    At(path): At<(String, String)>,
     headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
@@ -127,14 +133,14 @@ pub(super) async fn deposit(
     params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
     responses(
-        (status = 201, body = Done),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 201, description = "It is done", body = Done),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn deposit_by_key(
     State(app): State<App>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
@@ -145,14 +151,14 @@ pub(super) async fn deposit_by_key(
 #[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
     responses(
-        (status = 201, body = Done),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 201, description = "It is done", body = Done),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn withdraw(
     State(app): State<App>,
-    Path(path): Path<(String, String)>,
+    At(path): At<(String, String)>,
     headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
@@ -164,14 +170,14 @@ pub(super) async fn withdraw(
     params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     request_body = Amount,
     responses(
-        (status = 201, body = Done),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 412, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 201, description = "It is done", body = Done),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The account has another version than If-Match names", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn withdraw_by_key(
     State(app): State<App>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     headers: HeaderMap,
     body: Body<Amount>,
 ) -> Result<Response, Problem> {
@@ -197,9 +203,9 @@ enum Operation {
 }
 
 impl Movement {
-    fn command(&self) -> Command {
+    fn command(&self, expected_version: Option<u64>) -> Command {
         let (id, account_id, amount) = (self.id.clone(), self.account.clone(), self.amount);
-        let (time, expected_version) = (Timestamp::now(), self.expects);
+        let time = Timestamp::now();
         match self.operation {
             Operation::Deposit => Command::Deposit { deposit_id: id, account_id, amount, time, expected_version },
             Operation::Withdrawal => {
@@ -211,7 +217,42 @@ impl Movement {
 
 impl Work for Movement {
     async fn carry_out(&self, app: &App) -> Result<Kept, Problem> {
-        execute(app, &self.account, self.command(), (Some(self.id.clone()), &self.trace)).await
+        if transfer::is_reserved(&self.id) {
+            return Err(Problem::reserved_id(&self.id));
+        }
+        if self.expects.is_none() {
+            return self.execute(app, None).await;
+        }
+        // What was carried out before is a repeat, whatever the version is now.
+        if !self.was_carried_out(app).await? {
+            let version = app.accounts.entities().fetch(&self.account).await?.state.version;
+            // A version that the account does not have yet would be right later.
+            if self.expects.is_some_and(|expected| expected <= version) {
+                let kept = self.execute(app, self.expects).await;
+                if !matches!(&kept, Err(problem) if *problem == Problem::version_changed()) {
+                    return kept;
+                }
+            }
+            if !self.was_carried_out(app).await? {
+                return Err(Problem::version_changed());
+            }
+        }
+        self.execute(app, None).await
+    }
+}
+
+impl Movement {
+    async fn execute(&self, app: &App, expected_version: Option<u64>) -> Result<Kept, Problem> {
+        let command = self.command(expected_version);
+        execute(app, &self.account, command, (Some(self.id.clone()), &self.trace)).await
+    }
+
+    /// Whether the intent is reserved: whatever is sent for it then is a repeat.
+    async fn was_carried_out(&self, app: &App) -> Result<bool, Problem> {
+        let Some(intent) = Account::intent(&self.command(None)) else { return Ok(false) };
+        let reserved = intent.stream(&self.account)?;
+        let first = app.store.read_stream(&reserved, StreamRead::forwards_from(Position::FIRST).limit(1)).await?;
+        Ok(!first.is_empty())
     }
 }
 
@@ -271,6 +312,7 @@ async fn execute(
     if !is_open && app.accounts.entities().fetch(account).await?.state.opened.is_none() {
         return Err(Problem::no_account(account));
     }
+    let expects = command.expected_version().is_some();
     let executed = app.accounts.execute(account, trace.on(NewMessage::from_variant(&command)?)?).await?;
     if let Outcome::Conflict { original } = &executed.outcome {
         let named = id.unwrap_or_default();
@@ -278,10 +320,14 @@ async fn execute(
             "{named:?} was first used by the message at {original}, with another content"
         )));
     }
-    Ok(answer(account, id.as_deref(), &executed))
+    // On another version than the command expects, it leads to no event.
+    if executed.events.is_empty() && !executed.has_erased && expects && id.is_some() {
+        return Err(Problem::version_changed());
+    }
+    answer(account, id.as_deref(), &executed)
 }
 
-fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Kept {
+fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Result<Kept, Problem> {
     // (A command that the consumer has handled first is none.)
     let repeat_of = match &executed.outcome {
         Outcome::Duplicate { original } => Some(original.id.to_string()),
@@ -296,7 +342,7 @@ fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Kept {
             amount,
             repeat_of: repeat_of.clone(),
         };
-        (StatusCode::CREATED, serde_json::to_value(done).unwrap_or(Value::Null))
+        (StatusCode::CREATED, done)
     };
     let (status, body) = match executed.events.first() {
         Some(Event::Opened { .. }) => done("opened", None),
@@ -306,18 +352,17 @@ fn answer(account: &str, id: Option<&str>, executed: &Executed<Event>) -> Kept {
         Some(Event::DepositRejected { reason, .. } | Event::WithdrawalRejected { reason, .. }) => {
             let problem = rejection(*reason);
             let status = problem.status;
-            return Kept { status, headers, is_problem: true, body: json!(problem) };
+            return Ok(Kept { status, headers, is_problem: true, body: message_store::Json::encode(&problem)? });
         }
         // The account was opened or closed before.
         None => (StatusCode::OK, done("unchanged", None).1),
     };
-    Kept { status: status.as_u16(), headers, is_problem: false, body }
+    Ok(Kept { status: status.as_u16(), headers, is_problem: false, body: message_store::Json::encode(&body)? })
 }
 
 /// A rejection is an event, so the answer stays the same.
 fn rejection(reason: Reason) -> Problem {
     let (name, title, detail) = match reason {
-        Reason::VersionChanged => return Problem::version_changed(),
         Reason::InsufficientFunds => {
             ("insufficient-funds", "The balance is below the amount", "deposit money, and withdraw it under a new id")
         }

@@ -36,7 +36,11 @@ pub(super) trait Work: Clone + Send + Sync + 'static {
 
 /// The key of a request. It may be written as a string of structured fields, in quotation marks.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
-    let value = headers.get(KEY).ok_or_else(Problem::no_key)?;
+    let mut values = headers.get_all(KEY).iter();
+    let value = values.next().ok_or_else(Problem::no_key)?;
+    if values.next().is_some() {
+        return Err(Problem::invalid_key());
+    }
     let text = value.to_str().map_err(|_| Problem::invalid_key())?.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     if text.is_empty() || text.len() > crate::messages::MAX_ID_BYTES {
@@ -48,8 +52,11 @@ pub(super) fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
 /// The time for which the client wants to wait: `Prefer: wait=10`.
 pub(super) fn wait_of(headers: &HeaderMap) -> Duration {
     let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = preferences.flat_map(|value| value.split(',')).map(str::trim);
-    let seconds = preferences.find_map(|preference| preference.strip_prefix("wait=")?.parse::<u64>().ok());
+    // Each preference may have parameters.
+    let preferences = preferences.flat_map(|value| value.split(',')).filter_map(|one| one.split(';').next());
+    let mut pairs = preferences.filter_map(|preference| preference.split_once('='));
+    let seconds = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
+    let seconds = seconds.and_then(|(_, seconds)| seconds.trim().parse::<u64>().ok());
     Duration::from_secs(seconds.unwrap_or(0).min(LONGEST_WAIT))
 }
 

@@ -51,6 +51,9 @@ impl Metrics {
 }
 
 /// Shows the metrics in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", responses(
+    (status = 200, description = "The metrics of this process", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8"),
+    (status = 404, description = "This process measures nothing", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn show(State(app): State<App>) -> Response {
     let Some(Metrics(handle)) = app.metrics else {
         let detail = "this process measures nothing";

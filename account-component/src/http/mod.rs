@@ -12,6 +12,7 @@
 
 mod app;
 mod commands;
+mod extract;
 mod kept;
 mod keys;
 mod metrics;
@@ -57,6 +58,7 @@ pub fn router(app: App) -> Router {
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn(serving::limit_body))
         .layer(from_fn(serving::limit_time))
         .layer(from_fn(metrics::measure))
         .layer(from_fn(tracing::trace))

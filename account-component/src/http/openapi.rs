@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::Problem;
-use super::{commands, probes, queries, transfers};
+use super::{commands, metrics, probes, queries, transfers};
 
 /// What every request with a body may be answered.
 #[derive(IntoResponses)]
@@ -59,7 +59,8 @@ pub(super) enum Unread {
         queries::statement,
         queries::days,
         probes::live,
-        probes::ready
+        probes::ready,
+        metrics::show
     )
 )]
 struct Document;

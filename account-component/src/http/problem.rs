@@ -65,8 +65,24 @@ impl Problem {
     }
 
     pub(super) fn version_changed() -> Self {
-        let detail = "If-Match names another version than the account has: GET the account, decide again, and use a new id or key";
+        let detail = "If-Match names another version than the account has: GET the account, and decide again";
         Self::new(StatusCode::PRECONDITION_FAILED, "version-changed", "The account has changed", detail)
+    }
+
+    pub(super) fn not_shown_yet() -> Self {
+        let title = "The days are not shown up to this position yet";
+        let detail = "no component has added them up so far (or there is no such position); GET /readyz shows whether one runs here";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-shown-yet", title, detail);
+        Self { retry_after: Some(1), ..problem }
+    }
+
+    pub(super) fn too_large() -> Self {
+        let detail = format!("a body has at most {} bytes", super::BODY);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
+    }
+
+    pub(super) fn reserved_id(id: &str) -> Self {
+        Self::invalid(format!("{id:?} is an id of a transfer's deposits and withdrawals; use another one"))
     }
 
     /// What was written is not found, or cannot be shown.

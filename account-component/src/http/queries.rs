@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use message_store::{GlobalPosition, Position, StreamRead};
+use message_store::{Error, GlobalPosition, Position, StreamRead};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
+use super::extract::At;
 use super::openapi::Unread;
 use super::preconditions::tag;
 use super::problem::Problem;
@@ -20,6 +21,8 @@ use crate::{Account, Event, Money};
 
 /// The greatest number of entries of a page.
 const PAGE: usize = 100;
+/// The read model of the days.
+const NAME: &str = "account_daily_sums";
 /// How long a query waits for a position.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -42,9 +45,9 @@ pub(super) struct ShownAccount {
 /// Shows an account. The `ETag` is its version.
 #[utoipa::path(get, path = "/accounts/{account}", params(("account" = String, Path)),
     responses(
-        (status = 200, body = ShownAccount),
-        (status = 404, body = Problem, content_type = "application/problem+json"), Unread))]
-pub(super) async fn account(State(app): State<App>, Path(account): Path<String>) -> Result<Response, Problem> {
+        (status = 200, description = "It is as asked for", body = ShownAccount),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"), Unread))]
+pub(super) async fn account(State(app): State<App>, At(account): At<String>) -> Result<Response, Problem> {
     let Account { balance, opened, closed, version } = app.accounts.entities().fetch(&account).await?.state;
     let Some(opened) = opened else { return Err(Problem::no_account(&account)) };
     let shown = ShownAccount { account_id: account, balance, opened, closed, version };
@@ -52,6 +55,7 @@ pub(super) async fn account(State(app): State<App>, Path(account): Path<String>)
 }
 
 #[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageOf {
     /// Show what follows this entry. Default: from the beginning.
     after: Option<i64>,
@@ -86,19 +90,19 @@ pub(super) struct Entry {
 /// Shows what has happened to an account, a page at a time.
 #[utoipa::path(get, path = "/accounts/{account}/statement", params(("account" = String, Path), PageOf),
     responses(
-        (status = 200, body = StatementPage),
-        (status = 404, body = Problem, content_type = "application/problem+json"), Unread))]
+        (status = 200, description = "It is as asked for", body = StatementPage),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"), Unread))]
 pub(super) async fn statement(
     State(app): State<App>,
-    Path(account): Path<String>,
+    At(account): At<String>,
     page: Result<Query<PageOf>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<StatementPage>, Problem> {
     let Query(PageOf { after, limit }) = page?;
     let stream = app.accounts.entities().stream(&account)?;
-    let from = after.map_or(Position::FIRST, |after| Position::new(after.max(-1) + 1));
+    let from = after.map_or(Position::FIRST, |after| Position::new(after.clamp(-1, i64::MAX - 1) + 1));
     let read = StreamRead::forwards_from(from).limit(limit.unwrap_or(PAGE).clamp(1, PAGE));
     let batch = app.store.read_stream_batch(&stream, read).await?;
-    if batch.messages.is_empty() && after.is_none() {
+    if batch.messages.is_empty() && app.accounts.entities().fetch(&account).await?.state.opened.is_none() {
         return Err(Problem::no_account(&account));
     }
     let next = batch.messages.last().filter(|_| !batch.is_end).map(|last| last.position.get());
@@ -128,6 +132,7 @@ fn entry(number: i64, event: Event) -> Entry {
 }
 
 #[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AsOf {
     /// Wait until everything up to this position is shown: the `account-position` of an answer.
     position: Option<i64>,
@@ -145,14 +150,22 @@ pub(super) struct Day {
 }
 
 /// Shows the sums of each day, of all accounts.
-#[utoipa::path(get, path = "/days", params(AsOf), responses((status = 200, body = [Day]), Unread))]
+#[utoipa::path(get, path = "/days", params(AsOf), responses((status = 200, description = "It is as asked for", body = [Day]), Unread))]
 pub(super) async fn days(
     State(app): State<App>,
     as_of: Result<Query<AsOf>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Day>>, Problem> {
     let Query(AsOf { position }) = as_of?;
-    if let (Some(position), Some(read_models)) = (position, app.store.read_models()) {
-        read_models.wait_for("account_daily_sums", GlobalPosition::new(position), WAIT).await?;
+    let read_models = app.store.read_models().ok_or_else(Problem::not_shown_yet)?;
+    if let Some(position) = position {
+        read_models.wait_for(NAME, GlobalPosition::new(position), WAIT).await.map_err(|error| match error {
+            Error::ReadModelBehind { .. } => Problem::not_shown_yet(),
+            other => other.into(),
+        })?;
+    }
+    // No component has run on this store yet.
+    if read_models.versions(Some(NAME)).await?.is_empty() {
+        return Err(Problem::not_shown_yet());
     }
     let sums = DailySums::all(&app.store).await?;
     Ok(Json(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
@@ -19,10 +20,11 @@ use message_store::{Error, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::app::App;
 use super::problem::Problem;
-use super::router;
+use super::{BODY, router};
 
 /// The greatest length of a request's head, in bytes, and the greatest number of its headers. A longer one is answered with 431.
 const HEAD: usize = 16 * 1024;
@@ -31,6 +33,8 @@ const HEADERS: usize = 64;
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// How long a request may take, with its body.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client may take none of what is sent to it.
+const TAKE_WITHIN: Duration = Duration::from_secs(30);
 /// The greatest number of connections.
 const CONNECTIONS: usize = 1_000;
 /// The pause after a connection could not be accepted, because the process has no more files, say.
@@ -51,6 +55,8 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     let service = TowerToHyperService::new(router(app));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_headers(HEADERS).max_buf_size(HEAD);
+    // A client may say that it sends no more, and wait for its answer.
+    server.half_close(true);
     let (connections, graceful) = (Arc::new(Semaphore::new(CONNECTIONS)), GracefulShutdown::new());
     let mut stop = pin!(stop);
     loop {
@@ -62,7 +68,10 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
-        let connection = graceful.watch(server.serve_connection(TokioIo::new(socket), service.clone()));
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(TAKE_WITHIN));
+        let socket = TokioIo::new(Box::pin(socket));
+        let connection = graceful.watch(server.serve_connection(socket, service.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 ::tracing::debug!(target: "account_component::http", %error, "a connection ended");
@@ -93,6 +102,15 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// Refuses a body whose head says that it is too large, before it comes.
+pub(super) async fn limit_body(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > BODY as u64) {
+        return Problem::too_large().into_response();
+    }
+    next.run(request).await
 }
 
 /// Ends a request that takes too long. What was written for it stays, and the same request finds it.

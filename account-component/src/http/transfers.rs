@@ -1,10 +1,10 @@
 //! Transfers over HTTP: a request starts one, and the process manager carries it out.
 
-use axum::extract::{Json, Path, State};
+use axum::extract::{Json, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use message_store::{Append, MessageStoreExt as _, NewMessage, Position, StreamRead};
+use message_store::{Append, MessageId, MessageStoreExt as _, NewMessage, Position, StreamRead};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::commands::Body;
+use super::extract::At;
 use super::kept::Kept;
 use super::keys::{self, PAUSE, Work, key_of, wait_of};
 use super::openapi::{Refused, Unread};
@@ -58,11 +59,11 @@ pub(super) struct ShownTransfer {
 /// Transfers money. The path names the transfer: it is made once, however often it is asked for.
 #[utoipa::path(put, path = "/transfers/{transfer}", params(("transfer" = String, Path)), request_body = Order,
     responses(
-        (status = 202, body = ShownTransfer), (status = 200, body = ShownTransfer),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 202, description = "It has begun", body = ShownTransfer), (status = 200, description = "It is as asked for", body = ShownTransfer),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn order(
     State(app): State<App>,
-    Path(transfer): Path<String>,
+    At(transfer): At<String>,
     headers: HeaderMap,
     body: Body<Order>,
 ) -> Result<Response, Problem> {
@@ -74,9 +75,9 @@ pub(super) async fn order(
 #[utoipa::path(post, path = "/transfers",
     params(("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)), request_body = Order,
     responses(
-        (status = 202, body = ShownTransfer), (status = 200, body = ShownTransfer),
-        (status = 409, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"), Refused))]
+        (status = 202, description = "It has begun", body = ShownTransfer), (status = 200, description = "It is as asked for", body = ShownTransfer),
+        (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The id or the key was first used for another request", body = Problem, content_type = "application/problem+json"), Refused))]
 pub(super) async fn order_by_key(
     State(app): State<App>,
     headers: HeaderMap,
@@ -91,11 +92,11 @@ pub(super) async fn order_by_key(
 #[utoipa::path(get, path = "/transfers/{transfer}",
     params(("transfer" = String, Path), ("Prefer" = Option<String>, Header)),
     responses(
-        (status = 200, body = ShownTransfer),
-        (status = 404, body = Problem, content_type = "application/problem+json"), Unread))]
+        (status = 200, description = "It is as asked for", body = ShownTransfer),
+        (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"), Unread))]
 pub(super) async fn show(
     State(app): State<App>,
-    Path(transfer): Path<String>,
+    At(transfer): At<String>,
     headers: HeaderMap,
 ) -> Result<Json<ShownTransfer>, Problem> {
     let until = Instant::now() + wait_of(&headers);
@@ -133,18 +134,16 @@ impl Work for Ordered {
         let (message_id, message) = (message.id, trace.on(message)?);
         app.store.append_settled(Append::to(transfer::command_stream(id)?).message(message)).await?;
         // If this process stops here, the consumer of the commands carries it out.
-        let commands = transfer::command_stream(id)?;
         let sent = app.store.message(message_id).await?.ok_or_else(Problem::gone)?;
         let _ = app.transfers.react(&sent).await?;
         let found = &app.transfers.processes().fetch(id).await?.state;
         if *order != Order::of(found) {
             return Err(Problem::other_payload(format!("{id:?} was first used for another transfer; use a new id")));
         }
-        let first = app.store.read_stream(&commands, StreamRead::forwards_from(Position::FIRST).limit(1)).await?.pop();
-        let repeat_of = first.map(|first| first.id).filter(|first| *first != message_id).map(|first| first.to_string());
+        let repeat_of = first_order(app, id).await?.filter(|first| *first != message_id).map(|first| first.to_string());
         let status = if has_ended(found.stage) { StatusCode::OK } else { StatusCode::ACCEPTED };
         let place = format!("/transfers/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
-        let body = serde_json::to_value(shown(found, repeat_of)?).map_err(|_| Problem::gone())?;
+        let body = message_store::Json::encode(&shown(found, repeat_of)?)?;
         Ok(Kept {
             status: status.as_u16(),
             headers: vec![(header::LOCATION.to_string(), place)],
@@ -187,6 +186,16 @@ impl Ordered {
         }
         Ok(())
     }
+}
+
+/// The command that has begun the transfer: its first event names it as its cause.
+async fn first_order(app: &App, id: &str) -> Result<Option<MessageId>, Problem> {
+    let at = |position| StreamRead::forwards_from(position).limit(1);
+    let stream = app.transfers.processes().stream(id)?;
+    let Some(initiated) = app.store.read_stream(&stream, at(Position::FIRST)).await?.pop() else { return Ok(None) };
+    let Some(position) = initiated.decode_metadata().causation_message_position else { return Ok(None) };
+    let first = app.store.read_stream(&transfer::command_stream(id)?, at(position)).await?.pop();
+    Ok(first.map(|first| first.id))
 }
 
 const fn has_ended(stage: Stage) -> bool {

@@ -38,6 +38,11 @@ impl Request {
     }
 }
 
+/// Whether a deposit or a withdrawal with this id would be taken for that of a transfer. Others must not use such an id.
+pub fn is_reserved(id: &str) -> bool {
+    [Request::Withdrawal, Request::Deposit, Request::Refund].iter().any(|request| id.starts_with(request.prefix()))
+}
+
 impl Received {
     /// The answer that an event of an account is. `None` if the event answers no transfer.
     pub(super) fn answer(&self) -> Option<Answer<'_>> {

@@ -27,6 +27,7 @@ use message_store::consumer::Consumer;
 use message_store::handling::ProcessHandler;
 use message_store::{Category, MessageStore, Result, StreamName};
 
+pub use answer::is_reserved;
 pub use state::{Stage, Transfer};
 
 /// The category of the commands, and of the messages of timers.

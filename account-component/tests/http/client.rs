@@ -5,7 +5,8 @@ use std::sync::Arc;
 use account_component::component::service;
 use account_component::http::{App, router};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::http::response::Parts;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use message_store::service::ServiceHandle;
@@ -37,15 +38,21 @@ impl Client {
         Self(router)
     }
 
-    pub(crate) async fn send(&self, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answered {
+    async fn answer(&self, line: &str, headers: &[(&str, &str)], body: Body) -> (Parts, Bytes) {
         let (method, path) = line.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.0.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let response = self.0.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
+    }
+
+    pub(crate) async fn send(&self, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answered {
+        let (response, bytes) = self.answer(line, headers, body.into()).await;
+        let (method, path) = line.split_once(' ').unwrap();
+        let (status, headers) = (response.status, response.headers);
         let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
         let is_problem = headers["content-type"] == "application/problem+json";
         assert_eq!(is_problem, status.is_client_error() || body.get("type").is_some(), "{line}: {body}");
@@ -57,6 +64,12 @@ impl Client {
             );
         }
         Answered { status, headers, body }
+    }
+
+    /// The text of an answer.
+    pub(crate) async fn text(&self, line: &str, headers: &[(&str, &str)], body: &'static str) -> String {
+        let bytes = self.answer(line, headers, Body::from(body)).await.1;
+        String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answered {

@@ -47,7 +47,25 @@ pub(crate) fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, 
 fn the_description_has_every_path() {
     assert!(DESCRIBED["openapi"].as_str().unwrap().starts_with("3.1"), "{}", DESCRIBED["openapi"]);
     let paths: Vec<&String> = DESCRIBED["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths.len(), 11, "{paths:?}");
+    assert_eq!(paths.len(), 12, "{paths:?}");
+}
+
+#[test]
+fn every_answer_has_a_description_and_every_field_of_a_query_is_in_the_query() {
+    for (path, operations) in DESCRIBED["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    answer["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{method} {path}: {status}"
+                );
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let (name, place) = (parameter["name"].as_str().unwrap(), parameter["in"].as_str().unwrap());
+                assert_eq!(place == "path", path.contains(&format!("{{{name}}}")), "{method} {path}: {name}");
+            }
+        }
+    }
 }
 
 #[test]

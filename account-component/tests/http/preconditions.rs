@@ -25,7 +25,10 @@ async fn a_request_on_another_version_changes_nothing() {
             (refused.status, &refused.body["type"]),
             (StatusCode::PRECONDITION_FAILED, &json!("/problems/version-changed"))
         );
-        assert_eq!(put("withdrawals/w2", "\"7\", \"3\"").await.status, StatusCode::CREATED, "the refusal is an event");
+        // What was refused has changed nothing, so its id can be used again, and the version is as it was.
+        assert_eq!(client.get("/accounts/7").await.header("etag"), Some("\"2\""));
+        assert_eq!(put("withdrawals/w1", "\"99\"").await.status, StatusCode::PRECONDITION_FAILED);
+        assert_eq!(put("withdrawals/w1", "\"7\", \"2\"").await.status, StatusCode::CREATED);
         assert_eq!(put("deposits/d2", "*").await.status, StatusCode::CREATED);
         assert_eq!(put("deposits/d3", "W/\"5\"").await.status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(put("deposits/d4", "5").await.status, StatusCode::BAD_REQUEST);
@@ -33,8 +36,14 @@ async fn a_request_on_another_version_changes_nothing() {
         let refused = client.send("POST /accounts/7/deposits", &by_key, r#"{"amount":5}"#).await;
         let again = client.send("POST /accounts/7/deposits", &by_key, r#"{"amount":5}"#).await;
         assert_eq!((refused.status, again.status), (StatusCode::PRECONDITION_FAILED, StatusCode::PRECONDITION_FAILED));
+        assert_eq!(again.header("idempotency-replayed"), None, "nothing was written, so no answer is kept");
+        let fresh = client.get("/accounts/7").await.header("etag").unwrap().to_owned();
+        let by_key = [("idempotency-key", "k1"), ("if-match", &*fresh)];
+        let done = client.send("POST /accounts/7/deposits", &by_key, r#"{"amount":5}"#).await;
+        let again = client.send("POST /accounts/7/deposits", &by_key, r#"{"amount":5}"#).await;
+        assert_eq!((done.status, again.status), (StatusCode::CREATED, StatusCode::CREATED));
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
-        assert_eq!(client.balance("7").await.to_string(), "5.0");
+        assert_eq!(client.balance("7").await.to_string(), "10.0");
     })
     .await;
 }
@@ -74,6 +83,7 @@ async fn an_account_is_closed_on_the_version_that_was_seen() {
         assert_eq!(open("\"2\"").await, StatusCode::PRECONDITION_FAILED);
         client.deposit("d1", "5").await;
         assert_eq!(close("\"1\"").await.status, StatusCode::PRECONDITION_FAILED);
+        assert_eq!(close("\"3\"").await.status, StatusCode::PRECONDITION_FAILED, "it would be right later");
         assert_eq!(client.get("/accounts/7").await.body.get("closed"), None);
         assert_eq!(close("\"2\"").await.body["what"], "closed");
         assert_eq!(close("\"2\"").await.body["what"], "unchanged", "it is sent again");

@@ -154,6 +154,27 @@ async fn a_request_that_cannot_be_carried_out_has_a_problem_of_its_own() {
             ("PUT /accounts/a+b", &[], r#"{"customerId":"c"}"#, 400, "invalid-request"),
             ("PATCH /accounts/7", &[], "", 405, "no-such-method"),
             ("GET /accounts/7/statement?limit=many", &[], "", 400, "invalid-request"),
+            ("GET /accounts/8/statement?after=0", &[], "", 404, "no-such-account"),
+            ("GET /accounts/%FF", &[], "", 400, "invalid-request"),
+            ("PUT /accounts/8", &[("if-match", "5")], r#"{"customerId":"c"}"#, 400, "invalid-request"),
+            (
+                "POST /accounts/7/deposits",
+                &[("idempotency-key", "a"), ("idempotency-key", "b")],
+                r#"{"amount":1}"#,
+                400,
+                "invalid-idempotency-key",
+            ),
+            ("POST /accounts/7/deposits", &key, r#"{"amount":99999999999}"#, 400, "invalid-request"),
+            // A transfer would take it for its own deposit.
+            ("PUT /accounts/7/deposits/transfer-in:t1", &[], r#"{"amount":1}"#, 400, "invalid-request"),
+            (
+                "POST /accounts/7/withdrawals",
+                &[("idempotency-key", "transfer-out:t1")],
+                r#"{"amount":1}"#,
+                400,
+                "invalid-request",
+            ),
+            ("GET /days?position=999999999", &[], "", 503, "not-shown-yet"),
         ];
         for (line, headers, body, status, name) in cases {
             let answered = client.send(line, headers, body.to_owned()).await;
@@ -163,6 +184,8 @@ async fn a_request_that_cannot_be_carried_out_has_a_problem_of_its_own() {
                 "{line} {body:.40}"
             );
         }
+        let after = format!("/accounts/7/statement?after={}", i64::MAX);
+        assert_eq!(client.get(&after).await.body["entries"], json!([]));
         assert_eq!(client.get("/livez").await.status, StatusCode::OK);
         assert_eq!(client.get("/readyz").await.body, json!({"isWell": true, "reasons": []}));
         component.stop();
@@ -170,6 +193,21 @@ async fn a_request_that_cannot_be_carried_out_has_a_problem_of_its_own() {
         assert_eq!(client.get("/livez").await.status, StatusCode::SERVICE_UNAVAILABLE);
         let ready = client.get("/readyz").await;
         assert!(ready.body["reasons"][0].as_str().unwrap().contains("ended"), "{}", ready.body);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_keeps_all_digits_of_an_amount() {
+    on_both_stores(async |client: Client, _| {
+        client.open("7").await;
+        // (The test's own JSON has floats, so it looks at the text.)
+        for line in ["PUT /accounts/7/deposits/d1", "POST /accounts/7/deposits", "POST /accounts/7/deposits"] {
+            let text = client.text(line, &[("idempotency-key", "k1")], r#"{"amount":9999999999.90}"#).await;
+            assert!(text.contains("9999999999.90"), "{text}");
+        }
+        let account = client.text("GET /accounts/7", &[], "").await;
+        assert!(account.contains("19999999999.80"), "{account}");
     })
     .await;
 }

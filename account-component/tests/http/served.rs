@@ -44,6 +44,10 @@ async fn a_server_has_limits_and_metrics_and_stops_when_its_requests_have_ended(
     assert!(raw(address, &request("GET /livez", &many)).await.starts_with("HTTP/1.1 431"));
     let large = format!("x: {}\r\n", "x".repeat(20_000));
     assert!(raw(address, &request("GET /livez", &large)).await.starts_with("HTTP/1.1 431"));
+    // A body that is too large is refused by what its head says.
+    let large =
+        "POST /accounts/7/deposits HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n";
+    assert!(raw(address, large).await.starts_with("HTTP/1.1 413"));
     let shown = raw(address, &request("GET /metrics", "")).await;
     assert!(shown.contains("text/plain; version=0.0.4"), "{shown}");
     let counted = "http_server_request_duration_seconds_count{method=\"GET\",route=\"/livez\",status=\"200\"} 1";
@@ -75,6 +79,9 @@ async fn a_server_has_limits_and_metrics_and_stops_when_its_requests_have_ended(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_the_component_carries_out_its_requests() {
     let store: Arc<dyn MessageStore> = connect("sqlite::memory:").await.unwrap();
+    // Nothing has added up the days yet.
+    let days = Client::of(router(App::new(&store, None).unwrap())).get("/days").await;
+    assert_eq!(days.body["type"], "/problems/not-shown-yet");
     let client = Client::of(router(App::new(&store, None).unwrap()));
     client.open("7").await;
     client.open("8").await;

@@ -150,7 +150,8 @@ pub trait ReadModels: Send + Sync {
         let deadline = begun.checked_add(within).unwrap_or(begun + Duration::from_hours(24 * 365));
         let (moved, mut trusts_moves, (mut pause, longest)) = (self.moved(), true, PAUSES);
         loop {
-            let looked = timeout_at(deadline.max(begun + LEAST_LOOK), self.versions(Some(name))).await;
+            // The last look begins when the time is over.
+            let looked = timeout_at(deadline.max(Instant::now() + LEAST_LOOK), self.versions(Some(name))).await;
             let silent = |_| Err(Error::backend("waiting for a read model", true, "the store did not answer in time"));
             let versions = match looked.unwrap_or_else(silent) {
                 Err(error) if error.is_transient() && Instant::now() < deadline => {
