@@ -165,17 +165,17 @@ impl Consumer<'_> {
             return Err(Failure::not_found(format!("{} has never run", self.name())));
         }
         if !is_sure {
-            let mut question = format!("{} is set to {to}.", self.name());
+            let mut sentences = vec![format!("{} is set to {to}.", self.name())];
             for saved in &found {
                 let category = message_store::Category::new(self.category)?;
                 let before = console.store.backlog(&category, saved.position).await?.messages;
                 let after = console.store.backlog(&category, to).await?.messages;
-                question += &match after.checked_sub(before) {
-                    Some(again) => format!(" {}: {again} messages are delivered again.", saved.stream),
-                    None => format!(" {}: {} messages are passed over.", saved.stream, before - after),
-                };
+                sentences.push(match after.checked_sub(before) {
+                    Some(again) => format!("{}: {again} messages are delivered again.", saved.stream),
+                    None => format!("{}: {} messages are passed over.", saved.stream, before - after),
+                });
             }
-            return Ok(Some(question));
+            return Ok(Some(sentences.join(" ")));
         }
         for saved in &found {
             positions.set(saved, MoveTo::Position(to)).await?;

@@ -8,9 +8,9 @@ use message_store::operations::Trace;
 
 use crate::html::{cut, visible};
 
-const WIDTH: usize = 210;
+const WIDTH: usize = 244;
 const HEIGHT: usize = 40;
-const RIGHT: usize = 250;
+const RIGHT: usize = 270;
 const DOWN: usize = 54;
 /// The greatest number of messages in a picture.
 const MOST: usize = 60;

@@ -2,6 +2,7 @@
 
 use message_store::{Append, Json, Metadata, NewMessage, StreamName, connect};
 use message_store_tests::postgres::TestDatabase;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::seeded::Client;
 
@@ -31,9 +32,9 @@ async fn what_a_message_contains_is_shown_as_text() {
             let id = message.id;
             let stream = StreamName::new(format!("hostile{number}-{text}")).unwrap();
             store.append(Append::to(stream.clone()).message(message).into()).await.unwrap();
-            let encoded: String = stream.as_str().bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let encoded = utf8_percent_encode(stream.as_str(), NON_ALPHANUMERIC);
             paths.extend([format!("/streams/{encoded}"), format!("/entities/{encoded}"), format!("/messages/{id}")]);
-            paths.push(format!("/search?text={}", text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()));
+            paths.push(format!("/search?text={}", utf8_percent_encode(text, NON_ALPHANUMERIC)));
             paths.push(format!("/categories/hostile{number}"));
         }
         let client = Client::new(&store);

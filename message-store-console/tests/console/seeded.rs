@@ -39,7 +39,9 @@ async fn seed(store: Store) -> Seeded {
         send(&store, "account:command", "9", &Command::Deposit { amount: 1 }).await,
     ];
     let handler = Marked::new(&store, None);
-    parked.iter().for_each(|deposit| handler.fail(deposit));
+    for deposit in &parked {
+        handler.fail(deposit);
+    }
     let mut consumer = handler.start(&store, OnFailure::Park).await;
     consumer.wait_for(parked[1].global_position).await.unwrap();
     let _ = consumer.stop().await.unwrap();
