@@ -5,5 +5,6 @@ mod actions;
 mod browser;
 mod guarded;
 mod hostile;
+mod measured;
 mod pages;
 mod seeded;

@@ -27,7 +27,7 @@ pub(crate) struct Seeded {
     pub(crate) parked: [Message; 2],
 }
 
-async fn seed(store: Store) -> Seeded {
+pub(crate) async fn seed(store: Store) -> Seeded {
     let once = |id: &str, amount| Command::DepositOnce { deposit_id: id.to_owned(), amount, time: "noon".to_owned() };
     let mut deposits = Vec::new();
     for (id, amount) in [("d1", 5), ("d2", 7), ("d3", 11)] {
