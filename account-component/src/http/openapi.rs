@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::{IntoResponses, OpenApi};
 
 use super::problem::Problem;
-use super::{commands, metrics, probes, queries, transfers};
+use super::{accounts, metrics, movements, probes, queries, transfers};
 
 /// What every request with a body may be answered.
 #[derive(IntoResponses)]
@@ -46,12 +46,12 @@ pub(super) enum Unread {
 #[openapi(
     info(title = "Accounts", description = "Deposits, withdrawals and balances. Each intent takes effect once."),
     paths(
-        commands::open,
-        commands::close,
-        commands::deposit,
-        commands::deposit_by_key,
-        commands::withdraw,
-        commands::withdraw_by_key,
+        accounts::open,
+        accounts::close,
+        movements::deposit,
+        movements::deposit_by_key,
+        movements::withdraw,
+        movements::withdraw_by_key,
         transfers::order,
         transfers::order_by_key,
         transfers::show,
