@@ -164,7 +164,7 @@ pub(crate) fn messages<'a>(console: &Console, messages: impl IntoIterator<Item =
 
 /// A field of a form, with its name for people.
 pub(crate) fn field(name: &str, label: &str, value: &str) -> Markup {
-    html! { label { (label) " " input name=(name) value=(value); } }
+    html! { label { (label) " " input name=(name) value=(visible(value)); } }
 }
 
 #[cfg(test)]
