@@ -4,7 +4,7 @@ use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use message_store::consumer::{DeadLetter, DeadLetters, MoveTo, Pauses, Positions};
+use message_store::consumer::{DeadLetter, DeadLetters, LetterState, MoveTo, Pauses, Positions, SavedPosition};
 use message_store::{GlobalPosition, MessageId};
 
 use crate::Console;
@@ -42,7 +42,7 @@ pub(crate) async fn act(
     headers: HeaderMap,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
-    let fields = Fields::of(fields);
+    let fields = Fields::of(fields)?;
     if !console.allows_actions {
         return Err(Failure::new(
             StatusCode::FORBIDDEN,
@@ -102,11 +102,13 @@ impl Consumer<'_> {
         let id: MessageId = fields.parse("message")?.ok_or_else(|| Failure::invalid("no message is named"))?;
         let found = letters.show(id).await?.filter(DeadLetter::is_open);
         let letter = found.ok_or_else(|| Failure::not_found("the letter is closed, or is not there any more"))?;
+        if letter.state != LetterState::Parked {
+            return Err(Failure::new(StatusCode::CONFLICT, "a delivery is requested already, and has not ended"));
+        }
         if !is_sure {
-            let what = format!(
-                "{} {}, after {} attempts: {}",
-                letter.message_type, letter.message, letter.attempts, letter.error
-            );
+            let error = if console.hides_data { "hidden" } else { &letter.error };
+            let (of_type, message, attempts) = (&letter.message_type, &letter.message, letter.attempts);
+            let what = format!("{of_type} {message}, after {attempts} attempts: {error}");
             return Ok(Some(match action {
                 "retry" => format!("One message is delivered again: {what}"),
                 _ => format!("One message is given up, and will not be handled: {what}"),
@@ -133,7 +135,8 @@ impl Consumer<'_> {
         if !is_sure {
             let mut waiting = 0;
             let positions = Positions::of(&console.store, self.category)?;
-            for saved in positions.list().await?.iter().filter(|saved| saved.identifier.as_deref() == self.identifier) {
+            let found = self.positions(&positions).await?;
+            for saved in &found {
                 waiting += positions.backlog(saved).await?.messages;
             }
             let name = self.name();
@@ -154,15 +157,16 @@ impl Consumer<'_> {
     async fn reset(&self, console: &Console, fields: &Fields, is_sure: bool) -> Result<Option<String>, Failure> {
         let positions = Positions::of(&console.store, self.category)?;
         let wanted: i64 = fields.parse("to")?.ok_or_else(|| Failure::invalid("no position is given"))?;
+        if wanted < 0 {
+            return Err(Failure::invalid("a position is not below zero"));
+        }
         let to = positions.resolve(MoveTo::Position(GlobalPosition::new(wanted))).await?;
-        let found: Vec<_> = positions
-            .list()
-            .await?
-            .into_iter()
-            .filter(|saved| saved.identifier.as_deref() == self.identifier)
-            .collect();
-        if found.is_empty() {
-            return Err(Failure::not_found(format!("{} has never run", self.name())));
+        let found = self.positions(&positions).await?;
+        if found.iter().any(|saved| !saved.is_stopped) {
+            return Err(Failure::new(
+                StatusCode::CONFLICT,
+                format!("{} runs, or has crashed; stop it before", self.name()),
+            ));
         }
         if !is_sure {
             let mut sentences = vec![format!("{} is set to {to}.", self.name())];
@@ -181,6 +185,16 @@ impl Consumer<'_> {
             positions.set(saved, MoveTo::Position(to)).await?;
         }
         Ok(None)
+    }
+
+    /// Its positions; those of all members of a group.
+    async fn positions(&self, positions: &Positions) -> Result<Vec<SavedPosition>, Failure> {
+        let is_its = |saved: &SavedPosition| saved.identifier.as_deref() == self.identifier;
+        let found: Vec<_> = positions.list().await?.into_iter().filter(is_its).collect();
+        if found.is_empty() {
+            return Err(Failure::not_found(format!("{} has never run", self.name())));
+        }
+        Ok(found)
     }
 
     fn name(&self) -> String {

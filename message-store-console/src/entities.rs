@@ -13,9 +13,9 @@ use serde::Serialize;
 /// The number of events of one read.
 const PART: usize = 1_000;
 /// The number of events whose changes are shown.
-const CHANGES: usize = 30;
-/// The greatest number of events that are applied for a page.
-const MOST: usize = 100_000;
+const CHANGES: i64 = 30;
+/// The greatest version that is shown: so many events are applied for a page.
+const MOST: i64 = 100_000;
 
 type State = BTreeMap<String, Json>;
 
@@ -44,6 +44,8 @@ pub(crate) struct At {
     pub(crate) is_projected: bool,
     /// The event that could not be applied, and why. The state is that before it.
     pub(crate) failure: Option<(Position, Error)>,
+    /// Whether a later version was wanted, and is too late to be shown.
+    pub(crate) is_cut: bool,
     /// Whether there are later events.
     pub(crate) has_later: bool,
 }
@@ -67,40 +69,41 @@ impl Entities {
         stream: &StreamName,
         version: Option<Position>,
     ) -> Result<Option<At>> {
+        let Some(last) = store.last_message(stream, None).await? else { return Ok(None) };
         let known = self.0.get(stream.category().as_str());
         let mut fold = known.map_or_else(|| Box::new(Fields::default()) as _, |known| known.fold(store.store_id()));
-        let (mut before, mut at, mut applied) = (fold.state()?, None::<At>, 0);
+        let wanted = version.map_or(last.position, |version| version.min(last.position));
+        let through = wanted.min(Position::new(MOST));
+        let mut at = At {
+            version: Position::FIRST,
+            state: State::new(),
+            changes: VecDeque::new(),
+            is_projected: known.is_some(),
+            failure: None,
+            is_cut: through < wanted,
+            has_later: through < last.position,
+        };
         let mut next = Some(Position::FIRST);
-        while let Some(from) = next {
+        while let Some(from) = next.filter(|from| *from <= through) {
             let batch = store.read_stream_batch(stream, StreamRead::forwards_from(from).limit(PART)).await?;
             next = batch.messages.last().map(|last| last.position.next()).filter(|_| !batch.is_end);
-            for event in batch.messages {
-                let at = at.get_or_insert_with(|| At::before(known.is_some()));
-                if version.is_some_and(|version| event.position > version) || applied == MOST {
-                    at.has_later = true;
-                    at.state = before;
-                    return Ok(Some(std::mem::replace(at, At::before(false))));
-                }
+            for event in batch.messages.into_iter().filter(|event| event.position <= through) {
+                // A state is made only where its changes are shown: it can be large.
+                let is_shown = event.position.get() > through.get() - CHANGES;
+                let before = if is_shown { fold.state()? } else { State::new() };
                 if let Err(error) = fold.apply(&event) {
-                    (at.failure, at.state) = (Some((event.position, error)), before);
-                    return Ok(Some(std::mem::replace(at, At::before(false))));
+                    (at.failure, at.state) = (Some((event.position, error)), fold.state()?);
+                    return Ok(Some(at));
                 }
-                applied += 1;
-                let after = fold.state()?;
                 at.version = event.position;
-                at.changes.push_front(Changed { fields: difference(&before, &after), event });
-                at.changes.truncate(CHANGES);
-                before = after;
+                if is_shown {
+                    at.changes.push_front(Changed { fields: difference(&before, &fold.state()?), event });
+                }
             }
+            tokio::task::yield_now().await;
         }
-        Ok(at.map(|at| At { state: before, ..at }))
-    }
-}
-
-impl At {
-    fn before(is_projected: bool) -> Self {
-        let (version, state) = (Position::FIRST, State::new());
-        Self { version, state, changes: VecDeque::new(), is_projected, failure: None, has_later: false }
+        at.state = fold.state()?;
+        Ok(Some(at))
     }
 }
 

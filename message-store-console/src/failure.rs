@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::html;
 use message_store::Error;
 
-use crate::html::bare_page;
+use crate::html::{bare_page, visible};
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Error::Invalid { .. } | Error::TooLarge { .. } => StatusCode::BAD_REQUEST,
             error if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -42,7 +42,8 @@ impl From<Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("It failed");
-        let page = bare_page(title, &html! { h1 { (title) } p { (self.text) } p { a href="/" { "Overview" } } });
+        let page =
+            bare_page(title, &html! { h1 { (title) } p { (visible(&self.text)) } p { a href="/" { "Overview" } } });
         (self.status, page).into_response()
     }
 }

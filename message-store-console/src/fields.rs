@@ -10,12 +10,16 @@ use crate::failure::Failure;
 pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    pub(crate) fn of(fields: Vec<(String, String)>) -> Self {
-        Self(fields.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect())
+    /// No name in a store has a NUL character. (The token of access is not one of the fields: it is in no link.)
+    pub(crate) fn of(fields: Vec<(String, String)>) -> Result<Self, Failure> {
+        if let Some((name, _)) = fields.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(Failure::invalid(format!("{name} has a NUL character")));
+        }
+        Ok(Self(fields.into_iter().filter(|(name, value)| !value.is_empty() && name != "token").collect()))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.trim())
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// All of them, without those of the form itself.
@@ -30,7 +34,7 @@ impl Fields {
 
     /// The value as another type; `None` if it was left empty.
     pub(crate) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name).map(str::trim).filter(|value| !value.is_empty()) else { return Ok(None) };
         let parsed = value.parse().map_err(|error| Failure::invalid(format!("{name} {value:?}: {error}")));
         parsed.map(Some)
     }
@@ -50,7 +54,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Fields {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        query.map(|Query(fields)| Self::of(fields)).map_err(|rejection| Failure::invalid(rejection.body_text()))
+        let Query(fields) = query.map_err(|rejection| Failure::invalid(rejection.body_text()))?;
+        Self::of(fields)
     }
 }
 
@@ -60,10 +65,12 @@ mod tests {
 
     #[test]
     fn fields_that_were_left_empty_are_none() {
-        let fields = Fields::of(vec![("a".into(), " ".into()), ("b".into(), " 7 ".into())]);
-        assert_eq!((fields.get("a"), fields.get("b")), (None, Some("7")));
+        let fields = [("a", ""), ("b", " 7 "), ("token", "t")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let fields = Fields::of(fields.into()).ok().unwrap();
+        assert_eq!((fields.get("a"), fields.get("b")), (None, Some(" 7 ")));
         assert_eq!(fields.parse::<u64>("b").ok().flatten(), Some(7));
         assert!(fields.parse::<bool>("b").is_err());
         assert_eq!(fields.with("c", "x&y"), "b=%207%20&c=x%26y");
+        assert!(Fields::of(vec![("a".to_owned(), "x\0".to_owned())]).is_err());
     }
 }

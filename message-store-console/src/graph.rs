@@ -10,7 +10,10 @@ use crate::html::{cut, visible};
 
 const WIDTH: usize = 244;
 const HEIGHT: usize = 40;
+/// How far an effect is right of its cause, and the width that all of them may take.
 const RIGHT: usize = 270;
+const WIDEST: usize = 1_600;
+const NARROWEST: usize = 14;
 const DOWN: usize = 54;
 /// The greatest number of messages in a picture.
 const MOST: usize = 60;
@@ -19,11 +22,17 @@ const LINE: usize = 30;
 
 /// Causes are left of their effects. The message with this id is marked.
 pub(crate) fn graph(trace: &Trace, here: MessageId) -> Markup {
-    let shown = trace.messages.iter().take(MOST);
+    // As many before the message as after it.
+    let at = trace.messages.iter().position(|traced| traced.message.id == here).unwrap_or_default();
+    let first = at.saturating_sub(MOST / 2).min(trace.messages.len().saturating_sub(MOST));
+    let shown = trace.messages.iter().skip(first).take(MOST);
+    let depths = || shown.clone().map(|traced| traced.depth);
+    let (least, most) = (depths().min().unwrap_or_default(), depths().max().unwrap_or_default());
+    let right = (WIDEST / (most - least).max(1)).clamp(NARROWEST, RIGHT);
     let places: HashMap<MessageId, (usize, usize)> = shown
         .clone()
         .enumerate()
-        .map(|(row, traced)| (traced.message.id, (4 + traced.depth * RIGHT, 4 + row * DOWN)))
+        .map(|(row, traced)| (traced.message.id, (4 + (traced.depth - least) * right, 4 + row * DOWN)))
         .collect();
     let width = places.values().map(|(x, _)| x + WIDTH + 4).max().unwrap_or_default();
     let height = places.len() * DOWN + 4;
@@ -43,7 +52,7 @@ pub(crate) fn graph(trace: &Trace, here: MessageId) -> Markup {
             }
         }
         @if trace.messages.len() > MOST {
-            p { "The picture has the first " (MOST) " of " (trace.messages.len()) " messages." }
+            p { "The picture has messages " (first + 1) " to " (first + MOST) " of " (trace.messages.len()) "." }
         }
     }
 }

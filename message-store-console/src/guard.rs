@@ -48,15 +48,22 @@ fn admit(console: &Console, headers: &HeaderMap, uri: &Uri, method: &Method) -> 
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let cookies = text(header::COOKIE).unwrap_or_default().split(';').map(str::trim);
-    let cookie = cookies.filter_map(|cookie| cookie.split_once('=')).find(|(name, _)| *name == COOKIE);
-    if [bearer, cookie.map(|(_, value)| value)].into_iter().flatten().any(|given| is_same(given, access)) {
-        return Ok(None);
-    }
-    let given = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("token="));
+    let cookies = cookies.filter_map(|cookie| cookie.split_once('=')).filter(|(name, _)| *name == COOKIE);
+    let cookies = cookies.map(|(_, value)| value);
+    let pairs = || uri.query().into_iter().flat_map(|query| query.split('&'));
+    let given = pairs().find_map(|pair| pair.strip_prefix("token="));
     if *method == Method::GET && given.is_some_and(|given| is_same(given, access)) {
+        // The token does not stay in the address.
         let cookie = format!("{COOKIE}={access}; Path=/; HttpOnly; SameSite=Strict");
-        let answer = ([(header::SET_COOKIE, cookie)], Redirect::to(uri.path())).into_response();
-        return Ok(Some(answer));
+        let rest: Vec<&str> = pairs().filter(|pair| !pair.starts_with("token=")).collect();
+        // Two slashes would be another host.
+        let path = format!("/{}", uri.path().trim_start_matches(['/', '\\']));
+        let to = if rest.is_empty() { path } else { format!("{path}?{}", rest.join("&")) };
+        return Ok(Some(([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response()));
+    }
+    let tokens = bearer.into_iter().chain(cookies);
+    if tokens.into_iter().any(|given| is_same(given, access)) {
+        return Ok(None);
     }
     Err(Failure::new(StatusCode::UNAUTHORIZED, "this console has a token: open it as /?token=…"))
 }
@@ -71,7 +78,7 @@ fn is_own_name(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    name.eq_ignore_ascii_case("localhost") || matches!(name, "127.0.0.1" | "[::1]")
 }
 
 /// Compares all of both, however early they differ.

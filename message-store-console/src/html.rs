@@ -19,9 +19,12 @@ const SCREENS: [(&str, &str); 7] = [
     ("/repeats", "Repeats"),
     ("/tail", "Live tail"),
 ];
-/// What is shown of data in a list, and on a page of its own, in characters.
+/// What is shown of data in a list, and on a page of its own, in bytes of the page.
 const SHORT: usize = 160;
-const LONG: usize = 40_000;
+const LONG: usize = 24_000;
+/// What is shown of a name, and of an error.
+const NAME: usize = 120;
+const ERROR: usize = 300;
 /// What need not be encoded in a path.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -90,25 +93,41 @@ pub(crate) fn encoded(text: &str) -> String {
 pub(crate) fn visible(text: &str) -> String {
     let is_hidden = |character: char| {
         (character.is_control() && !matches!(character, '\n' | '\t'))
-            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(character, '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e0fff}')
     };
     text.chars().map(|character| if is_hidden(character) { '\u{fffd}' } else { character }).collect()
 }
 
-/// At most so many characters of a text.
-pub(crate) fn cut(text: &str, length: usize) -> String {
-    match text.char_indices().nth(length) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+/// The beginning of a text that takes at most so many bytes of a page.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let mut bytes = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        bytes += if matches!(character, '&' | '<' | '>' | '"') { 6 } else { character.len_utf8() };
+        bytes > most
+    });
+    end.map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
+}
+
+/// A name of a message, of a stream, or of a field.
+pub(crate) fn name(text: &str) -> String {
+    visible(&cut(text, NAME))
+}
+
+/// An error or a reason. It can quote what a message contains.
+pub(crate) fn error(console: &Console, text: &str) -> Markup {
+    if console.hides_data {
+        return html! { em { "hidden" } };
     }
+    html! { (visible(&cut(text, ERROR))) }
 }
 
 pub(crate) fn stream_link(stream: &StreamName) -> Markup {
-    html! { a href=(format!("/streams/{}", encoded(stream.as_str()))) { (visible(stream.as_str())) } }
+    html! { a href=(format!("/streams/{}", encoded(stream.as_str()))) { (name(stream.as_str())) } }
 }
 
 pub(crate) fn category_link(category: &str) -> Markup {
-    html! { a href=(format!("/categories/{}", encoded(category))) { (visible(category)) } }
+    html! { a href=(format!("/categories/{}", encoded(category))) { (name(category)) } }
 }
 
 pub(crate) fn message_link(id: MessageId) -> Markup {
@@ -137,7 +156,7 @@ pub(crate) fn long_json(console: &Console, text: &str) -> Markup {
     if console.hides_data {
         return html! { p { em { "hidden" } } };
     }
-    html! { pre tabindex="0" { (visible(&cut(&indented(text), LONG))) } }
+    html! { pre tabindex="0" { (visible(&cut(&indented(text, LONG * 2), LONG))) } }
 }
 
 /// A list of messages.
@@ -150,7 +169,7 @@ pub(crate) fn messages<'a>(console: &Console, messages: impl IntoIterator<Item =
                     tr {
                         td.number { (message.global_position) }
                         td { (time(message.time)) }
-                        td { (visible(&message.message_type)) }
+                        td { (name(&message.message_type)) }
                         td { (stream_link(&message.stream)) }
                         td.number { (message.position) }
                         td { (message_link(message.id)) }
@@ -174,8 +193,10 @@ mod tests {
     #[test]
     fn what_is_not_seen_is_shown() {
         assert_eq!(visible("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\nd");
-        assert_eq!(cut("äöü", 2), "äö…");
-        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(visible("a\u{61c}\u{2060}\u{ad}"), "a\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(cut("äöü", 5), "äö…");
+        assert_eq!(cut("äöü", 6), "äöü");
+        assert_eq!(cut("a<b", 6), "a…");
         assert_eq!(encoded("a+b/c?"), "a%2Bb%2Fc%3F");
     }
 }

@@ -2,15 +2,20 @@
 
 use std::fmt::Write as _;
 
-/// The text with line breaks and indents. It must be JSON.
-pub(crate) fn indented(text: &str) -> String {
-    let (mut shown, mut depth) = (String::with_capacity(text.len() * 2), 0_usize);
+/// What is deeper is indented as this.
+const DEEPEST: usize = 40;
+
+/// The text with line breaks and indents, up to about this length. It must be JSON.
+pub(crate) fn indented(text: &str, most: usize) -> String {
+    let (mut shown, mut depth) = (String::new(), 0_usize);
     let (mut is_in_string, mut is_escaped) = (false, false);
     let mut characters = text.chars().peekable();
     let new_line = |shown: &mut String, depth: usize| {
-        let _ = write!(shown, "\n{:width$}", "", width = depth * 2);
+        let _ = write!(shown, "\n{:width$}", "", width = depth.min(DEEPEST) * 2);
     };
-    while let Some(character) = characters.next() {
+    while let Some(character) = characters.next()
+        && shown.len() <= most
+    {
         if is_in_string {
             shown.push(character);
             (is_in_string, is_escaped) = (is_escaped || character != '"', !is_escaped && character == '\\');
@@ -54,8 +59,8 @@ mod tests {
 
     #[test]
     fn json_is_indented_and_keeps_its_digits() {
-        let shown = indented(r#"{"a":[1.50,{ }],"b":"x,\"{y}\\","c":[]}"#);
+        let shown = indented(r#"{"a":[1.50,{ }],"b":"x,\"{y}\\","c":[]}"#, 1_000);
         assert_eq!(shown, "{\n  \"a\": [\n    1.50,\n    {}\n  ],\n  \"b\": \"x,\\\"{y}\\\\\",\n  \"c\": []\n}");
-        assert_eq!(indented("null"), "null");
+        assert_eq!(indented("null", 9), "null");
     }
 }

@@ -22,22 +22,17 @@ const STREAMS: usize = 100;
 pub(crate) async fn categories(State(console): State<Console>, fields: Fields) -> Result<Markup, Failure> {
     let after = fields.get("after").map(Category::new).transpose()?;
     let found = console.store.categories(after.as_ref(), PAGE).await?;
-    let mut rows = Vec::new();
-    for category in &found {
-        rows.push((category, console.store.given_out(Some(category)).await?));
-    }
     let is_own = |category: &Category| category.as_str().contains('+');
     Ok(page(
         &console,
         "Categories",
         "/categories",
         &html! {
-            @if rows.is_empty() { p { "There are none." } }
+            @if found.is_empty() { p { "There are none." } }
             @else { table {
-                thead { tr { th { "Category" } th { "Last global position" } th { "Use" } } }
-                tbody { @for (category, last) in &rows { tr {
+                thead { tr { th { "Category" } th { "Use" } } }
+                tbody { @for category in &found { tr {
                     td { (category_link(category.as_str())) }
-                    td.number { (last) }
                     td { @if is_own(category) { "of consumers" } }
                 } } }
             } }
@@ -46,6 +41,30 @@ pub(crate) async fn categories(State(console): State<Console>, fields: Fields) -
             }
         },
     ))
+}
+
+/// The latest messages of a category up to a global position, and the position after which they are. Where there are none among the
+/// last positions, it looks among ten times as many.
+pub(super) async fn window(
+    console: &Console,
+    category: Option<&Category>,
+    through: GlobalPosition,
+) -> Result<(GlobalPosition, Vec<Message>), Failure> {
+    let size = usize::try_from(LOOK).unwrap_or_default();
+    let (mut positions, mut before) = (LOOK, through);
+    loop {
+        let after = GlobalPosition::new((through.get() - positions).max(0));
+        let mut search = Search::of(&console.store).after(after).look_at(size);
+        if let Some(category) = category {
+            search = search.category(category.clone());
+        }
+        let mut found = search.page(size).await?.messages;
+        found.retain(|message| message.global_position <= before);
+        if !found.is_empty() || after == GlobalPosition::ZERO {
+            return Ok((after, found));
+        }
+        (positions, before) = (positions.saturating_mul(10), after);
+    }
 }
 
 /// What is known of a type from a look.
@@ -64,11 +83,10 @@ pub(crate) async fn category(
     let end = console.store.given_out(Some(&category)).await?;
     let through: GlobalPosition =
         GlobalPosition::new(fields.parse("through")?.unwrap_or(end.get()).clamp(0, end.get()));
-    let after = GlobalPosition::new((through.get() - LOOK).max(0));
-    let size = usize::try_from(LOOK).unwrap_or_default();
-    let search = Search::of(&console.store).category(category.clone()).after(after).look_at(size);
-    let mut found = search.page(size).await?.messages;
-    found.retain(|message| message.global_position <= through);
+    let (after, found) = window(&console, Some(&category), through).await?;
+    if found.is_empty() && through == end {
+        return Err(Failure::not_found(format!("the category {category} has no messages")));
+    }
     let mut types: BTreeMap<&str, TypeRow<'_>> = BTreeMap::new();
     let mut streams: Vec<&Message> = Vec::new();
     for message in found.iter().rev() {

@@ -93,7 +93,11 @@ fn consumer(console: &Console, row: &Row) -> Markup {
         td.number { (backlog.messages) }
         td.number { (row.age.as_secs()) " s" }
         td { @if let Some(saved_at) = saved.saved_at { (time(saved_at)) } }
-        td { (visible(&row.state())) br; (stream_link(&saved.stream)) }
+        td {
+            (visible(&row.state())) br;
+            // A group saves its positions elsewhere.
+            @if saved.slots.is_some() { (visible(saved.stream.as_str())) } @else { (stream_link(&saved.stream)) }
+        }
         td { @for (outcome, count) in &saved.outcomes { (visible(outcome)) " " (count) br; } }
         @if console.allows_actions { td {
             @if row.pause.is_some() { (form(console, "resume", "Resume…", &of)) } @else { (form(console, "pause", "Pause…", &of)) }

@@ -8,17 +8,20 @@ use crate::Console;
 use crate::entities::{At, Changed};
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::html::{cut, field, message_link, page, stream_link, time, visible};
+use crate::html::{cut, field, message_link, name, page, stream_link, time, visible};
 
-/// What is shown of the value of a field, in characters.
+/// What is shown of the value of a field, in bytes of the page.
 const VALUE: usize = 400;
+/// The number of fields that are shown of a state, and of a change.
+const FIELDS: usize = 100;
+const CHANGED: usize = 10;
 
 pub(crate) async fn entity(
     State(console): State<Console>,
-    Path(name): Path<String>,
+    Path(stream): Path<String>,
     fields: Fields,
 ) -> Result<Markup, Failure> {
-    let stream = StreamName::new(name)?;
+    let stream = StreamName::new(stream)?;
     let version = fields.parse::<i64>("version")?.map(|version| Position::new(version.max(0)));
     let at = console.entities.at(&*console.store, &stream, version).await?;
     let at = at.ok_or_else(|| Failure::not_found(format!("the stream {stream} has no messages")))?;
@@ -54,7 +57,9 @@ fn state(console: &Console, at: &At) -> Markup {
             p.bad { "The event at " (position) " cannot be applied: " (visible(&message_store::chain(error))) ". This is the state before it." }
         }
         @if console.hides_data { p { em { "hidden" } } }
-        @else { dl.facts { @for (name, value) in &at.state { dt { (visible(name)) } dd { code { (shown(value)) } } } } }
+        @else { dl.facts { @for (field, value) in at.state.iter().take(FIELDS) { dt { (name(field)) } dd { code { (shown(value)) } } } } }
+        @if at.state.len() > FIELDS { p { "The first " (FIELDS) " of " (at.state.len()) " fields." } }
+        @if at.is_cut { p { "Later versions are not shown: a page applies at most 100,000 events." } }
     }
 }
 
@@ -65,18 +70,19 @@ fn shown(value: &Json) -> String {
 fn event(console: &Console, Changed { event, fields }: &Changed, version: Position) -> Markup {
     html! {
         h3 {
-            (event.position) " " (visible(&event.message_type)) " " (time(event.time)) " " (message_link(event.id))
+            (event.position) " " (name(&event.message_type)) " " (time(event.time)) " " (message_link(event.id))
             @if event.position == version { " (shown above)" }
         }
         @if event.is_erased() { p { em { "erased" } } }
         @else if console.hides_data { p { em { "hidden" } } }
         @else if fields.is_empty() { p { "It changed nothing." } }
-        @else { dl.facts { @for (name, before, after) in fields {
-            dt { (visible(name)) }
+        @else { dl.facts { @for (field, before, after) in fields.iter().take(CHANGED) {
+            dt { (name(field)) }
             dd {
                 @if let Some(before) = before { code { (shown(before)) } " → " }
                 @match after { Some(after) => { code { (shown(after)) } }, None => { em { "removed" } } }
             }
-        } } }
+        } }
+        @if fields.len() > CHANGED { p { "The first " (CHANGED) " of " (fields.len()) " fields." } } }
     }
 }

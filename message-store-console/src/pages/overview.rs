@@ -12,7 +12,7 @@ use message_store::service::ServiceReport;
 use super::consumers::{Row, rows};
 use crate::Console;
 use crate::failure::Failure;
-use crate::html::{category_link, page, time, visible};
+use crate::html::{category_link, error, page, time, visible};
 
 /// The time whose messages are counted, and the number at which the count ends.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -56,7 +56,7 @@ pub(crate) async fn overview(State(console): State<Console>) -> Result<Markup, F
             @if troubles.is_empty() { p { "None was found." } }
             dl {
                 @for trouble in &troubles {
-                    dt.bad { (trouble.kind.name()) ": " (visible(&trouble.what)) }
+                    dt.bad { (trouble.kind.name()) ": " (error(&console, &trouble.what)) }
                     dd { (visible(&trouble.mend)) }
                 }
             }
@@ -69,7 +69,7 @@ pub(crate) async fn overview(State(console): State<Console>) -> Result<Markup, F
             }
             p { a href="/repeats" { "The last of them" } }
             h2 { "Services" }
-            (services_table(&services)?)
+            (services_table(&console, &services)?)
             h2 { "Consumers" }
             (consumers_table(&consumers))
         },
@@ -82,7 +82,7 @@ fn caught(consumers: &[Row]) -> BTreeMap<&'static str, u64> {
     LAYERS.iter().map(|(name, _)| (*name, counted(name))).collect()
 }
 
-fn services_table(services: &[message_store::store::SavedReport]) -> Result<Markup, Failure> {
+fn services_table(console: &Console, services: &[message_store::store::SavedReport]) -> Result<Markup, Failure> {
     let mut reports = Vec::new();
     for saved in services {
         reports.push((saved, ServiceReport::of(saved)?));
@@ -97,7 +97,7 @@ fn services_table(services: &[message_store::store::SavedReport]) -> Result<Mark
                 td.number { (report.process) }
                 td {
                     @if report.has_ended { "ended" } @else if report.is_ready { "ready" } @else { span.bad { "not ready" } }
-                    @for reason in &report.reasons { br; (visible(reason)) }
+                    @for reason in &report.reasons { br; (error(console, reason)) }
                 }
                 td { (saved.age.as_secs()) " s ago" }
                 td.number { (report.consumers.len()) }

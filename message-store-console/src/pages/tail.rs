@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use maud::{Markup, html};
-use message_store::operations::Search;
-use message_store::{Category, GlobalPosition};
+use message_store::Category;
 
+use super::categories::window;
 use crate::Console;
 use crate::failure::Failure;
 use crate::fields::Fields;
@@ -12,8 +12,6 @@ use crate::html::{field, live_page, messages};
 
 /// The number of messages that are shown.
 const PAGE: usize = 50;
-/// The number of global positions in which they are sought.
-const LOOK: i64 = 1_000;
 /// The seconds after which the page is loaded again.
 const AGAIN: u32 = 2;
 
@@ -21,24 +19,25 @@ pub(crate) async fn tail(State(console): State<Console>, fields: Fields) -> Resu
     let category = fields.get("category").map(Category::new).transpose()?;
     let is_paused = fields.get("paused").is_some();
     let end = console.store.given_out(category.as_ref()).await?;
-    let size = usize::try_from(LOOK).unwrap_or_default();
-    let mut search = Search::of(&console.store).after(GlobalPosition::new((end.get() - LOOK).max(0))).look_at(size);
-    if let Some(category) = category {
-        search = search.category(category);
-    }
-    let found = search.page(size).await?.messages;
+    let (_, found) = window(&console, category.as_ref(), end).await?;
     let again = (!is_paused).then_some(AGAIN);
     Ok(live_page(
         &console,
         ("Live tail", "/tail"),
         again,
         &html! {
-            form { (field("category", "Category", fields.text("category"))) button { "Show" } }
-            p {
-                @if is_paused { a href=(format!("?{}", fields.with("paused", ""))) { "Go on" } }
-                @else { "The page is loaded again every " (AGAIN) " s. " a href=(format!("?{}", fields.with("paused", "yes"))) { "Pause" } }
+            // The form would lose what is typed when the page is loaded again.
+        @if is_paused {
+            form {
+                input type="hidden" name="paused" value="yes";
+                (field("category", "Category", fields.text("category")))
+                button { "Show" }
             }
-            (messages(&console, found.iter().rev().take(PAGE)))
+            p { a href=(format!("?{}", fields.with("paused", ""))) { "Go on" } }
+        } @else {
+            p { a href=(format!("?{}", fields.with("paused", "yes"))) { "Pause, to select and to filter" } ". The page is loaded again every " (AGAIN) " s." }
+        }
+        (messages(&console, found.iter().rev().take(PAGE)))
         },
     ))
 }

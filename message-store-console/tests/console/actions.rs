@@ -73,6 +73,8 @@ async fn an_action_asks_and_is_done_when_the_answer_is_yes() {
             ("reset", "category=account%3Acommand&identifier=none&to=0", StatusCode::NOT_FOUND),
             ("reset", "category=account%3Acommand&to=far", StatusCode::BAD_REQUEST),
             ("retry", "category=account%3Acommand&message=x", StatusCode::BAD_REQUEST),
+            ("reset", "category=account%3Acommand&identifier=copy&to=-5", StatusCode::BAD_REQUEST),
+            ("pause", "category=none&identifier=ghost", StatusCode::NOT_FOUND),
             ("drop", "category=account%3Acommand", StatusCode::NOT_FOUND),
         ] {
             assert_eq!(operator.post(action, fields).await.status, status, "{action} {fields}");

@@ -43,7 +43,7 @@ async fn each_screen_is_seen_in_a_browser_without_an_error() {
         let message = format!("/messages/{}", seeded.deposits[0].id);
         let screens = [
             ("overview", "/", "messages in the last minute"),
-            ("categories", "/categories", "Last global position"),
+            ("categories", "/categories", "of consumers"),
             ("category", "/categories/account:command", "Streams, those with the latest messages first"),
             ("stream", "/streams/account-7", "Stream account-7"),
             ("entity", "/entities/account-7?version=1", "What each event changed"),

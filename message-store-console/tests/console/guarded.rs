@@ -33,6 +33,15 @@ async fn with_a_token_only_who_has_it_is_answered() {
     let cookie = opened.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
     assert_eq!(status("GET /", ("cookie", cookie.split(';').next().unwrap())).await, StatusCode::OK);
+    // The token leads nowhere else, and does not stay in the address.
+    for (path, to) in [
+        ("//evil.example/?token=s3cret", "/evil.example/"),
+        ("/\\evil.example?token=s3cret", "/evil.example"),
+        ("/search?type=T&token=s3cret&after=1", "/search?type=T&after=1"),
+    ] {
+        let opened = client.send(&format!("GET {path}"), &[host, ("authorization", "Bearer s3cret")], "").await;
+        assert_eq!(opened.headers["location"], to);
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn fill(store: &Store, messages: usize) {
     let append = async |number: usize| {
         let stream = StreamName::new(format!("account0-filled{number}")).unwrap();
         let data = |at: usize| format!(r#"{{"depositId":"{number}/{at}","accountId":"{number}","amount":7.50}}"#);
-        let messages = (0..STREAM).map(|at| NewMessage::new("Deposited", Json::parse(&data(at)).unwrap()));
+        let messages = (0..STREAM).map(|at| NewMessage::new("Deposited", Json::parse(data(at)).unwrap()));
         store.append(messages.fold(Append::to(stream), Append::message).into()).await.map(drop)
     };
     for number in 0..messages / STREAM {

@@ -1,6 +1,7 @@
 //! What each screen shows, and its filters.
 
 use axum::http::StatusCode;
+use message_store::{Append, Json, NewMessage, StreamName, connect};
 use message_store_console::Console;
 use message_store_tests::accounts::Account;
 
@@ -50,6 +51,7 @@ async fn every_filter_is_in_the_url() {
         let none = client.page("/search?until=2020-01-01T00:00:00Z").await;
         assert!(!none.contains("Deposited"));
         assert!(!client.page("/consumers?category=other").await.contains("account:command"));
+        assert!(client.page("/tail?category=account&paused=yes").await.contains("Deposited"));
         assert!(!client.page("/dead-letters?type=Other").await.contains("account:command-8"));
         assert!(!client.page("/repeats?outcome=conflict").await.contains(&seeded.repeat.id.to_string()));
         assert!(!client.page("/tail?category=account&paused=yes").await.contains("account:command-7"));
@@ -67,6 +69,10 @@ async fn every_filter_is_in_the_url() {
             ("/messages/none", StatusCode::BAD_REQUEST),
             ("/messages/01a22e4b-17ee-73c9-bb91-1f8d03f158e9", StatusCode::NOT_FOUND),
             ("/nowhere", StatusCode::NOT_FOUND),
+            ("/search?type=%00", StatusCode::BAD_REQUEST),
+            ("/categories/none", StatusCode::NOT_FOUND),
+            (&format!("/categories/{}", "a".repeat(300)), StatusCode::BAD_REQUEST),
+            (&format!("/search?category={}", "a".repeat(300)), StatusCode::BAD_REQUEST),
         ] {
             assert_eq!(client.get(path).await.status, status, "{path}");
         }
@@ -105,4 +111,52 @@ async fn an_entity_is_shown_at_any_version() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entities_and_messages_make_no_large_page() {
+    let store = connect("sqlite::memory:").await.unwrap();
+    let fields: Vec<String> =
+        (0..5_000).map(|number| format!(r#""{}{number}":"{}""#, "f".repeat(200), "&".repeat(500))).collect();
+    let large = || NewMessage::new("T<".repeat(100), Json::parse(format!("{{{}}}", fields.join(","))).unwrap());
+    for number in 0..60 {
+        let stream = StreamName::new(format!("wide-{}", "&".repeat(240))).unwrap();
+        let first = large();
+        let id = first.id;
+        store.append(Append::to(stream.clone()).message(first).into()).await.unwrap();
+        if number == 59 {
+            let client = Client::new(&store);
+            let encoded = stream.as_str().replace('&', "%26");
+            for path in [
+                format!("/streams/{encoded}"),
+                format!("/entities/{encoded}"),
+                format!("/messages/{id}"),
+                "/tail".to_owned(),
+                "/search".to_owned(),
+                "/categories/wide".to_owned(),
+            ] {
+                // (The client refuses what is too large.)
+                client.page(&path).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entity_with_many_events_and_fields_is_shown_soon() {
+    let store = connect("sqlite::memory:").await.unwrap();
+    let stream = StreamName::new("grown-1").unwrap();
+    for part in 0..10 {
+        let event = |at: usize| {
+            NewMessage::new(
+                "Grown",
+                Json::parse(format!(r#"{{"a{part}x{at}":1,"b{part}x{at}":2,"last":{at}}}"#)).unwrap(),
+            )
+        };
+        store.append((0..1_000).map(event).fold(Append::to(stream.clone()), Append::message).into()).await.unwrap();
+    }
+    let client = Client::new(&store);
+    // The work grows with the events, and not with their product with the fields: that took minutes.
+    assert_shows(&client.page("/entities/grown-1").await, &["version 9999", "The first 100 of 20001 fields"]);
+    assert_shows(&client.page("/entities/grown-1?version=5000").await, &["version 5000", "After"]);
 }
