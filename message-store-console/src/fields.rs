@@ -64,13 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_were_left_empty_are_none() {
+    fn fields_that_were_left_empty_are_none() -> Result<(), Failure> {
         let fields = [("a", ""), ("b", " 7 "), ("token", "t")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let fields = Fields::of(fields.into()).ok().unwrap();
+        let fields = Fields::of(fields.into())?;
         assert_eq!((fields.get("a"), fields.get("b")), (None, Some(" 7 ")));
         assert_eq!(fields.parse::<u64>("b").ok().flatten(), Some(7));
         assert!(fields.parse::<bool>("b").is_err());
         assert_eq!(fields.with("c", "x&y"), "b=%207%20&c=x%26y");
         assert!(Fields::of(vec![("a".to_owned(), "x\0".to_owned())]).is_err());
+        Ok(())
     }
 }

@@ -117,7 +117,7 @@ async fn an_entity_is_shown_at_any_version() {
 async fn large_entities_and_messages_make_no_large_page() {
     let store = connect("sqlite::memory:").await.unwrap();
     let fields: Vec<String> =
-        (0..5_000).map(|number| format!(r#""{}{number}":"{}""#, "f".repeat(200), "&".repeat(500))).collect();
+        (0..1_200).map(|number| format!(r#""{}{number}":"{}""#, "f".repeat(200), "&".repeat(500))).collect();
     let large = || NewMessage::new("T<".repeat(100), Json::parse(format!("{{{}}}", fields.join(","))).unwrap());
     for number in 0..60 {
         let stream = StreamName::new(format!("wide-{}", "&".repeat(240))).unwrap();
