@@ -32,7 +32,13 @@ async fn write_commands(store: &Arc<dyn MessageStore>, commands: usize) -> Resul
             let command = if number < ACCOUNTS {
                 Command::Open { account_id, customer_id: "c".into(), time }
             } else {
-                Command::Deposit { deposit_id: number.to_string(), account_id, amount: "7.50".parse()?, time, expected_version: None }
+                Command::Deposit {
+                    deposit_id: number.to_string(),
+                    account_id,
+                    amount: "7.50".parse()?,
+                    time,
+                    expected_version: None,
+                }
             };
             appends.push(Append::to(stream).message(NewMessage::from_variant(&command)?));
         }
