@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use message_store::postgres;
 
-use crate::open::{StoreUrl, is_sqlite};
+use crate::open::{Backend, StoreUrl};
 use crate::output::line;
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct AllowSqlCondition {
 impl AllowSqlCondition {
     pub(crate) async fn run(self) -> Result<()> {
         let url = self.store.url()?;
-        if is_sqlite(&url)? {
+        if Backend::of(&url)? != Backend::Postgres {
             bail!("only a store on PostgreSQL has SQL conditions; the URL must begin with postgres://");
         }
         postgres::allow_sql_condition(&url).await?;

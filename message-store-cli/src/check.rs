@@ -5,7 +5,7 @@ use message_store::postgres::{CheckedItem, check};
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::open::{StoreUrl, is_sqlite, open};
+use crate::open::{Backend, StoreUrl, open};
 use crate::output::{Format, Rows, line};
 
 #[derive(Debug, clap::Args)]
@@ -17,8 +17,8 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) async fn run(self, format: Format) -> Result<()> {
         let url = self.store.url()?;
-        if is_sqlite(&url)? {
-            // An older file is upgraded when it is opened.
+        if Backend::of(&url)? != Backend::Postgres {
+            // It is checked when it is opened, and an older file is upgraded.
             let place = open(&url).await?.describe();
             if format == Format::Table {
                 return line(format_args!("{place}: the schema is current"));

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use message_store::postgres::{self, Installation};
-use message_store::{MessageStore as _, sqlite::SqliteStore};
+use message_store::{MessageStore as _, sqlite::SqliteOptions};
 use serde_json::json;
 
-use crate::open::{StoreUrl, is_sqlite};
+use crate::open::{Backend, StoreUrl};
 use crate::output::done;
 
 #[derive(Debug, clap::Args)]
@@ -22,12 +22,17 @@ pub(crate) struct Migrate {
 impl Migrate {
     pub(crate) async fn run(self) -> Result<()> {
         let url = self.store.url()?;
-        if is_sqlite(&url)?
-            && let Some(path) = url.strip_prefix("sqlite:")
-        {
-            let store = SqliteStore::open(path).await?;
-            let place = store.describe();
-            return done(format_args!("{place}: the schema is current"), [("found", json!(null))]);
+        match Backend::of(&url)? {
+            Backend::Sqlite => {
+                let store = SqliteOptions::from_url(&url)?.open().await?;
+                return done(format_args!("{}: the schema is current", store.describe()), [("found", json!(null))]);
+            }
+            #[cfg(feature = "jetstream")]
+            Backend::Jetstream => {
+                let store = message_store_jetstream::JetstreamStore::open(&url).await?;
+                return done(format_args!("{}: the log is there", store.describe()), [("found", json!(null))]);
+            }
+            Backend::Postgres => {}
         }
         let migrated = if self.adopt { postgres::adopt(&url).await } else { postgres::migrate(&url).await };
         match migrated.context("nothing was migrated")? {

@@ -3,7 +3,6 @@
 use account_component::Account;
 use account_component::transfer::Transfer;
 use anyhow::Result;
-use message_store::connect;
 use message_store::service::stop_signal;
 use message_store_console::{Console, Options};
 
@@ -23,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let store = connect(&arguments.store).await?;
+    let store = super::connect(&arguments.store).await?;
     let console = Console::new(&store).projection::<Account>().projection::<Transfer>();
     let stop = async {
         let _ = stop_signal().await;

@@ -12,16 +12,26 @@ use message_store::entity::EntityStore;
 use message_store::handling::CommandHandler;
 use message_store::store::ReadModel;
 use message_store::{
-    Category, ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome,
-    StreamRead, connect,
+    Category, ExpectedVersion, Message, MessageRef, MessageStore, MessageStoreExt as _, NewMessage, Outcome, StreamRead,
 };
 
+/// The account, where the demo has a store of its own.
 const ACCOUNT: &str = "123";
 
-pub(crate) async fn run() -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The store, in which the demo opens an account of its own. Default: an embedded store in a temporary file
+    #[arg(long, value_name = "URL", env = "ACCOUNT_STORE", hide_env_values = true)]
+    store: Option<String>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let url = format!("sqlite:{}", folder.path().join("account.db").display());
-    let mut demo = Demo::new(connect(&url).await?);
+    let (url, account) = match arguments.store {
+        Some(url) => (url, format!("demo{}", uuid::Uuid::now_v7().simple())),
+        None => (format!("sqlite:{}", folder.path().join("account.db").display()), ACCOUNT.to_owned()),
+    };
+    let mut demo = Demo::new(super::connect(&url).await?, account);
     demo.play().await?;
     demo.print().await
 }
@@ -29,6 +39,7 @@ pub(crate) async fn run() -> Result<()> {
 /// The component under demonstration, and the rows of its table.
 struct Demo {
     store: Arc<dyn MessageStore>,
+    account: String,
     component: CommandHandler<Account>,
     table: Table,
     sent: usize,
@@ -37,38 +48,38 @@ struct Demo {
 }
 
 impl Demo {
-    fn new(store: Arc<dyn MessageStore>) -> Self {
+    fn new(store: Arc<dyn MessageStore>, account: String) -> Self {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["", "what is sent", "what takes effect", "what is caught, and by which layer"]);
-        Self { component: CommandHandler::new(&store), store, table, sent: 0, effects: 0, caught: 0 }
+        Self { component: CommandHandler::new(&store), store, account, table, sent: 0, effects: 0, caught: 0 }
     }
 
     async fn play(&mut self) -> Result<()> {
-        let open = self.write(open()?).await?;
+        let open = self.write(self.open_command()?).await?;
         self.deliver("Open the account", &open).await?;
 
-        let first = self.write(deposit("d1", "10.00", 1)?).await?;
+        let first = self.write(self.deposit_command("d1", "10.00", 1)?).await?;
         self.deliver("Deposit 10.00, deposit id d1", &first).await?;
         self.deliver("  the same message, delivered again", &first).await?;
-        let same_intent = self.write(deposit("d1", "10.00", 2)?).await?;
+        let same_intent = self.write(self.deposit_command("d1", "10.00", 2)?).await?;
         self.deliver("  another message, same deposit id", &same_intent).await?;
-        let other_amount = self.write(deposit("d1", "99.00", 3)?).await?;
+        let other_amount = self.write(self.deposit_command("d1", "99.00", 3)?).await?;
         self.deliver("  another message with d1, but 99.00", &other_amount).await?;
         self.append_again("  the first message, written again", &first).await?;
 
-        let lagging = self.write(deposit("d2", "5.00", 4)?).await?;
-        let overtaking = self.write(deposit("d3", "7.00", 5)?).await?;
+        let lagging = self.write(self.deposit_command("d2", "5.00", 4)?).await?;
+        let overtaking = self.write(self.deposit_command("d3", "7.00", 5)?).await?;
         self.deliver("Deposit 7.00, d3, which overtakes d2", &overtaking).await?;
         self.deliver("Deposit 5.00, d2, late: below the mark", &lagging).await?;
         self.deliver("  d2, delivered again", &lagging).await?;
 
-        let too_much = self.write(withdraw("w1", "1000.00", 6)?).await?;
+        let too_much = self.write(self.withdraw_command("w1", "1000.00", 6)?).await?;
         self.deliver("Withdraw 1000.00, w1", &too_much).await?;
-        let rich = self.write(deposit("d4", "2000.00", 7)?).await?;
+        let rich = self.write(self.deposit_command("d4", "2000.00", 7)?).await?;
         self.deliver("Deposit 2000.00, d4", &rich).await?;
         self.deliver("  w1, delivered again: there is money now", &too_much).await?;
-        let covered = self.write(withdraw("w2", "22.00", 8)?).await?;
+        let covered = self.write(self.withdraw_command("w2", "22.00", 8)?).await?;
         self.deliver("Withdraw 22.00, w2", &covered).await
     }
 
@@ -76,7 +87,7 @@ impl Demo {
     async fn write(&self, command: Command) -> Result<Message> {
         let message = NewMessage::from_variant(&command)?;
         let id = message.id;
-        self.store.append_to(&command_stream(ACCOUNT)?, ExpectedVersion::Any, vec![message]).await?;
+        self.store.append_to(&command_stream(&self.account)?, ExpectedVersion::Any, vec![message]).await?;
         self.store.message(id).await?.context("the command that was just written is not there")
     }
 
@@ -125,7 +136,7 @@ impl Demo {
 
     /// The text of the last events of the account.
     async fn last_event(&self, events: usize) -> Result<String> {
-        let stream = self.component.entities().stream(ACCOUNT)?;
+        let stream = self.component.entities().stream(&self.account)?;
         let messages = self.store.read_stream(&stream, StreamRead::backwards().limit(events)).await?;
         let mut texts = Vec::new();
         for message in messages.iter().rev() {
@@ -141,7 +152,7 @@ impl Demo {
 
     async fn print(&self) -> Result<()> {
         let (sent, effects, caught) = (self.sent, self.effects, self.caught);
-        let account = EntityStore::<Account>::new(&self.store).fetch(ACCOUNT).await?;
+        let account = EntityStore::<Account>::new(&self.store).fetch(&self.account).await?;
         let events = account.version.next();
         println!("{}", self.table);
         println!("sent {sent}, took effect {effects}, caught {caught}");
@@ -149,15 +160,45 @@ impl Demo {
             "final balance {}, from {events} events: 10.00 + 7.00 + 5.00 + 2000.00 - 22.00",
             account.state.balance
         );
-        let read_models = self.store.read_models().context("this store has no read models")?;
-        let balances: Arc<dyn ReadModel> = Arc::new(Balances::default());
-        let applied = read_models.update(&balances, &Category::new("account")?).await?;
-        let shown = Balances::balance(&self.store, ACCOUNT).await?;
-        println!("the read model of balances, a table that is kept from {applied} events, shows {shown}");
-        ensure!(shown == account.state.balance, "the read model should show the balance");
+        match self.store.read_models() {
+            Some(read_models) => {
+                let balances: Arc<dyn ReadModel> = Arc::new(Balances::default());
+                let applied = read_models.update(&balances, &Category::new("account")?).await?;
+                let shown = Balances::balance(&self.store, &self.account).await?;
+                println!("the read model of balances, a table that is kept from {applied} events, shows {shown}");
+                ensure!(shown == account.state.balance, "the read model should show the balance");
+            }
+            None => println!("there is no read model of balances, because this store keeps none"),
+        }
         ensure!(account.state.balance == "2000.00".parse::<Money>()?, "the balance should be 2000.00");
         ensure!(usize::try_from(events.get())? == effects, "each effect should be one event");
         Ok(())
+    }
+
+    fn open_command(&self) -> Result<Command> {
+        Ok(Command::Open { account_id: self.account.clone(), customer_id: "c1".into(), time: at(0)? })
+    }
+
+    fn deposit_command(&self, deposit_id: &str, amount: &str, second: i64) -> Result<Command> {
+        let (deposit_id, account_id) = (deposit_id.into(), self.account.clone());
+        Ok(Command::Deposit {
+            deposit_id,
+            account_id,
+            amount: amount.parse()?,
+            time: at(second)?,
+            expected_version: None,
+        })
+    }
+
+    fn withdraw_command(&self, withdrawal_id: &str, amount: &str, second: i64) -> Result<Command> {
+        let (withdrawal_id, account_id) = (withdrawal_id.into(), self.account.clone());
+        Ok(Command::Withdraw {
+            withdrawal_id,
+            account_id,
+            amount: amount.parse()?,
+            time: at(second)?,
+            expected_version: None,
+        })
     }
 }
 
@@ -168,24 +209,4 @@ fn place(message: &MessageRef) -> String {
 /// The time in a sender's message. Each message has another one.
 fn at(second: i64) -> Result<Timestamp> {
     Ok(Timestamp::from_second(1_767_225_600 + second)?)
-}
-
-fn open() -> Result<Command> {
-    Ok(Command::Open { account_id: ACCOUNT.into(), customer_id: "c1".into(), time: at(0)? })
-}
-
-fn deposit(deposit_id: &str, amount: &str, second: i64) -> Result<Command> {
-    let (deposit_id, account_id) = (deposit_id.into(), ACCOUNT.into());
-    Ok(Command::Deposit { deposit_id, account_id, amount: amount.parse()?, time: at(second)?, expected_version: None })
-}
-
-fn withdraw(withdrawal_id: &str, amount: &str, second: i64) -> Result<Command> {
-    let (withdrawal_id, account_id) = (withdrawal_id.into(), ACCOUNT.into());
-    Ok(Command::Withdraw {
-        withdrawal_id,
-        account_id,
-        amount: amount.parse()?,
-        time: at(second)?,
-        expected_version: None,
-    })
 }

@@ -11,8 +11,11 @@ mod run;
 #[cfg(feature = "http")]
 mod serve;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use message_store::{MessageStore, Openers};
 
 pub(crate) use logs::log;
 
@@ -30,8 +33,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show each kind of repeat, and the layer that catches it, on an embedded store in a temporary file
-    Demo,
+    /// Show each kind of repeat, and the layer that catches it
+    Demo(demo::Arguments),
     /// Run the component as a service, until SIGTERM or Ctrl-C
     Run(run::Arguments),
     /// Serve accounts over HTTP, until SIGTERM or Ctrl-C, with the component in the same process
@@ -47,7 +50,7 @@ enum Command {
 impl Arguments {
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
-            Command::Demo => demo::run().await,
+            Command::Demo(arguments) => demo::run(arguments).await,
             Command::Run(arguments) => run::run(arguments).await,
             #[cfg(feature = "http")]
             Command::Serve(arguments) => serve::run(arguments).await,
@@ -56,4 +59,12 @@ impl Arguments {
             Command::Replay(arguments) => replay::run(arguments).await,
         }
     }
+}
+
+/// Opens the store that a URL names.
+async fn connect(url: &str) -> message_store::Result<Arc<dyn MessageStore>> {
+    let openers = Openers::default();
+    #[cfg(feature = "jetstream")]
+    let openers = message_store_jetstream::register(openers);
+    openers.open(url).await
 }

@@ -1,7 +1,6 @@
 //! `account-component run`: the component as a service.
 
 use anyhow::Result;
-use message_store::connect;
 
 use account_component::component::service;
 
@@ -16,6 +15,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let store = connect(&arguments.store).await?;
+    let store = super::connect(&arguments.store).await?;
     Ok(service(&store, arguments.concurrency).run().await?)
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use message_store::connect;
 use message_store::service::stop_signal;
 
 use account_component::component::service;
@@ -38,7 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let drain_within = Duration::from_secs(arguments.drain_within);
     let metrics = Metrics::install()?;
-    let store = connect(&arguments.store).await?;
+    let store = super::connect(&arguments.store).await?;
     let listener = listen(arguments.listen).await?;
     let component = if arguments.no_consumers {
         None

@@ -11,7 +11,7 @@ use serde_json::json;
 use server::server_troubles;
 
 use crate::exit::Exit;
-use crate::open::{StoreUrl, is_sqlite, open};
+use crate::open::{Backend, StoreUrl, open};
 use crate::output::{Format, Rows, line, remark, without_control};
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ impl Diagnose {
     pub(crate) async fn run(self, format: Format) -> Result<()> {
         let (url, patience) = (self.store.url()?, Duration::from_secs(self.patience));
         let mut troubles = Vec::new();
-        if !is_sqlite(&url)? {
+        if Backend::of(&url)? == Backend::Postgres {
             troubles.extend(server_troubles(&url, patience).await?);
         }
         let cannot_open = match open(&url).await {

@@ -18,7 +18,7 @@ use account_component::component::COMMANDS;
 use anyhow::{Context as _, Result};
 use message_store::consumer::{Consumer, ConsumerHandle};
 use message_store::handling::CommandHandler;
-use message_store::{GlobalPosition, MessageStore, connect};
+use message_store::{GlobalPosition, MessageStore};
 
 use courier::Courier;
 use plan::Plan;
@@ -74,7 +74,7 @@ fn percentage(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let transactions = transactions::read(&arguments.file)?;
     let plan = Plan::new(&transactions, arguments.seed, arguments.duplicates, arguments.conflicts)?;
-    let store = connect(&arguments.store).await.context("opening the store")?;
+    let store = super::connect(&arguments.store).await.context("opening the store")?;
     let concurrency = usize::from(arguments.concurrency);
     let began = Instant::now();
 

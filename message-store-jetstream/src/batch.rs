@@ -1,0 +1,99 @@
+//! Atomic batches: records that are written together, or not at all.
+//!
+//! Problem: a message must be written only if its stream ends where the writer believes, its id is new, and a key, a lease
+//! or a timer is what the writer has read. Fix: a batch of records, each with the sequence number of the last record that
+//! its own or another subject must have. The server checks all conditions and writes all records, or none. Why it is right:
+//! the log has one leader, which checks a batch and gives it its sequence numbers in one step.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use uuid::Uuid;
+
+/// The greatest number of records of a batch, as the server allows.
+pub(crate) const MAX_RECORDS: usize = 1_000;
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    subject: String,
+    payload: Bytes,
+    /// The last record that a subject must have, by its sequence number, or 0 for none.
+    condition: Option<(Subject, u64)>,
+    /// Whether the earlier records of its subject are removed.
+    is_document: bool,
+    /// The seconds after which the server removes the record.
+    lifetime: Option<u64>,
+}
+
+/// The subject of a condition.
+#[derive(Clone, Debug)]
+enum Subject {
+    Own,
+    Other(String),
+}
+
+impl Entry {
+    /// A record without a condition.
+    pub(crate) fn new(subject: String, payload: impl Into<Bytes>) -> Self {
+        Self { subject, payload: payload.into(), condition: None, is_document: false, lifetime: None }
+    }
+
+    /// Requires that the last record of its own subject is this one, or that there is none (0).
+    pub(crate) fn after(mut self, sequence: u64) -> Self {
+        self.condition = Some((Subject::Own, sequence));
+        self
+    }
+
+    /// Requires that the last record of another subject, or of those that a wildcard matches, is this one.
+    pub(crate) fn while_last(mut self, subject: String, sequence: u64) -> Self {
+        self.condition = Some((Subject::Other(subject), sequence));
+        self
+    }
+
+    /// Removes the earlier records of its subject.
+    pub(crate) fn replacing(mut self) -> Self {
+        self.is_document = true;
+        self
+    }
+
+    /// Lets the server remove the record after so many seconds, at least one.
+    pub(crate) fn for_seconds(mut self, seconds: u64) -> Self {
+        self.lifetime = Some(seconds.max(1));
+        self
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    pub(crate) fn payload(&self) -> Bytes {
+        self.payload.clone()
+    }
+}
+
+/// The headers of the records of a batch.
+pub(crate) fn headers(entries: &[Entry]) -> impl Iterator<Item = HeaderMap> {
+    let batch = Uuid::new_v4().simple().to_string();
+    let count = entries.len();
+    entries.iter().zip(1..).map(move |(entry, number)| {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Batch-Id", batch.as_str());
+        headers.insert("Nats-Batch-Sequence", number.to_string());
+        if number == count {
+            headers.insert("Nats-Batch-Commit", "1");
+        }
+        if let Some((subject, sequence)) = &entry.condition {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", sequence.to_string());
+            if let Subject::Other(subject) = subject {
+                headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", subject.as_str());
+            }
+        }
+        if entry.is_document {
+            headers.insert("Nats-Rollup", "sub");
+        }
+        if let Some(seconds) = entry.lifetime {
+            headers.insert("Nats-TTL", format!("{seconds}s"));
+        }
+        headers
+    })
+}

@@ -1,0 +1,411 @@
+//! The log of a store: one JetStream stream, with the calls that the store makes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Request, RequestErrorKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use message_store::{Result, Source, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::batch::{self, Entry};
+use crate::failure::{ApiError, Failure};
+use crate::record::Record;
+use crate::subjects::Subjects;
+
+/// The time in which a server must answer. Then the call is made again, perhaps to another server.
+const ANSWER: Duration = Duration::from_secs(4);
+/// The time after which a call fails. In it, a log that has lost its leader elects another one.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The batches that are under way at once. A server allows 50 for a log.
+const BATCHES: usize = 32;
+/// The greatest number of records of one read.
+const MAX_RANGE: usize = 1_000;
+
+/// The log of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    client: Client,
+    /// The name of the JetStream stream.
+    name: Arc<str>,
+    pub(crate) subjects: Subjects,
+    /// Whether servers besides the leader answer reads. They may be behind.
+    is_replicated: bool,
+    batches: Arc<Semaphore>,
+}
+
+/// Records in the order of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) records: Vec<Record>,
+    /// The records that stood behind them when they were read.
+    pub(crate) behind: u64,
+}
+
+impl Records {
+    pub(crate) fn is_end(&self) -> bool {
+        self.behind == 0
+    }
+}
+
+/// The state of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    /// The highest sequence number that was given out.
+    pub(crate) last: u64,
+    /// The clock of the leader.
+    pub(crate) now: Timestamp,
+}
+
+/// A question for one record.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Question<'a> {
+    Last { last_by_subj: &'a str },
+    Next { seq: u64, next_by_subj: &'a str },
+    At { seq: u64 },
+}
+
+impl Log {
+    pub(crate) fn new(client: Client, name: &str, subjects: Subjects, is_replicated: bool) -> Self {
+        let batches = Arc::new(Semaphore::new(BATCHES));
+        Self { client, name: name.into(), subjects, is_replicated, batches }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The state of the log, from its leader.
+    pub(crate) async fn state(&self) -> Result<State> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: InfoState,
+            ts: Timestamp,
+        }
+        #[derive(Deserialize)]
+        struct InfoState {
+            last_seq: u64,
+        }
+        let subject = format!("STREAM.INFO.{}", self.name);
+        let info: Info = attempts!("reading the state of the log", self.call(&subject, &()));
+        Ok(State { last: info.state.last_seq, now: info.ts })
+    }
+
+    /// The last record of a subject, or of those that a wildcard matches, from the leader.
+    pub(crate) async fn last(&self, subject: &str) -> Result<Option<Record>> {
+        self.one(Question::Last { last_by_subj: subject }).await
+    }
+
+    /// The first record at or above a sequence number, from the leader.
+    pub(crate) async fn next(&self, subject: &str, from: u64) -> Result<Option<Record>> {
+        self.one(Question::Next { seq: from, next_by_subj: subject }).await
+    }
+
+    /// The record with a sequence number, from the leader.
+    pub(crate) async fn at(&self, sequence: u64) -> Result<Option<Record>> {
+        self.one(Question::At { seq: sequence }).await
+    }
+
+    async fn one(&self, question: Question<'_>) -> Result<Option<Record>> {
+        Ok(attempts!("reading a record", self.one_once(&question)))
+    }
+
+    async fn one_once(&self, question: &Question<'_>) -> Result<Option<Record>, Failure> {
+        if self.is_replicated { self.one_from_leader(question).await } else { self.one_directly(question).await }
+    }
+
+    async fn one_from_leader(&self, question: &Question<'_>) -> Result<Option<Record>, Failure> {
+        #[derive(Deserialize)]
+        struct Answer {
+            message: Stored,
+        }
+        #[derive(Deserialize)]
+        struct Stored {
+            subject: String,
+            seq: u64,
+            #[serde(default)]
+            data: String,
+            time: Timestamp,
+        }
+        let subject = format!("STREAM.MSG.GET.{}", self.name);
+        let Stored { subject, seq, data, time } = match self.call::<Answer>(&subject, question).await {
+            Ok(answer) => answer.message,
+            Err(Failure::Refused(error)) if error.is_no_record() => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let payload = STANDARD.decode(data).map_err(|error| Failure::NotSent(error.into()))?.into();
+        Ok(Some(Record { subject, sequence: seq, time, payload }))
+    }
+
+    /// As [`one_from_leader`](Self::one_from_leader), where every server that answers is the leader.
+    async fn one_directly(&self, question: &Question<'_>) -> Result<Option<Record>, Failure> {
+        let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
+        let answer = self.request(subject, encoded(question)?).await?;
+        match status(&answer) {
+            Some(404) => Ok(None),
+            Some(code) => Err(refused(code, &answer)),
+            None => record_in(answer).map(Some),
+        }
+    }
+
+    /// Records of a subject, or of those that a wildcard matches, in the order of their sequence numbers: at most `limit`, and
+    /// about `bytes`. They contain every record that was written before the call, up to the last of them; if there are none,
+    /// there was none.
+    pub(crate) async fn range(&self, subject: &str, from: u64, limit: usize, bytes: usize) -> Result<Records> {
+        let limit = limit.clamp(1, MAX_RANGE);
+        let read = async { Ok(attempts!("reading records", self.range_once(subject, from, limit, bytes))) };
+        if !self.is_replicated {
+            return read.await;
+        }
+        // The server that answers may be behind the leader.
+        let (read, last) = tokio::join!(read, self.last(subject));
+        let (mut found, last) = (read?, last?.map_or(0, |last| last.sequence));
+        let reached = found.records.last().map_or(0, |last| last.sequence);
+        if last >= from && reached < last {
+            if found.records.is_empty() {
+                found.records.extend(self.next(subject, from).await?);
+            }
+            let is_end = found.records.last().is_some_and(|record| record.sequence >= last);
+            found.behind = if is_end { 0 } else { found.behind.max(1) };
+        }
+        Ok(found)
+    }
+
+    async fn range_once(&self, subject: &str, from: u64, limit: usize, bytes: usize) -> Result<Records, Failure> {
+        #[derive(Serialize)]
+        struct Range<'a> {
+            seq: u64,
+            next_by_subj: &'a str,
+            batch: usize,
+            max_bytes: usize,
+        }
+        let range = encoded(&Range { seq: from.max(1), next_by_subj: subject, batch: limit, max_bytes: bytes })?;
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| Failure::NotSent(error.into()))?;
+        let question = format!("$JS.API.DIRECT.GET.{}", self.name);
+        let sent = self.client.publish_with_reply(question, inbox, range).await;
+        sent.map_err(|error| Failure::NotSent(error.into()))?;
+        let mut found = Records::default();
+        loop {
+            let answer = timeout(ANSWER, answers.next()).await;
+            let answer = answer.map_err(|elapsed| Failure::NoAnswer(elapsed.into()))?;
+            let answer = answer.ok_or_else(|| Failure::NoAnswer("the connection was closed".into()))?;
+            match status(&answer) {
+                None => {
+                    found.records.push(record_in(answer)?);
+                    continue;
+                }
+                Some(404) => {}
+                Some(204) => {
+                    let behind = header(&answer, "Nats-Num-Pending").and_then(|number| number.parse().ok());
+                    found.behind = behind.unwrap_or(1);
+                }
+                Some(code) => return Err(refused(code, &answer)),
+            }
+            return Ok(found);
+        }
+    }
+
+    /// Writes records, all of them or none. Returns the sequence number of the last one; the others have those before it.
+    pub(crate) async fn commit(&self, entries: &[Entry]) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Written {
+            seq: u64,
+        }
+        let _turn = self.batches.acquire().await.map_err(|closed| Failure::NotSent(closed.into()))?;
+        let mut headers = batch::headers(entries);
+        let Some((last, others)) = entries.split_last() else {
+            return Err(Failure::NotSent("the batch is empty".into()));
+        };
+        for (entry, headers) in others.iter().zip(&mut headers) {
+            let sent = self.client.publish_with_headers(entry.subject().to_owned(), headers, entry.payload()).await;
+            // What was sent of the batch is given up by the server.
+            sent.map_err(|error| Failure::NotSent(error.into()))?;
+        }
+        let headers = headers.next().unwrap_or_default();
+        let request = Request::new().headers(headers).payload(last.payload()).timeout(Some(ANSWER));
+        let answer = self.client.send_request(last.subject().to_owned(), request).await.map_err(failed)?;
+        decoded::<Written>(&answer.payload).map(|written| written.seq)
+    }
+
+    /// The records that each subject of a kind has, by their subjects.
+    pub(crate) async fn subjects_of(&self, filter: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: InfoState,
+            #[serde(default)]
+            total: usize,
+        }
+        #[derive(Deserialize)]
+        struct InfoState {
+            #[serde(default)]
+            subjects: std::collections::BTreeMap<String, u64>,
+        }
+        #[derive(Serialize)]
+        struct Page<'a> {
+            subjects_filter: &'a str,
+            offset: usize,
+        }
+        let call = format!("STREAM.INFO.{}", self.name);
+        let mut found = Vec::new();
+        loop {
+            let page = Page { subjects_filter: filter, offset: found.len() };
+            let info: Info = attempts!("reading the subjects", self.call(&call, &page));
+            let is_last = info.state.subjects.is_empty();
+            found.extend(info.state.subjects.into_keys());
+            if is_last || found.len() >= info.total {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Removes the records of a subject below a sequence number.
+    pub(crate) async fn purge(&self, subject: &str, below: u64) -> Result<()> {
+        #[derive(Serialize)]
+        struct Purge<'a> {
+            filter: &'a str,
+            seq: u64,
+        }
+        #[derive(Deserialize)]
+        struct Purged {}
+        let (call, purge) = (format!("STREAM.PURGE.{}", self.name), Purge { filter: subject, seq: below });
+        let Purged {} = attempts!("removing a record", self.call(&call, &purge));
+        Ok(())
+    }
+
+    /// Calls the API of JetStream.
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: &str, question: &impl Serialize) -> Result<T, Failure> {
+        let answer = self.request(format!("$JS.API.{call}"), encoded(question)?).await?;
+        decoded(&answer.payload)
+    }
+
+    async fn request(&self, subject: String, payload: Bytes) -> Result<async_nats::Message, Failure> {
+        let request = Request::new().payload(payload).timeout(Some(ANSWER));
+        self.client.send_request(subject, request).await.map_err(failed)
+    }
+}
+
+/// The attempts of a call that changes nothing: it is made again while its failure passes, for a limited time.
+#[derive(Debug)]
+pub(crate) struct Attempts<'a> {
+    context: &'a str,
+    deadline: Instant,
+    pauses: Pauses,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn of(context: &'a str) -> Self {
+        Self { context, deadline: Instant::now() + PATIENCE, pauses: Pauses::default() }
+    }
+
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// The failure, if the call is not made again.
+    pub(crate) async fn after(&mut self, failure: Failure) -> Result<()> {
+        if !failure.is_passing() || Instant::now() >= self.deadline {
+            return Err(failure.into_error(self.context));
+        }
+        tracing::debug!(target: "message_store::jetstream", %failure, context = self.context, "the call is made again");
+        self.pauses.next().await;
+        Ok(())
+    }
+}
+
+/// Makes a call until it has a result.
+macro_rules! attempts {
+    ($context:expr, $call:expr) => {{
+        let mut attempts = $crate::log::Attempts::of($context);
+        loop {
+            match $call.await {
+                Ok(result) => break result,
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
+    }};
+}
+pub(crate) use attempts;
+
+fn encoded(question: &impl Serialize) -> Result<Bytes, Failure> {
+    serde_json::to_vec(question).map(Bytes::from).map_err(|error| Failure::NotSent(error.into()))
+}
+
+/// The answer of the API, or its error.
+fn decoded<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
+    #[derive(Deserialize)]
+    struct Refused {
+        error: Option<ApiError>,
+    }
+    let unreadable = |error: serde_json::Error| Failure::NotSent(error.into());
+    let Refused { error } = serde_json::from_slice(answer).map_err(unreadable)?;
+    match error {
+        Some(error) => Err(Failure::Refused(error)),
+        None => serde_json::from_slice(answer).map_err(unreadable),
+    }
+}
+
+fn failed(error: async_nats::RequestError) -> Failure {
+    match error.kind() {
+        RequestErrorKind::TimedOut | RequestErrorKind::NoResponders | RequestErrorKind::Other => {
+            Failure::NoAnswer(error.into())
+        }
+        RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => Failure::NotSent(error.into()),
+    }
+}
+
+/// The status of an answer that is no record.
+fn status(answer: &async_nats::Message) -> Option<u16> {
+    answer.status.map(|status| status.as_u16())
+}
+
+fn refused(code: u16, answer: &async_nats::Message) -> Failure {
+    let description = answer.description.clone().unwrap_or_else(|| "no record".to_owned());
+    Failure::Refused(ApiError { code, err_code: 0, description })
+}
+
+fn header<'a>(answer: &'a async_nats::Message, name: &str) -> Option<&'a str> {
+    answer.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+/// The record in an answer to a direct question.
+fn record_in(answer: async_nats::Message) -> Result<Record, Failure> {
+    let incomplete = || Failure::NotSent(Source::from("the server's answer has no subject, sequence or time"));
+    let (sequence, time) = (header(&answer, "Nats-Sequence"), header(&answer, "Nats-Time-Stamp"));
+    let sequence = sequence.and_then(|number| number.parse().ok()).ok_or_else(incomplete)?;
+    let time = time.and_then(|time| time.parse().ok()).ok_or_else(incomplete)?;
+    let subject = header(&answer, "Nats-Subject").ok_or_else(incomplete)?.to_owned();
+    Ok(Record { subject, sequence, time, payload: answer.payload })
+}
+
+/// Growing pauses between attempts.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self::at_most(Duration::from_millis(500))
+    }
+}
+
+impl Pauses {
+    pub(crate) fn at_most(longest: Duration) -> Self {
+        Self { next: Duration::from_millis(1), longest }
+    }
+
+    pub(crate) async fn next(&mut self) {
+        // Up to twice as long, so that two writers do not meet again.
+        let part = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        tokio::time::sleep(self.next.mul_f64(1.0 + part)).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}

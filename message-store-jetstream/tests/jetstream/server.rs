@@ -1,0 +1,97 @@
+//! Servers for tests: `nats-server`, as `MESSAGE_STORE_TEST_NATS_SERVER` names it, or as it is found in the path. They listen
+//! on 127.0.0.1, at free ports, and end with the test.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A server that runs.
+#[derive(Debug)]
+pub(crate) struct Server {
+    port: u16,
+    /// A shell that ends the server when its input ends, which is so as well when this process is killed.
+    keeper: Child,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server by itself. `settings` are added to its configuration.
+    pub(crate) fn start(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let keeper = run(folder.path(), port, settings);
+        wait_for(port);
+        Self { port, keeper, _folder: folder }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A server that all tests of this process share.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(""))
+    }
+
+    /// The URL of a store that no other test uses.
+    pub(crate) fn store(&self) -> String {
+        format!("nats://{}/t{}", self.address(), message_store::Uuid::new_v4().simple())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// The program of the server.
+pub(crate) fn program() -> PathBuf {
+    let named = std::env::var_os("MESSAGE_STORE_TEST_NATS_SERVER").map(PathBuf::from);
+    let program = named.unwrap_or_else(|| "nats-server".into());
+    let found = Command::new(&program).arg("--version").output();
+    assert!(
+        found.is_ok_and(|output| output.status.success()),
+        "there is no NATS server to test with: {} cannot be run. Either\n\
+         - name one of 2.12 or later by MESSAGE_STORE_TEST_NATS_SERVER, or\n\
+         - put nats-server into the path, or\n\
+         - run ./run-tests, which fetches one",
+        program.display()
+    );
+    program
+}
+
+/// Starts a server with its data in this folder.
+pub(crate) fn run(folder: &Path, port: u16, settings: &str) -> Child {
+    let mut text = String::new();
+    writeln!(text, "listen: 127.0.0.1:{port}").unwrap();
+    writeln!(text, "pid_file: \"{}\"", folder.join("nats.pid").display()).unwrap();
+    writeln!(text, "jetstream {{ store_dir: \"{}\" }}", folder.join("data").display()).unwrap();
+    text.push_str(settings);
+    let config = folder.join("nats.conf");
+    std::fs::write(&config, text).unwrap();
+    let log = folder.join("nats.log");
+    let script = r#""$0" -c "$1" -l "$2" & server=$!; cat > /dev/null; kill -9 $server; wait $server 2> /dev/null"#;
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", script]).arg(program()).arg(config).arg(log);
+    keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+pub(crate) fn wait_for(port: u16) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "the NATS server does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
