@@ -152,6 +152,7 @@ async fn measure(bench: &Bench, wanted: impl Fn(&str) -> bool, lines: &mut Vec<L
     figure!("P10000", figures::peers::long_streams(bench));
     figure!("Snapshots", figures::peers::snapshots(bench));
     figure!("Conditions", figures::peers::conditions(bench));
+    figure!("J", figures::jetstream::j(bench));
     figure!("R", figures::readers_safety::safety(bench));
     bench.databases.server_is().await
 }

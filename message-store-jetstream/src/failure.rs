@@ -44,6 +44,8 @@ impl ApiError {
     }
 }
 
+const NOT_CONNECTED: &str = "no NATS server is connected";
+
 /// A call that had no result.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -51,7 +53,9 @@ pub(crate) enum Failure {
     Refused(ApiError),
     /// There was no answer. The server may have carried it out.
     NoAnswer(Source),
-    /// It was not sent.
+    /// No server is connected, so nothing was sent.
+    NotConnected,
+    /// It was not sent, and cannot be.
     NotSent(Source),
 }
 
@@ -60,7 +64,7 @@ impl Failure {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Refused(error) => error.is_passing(),
-            Self::NoAnswer(_) => true,
+            Self::NoAnswer(_) | Self::NotConnected => true,
             Self::NotSent(_) => false,
         }
     }
@@ -74,6 +78,7 @@ impl Failure {
     pub(crate) fn into_source(self) -> Source {
         match self {
             Self::Refused(error) => error.into(),
+            Self::NotConnected => NOT_CONNECTED.into(),
             Self::NoAnswer(source) | Self::NotSent(source) => source,
         }
     }
@@ -83,6 +88,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => error.fmt(f),
+            Self::NotConnected => f.write_str(NOT_CONNECTED),
             Self::NoAnswer(source) | Self::NotSent(source) => source.fmt(f),
         }
     }

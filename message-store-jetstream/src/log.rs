@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, Request, RequestErrorKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,7 +57,7 @@ impl Records {
 
 /// The state of a log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct State {
+pub(crate) struct LogState {
     /// The highest sequence number that was given out.
     pub(crate) last: u64,
     /// The clock of the leader.
@@ -83,7 +84,7 @@ impl Log {
     }
 
     /// The state of the log, from its leader.
-    pub(crate) async fn state(&self) -> Result<State> {
+    pub(crate) async fn state(&self) -> Result<LogState> {
         #[derive(Deserialize)]
         struct Info {
             state: InfoState,
@@ -95,7 +96,7 @@ impl Log {
         }
         let subject = format!("STREAM.INFO.{}", self.name);
         let info: Info = attempts!("reading the state of the log", self.call(&subject, &()));
-        Ok(State { last: info.state.last_seq, now: info.ts })
+        Ok(LogState { last: info.state.last_seq, now: info.ts })
     }
 
     /// The last record of a subject, or of those that a wildcard matches, from the leader.
@@ -188,10 +189,13 @@ impl Log {
         }
         let range = encoded(&Range { seq: from.max(1), next_by_subj: subject, batch: limit, max_bytes: bytes })?;
         let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| Failure::NotSent(error.into()))?;
-        let question = format!("$JS.API.DIRECT.GET.{}", self.name);
-        let sent = self.client.publish_with_reply(question, inbox, range).await;
-        sent.map_err(|error| Failure::NotSent(error.into()))?;
+        let ask = async {
+            let answers = self.client.subscribe(inbox.clone()).await.map_err(|error| Failure::NotSent(error.into()))?;
+            let question = format!("$JS.API.DIRECT.GET.{}", self.name);
+            let sent = self.client.publish_with_reply(question, inbox, range).await;
+            sent.map_err(|error| Failure::NotSent(error.into())).map(|()| answers)
+        };
+        let mut answers = self.in_time(ask).await?;
         let mut found = Records::default();
         loop {
             let answer = timeout(ANSWER, answers.next()).await;
@@ -224,14 +228,22 @@ impl Log {
         let Some((last, others)) = entries.split_last() else {
             return Err(Failure::NotSent("the batch is empty".into()));
         };
-        for (entry, headers) in others.iter().zip(&mut headers) {
-            let sent = self.client.publish_with_headers(entry.subject().to_owned(), headers, entry.payload()).await;
-            // What was sent of the batch is given up by the server.
-            sent.map_err(|error| Failure::NotSent(error.into()))?;
+        // What is sent of a batch without its end is given up by the server.
+        let send = async {
+            for (entry, headers) in others.iter().zip(&mut headers) {
+                let sent = self.client.publish_with_headers(entry.subject().to_owned(), headers, entry.payload()).await;
+                sent.map_err(|error| Failure::NotSent(error.into()))?;
+            }
+            Ok(())
+        };
+        match self.in_time(send).await {
+            Err(Failure::NoAnswer(_)) => return Err(Failure::NotConnected),
+            sent => sent?,
         }
         let headers = headers.next().unwrap_or_default();
         let request = Request::new().headers(headers).payload(last.payload()).timeout(Some(ANSWER));
-        let answer = self.client.send_request(last.subject().to_owned(), request).await.map_err(failed)?;
+        let request = async { self.client.send_request(last.subject().to_owned(), request).await.map_err(failed) };
+        let answer = self.in_time(request).await?;
         decoded::<Written>(&answer.payload).map(|written| written.seq)
     }
 
@@ -288,7 +300,16 @@ impl Log {
 
     async fn request(&self, subject: String, payload: Bytes) -> Result<async_nats::Message, Failure> {
         let request = Request::new().payload(payload).timeout(Some(ANSWER));
-        self.client.send_request(subject, request).await.map_err(failed)
+        self.in_time(async { self.client.send_request(subject, request).await.map_err(failed) }).await
+    }
+
+    /// Makes a call if a server is connected. Without one, the client keeps what it is given, and sends it much later.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        if self.client.connection_state() != State::Connected {
+            return Err(Failure::NotConnected);
+        }
+        // The client's own limit does not count the wait for a place in its queue.
+        timeout(ANSWER + ANSWER / 4, call).await.map_err(|elapsed| Failure::NoAnswer(elapsed.into()))?
     }
 }
 

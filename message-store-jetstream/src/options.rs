@@ -31,6 +31,8 @@ pub struct JetstreamOptions {
     pub(crate) limits: Limits,
     /// Whether a store that does not exist is created.
     pub(crate) creates: bool,
+    /// Whether the servers flush before they answer, as the user says. They do not say it themselves.
+    pub(crate) syncs_always: bool,
     user: Option<(String, String)>,
     token: Option<String>,
     credentials: Option<PathBuf>,
@@ -45,6 +47,7 @@ impl JetstreamOptions {
     /// | option | meaning |
     /// |---|---|
     /// | `replicas` | the servers that keep the log: 1, 3 or 5. It counts when the store is created. Default: 1 |
+    /// | `sync` | `always`: says that the servers have `sync_interval: always`. Without it, the store warns when it is opened |
     /// | `credentials` | a file with credentials |
     /// | `token` | a token |
     /// | `tls` | `require`: no connection without TLS. A server that wants TLS gets it in any case |
@@ -80,6 +83,7 @@ impl JetstreamOptions {
             replicas: 1,
             limits: Limits::default(),
             creates: true,
+            syncs_always: false,
             user: None,
             token: None,
             credentials: None,
@@ -98,6 +102,8 @@ impl JetstreamOptions {
             let value = decoded(value)?;
             match name {
                 "replicas" => options.replicas = replicas(&value)?,
+                "sync" if value == "always" => options.syncs_always = true,
+                "sync" => return Err(invalid("sync= has one value: always")),
                 "credentials" => options.credentials = Some(value.into()),
                 "token" => options.token = Some(value),
                 "tls" if value == "require" => options.requires_tls = true,
@@ -106,7 +112,7 @@ impl JetstreamOptions {
                 "cert" => certificate = Some(value.into()),
                 "key" => key = Some(value.into()),
                 other => {
-                    let known = "replicas, credentials, token, tls, ca, cert and key";
+                    let known = "replicas, sync, credentials, token, tls, ca, cert and key";
                     return Err(invalid(format!("{other:?} is no option; there are {known}")));
                 }
             }
@@ -117,6 +123,14 @@ impl JetstreamOptions {
             _ => return Err(invalid("cert= and key= come together")),
         };
         Ok(options)
+    }
+
+    /// Says that the servers have `sync_interval: always`: they flush a message to the disk before they acknowledge it. By
+    /// default, NATS flushes every two minutes, and power that fails on most servers at once takes messages that were
+    /// acknowledged.
+    pub fn syncs_always(mut self) -> Self {
+        self.syncs_always = true;
+        self
     }
 
     /// Opens the store only if it exists.

@@ -131,6 +131,14 @@ pub(crate) async fn open(options: &JetstreamOptions) -> Result<Opened> {
     let listener = listener.map_err(|error| Error::backend("subscribing to wake-ups", true, error))?;
     try_batches(&log, options).await?;
     let id = identity(&log, options).await?;
+    if !options.syncs_always {
+        tracing::warn!(
+            target: "message_store::jetstream",
+            store = options.describe(),
+            "acknowledged messages may be lost with the power: unless its servers have `sync_interval: always`, NATS writes \
+             messages to the disk up to two minutes after it acknowledges them. Where they have, say sync=always in the URL"
+        );
+    }
     Ok(Opened { log, id, wake_ups, listener })
 }
 

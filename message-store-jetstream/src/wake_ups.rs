@@ -1,6 +1,7 @@
 //! Wake-ups: after each commit, the writer publishes the categories outside the log. Each process has one subscription.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
@@ -8,8 +9,12 @@ use futures_util::StreamExt as _;
 use message_store::StreamName;
 use message_store::store::WakeUps;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::subjects::Subjects;
+
+/// The longest wait of a writer for its wake-ups to be sent.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The wake-ups of one open store.
 #[derive(Debug)]
@@ -35,11 +40,15 @@ impl Waker {
         let mut categories: Vec<_> = streams.map(|stream| stream.category().as_str().to_owned()).collect();
         categories.sort_unstable();
         categories.dedup();
-        for category in categories {
-            // A wake-up that is lost costs a poll interval.
-            if client.publish(self.subject.clone(), Bytes::from(category)).await.is_err() {
-                tracing::debug!(target: "message_store::jetstream", "a wake-up was not sent");
+        let publish = async {
+            for category in categories {
+                client.publish(self.subject.clone(), Bytes::from(category)).await?;
             }
+            Ok::<_, async_nats::PublishError>(())
+        };
+        // A wake-up that is lost costs a poll interval.
+        if !matches!(timeout(PATIENCE, publish).await, Ok(Ok(()))) {
+            tracing::debug!(target: "message_store::jetstream", "a wake-up was not sent");
         }
     }
 }

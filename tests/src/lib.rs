@@ -12,6 +12,7 @@ pub mod marked;
 pub mod memory;
 pub mod message_db;
 pub mod moving;
+pub mod nats;
 pub mod other_process;
 pub mod payment_api;
 pub mod postgres;

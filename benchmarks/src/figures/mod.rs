@@ -3,6 +3,7 @@
 pub mod appends;
 pub mod commands;
 pub mod growth;
+pub mod jetstream;
 pub mod locked_category;
 pub mod message_db;
 pub mod peers;

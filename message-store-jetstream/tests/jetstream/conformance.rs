@@ -8,7 +8,7 @@ use message_store::testing::conformance::{Cannot, Subject};
 use message_store::{Append, MessageStore};
 use message_store_jetstream::JetstreamStore;
 
-use crate::server::Server;
+use message_store_tests::nats::Server;
 
 struct Jetstream {
     url: String,

@@ -20,13 +20,13 @@ use message_store::{
     StreamName, Timestamp,
 };
 use message_store_jetstream::JetstreamStore;
+use message_store_tests::nats::{Cluster, Flush};
 use message_store_tests::random::{Random, setting};
-
-use crate::cluster::Cluster;
 
 const WRITERS: usize = 8;
 const MEMBERS: usize = 3;
 const ACCOUNTS: usize = 60;
+const SERVERS: usize = 3;
 /// The time in which everything must be handled after the last fault.
 const HANGS: Duration = Duration::from_mins(3);
 
@@ -98,11 +98,30 @@ async fn member(url: &str, number: usize) -> ConsumerHandle {
     commands(&store).concurrency(8).elastic_group(group).start(&store).await.unwrap()
 }
 
+/// The number of the server that leads the log of a store.
+async fn leader(cluster: &Cluster, url: &str) -> usize {
+    let log = url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let servers: Vec<async_nats::ServerAddr> =
+        cluster.addresses().iter().map(|address| address.parse().unwrap()).collect();
+    let client = async_nats::connect(servers).await.unwrap();
+    let deadline = Instant::now() + HANGS;
+    loop {
+        let info = client.request(format!("$JS.API.STREAM.INFO.MS_{log}"), "".into()).await;
+        let info = info.ok().and_then(|info| serde_json::from_slice::<serde_json::Value>(&info.payload).ok());
+        let leader = info.as_ref().and_then(|info| info["cluster"]["leader"].as_str()?.strip_prefix('n')?.parse().ok());
+        if let Some(leader) = leader {
+            return leader;
+        }
+        assert!(Instant::now() < deadline, "the log has no leader: {info:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Harms the cluster, as often as asked for.
 async fn harm(cluster: &mut Cluster, url: &str, random: &mut Random, faults: usize, is_written: &AtomicBool) {
     for number in 0..faults {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let leader = cluster.leader(url).await;
+        let leader = leader(cluster, url).await;
         match number % 5 {
             0 | 2 => {
                 println!("fault {number}: the leader n{leader} is killed");
@@ -117,7 +136,7 @@ async fn harm(cluster: &mut Cluster, url: &str, random: &mut Random, faults: usi
                 cluster.go_on(leader);
             }
             3 => {
-                let other = (leader + 1 + random.below(2)) % cluster.len();
+                let other = (leader + 1 + random.below(2)) % SERVERS;
                 println!("fault {number}: the follower n{other} is killed");
                 cluster.kill(other);
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -125,10 +144,10 @@ async fn harm(cluster: &mut Cluster, url: &str, random: &mut Random, faults: usi
             }
             _ => {
                 println!("fault {number}: all servers are killed");
-                for node in 0..cluster.len() {
+                for node in 0..SERVERS {
                     cluster.kill(node);
                 }
-                for node in 0..cluster.len() {
+                for node in 0..SERVERS {
                     cluster.start_node(node);
                 }
             }
@@ -175,7 +194,7 @@ async fn nothing_is_lost_or_doubled_while_servers_are_killed_and_paused() {
     println!("MESSAGE_STORE_NATS_FAULTS={faults} MESSAGE_STORE_NATS_COMMANDS={count} MESSAGE_STORE_NATS_SEED={seed}");
     let mut random = Random(seed);
     let (plan, balances) = plan(&mut random, count);
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::start(Flush::Later);
     let url = cluster.store();
     let store: Arc<dyn MessageStore> = Arc::new(JetstreamStore::open(&url).await.unwrap());
     let mut members = Vec::new();

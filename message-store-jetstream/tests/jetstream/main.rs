@@ -1,7 +1,7 @@
-//! Tests of the store on NATS JetStream. They start servers of their own: see [`server`].
+//! Tests of the store on NATS JetStream. They start servers of their own: see `message_store_tests::nats`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod cluster;
+mod answers;
 mod conformance;
 mod faults;
-mod server;
+mod opening;

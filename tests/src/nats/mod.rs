@@ -1,5 +1,7 @@
-//! Servers for tests: `nats-server`, as `MESSAGE_STORE_TEST_NATS_SERVER` names it, or as it is found in the path. They listen
+//! NATS servers for tests: `nats-server`, as `MESSAGE_STORE_TEST_NATS_SERVER` names it, or as it is found in the path. They listen
 //! on 127.0.0.1, at free ports, and end with the test.
+
+mod cluster;
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -10,9 +12,29 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub use cluster::Cluster;
+
+/// When a server writes what it acknowledges to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Within two minutes: the server's default.
+    Later,
+    /// Before it acknowledges it.
+    Before,
+}
+
+impl Flush {
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Later => "",
+            Self::Before => ", sync_interval: always",
+        }
+    }
+}
+
 /// A server that runs.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     port: u16,
     /// A shell that ends the server when its input ends, which is so as well when this process is killed.
     keeper: Child,
@@ -21,26 +43,33 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server by itself. `settings` are added to its configuration.
-    pub(crate) fn start(settings: &str) -> Self {
+    ///
+    /// # Panics
+    /// Panics if it does not start.
+    #[must_use]
+    pub fn start(flush: Flush, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let keeper = run(folder.path(), port, settings);
+        let keeper = run(folder.path(), port, flush, settings);
         wait_for(port);
         Self { port, keeper, _folder: folder }
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// A server that all tests of this process share.
-    pub(crate) fn shared() -> &'static Self {
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(""))
+        SHARED.get_or_init(|| Self::start(Flush::Later, ""))
     }
 
     /// The URL of a store that no other test uses.
-    pub(crate) fn store(&self) -> String {
+    #[must_use]
+    pub fn store(&self) -> String {
         format!("nats://{}/t{}", self.address(), message_store::Uuid::new_v4().simple())
     }
 }
@@ -53,7 +82,11 @@ impl Drop for Server {
 }
 
 /// The program of the server.
-pub(crate) fn program() -> PathBuf {
+///
+/// # Panics
+/// Panics if there is none, and says how to get one.
+#[must_use]
+pub fn program() -> PathBuf {
     let named = std::env::var_os("MESSAGE_STORE_TEST_NATS_SERVER").map(PathBuf::from);
     let program = named.unwrap_or_else(|| "nats-server".into());
     let found = Command::new(&program).arg("--version").output();
@@ -68,12 +101,16 @@ pub(crate) fn program() -> PathBuf {
     program
 }
 
-/// Starts a server with its data in this folder.
-pub(crate) fn run(folder: &Path, port: u16, settings: &str) -> Child {
+/// Starts a server with its data in this folder. It ends when the process does, or when its standard input is closed.
+///
+/// # Panics
+/// Panics if it cannot be started.
+#[must_use]
+pub fn run(folder: &Path, port: u16, flush: Flush, settings: &str) -> Child {
     let mut text = String::new();
     writeln!(text, "listen: 127.0.0.1:{port}").unwrap();
     writeln!(text, "pid_file: \"{}\"", folder.join("nats.pid").display()).unwrap();
-    writeln!(text, "jetstream {{ store_dir: \"{}\" }}", folder.join("data").display()).unwrap();
+    writeln!(text, "jetstream {{ store_dir: \"{}\"{} }}", folder.join("data").display(), flush.setting()).unwrap();
     text.push_str(settings);
     let config = folder.join("nats.conf");
     std::fs::write(&config, text).unwrap();
@@ -84,7 +121,11 @@ pub(crate) fn run(folder: &Path, port: u16, settings: &str) -> Child {
     keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-pub(crate) fn wait_for(port: u16) {
+/// Waits until a server listens.
+///
+/// # Panics
+/// Panics if it does not listen within a minute.
+pub fn wait_for(port: u16) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < deadline, "the NATS server does not listen");
@@ -92,6 +133,11 @@ pub(crate) fn wait_for(port: u16) {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
+/// A port that is free now.
+///
+/// # Panics
+/// Panics if there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
