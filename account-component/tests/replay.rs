@@ -12,6 +12,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use account_component::Money;
+#[cfg(feature = "jetstream")]
+use message_store_tests::nats::Server;
 use message_store_tests::postgres::TestDatabase;
 use tempfile::TempDir;
 
@@ -100,7 +102,10 @@ impl Ledger {
 /// Waits until `messages` more messages are written, or until the process has ended.
 #[tokio::main(flavor = "current_thread")]
 async fn wait_for_messages(store: &str, messages: i64, replay: &mut Child) {
-    let store = message_store::connect(store).await.unwrap();
+    let openers = message_store::Openers::default();
+    #[cfg(feature = "jetstream")]
+    let openers = message_store_jetstream::register(openers);
+    let store = openers.open(store).await.unwrap();
     let begun = store.given_out(None).await.unwrap().get();
     while replay.try_wait().unwrap().is_none() && store.given_out(None).await.unwrap().get() < begun + messages {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -142,6 +147,13 @@ async fn a_replay_on_postgres_ends_in_the_right_balances_whatever_happens() {
     ends_in_the_right_balances(&ledger, database.url(), killed.url());
 }
 
+#[cfg(feature = "jetstream")]
+#[test]
+fn a_replay_on_jetstream_ends_in_the_right_balances_whatever_happens() {
+    let Some(server) = Server::shared_unless_left_out() else { return };
+    ends_in_the_right_balances(&Ledger::made(3_000), &server.store(), &server.store());
+}
+
 #[test]
 fn a_replay_finishes_a_store_that_a_replay_with_other_repeats_has_begun() {
     let ledger = Ledger::made(1_000);
@@ -168,6 +180,20 @@ fn a_malformed_row_is_named_and_nothing_is_written() {
     assert!(!status.success());
     assert!(error.contains("line 12") && error.contains("amount") && error.contains("seven"), "{error}");
     assert!(!ledger.folder.path().join("account.db").exists(), "the store must not even be made");
+}
+
+#[cfg(feature = "jetstream")]
+#[test]
+fn the_demo_runs_on_a_store_that_is_named_again_and_again() {
+    let Some(server) = Server::shared_unless_left_out() else { return };
+    let store = server.store();
+    for _ in 0..2 {
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_account-component"));
+        let output = demo.args(["demo", "--store", &store]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("sent 13, took effect 7, caught 6"), "{said}");
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Exports, imports and verifications, as an operator makes them, on both stores.
+//! Exports, imports and verifications, as an operator makes them, on each store.
 #![allow(clippy::unwrap_used)]
 
 mod shell;
 
 use std::fs;
 
-use shell::{Shell, on_both_stores, types};
+use shell::{Shell, on_each_store, types};
 
 /// A new store in a file, beside the one of the test.
 fn another(folder: &tempfile::TempDir, name: &str) -> Shell {
@@ -16,7 +16,7 @@ fn another(folder: &tempfile::TempDir, name: &str) -> Shell {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_goes_on_where_it_ended_and_an_import_can_be_run_again() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("export.ndjson");
         let path = file.to_str().unwrap();
@@ -70,7 +70,7 @@ async fn an_export_goes_on_where_it_ended_and_an_import_can_be_run_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verification_fails_if_something_is_wrong() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         shell.succeeds(&["write", "account-1", "Opened"]);
         let output = shell.run(&["verify"]);
         let said = String::from_utf8_lossy(&output.stderr);

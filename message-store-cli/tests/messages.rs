@@ -1,4 +1,4 @@
-//! Writes and reads messages as an operator does, on both stores; and names stores.
+//! Writes and reads messages as an operator does, on each store; and names stores.
 #![allow(clippy::unwrap_used)]
 
 mod shell;
@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use shell::{Shell, on_both_stores, program, types};
+use shell::{Shell, on_each_store, program, types};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_are_written_and_read() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let opened =
             shell.json(&["write", "account-1", "Opened", "--data", r#"{"by":"ann"}"#, "--expected", "no-stream"]);
         assert_eq!((opened[0]["position"].as_i64(), opened[0]["alreadyWritten"].as_bool()), (Some(0), Some(false)));
@@ -42,7 +42,7 @@ async fn messages_are_written_and_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exit_code_says_why_a_command_failed() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let id = "0192f0c1-2222-7333-8444-555566667777";
         shell.succeeds(&["write", "account-1", "Opened", "--id", id]);
         assert_eq!(shell.json(&["write", "account-1", "Opened", "--id", id])[0]["alreadyWritten"], true);
@@ -68,7 +68,7 @@ async fn an_exit_code_says_why_a_command_failed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_are_found_a_page_at_a_time() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         for number in 0..30 {
             let stream = format!("{}-{}{}", ["account", "other"][number % 2], number % 5, ["", "+log"][number / 5 % 2]);
             let (data, metadata) = (
@@ -159,7 +159,7 @@ fn output_is_a_table_json_ndjson_or_csv() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tail_prints_messages_as_they_are_written() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         shell.succeeds(&["write", "account-1", "Before"]);
         let url = &shell.0;
         let mut tail = program();

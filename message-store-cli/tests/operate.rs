@@ -1,4 +1,4 @@
-//! Groups, timers, keys and transfers, as an operator sees and changes them, on both stores.
+//! Groups, timers, keys and transfers, as an operator sees and changes them, on each store.
 #![allow(clippy::unwrap_used)]
 
 mod shell;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use message_store::consumer::{Consumer, ElasticGroup};
 use message_store::intents::Once;
 use message_store::store::{Due, TimerChange, TimerKey, Window};
-use message_store::{Error, Json, Key, NewMessage, StreamName, connect};
-use shell::{Nothing, Shell, on_both_stores, types};
+use message_store::{Error, Json, Key, NewMessage, StreamName};
+use shell::{Nothing, Shell, on_each_store, types};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_members_and_slots_of_a_group_are_listed() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         assert!(shell.fails(3, &["groups", "slots", "--category", "account:command"]).contains("account:command"));
-        let store = connect(&shell.0).await.unwrap();
+        let store = shell.open().await;
         let group = ElasticGroup::new().slots(8).member("one");
         let member = Consumer::new("account:command", Nothing).elastic_group(group).start(&store).await.unwrap();
         while member.slots().len() < 8 {
@@ -40,8 +40,8 @@ async fn the_members_and_slots_of_a_group_are_listed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timers_are_listed_and_cancelled() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         for (stream, name, seconds) in
             [("transfer-1", "time-out", 60), ("transfer-2", "time-out", 30), ("other-1", "wake", 10)]
         {
@@ -72,7 +72,7 @@ async fn timers_are_listed_and_cancelled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn categories_are_copied_to_another_store_and_once_is_enough() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let folder = tempfile::tempdir().unwrap();
         let other = Shell(format!("sqlite:{}", folder.path().join("other.db").display()));
         let copy = ["transfer", "--to", &other.0, "account", "account:command"];
@@ -101,8 +101,8 @@ async fn categories_are_copied_to_another_store_and_once_is_enough() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_removed_when_their_windows_are_over() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         for (scope, window) in [("short", Window::of(Window::SHORTEST).unwrap()), ("long", Window::HANDLERS)] {
             let once = Once::new(&store, scope).unwrap().window(window);
             let nothing = async || Ok::<_, Error>((Vec::new(), ()));
@@ -117,9 +117,9 @@ async fn keys_are_removed_when_their_windows_are_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_command_has_done_is_said_to_programs_too() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         shell.succeeds(&["write", "account-1", "Opened", "--data", "{}"]);
-        let store = connect(&shell.0).await.unwrap();
+        let store = shell.open().await;
         let mut consumer = Consumer::new("account", Nothing).start(&store).await.unwrap();
         let written = shell.json(&["read", "account"])[0]["globalPosition"].as_i64().unwrap();
         consumer.wait_for(message_store::GlobalPosition::new(written)).await.unwrap();
@@ -146,7 +146,7 @@ async fn what_a_command_has_done_is_said_to_programs_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_is_paused_and_goes_on() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let consumer = ["--category", "account:command"];
         let with = |arguments: &[&'static str]| [arguments, &consumer].concat();
         shell.fails(2, &with(&["consumers", "pause"]));
@@ -159,7 +159,7 @@ async fn a_consumer_is_paused_and_goes_on() {
         assert!(shell.succeeds(&with(&["consumers", "pause", "--why", "a test", "--yes"])).contains("it is paused"));
         assert!(shell.succeeds(&with(&["consumers", "pause", "--why", "a test", "--yes"])).contains("already"));
         shell.succeeds(&["write", "account:command-1", "Open"]);
-        let store = connect(&shell.0).await.unwrap();
+        let store = shell.open().await;
         let mut running = Consumer::new("account:command", Nothing).start(&store).await.unwrap();
         assert_eq!(running.status().pause().unwrap().reason, "a test");
         assert!(shell.json(&with(&["consumers", "list"]))[0]["state"].as_str().unwrap().contains("a test"));
@@ -179,7 +179,7 @@ async fn a_consumer_is_paused_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_and_troubles_are_shown() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         // The server of the tests does not wait for the disk.
         let troubles = |arguments: &[&str]| -> Vec<String> {
             let output = shell.run(&[&["diagnose", "-o", "ndjson"], arguments].concat());
@@ -190,7 +190,7 @@ async fn services_and_troubles_are_shown() {
             found.into_iter().filter(|kind| kind != "not-durable").collect()
         };
         assert_eq!(troubles(&[]), [""; 0]);
-        let store = connect(&shell.0).await.unwrap();
+        let store = shell.open().await;
         let service = message_store::service::Service::new(&store).name("greeter");
         let handle = service.consumer(Consumer::new("account:command", Nothing)).start().await.unwrap();
         while shell.json(&["services"]).is_empty() {

@@ -1,4 +1,4 @@
-//! The commands of the guide's recipes run, and do what the page says, on both stores.
+//! The commands of the guide's recipes run, and do what the page says, on each store.
 #![allow(clippy::unwrap_used)]
 
 mod shell;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use message_store::consumer::{Consumer, OnFailure};
 use message_store::handling::{Context, Handler};
-use message_store::{Append, Json, Message, MessageStore, Metadata, NewMessage, Outcome, Source, StreamName, connect};
-use shell::{Shell, on_both_stores};
+use message_store::{Append, Json, Message, MessageStore, Metadata, NewMessage, Outcome, Source, StreamName};
+use shell::{Shell, on_each_store};
 
 const PAGE: &str = include_str!("../../docs/guide/src/recipes.md");
 
@@ -89,8 +89,8 @@ async fn run(store: &Arc<dyn MessageStore>, is_down: bool, through: &Message) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entity_that_stands_still_goes_on() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         let first = deposit(&store, "7", "p-1").await;
         run(&store, true, &first).await;
         let said = follow(shell, "Find out why an entity stands still");
@@ -104,8 +104,8 @@ async fn an_entity_that_stands_still_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_failed_is_retried() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         let (_, last) = (deposit(&store, "7", "p-1").await, deposit(&store, "8", "p-2").await);
         run(&store, true, &last).await;
         let said = follow(shell, "Retry what failed since noon");
@@ -117,8 +117,8 @@ async fn what_failed_is_retried() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_seen_what_became_of_a_payment() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         let (_, payment) = (deposit(&store, "7", "p-16").await, deposit(&store, "7", "p-17").await);
         let consumer = Consumer::new("account:command", Component { is_down: false });
         let mut running = consumer.start(&store).await.unwrap();
@@ -133,7 +133,7 @@ async fn it_is_seen_what_became_of_a_payment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_category_is_moved_and_a_backup_is_checked() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         for (stream, message_type) in [("account-7", "Opened"), ("account:command-7", "Open"), ("mail-7", "Sent")] {
             shell.succeeds(&["write", stream, message_type]);
         }

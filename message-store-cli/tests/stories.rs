@@ -1,4 +1,4 @@
-//! What became of a message and of an entity, and what a store contains, as an operator asks, on both stores.
+//! What became of a message and of an entity, and what a store contains, as an operator asks, on each store.
 #![allow(clippy::unwrap_used)]
 
 mod shell;
@@ -6,9 +6,9 @@ mod shell;
 use std::sync::Arc;
 
 use message_store::consumer::Consumer;
-use message_store::{Append, Json, Message, MessageStore, Metadata, NewMessage, StreamName, connect};
+use message_store::{Append, Json, Message, MessageStore, Metadata, NewMessage, StreamName};
 use serde_json::{Value, json};
-use shell::{Nothing, Shell, on_both_stores, types};
+use shell::{Nothing, Shell, on_each_store, types};
 
 /// Appends a message that follows from `cause`.
 async fn write(store: &Arc<dyn MessageStore>, stream: &str, message_type: &str, cause: Option<&Message>) -> Message {
@@ -35,8 +35,8 @@ async fn deposit(store: &Arc<dyn MessageStore>) -> Vec<Message> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_shows_the_causes_and_the_effects_of_a_message() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         let messages = deposit(&store).await;
         let (command, mail) = (messages[0].id.to_string(), messages[3].id.to_string());
         let whole = ["Deposit", "Reserved", "Deposited", "Sent"];
@@ -83,7 +83,7 @@ async fn a_trace_shows_the_causes_and_the_effects_of_a_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_name_each_other_as_causes_are_each_shown_once() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         let named = |stream: &str, position: u8, global: u8| {
             format!(
                 "{{\"correlationStreamName\":\"case-1\",\"causationMessageStreamName\":\"{stream}\",\
@@ -104,7 +104,7 @@ async fn messages_that_name_each_other_as_causes_are_each_shown_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_history_shows_what_each_event_changed() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         for data in [r#"{"owner":"Ada","limit":5}"#, r#"{"owner":"Ada","limit":9,"note":"a\u0007b"}"#, "7", "{}"] {
             shell.succeeds(&["write", "account-1", "Changed", "--data", data]);
         }
@@ -131,8 +131,8 @@ async fn a_history_shows_what_each_event_changed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_says_what_consumers_have_done_with_a_message() {
-    on_both_stores(async |shell: &Shell| {
-        let store = connect(&shell.0).await.unwrap();
+    on_each_store(async |shell: &Shell| {
+        let store = shell.open().await;
         let messages = deposit(&store).await;
         let command = messages[0].id.to_string();
         assert!(shell.succeeds(&["explain", &command]).contains("no consumer of account:command has ever run"));
@@ -159,9 +159,9 @@ async fn an_explanation_says_what_consumers_have_done_with_a_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn categories_types_and_streams_are_listed() {
-    on_both_stores(async |shell: &Shell| {
+    on_each_store(async |shell: &Shell| {
         assert_eq!(shell.json(&["stats"]).len(), 0);
-        let store = connect(&shell.0).await.unwrap();
+        let store = shell.open().await;
         let messages = deposit(&store).await;
         let _ = write(&store, "account-1", "Closed", None).await;
         let stats = shell.json(&["stats"]);

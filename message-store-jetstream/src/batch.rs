@@ -66,6 +66,16 @@ impl Entry {
         &self.subject
     }
 
+    /// Whether it says nothing but that something was written.
+    pub(crate) fn is_mark(&self) -> bool {
+        self.is_document && self.condition.is_none() && self.payload.is_empty()
+    }
+
+    /// Whether it takes the place of the earlier records of its subject.
+    pub(crate) fn is_document(&self) -> bool {
+        self.is_document
+    }
+
     pub(crate) fn payload(&self) -> Bytes {
         self.payload.clone()
     }

@@ -1,9 +1,10 @@
 //! Conditions of appends.
 //!
-//! Problem: a condition speaks of all messages of some categories, and one may be written while it is checked. Fix: the
-//! messages behind the condition's positions are read, and the batch requires that the last message of each category is the
-//! last one that was read. Why it is right: any later message of the category has a later place, so the server refuses the
-//! batch, and the condition is checked again.
+//! Problem: a condition speaks of all messages of some categories, and one may be written while it is checked. Fix: each
+//! append replaces the mark of its category. The messages behind the condition's positions are read after the mark, and the batch
+//! requires that the mark is still the same. Why it is right: an append that the reader has not seen has replaced the mark, so the
+//! server refuses the batch, and the condition is checked again. (The server also takes a wildcard for the last message of a category.
+//! But there it does not see the batches that are on their way to other servers.)
 
 use async_trait::async_trait;
 use message_store::store::{Condition, Conditions, Matches};
@@ -22,20 +23,22 @@ impl JetstreamStore {
         stream: &StreamName,
     ) -> Result<()> {
         for category in condition.query.categories() {
+            // Every append to the category replaces the mark. It was read before the messages, so no append is missed.
+            let mark = self.log.subjects.mark(category);
+            let marked = self.log.last(&mark).await?.map_or(0, |last| last.sequence);
             let subject = self.subject_of(condition, category);
             let mut from = sequence(condition.after.of(category).next());
-            let last = loop {
-                let (messages, through, _) = self.read_range(&subject, from, usize::MAX).await?;
+            loop {
+                let (messages, through, is_end) = self.read_range(&subject, from, usize::MAX).await?;
                 if let Some(found) = messages.iter().find(|message| condition.is_failed_by(message)) {
                     return Err(Error::ConditionFailed { stream: stream.clone(), found: found.reference() });
                 }
-                from = through.map_or(from, |through| through + 1);
-                let last = self.log.last(&subject).await?.map_or(0, |last| last.sequence);
-                if last < from {
-                    break last;
+                match through {
+                    Some(through) if !is_end => from = through + 1,
+                    _ => break,
                 }
-            };
-            attempt.require(subject, last, &self.log.subjects);
+            }
+            attempt.require(mark, marked, &self.log.subjects);
         }
         Ok(())
     }

@@ -60,6 +60,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The same failure, for another caller.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Refused(error) => Self::Refused(error.clone()),
+            Self::NoAnswer(source) => Self::NoAnswer(source.to_string().into()),
+            Self::NotConnected => Self::NotConnected,
+            Self::NotSent(source) => Self::NotSent(source.to_string().into()),
+        }
+    }
+
     /// Whether the same call may succeed later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

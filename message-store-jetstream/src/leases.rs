@@ -285,7 +285,7 @@ pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
 impl Attempt {
     /// Adds the condition that the last record of a subject, or of those that a wildcard matches, is this one.
     pub(crate) fn require(&mut self, subject: String, sequence: u64, subjects: &Subjects) {
-        let witness = subjects.document("witness", &[&self.before.len().to_string()]);
-        self.before.push(Entry::new(witness, "").while_last(subject, sequence).replacing().for_seconds(60));
+        let witness = subjects.document("witness", &[&Uuid::new_v4().simple().to_string()]);
+        self.before.push(Entry::new(witness, "").while_last(subject, sequence).for_seconds(1));
     }
 }

@@ -6,6 +6,7 @@ mod conditions;
 mod deduplication;
 mod documents;
 mod failure;
+mod groups;
 mod heads;
 mod leases;
 mod log;

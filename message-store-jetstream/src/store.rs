@@ -1,8 +1,7 @@
 //! The store: the methods of the contract.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -15,6 +14,7 @@ use message_store::{
 };
 
 use crate::batch::MAX_RECORDS;
+use crate::groups::Groups;
 use crate::heads::Heads;
 use crate::log::Log;
 use crate::options::JetstreamOptions;
@@ -29,14 +29,13 @@ const AROUND: usize = 8 << 10;
 const MAX_APPENDED: usize = MAX_RECORDS * 2 / 5;
 /// The messages that are looked up at once.
 const LOOK_UPS: usize = 32;
-/// The categories that are remembered as having messages.
-const MARKS: usize = 100_000;
 
 /// A message store in a log of NATS JetStream.
 #[derive(Debug)]
 pub struct JetstreamStore {
     pub(crate) log: Log,
     pub(crate) heads: Heads,
+    pub(crate) groups: Groups,
     pub(crate) timers: tokio::sync::Mutex<KnownTimers>,
     options: JetstreamOptions,
     limits: Limits,
@@ -44,8 +43,6 @@ pub struct JetstreamStore {
     history: AtomicU64,
     /// The highest sequence number that this process has seen.
     seen: AtomicU64,
-    /// The categories that have messages, as this process knows.
-    marked: Mutex<HashSet<Category>>,
     waker: Waker,
 }
 
@@ -73,13 +70,13 @@ impl JetstreamStore {
         Ok(Self {
             log,
             heads: Heads::default(),
+            groups: Groups::default(),
             timers: tokio::sync::Mutex::default(),
             options,
             limits,
             id: RwLock::new(id),
             history: AtomicU64::default(),
             seen: AtomicU64::default(),
-            marked: Mutex::default(),
             waker,
         })
     }
@@ -117,18 +114,6 @@ impl JetstreamStore {
         self.seen.store(last, Ordering::SeqCst);
         self.heads.clear();
         self.history.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_marked(&self, category: &Category) -> bool {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner).contains(category)
-    }
-
-    pub(crate) fn mark(&self, category: &Category) {
-        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        if marked.len() >= MARKS {
-            marked.clear();
-        }
-        marked.insert(category.clone());
     }
 
     pub(crate) async fn wake(&self, streams: impl Iterator<Item = &StreamName> + Clone) {

@@ -98,8 +98,8 @@ impl JetstreamStore {
                     };
                 }
             };
-            let failure = match self.log.commit(&attempt.records()).await {
-                Ok(last) => return Ok(self.committed(write, attempt, last).await),
+            let failure = match self.groups.commit(&self.log, attempt.records()).await {
+                Ok(first) => return Ok(self.committed(write, &attempt, first).await),
                 Err(failure) => failure,
             };
             for stream in &streams {
@@ -159,11 +159,11 @@ impl JetstreamStore {
                 position = position.next();
             }
         }
+        let mut marks = Vec::new();
         for Append { stream, .. } in &write.appends {
-            let category = stream.category();
-            let mark = self.log.subjects.mark(&category);
-            if !self.is_marked(&category) && !attempt.entries.iter().any(|entry| entry.subject() == mark) {
-                attempt.entries.push(Entry::new(mark, "").replacing());
+            let mark = self.log.subjects.mark(&stream.category());
+            if !marks.iter().any(|entry: &Entry| entry.subject() == mark) {
+                marks.push(Entry::new(mark, "").replacing());
             }
         }
         if let Some(fence) = &write.fence {
@@ -179,6 +179,7 @@ impl JetstreamStore {
             return Err(Stop::Done);
         }
         self.change_timers(&mut attempt, &write.timers, now).await?;
+        attempt.entries.append(&mut marks);
         let actual = attempt.before.len() + attempt.entries.len();
         if actual > MAX_RECORDS {
             let what = "the number of records of one append (two for each message)".to_owned();
@@ -202,10 +203,8 @@ impl JetstreamStore {
     }
 
     /// Remembers what was written, and wakes readers.
-    async fn committed(&self, write: &Write, attempt: Attempt, last: u64) -> Written {
-        // The first message.
-        let mut sequence = last + 1 - attempt.entries.len() as u64;
-        self.see(last);
+    async fn committed(&self, write: &Write, attempt: &Attempt, first: u64) -> Written {
+        let mut sequence = first + attempt.before.len() as u64;
         let mut places = Vec::new();
         for (Append { stream, messages, .. }, head) in write.appends.iter().zip(&attempt.heads) {
             let mut position = head.version.next();
@@ -215,8 +214,8 @@ impl JetstreamStore {
                 position = position.next();
                 sequence += 2;
             }
-            self.mark(&stream.category());
         }
+        self.see(sequence - 1);
         self.wake(write.appends.iter().map(|append| &append.stream)).await;
         Written::Appended(Appended::written(places))
     }

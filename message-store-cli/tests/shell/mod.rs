@@ -1,11 +1,14 @@
-//! Runs the program as an operator does, on both stores.
+//! Runs the program as an operator does, on each store.
 #![allow(dead_code)]
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use message_store::handling::{Context, Handler};
-use message_store::{Message, Outcome, Source};
+use message_store::{Message, MessageStore, Openers, Outcome, Source};
+#[cfg(feature = "jetstream")]
+use message_store_tests::nats::Server;
 use message_store_tests::postgres::TestDatabase;
 use serde_json::Value;
 
@@ -20,6 +23,14 @@ pub(crate) fn program() -> Command {
 pub(crate) struct Shell(pub(crate) String);
 
 impl Shell {
+    /// Opens the store.
+    pub(crate) async fn open(&self) -> Arc<dyn MessageStore> {
+        let openers = Openers::default();
+        #[cfg(feature = "jetstream")]
+        let openers = message_store_jetstream::register(openers);
+        openers.open(&self.0).await.unwrap()
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         program().args(arguments).env("MESSAGE_STORE_URL", &self.0).output().unwrap()
     }
@@ -47,13 +58,19 @@ pub(crate) fn types(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|message| message["type"].as_str().unwrap()).collect()
 }
 
-pub(crate) async fn on_both_stores(test: impl AsyncFn(&Shell)) {
+pub(crate) async fn on_each_store(test: impl AsyncFn(&Shell)) {
     let folder = tempfile::tempdir().unwrap();
     let shell = Shell(format!("sqlite:{}", folder.path().join("store.db").display()));
     shell.succeeds(&["migrate"]);
     test(&shell).await;
     let database = TestDatabase::create().await;
     test(&Shell(database.url().to_owned())).await;
+    #[cfg(feature = "jetstream")]
+    if let Some(server) = Server::shared_unless_left_out() {
+        let shell = Shell(server.store());
+        shell.succeeds(&["migrate"]);
+        test(&shell).await;
+    }
 }
 
 /// A handler that ignores every message.

@@ -8,7 +8,7 @@ use message_store::testing::conformance::{Cannot, Subject};
 use message_store::{Append, MessageStore};
 use message_store_jetstream::JetstreamStore;
 
-use message_store_tests::nats::Server;
+use message_store_tests::nats::{Cluster, Server};
 
 struct Jetstream {
     url: String,
@@ -16,8 +16,7 @@ struct Jetstream {
 }
 
 impl Jetstream {
-    async fn new() -> Self {
-        let url = Server::shared().store();
+    async fn new(url: String) -> Self {
         let store = Arc::new(JetstreamStore::open(&url).await.unwrap());
         Self { url, store }
     }
@@ -38,4 +37,12 @@ impl Subject for Jetstream {
     }
 }
 
-message_store::conformance_tests!(Jetstream::new().await);
+mod one_server {
+    use super::*;
+    message_store::conformance_tests!(Jetstream::new(Server::shared().store()).await);
+}
+
+mod three_servers {
+    use super::*;
+    message_store::conformance_tests!(Jetstream::new(Cluster::shared().store()).await);
+}

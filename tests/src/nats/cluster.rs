@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 use super::{Flush, free_port, run, wait_for};
@@ -49,6 +50,12 @@ impl Cluster {
             wait_for(node.port);
         }
         cluster
+    }
+
+    /// Servers that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(Flush::Later))
     }
 
     /// The addresses of the servers.

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 pub use cluster::Cluster;
 
+/// The environment variable that names the program.
+const PROGRAM: &str = "MESSAGE_STORE_TEST_NATS_SERVER";
+
 /// When a server writes what it acknowledges to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
@@ -67,6 +70,15 @@ impl Server {
         SHARED.get_or_init(|| Self::start(Flush::Later, ""))
     }
 
+    /// The shared server; `None` where its tests are left out, because there is no program.
+    pub fn shared_unless_left_out() -> Option<&'static Self> {
+        let is_left_out = std::env::var_os(PROGRAM).is_some_and(|program| program == "none");
+        if is_left_out {
+            println!("left out: a store on JetStream, since {PROGRAM} is none");
+        }
+        (!is_left_out).then(Self::shared)
+    }
+
     /// The URL of a store that no other test uses.
     #[must_use]
     pub fn store(&self) -> String {
@@ -87,7 +99,7 @@ impl Drop for Server {
 /// Panics if there is none, and says how to get one.
 #[must_use]
 pub fn program() -> PathBuf {
-    let named = std::env::var_os("MESSAGE_STORE_TEST_NATS_SERVER").map(PathBuf::from);
+    let named = std::env::var_os(PROGRAM).map(PathBuf::from);
     let program = named.unwrap_or_else(|| "nats-server".into());
     let found = Command::new(&program).arg("--version").output();
     assert!(
