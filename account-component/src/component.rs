@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use message_store::consumer::{Consumer, ElasticGroup};
-use message_store::handling::CommandHandler;
+use message_store::consumer::{Consumer, ElasticGroup, OnFailure};
+use message_store::handling::{CommandHandler, Handler};
 use message_store::service::Service;
 use message_store::{Category, MessageStore, Result, StreamName};
 
@@ -21,15 +21,18 @@ pub fn command_stream(account_id: &str) -> Result<StreamName> {
 }
 
 /// The component as a service: accounts, transfers between them, and read models. It is not started yet. Several processes
-/// can run it: they divide the accounts and the transfers among themselves.
+/// can run it: they divide the accounts and the transfers among themselves. A command that cannot be handled is set aside with the
+/// later ones of its account, and the other accounts go on.
 pub fn service(store: &Arc<dyn MessageStore>, concurrency: usize) -> Service {
-    let service =
-        Service::new(store).consumer(commands(store).concurrency(concurrency).elastic_group(ElasticGroup::new()));
+    let service = Service::new(store).consumer(in_service(commands(store), concurrency));
     let transfers = transfer::consumers(&transfer::handler(store));
-    let service = transfers.into_iter().fold(service, |service, consumer| {
-        service.consumer(consumer.concurrency(concurrency).elastic_group(ElasticGroup::new()))
-    });
+    let service =
+        transfers.into_iter().fold(service, |service, consumer| service.consumer(in_service(consumer, concurrency)));
     read_models::updaters().into_iter().fold(service, Service::read_model)
+}
+
+fn in_service<H: Handler>(consumer: Consumer<H>, concurrency: usize) -> Consumer<H> {
+    consumer.concurrency(concurrency).elastic_group(ElasticGroup::new()).on_failure(OnFailure::Hold)
 }
 
 /// The consumer of the commands. It is not started yet.

@@ -63,7 +63,7 @@ impl Context {
                 if has_password(&store) {
                     remark("warning: the password is in the file of contexts; --password-file keeps it apart");
                 }
-                let context = StoreContext { store, password_file };
+                let context = StoreContext { store: absolute(store)?, password_file };
                 context.check()?;
                 contexts.contexts.insert(name.clone(), context);
                 if contexts.current.is_none() {
@@ -91,6 +91,16 @@ impl Context {
 }
 
 /// The URL with asterisks in the place of a password.
+/// The URL with the whole path of a SQLite file: commands are given in any folder.
+fn absolute(store: String) -> Result<String> {
+    match store.strip_prefix("sqlite:") {
+        Some(path) if !path.starts_with(':') && !path.starts_with("file:") => {
+            Ok(format!("sqlite:{}", std::path::absolute(path)?.display()))
+        }
+        _ => Ok(store),
+    }
+}
+
 fn without_password(url: &str) -> String {
     let hidden = url.split_once("://").and_then(|(scheme, rest)| {
         let (user, place) = rest.split_once('@')?;

@@ -53,7 +53,7 @@ fn a_feature_that_sqlite_does_not_have_is_refused_by_name() {
 #[test]
 fn a_url_with_another_scheme_is_refused_with_the_expected_form() {
     for command in ["migrate", "check"] {
-        let error = fails(&[command, "--store", "mysql://localhost/x"]);
+        let error = fails_with(2, &[command, "--store", "mysql://localhost/x"]);
         assert!(error.contains("postgres://"), "{error}");
     }
 }

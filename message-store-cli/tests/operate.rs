@@ -9,7 +9,7 @@ use message_store::consumer::{Consumer, ElasticGroup};
 use message_store::intents::Once;
 use message_store::store::{Due, TimerChange, TimerKey, Window};
 use message_store::{Error, Json, Key, NewMessage, StreamName};
-use shell::{Nothing, Shell, on_each_store, types};
+use shell::{Nothing, Shell, on_each_store, on_sql_stores, types};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_members_and_slots_of_a_group_are_listed() {
@@ -117,7 +117,7 @@ async fn keys_are_removed_when_their_windows_are_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_command_has_done_is_said_to_programs_too() {
-    on_each_store(async |shell: &Shell| {
+    on_sql_stores(async |shell: &Shell| {
         shell.succeeds(&["write", "account-1", "Opened", "--data", "{}"]);
         let store = shell.open().await;
         let mut consumer = Consumer::new("account", Nothing).start(&store).await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use message_store::consumer::Consumer;
 use message_store::{Append, Json, Message, MessageStore, Metadata, NewMessage, StreamName};
 use serde_json::{Value, json};
-use shell::{Nothing, Shell, on_each_store, types};
+use shell::{Nothing, Shell, on_each_store, on_sql_stores, types};
 
 /// Appends a message that follows from `cause`.
 async fn write(store: &Arc<dyn MessageStore>, stream: &str, message_type: &str, cause: Option<&Message>) -> Message {
@@ -83,7 +83,7 @@ async fn a_trace_shows_the_causes_and_the_effects_of_a_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_name_each_other_as_causes_are_each_shown_once() {
-    on_each_store(async |shell: &Shell| {
+    on_sql_stores(async |shell: &Shell| {
         let named = |stream: &str, position: u8, global: u8| {
             format!(
                 "{{\"correlationStreamName\":\"case-1\",\"causationMessageStreamName\":\"{stream}\",\
@@ -159,7 +159,7 @@ async fn an_explanation_says_what_consumers_have_done_with_a_message() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn categories_types_and_streams_are_listed() {
-    on_each_store(async |shell: &Shell| {
+    on_sql_stores(async |shell: &Shell| {
         assert_eq!(shell.json(&["stats"]).len(), 0);
         let store = shell.open().await;
         let messages = deposit(&store).await;

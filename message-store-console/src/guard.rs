@@ -41,7 +41,7 @@ fn admit(console: &Console, headers: &HeaderMap, uri: &Uri, method: &Method) -> 
         return if host(headers).is_some_and(is_own_name) {
             Ok(None)
         } else {
-            let text = "this console answers only as localhost or 127.0.0.1; others need a token (`--token`)";
+            let text = "this console answers only as localhost or 127.0.0.1; others need a token (the environment variable MESSAGE_STORE_CONSOLE_TOKEN)";
             Err(Failure::new(StatusCode::FORBIDDEN, text))
         };
     };

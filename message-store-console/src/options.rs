@@ -47,7 +47,9 @@ impl Options {
             }
             None => {}
         }
-        let listener = TcpListener::bind(self.listen).await?;
+        let listener = TcpListener::bind(self.listen).await;
+        let listener = listener
+            .map_err(|error| std::io::Error::new(error.kind(), format!("listening on {}: {error}", self.listen)))?;
         eprintln!("the console is at http://{}", listener.local_addr()?);
         console.serve(listener, stop).await
     }

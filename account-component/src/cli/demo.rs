@@ -21,7 +21,7 @@ const ACCOUNT: &str = "123";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The store, in which the demo opens an account of its own. Default: an embedded store in a temporary file
-    #[arg(long, value_name = "URL", env = "ACCOUNT_STORE", hide_env_values = true)]
+    #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
 

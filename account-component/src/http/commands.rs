@@ -113,7 +113,7 @@ fn rejection(reason: Reason) -> Problem {
             ("insufficient-funds", "The balance is below the amount", "deposit money, and withdraw it under a new id")
         }
         Reason::AmountNotPositive => {
-            ("amount-not-positive", "The amount is not above zero", "give an amount above zero")
+            ("amount-not-positive", "The amount is not above zero", "give an amount above zero, under a new key or id")
         }
         Reason::AccountNotOpen => ("account-not-open", "The account is not open", "PUT /accounts/{account} opens it"),
         Reason::AccountClosed => ("account-closed", "The account is closed", "a closed account stays closed"),

@@ -29,7 +29,7 @@ pub(super) struct Amount {
 }
 
 /// Deposits money. The path names the deposit: it is made once, however often it is asked for.
-#[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path), ("If-Match" = Option<String>, Header)),
+#[utoipa::path(put, path = "/accounts/{account}/deposits/{deposit}", params(("account" = String, Path), ("deposit" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that the account must have")),
     request_body = Amount,
     responses(
         (status = 201, description = "It is done", body = Done),
@@ -48,7 +48,7 @@ pub(super) async fn deposit(
 
 /// Deposits money. The key names the deposit: it is made once, and a request that is sent again gets the first answer.
 #[utoipa::path(post, path = "/accounts/{account}/deposits",
-    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header, description = "The name of the intent, new for each: 1 to 255 bytes"), ("Prefer" = Option<String>, Header, description = "`wait=10`: how many seconds a request waits for an earlier one with its key that is being carried out"), ("If-Match" = Option<String>, Header, description = "The ETag that the account must have")),
     request_body = Amount,
     responses(
         (status = 201, description = "It is done", body = Done),
@@ -66,7 +66,7 @@ pub(super) async fn deposit_by_key(
 }
 
 /// Withdraws money. The path names the withdrawal: it is made once, however often it is asked for.
-#[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path), ("If-Match" = Option<String>, Header)),
+#[utoipa::path(put, path = "/accounts/{account}/withdrawals/{withdrawal}", params(("account" = String, Path), ("withdrawal" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that the account must have")),
     request_body = Amount,
     responses(
         (status = 201, description = "It is done", body = Done),
@@ -85,7 +85,7 @@ pub(super) async fn withdraw(
 
 /// Withdraws money. The key names the withdrawal: it is made once, and a request that is sent again gets the first answer.
 #[utoipa::path(post, path = "/accounts/{account}/withdrawals",
-    params(("account" = String, Path), ("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
+    params(("account" = String, Path), ("Idempotency-Key" = String, Header, description = "The name of the intent, new for each: 1 to 255 bytes"), ("Prefer" = Option<String>, Header, description = "`wait=10`: how many seconds a request waits for an earlier one with its key that is being carried out"), ("If-Match" = Option<String>, Header, description = "The ETag that the account must have")),
     request_body = Amount,
     responses(
         (status = 201, description = "It is done", body = Done),

@@ -73,7 +73,7 @@ pub(super) async fn order(
 
 /// Transfers money. The key names the transfer: it is made once, and a request that is sent again gets the first answer.
 #[utoipa::path(post, path = "/transfers",
-    params(("Idempotency-Key" = String, Header), ("Prefer" = Option<String>, Header)), request_body = Order,
+    params(("Idempotency-Key" = String, Header, description = "The name of the intent, new for each: 1 to 255 bytes"), ("Prefer" = Option<String>, Header, description = "`wait=10`: how many seconds a request waits for an earlier one with its key that is being carried out")), request_body = Order,
     responses(
         (status = 202, description = "It has begun", body = ShownTransfer), (status = 200, description = "It is as asked for", body = ShownTransfer),
         (status = 409, description = "It is refused, or the first request with this key is being carried out", body = Problem, content_type = "application/problem+json"),
@@ -90,7 +90,7 @@ pub(super) async fn order_by_key(
 
 /// Shows a transfer. With `Prefer: wait=10`, the answer waits until the transfer has ended.
 #[utoipa::path(get, path = "/transfers/{transfer}",
-    params(("transfer" = String, Path), ("Prefer" = Option<String>, Header)),
+    params(("transfer" = String, Path), ("Prefer" = Option<String>, Header, description = "`wait=10`: how many seconds the answer waits until the transfer has ended")),
     responses(
         (status = 200, description = "It is as asked for", body = ShownTransfer),
         (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"), Unread))]

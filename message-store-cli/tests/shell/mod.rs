@@ -58,13 +58,18 @@ pub(crate) fn types(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|message| message["type"].as_str().unwrap()).collect()
 }
 
-pub(crate) async fn on_each_store(test: impl AsyncFn(&Shell)) {
+/// On the stores with SQL: they have an archive, and global positions without gaps.
+pub(crate) async fn on_sql_stores(test: impl AsyncFn(&Shell)) {
     let folder = tempfile::tempdir().unwrap();
     let shell = Shell(format!("sqlite:{}", folder.path().join("store.db").display()));
     shell.succeeds(&["migrate"]);
     test(&shell).await;
     let database = TestDatabase::create().await;
     test(&Shell(database.url().to_owned())).await;
+}
+
+pub(crate) async fn on_each_store(test: impl AsyncFn(&Shell)) {
+    on_sql_stores(&test).await;
     #[cfg(feature = "jetstream")]
     if let Some(server) = Server::shared_unless_left_out() {
         let shell = Shell(server.store());

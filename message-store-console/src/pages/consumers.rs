@@ -67,7 +67,7 @@ pub(crate) async fn consumers(State(console): State<Console>, fields: Fields) ->
         "/consumers",
         &html! {
             form { (field("category", "Category", fields.text("category"))) button { "Show" } }
-            @if rows.is_empty() { p { "No consumer has run on this store." } }
+            @if rows.is_empty() { p { (if of.is_some() { "No consumer of this category has run." } else { "No consumer has run on this store." }) } }
             @else { div.wide { table {
                 thead { tr {
                     th { "Category" } th { "Identifier" } th { "Member" } th { "Position" } th { "End" } th { "Behind" } th { "Oldest" }

@@ -45,8 +45,10 @@ pub(crate) async fn search(State(console): State<Console>, fields: Fields) -> Re
     if let Some(until) = fields.parse::<Timestamp>("until")? {
         search = search.until(until);
     }
-    // What is hidden cannot be found by its text.
-    if let Some(text) = fields.get("text").filter(|_| !console.hides_data) {
+    if let Some(text) = fields.get("text") {
+        if console.hides_data {
+            return Err(Failure::invalid("this console hides data (--hide-data), so it finds no message by a text"));
+        }
         search = search.text(text);
     }
     let after: i64 = fields.parse("after")?.unwrap_or_default();

@@ -25,6 +25,8 @@ pub struct ServiceReport {
     pub is_ready: bool,
     /// It has ended. If it is not set and the report is old, the process has crashed or stands still.
     pub has_ended: bool,
+    /// It has ended with an error, which is the only reason.
+    pub has_failed: bool,
     /// As [`Health::reasons`](super::Health::reasons).
     pub reasons: Vec<String>,
     /// As [`Health::under_way`](super::Health::under_way).

@@ -50,7 +50,7 @@ impl Reporting {
     /// The last report of a service, which has ended with this error, or without one.
     pub(super) async fn end(self, report: ServiceReport, error: Option<&Error>) {
         let ended = error.map_or_else(|| "it has ended".to_owned(), |error| format!("it has ended: {}", chain(error)));
-        let last = ServiceReport { has_ended: true, reasons: vec![ended], ..report };
+        let last = ServiceReport { has_ended: true, has_failed: error.is_some(), reasons: vec![ended], ..report };
         if timeout(LAST_WITHIN, self.report(last)).await.is_err() {
             tracing::debug!(target: "message_store::service", "the last report of the service was not saved in time");
         }

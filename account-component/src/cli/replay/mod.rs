@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "URL",
-        default_value = "sqlite:account.db",
-        env = "ACCOUNT_STORE",
+        default_value = "sqlite:accounts.db",
+        env = "MESSAGE_STORE_URL",
         hide_env_values = true
     )]
     store: String,

@@ -13,17 +13,30 @@ const WITHOUT_WAKE_UP: u64 = 5;
 
 pub(super) async fn look(store: &dyn MessageStore, patience: Duration, troubles: &mut Vec<Trouble>) -> Result<()> {
     let Some(reports) = store.service_reports() else { return Ok(()) };
+    let mut read = Vec::new();
     for saved in reports.reports().await? {
         let report = ServiceReport::of(&saved)?;
+        read.push((saved, report));
+    }
+    for (saved, report) in &read {
         if report.has_ended {
+            let is_followed = read.iter().any(|(later, of)| {
+                of.name == report.name && later.service != saved.service && later.started_at >= saved.started_at
+            });
+            if report.has_failed && !is_followed {
+                let what = format!("{}: {}", named(report), report.reasons.join("; "));
+                let mend = "Remove the cause, and start it again: nothing is lost. A message that no release of the program can read \
+                            is passed over by `message-store consumers reset`, or set aside by `Consumer::on_failure`";
+                troubles.push(Trouble::new(TroubleKind::ServiceFailed, what, mend));
+            }
             continue;
         }
         if saved.age > patience {
-            let what = format!("{} has not reported for {} s, and has not ended", named(&report), saved.age.as_secs());
+            let what = format!("{} has not reported for {} s, and has not ended", named(report), saved.age.as_secs());
             let mend = "Look whether its process runs. If it has crashed, start it again: nothing is lost";
             troubles.push(Trouble::new(TroubleKind::ServiceSilent, what, mend));
         } else {
-            of_service(&saved, &report, patience, troubles);
+            of_service(saved, report, patience, troubles);
         }
     }
     Ok(())

@@ -20,6 +20,8 @@ pub enum TroubleKind {
     ClocksApart,
     /// A service has not reported for long.
     ServiceSilent,
+    /// A service has ended with an error, and none of its name was started since then.
+    ServiceFailed,
     /// A service says that it is not ready.
     ServiceNotReady,
     /// All connections of a service are in use, and callers wait for one.
@@ -59,6 +61,7 @@ impl TroubleKind {
             Self::ForeignTransaction => "foreign-transaction",
             Self::ClocksApart => "clocks-apart",
             Self::ServiceSilent => "service-silent",
+            Self::ServiceFailed => "service-failed",
             Self::ServiceNotReady => "service-not-ready",
             Self::FullPool => "full-pool",
             Self::NoWakeUps => "no-wake-ups",
