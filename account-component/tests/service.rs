@@ -8,7 +8,7 @@ use std::time::Duration;
 use account_component::component::{COMMANDS, command_stream};
 use account_component::messages;
 use message_store::consumer::Positions;
-use message_store::{Append, NewMessage, connect};
+use message_store::{Append, Json, NewMessage, connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_stops_the_service_and_its_position_is_saved() {
@@ -44,4 +44,33 @@ async fn a_signal_stops_the_service_and_its_position_is_saved() {
         assert!(status.success(), "{signal}: {status}");
         assert!(positions.get(None, None).await.unwrap().is_stopped);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_read_holds_its_account_and_no_other() {
+    let store = connect("sqlite::memory:").await.unwrap();
+    let service = account_component::component::service(&store, 4).start().await.unwrap();
+    let open = |account: &str| {
+        let (account_id, customer_id) = (account.to_owned(), "c".to_owned());
+        let open = messages::Command::Open { account_id, customer_id, time: "2026-01-01T00:00:00Z".parse().unwrap() };
+        Append::to(command_stream(account).unwrap()).message(NewMessage::from_variant(&open).unwrap())
+    };
+    let foreign = NewMessage::new("Deposit", Json::parse(r#"{"bogus":1}"#).unwrap());
+    store.append(Append::to(command_stream("7").unwrap()).message(foreign).into()).await.unwrap();
+    store.append(open("7").into()).await.unwrap();
+    store.append(open("8").into()).await.unwrap();
+    while store.version(&"account-8".parse().unwrap()).await.unwrap().position().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let letters = message_store::consumer::DeadLetters::of(&store, COMMANDS, None).unwrap();
+    loop {
+        // The foreign command and the one behind it.
+        if letters.list().await.unwrap().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(store.version(&"account-7".parse().unwrap()).await.unwrap().position().is_none());
+    service.stop();
+    service.ended().await.unwrap();
 }

@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     is_document: bool,
     /// The seconds after which the server removes the record.
     lifetime: Option<u64>,
+    /// The last record that the log must have.
+    end: Option<u64>,
 }
 
 /// The subject of a condition.
@@ -35,7 +37,7 @@ enum Subject {
 impl Entry {
     /// A record without a condition.
     pub(crate) fn new(subject: String, payload: impl Into<Bytes>) -> Self {
-        Self { subject, payload: payload.into(), condition: None, is_document: false, lifetime: None }
+        Self { subject, payload: payload.into(), condition: None, is_document: false, lifetime: None, end: None }
     }
 
     /// Requires that the last record of its own subject is this one, or that there is none (0).
@@ -48,6 +50,11 @@ impl Entry {
     pub(crate) fn while_last(mut self, subject: String, sequence: u64) -> Self {
         self.condition = Some((Subject::Other(subject), sequence));
         self
+    }
+
+    /// Requires that the last record of the whole log is this one. Only the first record of a batch can.
+    pub(crate) fn require_end(&mut self, sequence: u64) {
+        self.end = Some(sequence);
     }
 
     /// Removes the earlier records of its subject.
@@ -97,6 +104,9 @@ pub(crate) fn headers(entries: &[Entry]) -> impl Iterator<Item = HeaderMap> {
             if let Subject::Other(subject) = subject {
                 headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", subject.as_str());
             }
+        }
+        if let Some(end) = entry.end {
+            headers.insert("Nats-Expected-Last-Sequence", end.to_string());
         }
         if entry.is_document {
             headers.insert("Nats-Rollup", "sub");

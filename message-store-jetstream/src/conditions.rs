@@ -1,15 +1,18 @@
 //! Conditions of appends.
 //!
-//! Problem: a condition speaks of all messages of some categories, and one may be written while it is checked. Fix: each
-//! append replaces the mark of its category. The messages behind the condition's positions are read after the mark, and the batch
-//! requires that the mark is still the same. Why it is right: an append that the reader has not seen has replaced the mark, so the
-//! server refuses the batch, and the condition is checked again. (The server also takes a wildcard for the last message of a category.
-//! But there it does not see the batches that are on their way to other servers.)
+//! Problem: a condition speaks of all messages of some categories, and one may be written while it is checked. Fix: the
+//! messages behind the condition's positions are read, and the batch requires that nothing was written since. With one server, that is
+//! the last message of each category, named by a wildcard. With several, it is the last record of the whole log: for a wildcard, the
+//! leader does not look at batches that are on their way to the others; for the end of the log, it counts them. Why it is right: the
+//! leader compares when it gives the batch its place, so a later message makes it refuse the batch, and the condition is checked again.
+//!
+//! With several servers, any other write makes an attempt fail. So after some attempts this process lets its other appends wait.
 
 use async_trait::async_trait;
 use message_store::store::{Condition, Conditions, Matches};
 use message_store::{Category, Error, GlobalPosition, MessageStore as _, Result, StreamName};
 
+use crate::options::PlantedBug;
 use crate::record::{global_position, sequence};
 use crate::store::JetstreamStore;
 use crate::write::Attempt;
@@ -22,23 +25,28 @@ impl JetstreamStore {
         condition: &Condition,
         stream: &StreamName,
     ) -> Result<()> {
+        let state = self.log.state().await?;
+        let is_checked = !self.has_bug(PlantedBug::ConditionsAreCheckedBefore);
         for category in condition.query.categories() {
-            // Every append to the category replaces the mark. It was read before the messages, so no append is missed.
-            let mark = self.log.subjects.mark(category);
-            let marked = self.log.last(&mark).await?.map_or(0, |last| last.sequence);
             let subject = self.subject_of(condition, category);
             let mut from = sequence(condition.after.of(category).next());
-            loop {
-                let (messages, through, is_end) = self.read_range(&subject, from, usize::MAX).await?;
+            let last = loop {
+                let (messages, through, _) = self.read_range(&subject, from, usize::MAX).await?;
                 if let Some(found) = messages.iter().find(|message| condition.is_failed_by(message)) {
                     return Err(Error::ConditionFailed { stream: stream.clone(), found: found.reference() });
                 }
-                match through {
-                    Some(through) if !is_end => from = through + 1,
-                    _ => break,
+                from = through.map_or(from, |through| through + 1);
+                let last = self.log.last(&subject).await?.map_or(0, |last| last.sequence);
+                if last < from {
+                    break last;
                 }
+            };
+            if !state.is_replicated && is_checked {
+                attempt.require(subject, last, &self.log.subjects);
             }
-            attempt.require(mark, marked, &self.log.subjects);
+        }
+        if state.is_replicated && is_checked {
+            attempt.end = Some(state.last);
         }
         Ok(())
     }

@@ -10,20 +10,24 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 
 use crate::batch::{Entry, MAX_RECORDS};
 use crate::failure::Failure;
 use crate::log::Log;
 
 /// The groups that are under way at once.
-const UNDER_WAY: usize = 2;
+const UNDER_WAY: usize = 4;
 /// The bytes of a group. A single append may be larger.
 const BYTES: usize = 4 << 20;
 
 /// The appends that wait.
 #[derive(Debug, Default)]
-pub(crate) struct Groups(Arc<Mutex<Queue>>);
+pub(crate) struct Groups {
+    queue: Arc<Mutex<Queue>>,
+    /// Held while a group is sent, and by an append that needs to be alone.
+    gate: Arc<RwLock<()>>,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -39,12 +43,17 @@ struct Waiting {
 }
 
 impl Groups {
+    /// Waits until no group is under way, and lets none begin.
+    pub(crate) async fn pause(&self) -> Pause {
+        Pause(Arc::clone(&self.gate).write_owned().await)
+    }
+
     /// Writes records, all of them or none, perhaps together with others. Returns the sequence number of the first one. The others
     /// follow it; marks, which come last, may be left out.
     pub(crate) async fn commit(&self, log: &Log, entries: Vec<Entry>) -> Result<u64, Failure> {
         let (answer, answered) = oneshot::channel();
         let starts = {
-            let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.waiting.push_back(Waiting { entries, answer });
             let starts = queue.under_way < UNDER_WAY;
             queue.under_way += usize::from(starts);
@@ -52,11 +61,16 @@ impl Groups {
         };
         if starts {
             // Not in the task of a caller: it may leave, and others wait.
-            tokio::spawn(run(Running { queue: Arc::clone(&self.0), has_ended: false }, log.clone()));
+            let running = Running { queue: Arc::clone(&self.queue), has_ended: false };
+            tokio::spawn(run(running, log.clone(), Arc::clone(&self.gate)));
         }
         answered.await.unwrap_or_else(|_| Err(Failure::NoAnswer("the task that sent it was ended".into())))
     }
 }
+
+/// While it is held, no group is sent.
+#[derive(Debug)]
+pub(crate) struct Pause(#[expect(dead_code, reason = "it is held")] OwnedRwLockWriteGuard<()>);
 
 /// A task that sends groups while appends wait.
 struct Running {
@@ -104,8 +118,9 @@ impl Running {
     }
 }
 
-async fn run(mut running: Running, log: Log) {
+async fn run(mut running: Running, log: Log, gate: Arc<RwLock<()>>) {
     loop {
+        let _open = gate.read().await;
         let group = running.next();
         if group.is_empty() {
             return;

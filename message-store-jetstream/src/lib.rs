@@ -27,6 +27,8 @@ use std::sync::Arc;
 use message_store::{MessageStore, Openers, Result};
 
 pub use options::JetstreamOptions;
+#[doc(hidden)]
+pub use options::PlantedBug;
 pub use store::JetstreamStore;
 
 /// Adds this backend to others: `nats://` and `tls://` URLs then open a [`JetstreamStore`].

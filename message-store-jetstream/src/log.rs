@@ -62,6 +62,8 @@ pub(crate) struct LogState {
     pub(crate) last: u64,
     /// The clock of the leader.
     pub(crate) now: Timestamp,
+    /// Whether several servers keep the log.
+    pub(crate) is_replicated: bool,
 }
 
 /// A question for one record.
@@ -89,6 +91,11 @@ impl Log {
         struct Info {
             state: InfoState,
             ts: Timestamp,
+            config: InfoConfig,
+        }
+        #[derive(Deserialize)]
+        struct InfoConfig {
+            num_replicas: usize,
         }
         #[derive(Deserialize)]
         struct InfoState {
@@ -96,7 +103,8 @@ impl Log {
         }
         let subject = format!("STREAM.INFO.{}", self.name);
         let info: Info = attempts!("reading the state of the log", self.call(&subject, &()));
-        Ok(LogState { last: info.state.last_seq, now: info.ts })
+        let is_replicated = info.config.num_replicas > 1;
+        Ok(LogState { last: info.state.last_seq, now: info.ts, is_replicated })
     }
 
     /// The last record of a subject, or of those that a wildcard matches, from the leader.

@@ -33,12 +33,22 @@ pub struct JetstreamOptions {
     pub(crate) creates: bool,
     /// Whether the servers flush before they answer, as the user says. They do not say it themselves.
     pub(crate) syncs_always: bool,
+    pub(crate) bug: Option<PlantedBug>,
     user: Option<(String, String)>,
     token: Option<String>,
     credentials: Option<PathBuf>,
     ca: Option<PathBuf>,
     certificate: Option<(PathBuf, PathBuf)>,
     requires_tls: bool,
+}
+
+/// A protection that a test switches off.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PlantedBug {
+    IdsAreNotChecked,
+    ConditionsAreCheckedBefore,
 }
 
 impl JetstreamOptions {
@@ -84,6 +94,7 @@ impl JetstreamOptions {
             limits: Limits::default(),
             creates: true,
             syncs_always: false,
+            bug: None,
             user: None,
             token: None,
             credentials: None,
@@ -142,6 +153,13 @@ impl JetstreamOptions {
     /// Sets the limits of the store. Default: [`Limits::default`]. What the server allows for one message counts too.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Switches a protection off, for a test that must fail then.
+    #[doc(hidden)]
+    pub fn plant(mut self, bug: PlantedBug) -> Self {
+        self.bug = Some(bug);
         self
     }
 

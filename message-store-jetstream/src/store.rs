@@ -1,7 +1,8 @@
 //! The store: the methods of the contract.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -17,7 +18,7 @@ use crate::batch::MAX_RECORDS;
 use crate::groups::Groups;
 use crate::heads::Heads;
 use crate::log::Log;
-use crate::options::JetstreamOptions;
+use crate::options::{JetstreamOptions, PlantedBug};
 use crate::setup::{self, Opened};
 use crate::timers::KnownTimers;
 use crate::wake_ups::Waker;
@@ -27,6 +28,8 @@ use crate::write::{Write, Written};
 const AROUND: usize = 8 << 10;
 /// The messages of one append. Each needs two records, and some are left for conditions, categories, a key and timers.
 const MAX_APPENDED: usize = MAX_RECORDS * 2 / 5;
+/// The categories that are remembered as having messages.
+const MARKS: usize = 100_000;
 /// The messages that are looked up at once.
 const LOOK_UPS: usize = 32;
 
@@ -43,6 +46,8 @@ pub struct JetstreamStore {
     history: AtomicU64,
     /// The highest sequence number that this process has seen.
     seen: AtomicU64,
+    /// The categories that have messages, as this process knows.
+    marked: Mutex<HashSet<Category>>,
     waker: Waker,
 }
 
@@ -77,6 +82,7 @@ impl JetstreamStore {
             id: RwLock::new(id),
             history: AtomicU64::default(),
             seen: AtomicU64::default(),
+            marked: Mutex::default(),
             waker,
         })
     }
@@ -101,6 +107,10 @@ impl JetstreamStore {
         Err(Error::TooLarge { what, actual, limit })
     }
 
+    pub(crate) fn has_bug(&self, bug: PlantedBug) -> bool {
+        self.options.bug == Some(bug)
+    }
+
     pub(crate) fn seen(&self) -> u64 {
         self.seen.load(Ordering::SeqCst)
     }
@@ -114,6 +124,18 @@ impl JetstreamStore {
         self.seen.store(last, Ordering::SeqCst);
         self.heads.clear();
         self.history.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_marked(&self, category: &Category) -> bool {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).contains(category)
+    }
+
+    pub(crate) fn mark(&self, category: &Category) {
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        if marked.len() >= MARKS {
+            marked.clear();
+        }
+        marked.insert(category.clone());
     }
 
     pub(crate) async fn wake(&self, streams: impl Iterator<Item = &StreamName> + Clone) {

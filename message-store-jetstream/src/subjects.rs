@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ms.STORE.m.CATEGORY.CARDINAL.REST` | the messages of a stream: the parts of its id before and after the first `+` |
 //! | `ms.STORE.i.UUID` | the use of a message id; the message stands directly before it in the log |
-//! | `ms.STORE.c.CATEGORY` | the mark of a category: each append to it replaces the mark |
+//! | `ms.STORE.c.CATEGORY` | the category has messages |
 //! | `ms.STORE.d.KIND.…` | a document: of what was written there, only the last is kept |
 
 use message_store::{Category, MessageId, StreamName};

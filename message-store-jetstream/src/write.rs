@@ -20,11 +20,14 @@ use crate::deduplication::{KeyState, KeyToTake};
 use crate::failure::Failure;
 use crate::heads::Head;
 use crate::log::{PATIENCE, Pauses};
+use crate::options::PlantedBug;
 use crate::record::{encode, global_position};
 use crate::store::JetstreamStore;
 
 /// The look-ups of ids that are under way at once.
 const LOOK_UPS: usize = 32;
+/// The attempts of an append with a condition before other appends of the process wait for it.
+const PATIENT_ATTEMPTS: u32 = 3;
 /// The longest pause after a conflict with another writer.
 const CONFLICT: Duration = Duration::from_millis(20);
 
@@ -55,6 +58,8 @@ pub(crate) struct Attempt {
     /// Conditions that are checked before the messages are added.
     pub(crate) before: Vec<Entry>,
     pub(crate) entries: Vec<Entry>,
+    /// The sequence number that must be the last of the log.
+    pub(crate) end: Option<u64>,
     /// The heads of the streams, in the order of the appends.
     heads: Vec<Head>,
 }
@@ -84,8 +89,13 @@ impl JetstreamStore {
         let seen = self.seen();
         // The failure after which it is not known whether the messages were written.
         let mut lost: Option<Failure> = None;
+        let mut attempts = 0;
         let (mut pauses, mut conflicts) = (Pauses::default(), Pauses::at_most(CONFLICT));
         loop {
+            // A condition needs a moment in which nothing else is written: after some conflicts, this process pauses its appends.
+            let is_alone = write.condition.is_some() && attempts >= PATIENT_ATTEMPTS;
+            let _pause = if is_alone { Some(self.groups.pause().await) } else { None };
+            attempts += 1;
             let attempt = match self.attempt(write).await {
                 Ok(attempt) => attempt,
                 Err(Stop::Taken(record)) => return Ok(Written::Taken(record)),
@@ -98,7 +108,7 @@ impl JetstreamStore {
                     };
                 }
             };
-            let failure = match self.groups.commit(&self.log, attempt.records()).await {
+            let failure = match self.commit(&attempt, is_alone).await {
                 Ok(first) => return Ok(self.committed(write, &attempt, first).await),
                 Err(failure) => failure,
             };
@@ -132,6 +142,16 @@ impl JetstreamStore {
         }
     }
 
+    /// Writes the records of an attempt. Returns the sequence number of the first.
+    async fn commit(&self, attempt: &Attempt, is_alone: bool) -> Result<u64, Failure> {
+        let records = attempt.records();
+        if is_alone || attempt.is_apart() {
+            let count = records.len() as u64;
+            return self.log.commit(&records).await.map(|last| last + 1 - count);
+        }
+        self.groups.commit(&self.log, records).await
+    }
+
     /// The records to write, from what is in the log now.
     async fn attempt(&self, write: &Write) -> Result<Attempt, Stop> {
         let mut attempt = Attempt::default();
@@ -155,14 +175,16 @@ impl JetstreamStore {
                 self.check_size(message, payload.len())?;
                 let entry = Entry::new(subject.clone(), payload);
                 attempt.entries.push(if index == 0 { entry.after(head.sequence) } else { entry });
-                attempt.entries.push(Entry::new(self.log.subjects.id(message.id), "").after(0));
+                let id = Entry::new(self.log.subjects.id(message.id), "");
+                attempt.entries.push(if self.has_bug(PlantedBug::IdsAreNotChecked) { id } else { id.after(0) });
                 position = position.next();
             }
         }
         let mut marks = Vec::new();
         for Append { stream, .. } in &write.appends {
-            let mark = self.log.subjects.mark(&stream.category());
-            if !marks.iter().any(|entry: &Entry| entry.subject() == mark) {
+            let category = stream.category();
+            let mark = self.log.subjects.mark(&category);
+            if !self.is_marked(&category) && !marks.iter().any(|entry: &Entry| entry.subject() == mark) {
                 marks.push(Entry::new(mark, "").replacing());
             }
         }
@@ -214,6 +236,7 @@ impl JetstreamStore {
                 position = position.next();
                 sequence += 2;
             }
+            self.mark(&stream.category());
         }
         self.see(sequence - 1);
         self.wake(write.appends.iter().map(|append| &append.stream)).await;
@@ -223,6 +246,9 @@ impl JetstreamStore {
     /// The places of messages that were written before. `None` if none was. `is_lost` is whether the answer to an attempt of
     /// the same call was lost: then messages above `seen` count as written by the call.
     async fn repeat_of(&self, appends: &[Append], seen: u64, is_lost: bool) -> Result<Option<Appended>> {
+        if self.has_bug(PlantedBug::IdsAreNotChecked) {
+            return Ok(None);
+        }
         let ids: Vec<_> = appends.iter().flat_map(|append| &append.messages).map(|message| message.id).collect();
         let found = self.used(&ids).await?;
         let stored: HashMap<_, _> = found.iter().map(|message| (message.id, Stored::from(message))).collect();
@@ -256,7 +282,16 @@ impl JetstreamStore {
 impl Attempt {
     /// All records, in their order.
     fn records(&self) -> Vec<Entry> {
-        self.before.iter().chain(&self.entries).cloned().collect()
+        let mut records: Vec<Entry> = self.before.iter().chain(&self.entries).cloned().collect();
+        if let (Some(first), Some(end)) = (records.first_mut(), self.end) {
+            first.require_end(end);
+        }
+        records
+    }
+
+    /// Whether it depends on more than its own subjects, so that it shares no batch.
+    fn is_apart(&self) -> bool {
+        self.end.is_some() || !self.before.is_empty()
     }
 }
 

@@ -100,15 +100,13 @@ async fn an_entity_is_shown_at_any_version() {
             &["no projection is known", "<dt>amount</dt><dd><code>7</code>"],
         );
         let hidden = Client::of(Console::new(&seeded.store).projection::<Account>().hide_data(true));
-        for path in [
-            "/entities/account-7",
-            "/streams/account-7",
-            "/search?text=d3",
-            &format!("/messages/{}", seeded.deposits[0].id),
-        ] {
+        for path in
+            ["/entities/account-7", "/streams/account-7", "/search", &format!("/messages/{}", seeded.deposits[0].id)]
+        {
             let page = hidden.page(path).await;
             assert!(page.contains("hidden") && !page.contains("noon") && !page.contains("<code>23</code>"), "{page}");
         }
+        assert_eq!(hidden.get("/search?text=d3").await.status, StatusCode::BAD_REQUEST);
     })
     .await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use message_store::{Append, Error, Json, MessageStore, MessageStoreExt as _, NewMessage, Read, StreamName};
-use message_store_jetstream::JetstreamStore;
+use message_store_jetstream::{JetstreamOptions, JetstreamStore, PlantedBug};
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::nats::Server;
 
@@ -17,10 +17,16 @@ struct Cut {
 
 impl Cut {
     async fn new(mark: &'static str) -> Self {
+        Self::with(mark, None).await
+    }
+
+    async fn with(mark: &'static str, bug: Option<PlantedBug>) -> Self {
         let (server, direct) = (Server::shared(), Server::shared().store());
         let proxy = CuttingProxy::start(server.address(), mark).await;
         let url = direct.replace(&server.address(), &proxy.address().to_string());
-        let store = Arc::new(JetstreamStore::open(&url).await.unwrap());
+        let options = JetstreamOptions::from_url(&url).unwrap();
+        let options = bug.into_iter().fold(options, JetstreamOptions::plant);
+        let store = Arc::new(JetstreamStore::open_with(options).await.unwrap());
         Self { proxy, store, direct: Arc::new(JetstreamStore::open(&direct).await.unwrap()) }
     }
 }
@@ -43,6 +49,14 @@ async fn an_append_whose_answer_is_lost_is_written_once_by_the_call() {
     let found = direct.read_all(Read::default()).await.unwrap().messages;
     assert_eq!(found.iter().map(|message| message.position.get()).collect::<Vec<_>>(), [0]);
     assert_eq!(found[0].global_position, appended.written[0].global_position);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twin_without_a_check_of_ids_it_is_written_twice() {
+    let Cut { proxy, store, direct } = Cut::with("lost-answer", Some(PlantedBug::IdsAreNotChecked)).await;
+    store.append(Append::to(stream("account-1")).message(message("lost-answer")).into()).await.unwrap();
+    assert_eq!(proxy.cuts(), 1);
+    assert_eq!(direct.read_all(Read::default()).await.unwrap().messages.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

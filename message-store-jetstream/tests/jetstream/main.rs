@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod answers;
+mod boundaries;
 mod conformance;
 mod faults;
 mod opening;

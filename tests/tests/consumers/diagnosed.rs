@@ -175,6 +175,18 @@ on_both_stores! {
         handle.ended().await.unwrap();
     }
 
+    async fn a_service_that_has_failed_is_named_until_it_is_started_again(store) {
+        let handle = sound(&store).await;
+        append(&store, "account:command-1", NewMessage::new("Deposit", Json::parse(r#"{"amount":"much"}"#).unwrap())).await;
+        handle.ended().await.unwrap_err();
+        let troubles = Diagnosing::of(&store).troubles().await.unwrap();
+        assert_eq!(kinds(&troubles), [TroubleKind::ServiceFailed.name()]);
+        assert!(troubles[0].what.contains("Deposit") && troubles[0].mend.contains("consumers reset"), "{}", troubles[0]);
+        let started = Json::parse(r#"{"name":"accounts","isReady":true,"process":7,"host":"h"}"#).unwrap();
+        store.service_reports().unwrap().save_report(message_store::Uuid::now_v7(), &started).await.unwrap();
+        assert_eq!(kinds(&Diagnosing::of(&store).troubles().await.unwrap()), [""; 0]);
+    }
+
     async fn a_timer_that_nobody_fires_is_named(store) {
         let key = TimerKey::new(StreamName::new("account-1").unwrap(), "remind");
         let to = StreamName::new("account:command-1").unwrap();

@@ -9,7 +9,7 @@ use message_store::{
 
 use super::plan::Plan;
 
-/// The largest number of messages in one append.
+/// The largest number of messages in one append, where the store allows it.
 const PART: usize = 500;
 
 /// Writes the messages that are not written yet. Returns the highest global position of all planned messages.
@@ -19,7 +19,7 @@ pub(super) async fn send(
     mut written: impl FnMut(usize),
 ) -> Result<GlobalPosition> {
     let mut last = GlobalPosition::ZERO;
-    for part in plan.parts(PART) {
+    for part in plan.parts(PART.min(store.limits().append_messages)) {
         let mut note = |appended: &Appended| {
             last = appended.written.iter().map(|place| place.global_position).fold(last, Ord::max);
         };
