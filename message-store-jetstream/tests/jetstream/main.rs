@@ -5,4 +5,5 @@ mod answers;
 mod boundaries;
 mod conformance;
 mod faults;
+mod memory;
 mod opening;

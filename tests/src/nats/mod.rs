@@ -41,7 +41,7 @@ pub struct Server {
     port: u16,
     /// A shell that ends the server when its input ends, which is so as well when this process is killed.
     keeper: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -55,7 +55,16 @@ impl Server {
         let port = free_port();
         let keeper = run(folder.path(), port, flush, settings);
         wait_for(port);
-        Self { port, keeper, _folder: folder }
+        Self { port, keeper, folder }
+    }
+
+    /// The number of its process.
+    ///
+    /// # Panics
+    /// Panics if it does not run.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        std::fs::read_to_string(self.folder.path().join("nats.pid")).unwrap().trim().parse().unwrap()
     }
 
     /// `HOST:PORT`.
