@@ -120,7 +120,7 @@ impl JetstreamStore {
     }
 
     /// Forgets what was remembered of a log that has lost records: it ends before what this process has seen.
-    fn begin_history(&self, last: u64) {
+    pub(crate) fn begin_history(&self, last: u64) {
         self.seen.store(last, Ordering::SeqCst);
         self.heads.clear();
         self.history.fetch_add(1, Ordering::SeqCst);

@@ -102,14 +102,20 @@ impl JetstreamStore {
                 Err(stop) => {
                     let repeat = self.repeat_of(&write.appends, seen, lost.is_some()).await;
                     return match (repeat, stop) {
-                        (Ok(Some(appended)), _) => Ok(Written::Appended(appended)),
+                        (Ok(Some(appended)), _) => Ok(self.settled(write, appended).await),
                         (Ok(None), Stop::Refused(error)) | (Err(error), _) => Err(unless_lost(error, lost)),
                         (Ok(None), _) => Ok(Written::Appended(Appended::written(Vec::new()))),
                     };
                 }
             };
             let failure = match self.commit(&attempt, is_alone).await {
-                Ok(first) => return Ok(self.committed(write, &attempt, first).await),
+                Ok(first) => {
+                    if first <= seen {
+                        // The log was restored to an earlier point: it gives places out again.
+                        self.begin_history(first);
+                    }
+                    return Ok(self.committed(write, &attempt, first).await);
+                }
                 Err(failure) => failure,
             };
             for stream in &streams {
@@ -119,7 +125,7 @@ impl JetstreamStore {
             match failure {
                 Failure::Refused(error) if error.is_overtaken() => {
                     match self.repeat_of(&write.appends, seen, lost.is_some()).await {
-                        Ok(Some(appended)) => return Ok(Written::Appended(appended)),
+                        Ok(Some(appended)) => return Ok(self.settled(write, appended).await),
                         Ok(None) if is_over => {
                             return Err(unless_lost(
                                 Error::backend("appending against other writers", true, error),
@@ -241,6 +247,15 @@ impl JetstreamStore {
         self.see(sequence - 1);
         self.wake(write.appends.iter().map(|append| &append.stream)).await;
         Written::Appended(Appended::written(places))
+    }
+
+    /// The result of an append whose messages are there. If an attempt of this call wrote them, and its answer was lost, nobody
+    /// has woken the readers yet.
+    async fn settled(&self, write: &Write, appended: Appended) -> Written {
+        if !appended.already_written {
+            self.wake(write.appends.iter().map(|append| &append.stream)).await;
+        }
+        Written::Appended(appended)
     }
 
     /// The places of messages that were written before. `None` if none was. `is_lost` is whether the answer to an attempt of

@@ -7,3 +7,4 @@ mod conformance;
 mod faults;
 mod memory;
 mod opening;
+mod secured;
