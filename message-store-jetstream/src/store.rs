@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use message_store::store::{
     Backlog, Conditions, Deduplication, Leases, ServiceReports, Snapshots, StreamBatch, Timers,
 };
@@ -30,8 +29,6 @@ const AROUND: usize = 8 << 10;
 const MAX_APPENDED: usize = MAX_RECORDS * 2 / 5;
 /// The categories that are remembered as having messages.
 const MARKS: usize = 100_000;
-/// The messages that are looked up at once.
-const LOOK_UPS: usize = 32;
 
 /// A message store in a log of NATS JetStream.
 #[derive(Debug)]
@@ -212,34 +209,13 @@ impl MessageStore for JetstreamStore {
         Ok(found.into_iter().filter(|category| after.is_none_or(|after| category > after)).take(limit).collect())
     }
 
-    async fn last_message(&self, stream: &StreamName, message_type: Option<&str>) -> Result<Option<Message>> {
-        let mut read = StreamRead::backwards();
-        read.limit = if message_type.is_some() { read.limit } else { 1 };
-        loop {
-            let (messages, is_end) = self.read_stream_range(stream, &read).await?;
-            let lowest = messages.last().map(|lowest| lowest.position);
-            let is_wanted = |message: &Message| message_type.is_none_or(|wanted| message.message_type == wanted);
-            if let Some(found) = messages.into_iter().find(is_wanted) {
-                return Ok(Some(found));
-            }
-            match lowest {
-                Some(lowest) if !is_end => {
-                    read = StreamRead::backwards_from(message_store::Position::new(lowest.get() - 1));
-                }
-                _ => return Ok(None),
-            }
-        }
-    }
-
     async fn message(&self, id: MessageId) -> Result<Option<Message>> {
         self.find(id).await
     }
 
     async fn written_by(&self, handler: &str, ids: &[MessageId]) -> Result<Vec<MessageRef>> {
-        let found = stream::iter(ids.iter().copied()).map(|id| self.find(id)).buffer_unordered(LOOK_UPS);
-        let found: Vec<_> = found.try_collect().await?;
         let is_by = |message: &Message| message.decode_metadata().handler.as_deref() == Some(handler);
-        Ok(found.into_iter().flatten().filter(is_by).map(|message| message.reference()).collect())
+        Ok(self.used(ids).await?.into_iter().filter(is_by).map(|message| message.reference()).collect())
     }
 
     async fn wake_up(&self, category: Option<&Category>) -> Result<WakeUp> {

@@ -182,7 +182,7 @@ impl JetstreamStore {
                 }
                 let due = microseconds(due.at(now));
                 match (waiting.as_ref(), if_waiting) {
-                    (Some(earlier), IfWaiting::Keep) if earlier.id != message.id => TimerChanged::Kept,
+                    (Some(_), IfWaiting::Keep) => TimerChanged::Kept,
                     (Some(earlier), _) if earlier.id == message.id => TimerChanged::Kept,
                     (Some(earlier), kind) => {
                         let due = if *kind == IfWaiting::KeepDue { earlier.due } else { due };

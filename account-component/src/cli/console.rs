@@ -8,17 +8,12 @@ use anyhow::{Result, bail};
 use message_store::service::stop_signal;
 use message_store_console::{Console, Options};
 
+use super::StoreUrl;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MESSAGE_STORE_URL",
-        hide_env_values = true,
-        default_value = "sqlite:accounts.db"
-    )]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     #[command(flatten)]
     options: Options,
 }
@@ -26,11 +21,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     // A console makes no store: the name may be misspelt.
     if let Some(path) =
-        arguments.store.strip_prefix("sqlite:").filter(|path| *path != ":memory:" && !Path::new(path).exists())
+        arguments.store.url.strip_prefix("sqlite:").filter(|path| *path != ":memory:" && !Path::new(path).exists())
     {
         bail!("there is no such file as {path}; `account-component serve` makes it");
     }
-    let store = super::connect(&arguments.store).await?;
+    let store = arguments.store.open().await?;
     let console = Console::new(&store).projection::<Account>().projection::<Transfer>();
     let stop = async {
         let _ = stop_signal().await;

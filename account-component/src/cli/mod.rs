@@ -61,6 +61,26 @@ impl Arguments {
     }
 }
 
+/// The store of a command.
+#[derive(Debug, clap::Args)]
+struct StoreUrl {
+    /// The store: `postgres://…`, `sqlite:PATH` or `sqlite::memory:`
+    #[arg(
+        long = "store",
+        value_name = "URL",
+        env = "MESSAGE_STORE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:accounts.db"
+    )]
+    url: String,
+}
+
+impl StoreUrl {
+    async fn open(&self) -> message_store::Result<Arc<dyn MessageStore>> {
+        connect(&self.url).await
+    }
+}
+
 /// Opens the store that a URL names.
 async fn connect(url: &str) -> message_store::Result<Arc<dyn MessageStore>> {
     let openers = Openers::default();

@@ -9,17 +9,12 @@ use message_store::service::stop_signal;
 use account_component::component::service;
 use account_component::http::{App, Metrics, listen, serve};
 
+use super::StoreUrl;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The store: `postgres://…` or `sqlite:PATH`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MESSAGE_STORE_URL",
-        hide_env_values = true,
-        default_value = "sqlite:accounts.db"
-    )]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     /// The address to listen on. Nobody is asked for a password, so put a proxy before any other address than this machine's own
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -37,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let drain_within = Duration::from_secs(arguments.drain_within);
     let metrics = Metrics::install()?;
-    let store = super::connect(&arguments.store).await?;
+    let store = arguments.store.open().await?;
     let listener = listen(arguments.listen).await?;
     let component = if arguments.no_consumers {
         None

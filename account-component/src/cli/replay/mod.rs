@@ -24,20 +24,15 @@ use courier::Courier;
 use plan::Plan;
 use report::{Progress, Summary};
 
+use super::StoreUrl;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The transactions: CSV with the header `transaction_id,account_id,date,kind,amount`
     file: PathBuf,
 
-    /// The store: `postgres://…`, `sqlite:PATH` or `sqlite::memory:`
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "sqlite:accounts.db",
-        env = "MESSAGE_STORE_URL",
-        hide_env_values = true
-    )]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
 
     /// Share of transactions with a second message that has the same transaction id (per cent)
     #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percentage)]
@@ -74,7 +69,7 @@ fn percentage(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let transactions = transactions::read(&arguments.file)?;
     let plan = Plan::new(&transactions, arguments.seed, arguments.duplicates, arguments.conflicts)?;
-    let store = super::connect(&arguments.store).await.context("opening the store")?;
+    let store = arguments.store.open().await.context("opening the store")?;
     let concurrency = usize::from(arguments.concurrency);
     let began = Instant::now();
 
