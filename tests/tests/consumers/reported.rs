@@ -67,8 +67,14 @@ on_both_stores! {
         until(&store, |report| report.is_ready).await;
         // An operator takes the position away.
         let positions = message_store::consumer::Positions::of(&store, "account:command").unwrap();
-        let saved = positions.get(None, None).await.unwrap();
-        positions.set_by_force(&saved, message_store::consumer::MoveTo::End).await.unwrap();
+        // The consumer may save between the two calls. The operator then tries again.
+        loop {
+            let saved = positions.get(None, None).await.unwrap();
+            match positions.set_by_force(&saved, message_store::consumer::MoveTo::End).await {
+                Err(message_store::Error::PositionTaken { .. }) => {}
+                set => break set.unwrap(),
+            };
+        }
         send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         handle.ended().await.unwrap_err();
         let ended = until(&store, |report| report.has_ended).await;
