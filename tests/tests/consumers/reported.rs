@@ -72,8 +72,11 @@ on_both_stores! {
             let saved = positions.get(None, None).await.unwrap();
             match positions.set_by_force(&saved, message_store::consumer::MoveTo::End).await {
                 Err(message_store::Error::PositionTaken { .. }) => {}
-                set => break set.unwrap(),
-            };
+                set => {
+                    set.unwrap();
+                    break;
+                }
+            }
         }
         send(&store, "account:command", "1", &Command::Deposit { amount: 1 }).await;
         handle.ended().await.unwrap_err();
