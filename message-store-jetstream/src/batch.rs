@@ -7,7 +7,6 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use uuid::Uuid;
 
 /// The greatest number of records of a batch, as the server allows.
 pub(crate) const MAX_RECORDS: usize = 1_000;
@@ -88,13 +87,12 @@ impl Entry {
     }
 }
 
-/// The headers of the records of a batch.
-pub(crate) fn headers(entries: &[Entry]) -> impl Iterator<Item = HeaderMap> {
-    let batch = Uuid::new_v4().simple().to_string();
+/// The headers of the records of a batch with this id.
+pub(crate) fn headers(batch: &str, entries: &[Entry]) -> impl Iterator<Item = HeaderMap> {
     let count = entries.len();
     entries.iter().zip(1..).map(move |(entry, number)| {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Batch-Id", batch.as_str());
+        headers.insert("Nats-Batch-Id", batch);
         headers.insert("Nats-Batch-Sequence", number.to_string());
         if number == count {
             headers.insert("Nats-Batch-Commit", "1");

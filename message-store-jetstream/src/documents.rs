@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::attempts::{PATIENCE, Pauses};
 use crate::batch::{Entry, MAX_RECORDS};
 use crate::failure::Failure;
-use crate::log::{Log, PATIENCE, Pauses};
+use crate::log::Log;
 use crate::record::Record;
 
 /// The seconds for which a removed document leaves an empty record, so that other processes see the removal.

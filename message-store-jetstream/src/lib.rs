@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
+mod attempts;
 mod batch;
 mod conditions;
 mod deduplication;

@@ -4,26 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Request, RequestErrorKind};
+use async_nats::{Client, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use message_store::{Result, Source, Timestamp};
+use message_store::{Result, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
+use uuid::Uuid;
 
+use crate::answers::{Records, decoded, encoded, failed, record_in, refused, status};
+use crate::attempts::attempts;
 use crate::batch::{self, Entry};
-use crate::failure::{ApiError, Failure};
+use crate::failure::Failure;
 use crate::record::Record;
 use crate::subjects::Subjects;
 
 /// The time in which a server must answer. Then the call is made again, perhaps to another server.
 const ANSWER: Duration = Duration::from_secs(4);
-/// The time after which a call fails. In it, a log that has lost its leader elects another one.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The batches that are under way at once. A server allows 50 for a log.
 const BATCHES: usize = 32;
 /// The greatest number of records of one read.
@@ -39,20 +40,6 @@ pub(crate) struct Log {
     /// Whether servers besides the leader answer reads. They may be behind.
     is_replicated: bool,
     batches: Arc<Semaphore>,
-}
-
-/// Records in the order of the log.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    pub(crate) records: Vec<Record>,
-    /// The records that stood behind them when they were read.
-    pub(crate) behind: u64,
-}
-
-impl Records {
-    pub(crate) fn is_end(&self) -> bool {
-        self.behind == 0
-    }
 }
 
 /// The state of a log.
@@ -209,30 +196,31 @@ impl Log {
             let answer = timeout(ANSWER, answers.next()).await;
             let answer = answer.map_err(|elapsed| Failure::NoAnswer(elapsed.into()))?;
             let answer = answer.ok_or_else(|| Failure::NoAnswer("the connection was closed".into()))?;
-            match status(&answer) {
-                None => {
-                    found.records.push(record_in(answer)?);
-                    continue;
-                }
-                Some(404) => {}
-                Some(204) => {
-                    let behind = header(&answer, "Nats-Num-Pending").and_then(|number| number.parse().ok());
-                    found.behind = behind.unwrap_or(1);
-                }
-                Some(code) => return Err(refused(code, &answer)),
+            if found.add(answer)? {
+                return Ok(found);
             }
-            return Ok(found);
         }
     }
 
     /// Writes records, all of them or none. Returns the sequence number of the last one; the others have those before it.
+    ///
+    /// A batch is sent whole, also if the caller leaves: a server allows few batches that have no end yet.
     pub(crate) async fn commit(&self, entries: &[Entry]) -> Result<u64, Failure> {
+        let (log, entries) = (self.clone(), entries.to_vec());
+        let sent = tokio::spawn(async move { log.send(&entries).await }).await;
+        sent.unwrap_or_else(|ended| Err(Failure::NoAnswer(ended.into())))
+    }
+
+    async fn send(&self, entries: &[Entry]) -> Result<u64, Failure> {
         #[derive(Deserialize)]
         struct Written {
             seq: u64,
+            #[serde(default)]
+            batch: String,
         }
         let _turn = self.batches.acquire().await.map_err(|closed| Failure::NotSent(closed.into()))?;
-        let mut headers = batch::headers(entries);
+        let id = Uuid::new_v4().simple().to_string();
+        let mut headers = batch::headers(&id, entries);
         let Some((last, others)) = entries.split_last() else {
             return Err(Failure::NotSent("the batch is empty".into()));
         };
@@ -252,7 +240,13 @@ impl Log {
         let request = Request::new().headers(headers).payload(last.payload()).timeout(Some(ANSWER));
         let request = async { self.client.send_request(last.subject().to_owned(), request).await.map_err(failed) };
         let answer = self.in_time(request).await?;
-        decoded::<Written>(&answer.payload).map(|written| written.seq)
+        match decoded::<Written>(&answer.payload) {
+            Ok(written) if written.batch == id => Ok(written.seq),
+            // Another program listens to the subjects of the store, and has answered before the server.
+            Ok(_) => Err(Failure::NoAnswer("the answer does not name the batch that was sent".into())),
+            Err(Failure::NotSent(unreadable)) => Err(Failure::NoAnswer(unreadable)),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// The records that each subject of a kind has, by their subjects.
@@ -318,123 +312,5 @@ impl Log {
         }
         // The client's own limit does not count the wait for a place in its queue.
         timeout(ANSWER + ANSWER / 4, call).await.map_err(|elapsed| Failure::NoAnswer(elapsed.into()))?
-    }
-}
-
-/// The attempts of a call that changes nothing: it is made again while its failure passes, for a limited time.
-#[derive(Debug)]
-pub(crate) struct Attempts<'a> {
-    context: &'a str,
-    deadline: Instant,
-    pauses: Pauses,
-}
-
-impl<'a> Attempts<'a> {
-    pub(crate) fn of(context: &'a str) -> Self {
-        Self { context, deadline: Instant::now() + PATIENCE, pauses: Pauses::default() }
-    }
-
-    /// Waits before the next attempt.
-    ///
-    /// # Errors
-    /// The failure, if the call is not made again.
-    pub(crate) async fn after(&mut self, failure: Failure) -> Result<()> {
-        if !failure.is_passing() || Instant::now() >= self.deadline {
-            return Err(failure.into_error(self.context));
-        }
-        tracing::debug!(target: "message_store::jetstream", %failure, context = self.context, "the call is made again");
-        self.pauses.next().await;
-        Ok(())
-    }
-}
-
-/// Makes a call until it has a result.
-macro_rules! attempts {
-    ($context:expr, $call:expr) => {{
-        let mut attempts = $crate::log::Attempts::of($context);
-        loop {
-            match $call.await {
-                Ok(result) => break result,
-                Err(failure) => attempts.after(failure).await?,
-            }
-        }
-    }};
-}
-pub(crate) use attempts;
-
-fn encoded(question: &impl Serialize) -> Result<Bytes, Failure> {
-    serde_json::to_vec(question).map(Bytes::from).map_err(|error| Failure::NotSent(error.into()))
-}
-
-/// The answer of the API, or its error.
-fn decoded<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
-    #[derive(Deserialize)]
-    struct Refused {
-        error: Option<ApiError>,
-    }
-    let unreadable = |error: serde_json::Error| Failure::NotSent(error.into());
-    let Refused { error } = serde_json::from_slice(answer).map_err(unreadable)?;
-    match error {
-        Some(error) => Err(Failure::Refused(error)),
-        None => serde_json::from_slice(answer).map_err(unreadable),
-    }
-}
-
-fn failed(error: async_nats::RequestError) -> Failure {
-    match error.kind() {
-        RequestErrorKind::TimedOut | RequestErrorKind::NoResponders | RequestErrorKind::Other => {
-            Failure::NoAnswer(error.into())
-        }
-        RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => Failure::NotSent(error.into()),
-    }
-}
-
-/// The status of an answer that is no record.
-fn status(answer: &async_nats::Message) -> Option<u16> {
-    answer.status.map(|status| status.as_u16())
-}
-
-fn refused(code: u16, answer: &async_nats::Message) -> Failure {
-    let description = answer.description.clone().unwrap_or_else(|| "no record".to_owned());
-    Failure::Refused(ApiError { code, err_code: 0, description })
-}
-
-fn header<'a>(answer: &'a async_nats::Message, name: &str) -> Option<&'a str> {
-    answer.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
-}
-
-/// The record in an answer to a direct question.
-fn record_in(answer: async_nats::Message) -> Result<Record, Failure> {
-    let incomplete = || Failure::NotSent(Source::from("the server's answer has no subject, sequence or time"));
-    let (sequence, time) = (header(&answer, "Nats-Sequence"), header(&answer, "Nats-Time-Stamp"));
-    let sequence = sequence.and_then(|number| number.parse().ok()).ok_or_else(incomplete)?;
-    let time = time.and_then(|time| time.parse().ok()).ok_or_else(incomplete)?;
-    let subject = header(&answer, "Nats-Subject").ok_or_else(incomplete)?.to_owned();
-    Ok(Record { subject, sequence, time, payload: answer.payload })
-}
-
-/// Growing pauses between attempts.
-#[derive(Debug)]
-pub(crate) struct Pauses {
-    next: Duration,
-    longest: Duration,
-}
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self::at_most(Duration::from_millis(500))
-    }
-}
-
-impl Pauses {
-    pub(crate) fn at_most(longest: Duration) -> Self {
-        Self { next: Duration::from_millis(1), longest }
-    }
-
-    pub(crate) async fn next(&mut self) {
-        // Up to twice as long, so that two writers do not meet again.
-        let part = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-        tokio::time::sleep(self.next.mul_f64(1.0 + part)).await;
-        self.next = (self.next * 2).min(self.longest);
     }
 }

@@ -7,7 +7,7 @@ use message_store::{
     Batch, Category, GlobalPosition, Limits, Message, MessageStore as _, Position, Read, Result, StreamName, StreamRead,
 };
 
-use crate::record::{Record, sequence};
+use crate::record::{FOREIGN, Record, sequence};
 use crate::store::JetstreamStore;
 
 /// The messages of one step of a read backwards.
@@ -50,7 +50,7 @@ impl JetstreamStore {
     fn message_in(&self, record: &Record) -> Result<Message> {
         let stream = self.log.subjects.stream_of(&record.subject).ok_or_else(|| {
             let context = format!("reading the record {}", record.sequence);
-            let reason = format!("its subject {} names no stream", record.subject);
+            let reason = format!("its subject {} names no stream. {FOREIGN}", record.subject);
             message_store::Error::backend(context, false, reason)
         })?;
         record.message(stream)
@@ -156,7 +156,7 @@ impl JetstreamStore {
         }
         found.truncate(limit);
         let found = self.limits().cut(found);
-        let is_end = found.last().is_some_and(|last| last.position == Position::FIRST);
+        let is_end = upper < 0 && found.last().is_none_or(|last| last.position == Position::FIRST);
         Ok((found, is_end))
     }
 

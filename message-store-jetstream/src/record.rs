@@ -6,6 +6,10 @@ use message_store::{
 };
 use serde::{Deserialize, Serialize};
 
+/// What to do about a record that no store has written.
+pub(crate) const FOREIGN: &str =
+    "Another program wrote it: let only the store write to its subjects, and purge that subject";
+
 /// A record, as the server returns it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -49,6 +53,7 @@ impl Record {
     /// [`Error::Backend`] if another program has written something else to the subjects of the store.
     pub(crate) fn message(&self, stream: StreamName) -> Result<Message> {
         let payload: Payload = self.decode()?;
+        self.check(payload.position)?;
         let message = NewMessage::new(payload.message_type, payload.data).with_id(payload.id);
         let message = message.with_metadata_json(payload.metadata);
         Ok(message.written(stream, payload.position, self.global_position(), self.time))
@@ -60,14 +65,25 @@ impl Record {
         struct Place {
             position: Position,
         }
-        self.decode().map(|place: Place| place.position)
+        let Place { position } = self.decode()?;
+        self.check(position)?;
+        Ok(position)
+    }
+
+    /// Refuses a position that this record cannot have: each message before it in its stream has a record before it.
+    fn check(&self, position: Position) -> Result<()> {
+        if u64::try_from(position.get()).is_ok_and(|position| position < self.sequence) {
+            return Ok(());
+        }
+        let context = format!("reading the record {} of {}", self.sequence, self.subject);
+        Err(Error::backend(context, false, format!("its position {position} cannot be. {FOREIGN}")))
     }
 
     /// The content of a document.
     pub(crate) fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|error| {
             let context = format!("decoding the record {} of {}", self.sequence, self.subject);
-            Error::backend(context, false, error)
+            Error::backend(context, false, format!("{error}. {FOREIGN}"))
         })
     }
 }

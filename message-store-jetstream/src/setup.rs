@@ -7,10 +7,11 @@ use message_store::store::WakeUps;
 use message_store::{Error, Result, StoreId};
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::attempts;
 use crate::batch::Entry;
 use crate::documents::{Change, WhenLost};
 use crate::failure::Failure;
-use crate::log::{Log, attempts};
+use crate::log::Log;
 use crate::options::JetstreamOptions;
 use crate::subjects::Subjects;
 
@@ -202,6 +203,8 @@ async fn try_batches(log: &Log, options: &JetstreamOptions) -> Result<()> {
     let is_refused = || async {
         match log.commit(&batch).await {
             Err(Failure::Refused(error)) if error.is_overtaken() => Ok(true),
+            // A server that knows no batches does not name it in its answer.
+            Err(Failure::NoAnswer(_)) if log.last(&subject).await.is_ok_and(|written| written.is_some()) => Ok(false),
             result => result.map(|_| false),
         }
     };

@@ -16,7 +16,7 @@ use message_store::{
 use crate::batch::MAX_RECORDS;
 use crate::groups::Groups;
 use crate::heads::Heads;
-use crate::log::Log;
+use crate::log::{Log, LogState};
 use crate::options::{JetstreamOptions, PlantedBug};
 use crate::setup::{self, Opened};
 use crate::timers::KnownTimers;
@@ -120,7 +120,15 @@ impl JetstreamStore {
     pub(crate) fn begin_history(&self, last: u64) {
         self.seen.store(last, Ordering::SeqCst);
         self.heads.clear();
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.history.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Begins another history if the log ends before what this process has seen.
+    pub(crate) fn notice(&self, state: LogState) {
+        if state.last < self.seen() {
+            self.begin_history(state.last);
+        }
     }
 
     pub(crate) fn is_marked(&self, category: &Category) -> bool {
@@ -171,9 +179,7 @@ impl MessageStore for JetstreamStore {
     async fn given_out(&self, _category: Option<&Category>) -> Result<GlobalPosition> {
         let messages = self.log.subjects.messages();
         let (state, last) = tokio::try_join!(self.log.state(), self.log.last(&messages))?;
-        if state.last < self.seen() {
-            self.begin_history(state.last);
-        }
+        self.notice(state);
         Ok(last.map_or(GlobalPosition::ZERO, |last| last.global_position()))
     }
 

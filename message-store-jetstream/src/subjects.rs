@@ -62,7 +62,9 @@ impl Subjects {
                 name.push_str(&text(part)?);
             }
         }
-        Some(StreamName::from_database(&name))
+        // Another program may have written to a subject that no stream has.
+        let stream = StreamName::from_database(&name);
+        (self.stream(&stream) == subject).then_some(stream)
     }
 
     /// The use of a message id.
@@ -83,7 +85,8 @@ impl Subjects {
     /// The category that this subject marks.
     pub(crate) fn marked(&self, subject: &str) -> Option<Category> {
         let name = text(subject.strip_prefix(&self.root)?.strip_prefix(".c.")?)?;
-        Some(StreamName::from_database(&name).category())
+        let category = StreamName::from_database(&name).category();
+        (self.mark(&category) == subject).then_some(category)
     }
 
     /// A document of a kind, with a name of several parts.
@@ -182,7 +185,11 @@ mod tests {
             assert_eq!(subjects.stream_of(subject), Some(stream));
         }
         assert_eq!(subjects.stream_of("ms.other.m.account.1.=="), None);
-        assert_eq!(subjects.stream_of("ms.main.m.account.=ZZ.=="), None);
+        for foreign in ["account.=ZZ.==", "account", "account.1", "account.1.==.more", "account.=61.==", "a-b.1.=="] {
+            assert_eq!(subjects.stream_of(&format!("ms.main.m.{foreign}")), None, "{foreign}");
+        }
+        assert_eq!(subjects.marked("ms.main.c.account"), Some(Category::new("account").unwrap()));
+        assert_eq!((subjects.marked("ms.main.c.a-b"), subjects.marked("ms.main.c.=61")), (None, None));
     }
 
     proptest! {

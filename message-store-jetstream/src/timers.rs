@@ -7,13 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use message_store::store::{IfWaiting, Timer, TimerChange, TimerChanged, TimerKey, TimerQuery, Timers};
-use message_store::{Append, Error, Json, MessageId, MessageStore as _, NewMessage, Result, StreamName, Timestamp};
+use message_store::{
+    Append, Error, History, Json, MessageId, MessageStore as _, NewMessage, Result, StreamName, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::MAX_RECORDS;
 use crate::documents::{Change, Document, REMOVED_FOR, WhenLost};
 use crate::leases::between;
-use crate::log::Log;
+use crate::log::{Log, LogState};
 use crate::store::JetstreamStore;
 use crate::write::{Attempt, Write, Written};
 
@@ -79,15 +81,18 @@ pub(crate) struct KnownTimers {
     through: u64,
     /// When that was, by the server's clock.
     at: Option<Timestamp>,
+    history: History,
 }
 
 impl KnownTimers {
     /// Reads what has changed.
-    async fn refresh(&mut self, log: &Log, now: Timestamp) -> Result<()> {
+    async fn refresh(&mut self, log: &Log, state: LogState, history: History) -> Result<()> {
+        let LogState { now, last, .. } = state;
         let forgets_after = Duration::from_secs(REMOVED_FOR / 2);
-        if self.at.is_some_and(|at| between(at, now) > forgets_after) {
-            // The server may have forgotten that a timer was removed.
-            *self = Self::default();
+        // The server may have forgotten that a timer was removed; and another history has other timers.
+        if self.at.is_some_and(|at| between(at, now) > forgets_after) || self.history != history || last < self.through
+        {
+            *self = Self { history, ..Self::default() };
         }
         let timers = log.subjects.documents(TIMER, &[]);
         loop {
@@ -283,9 +288,10 @@ impl Timers for JetstreamStore {
 
     async fn list(&self, query: TimerQuery) -> Result<Vec<Timer>> {
         let mut known = self.timers.lock().await;
-        let now = self.log.state().await?.now;
-        known.refresh(&self.log, now).await?;
-        Ok(known.list(&query, now))
+        let state = self.log.state().await?;
+        self.notice(state);
+        known.refresh(&self.log, state, self.history()).await?;
+        Ok(known.list(&query, state.now))
     }
 
     async fn fire(&self, timers: &[Timer]) -> Result<usize> {

@@ -6,20 +6,20 @@
 //! is right: if anything changed since it was read, the server refuses the batch, and it is made again from what is there
 //! now. After a lost answer the same batch can be sent again: its ids are used once, whatever became of the first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use message_store::store::{ClaimRecord, Condition, Fence, Stored, Timer, TimerChange, written_before};
-use message_store::{Append, Appended, Error, Message, MessageId, Place, Result, Timestamp};
+use message_store::{Append, Appended, Category, Error, Message, MessageId, Place, Result, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempts::{PATIENCE, Pauses};
 use crate::batch::{Entry, MAX_RECORDS};
 use crate::deduplication::{KeyState, KeyToTake};
 use crate::failure::Failure;
 use crate::heads::Head;
-use crate::log::{PATIENCE, Pauses};
 use crate::options::PlantedBug;
 use crate::record::{encode, global_position};
 use crate::store::JetstreamStore;
@@ -62,6 +62,8 @@ pub(crate) struct Attempt {
     pub(crate) end: Option<u64>,
     /// The heads of the streams, in the order of the appends.
     heads: Vec<Head>,
+    /// The categories that it marks.
+    marks: Vec<Category>,
 }
 
 /// Why an attempt is not made.
@@ -94,11 +96,22 @@ impl JetstreamStore {
         loop {
             // A condition needs a moment in which nothing else is written: after some conflicts, this process pauses its appends.
             let is_alone = write.condition.is_some() && attempts >= PATIENT_ATTEMPTS;
-            let _pause = if is_alone { Some(self.groups.pause().await) } else { None };
+            let pause = if is_alone {
+                let paused = timeout_at(deadline, self.groups.pause()).await;
+                let waiting =
+                    "waiting for other appends of the process, since the condition needs that nothing else is written";
+                Some(paused.map_err(|elapsed| unless_lost(Error::backend(waiting, true, elapsed), lost.take()))?)
+            } else {
+                None
+            };
             attempts += 1;
             let attempt = match self.attempt(write).await {
                 Ok(attempt) => attempt,
                 Err(Stop::Taken(record)) => return Ok(Written::Taken(record)),
+                // A look-up would fail too, after as long a wait.
+                Err(Stop::Refused(error @ Error::Backend { transient: true, .. })) => {
+                    return Err(unless_lost(error, lost));
+                }
                 Err(stop) => {
                     let repeat = self.repeat_of(&write.appends, seen, lost.is_some()).await;
                     return match (repeat, stop) {
@@ -108,11 +121,15 @@ impl JetstreamStore {
                     };
                 }
             };
-            let failure = match self.commit(&attempt, is_alone).await {
+            let committed = self.commit(&attempt, is_alone).await;
+            // The others go on while this append looks up what became of it, and waits.
+            drop(pause);
+            let failure = match committed {
                 Ok(first) => {
                     if first <= seen {
-                        // The log was restored to an earlier point: it gives places out again.
+                        // The log was restored to an earlier point: it gives places out again, and may lack marks.
                         self.begin_history(first);
+                        self.mark_again(&write.appends).await;
                     }
                     return Ok(self.committed(write, &attempt, first).await);
                 }
@@ -192,6 +209,7 @@ impl JetstreamStore {
             let mark = self.log.subjects.mark(&category);
             if !self.is_marked(&category) && !marks.iter().any(|entry: &Entry| entry.subject() == mark) {
                 marks.push(Entry::new(mark, "").replacing());
+                attempt.marks.push(category);
             }
         }
         if let Some(fence) = &write.fence {
@@ -242,11 +260,24 @@ impl JetstreamStore {
                 position = position.next();
                 sequence += 2;
             }
-            self.mark(&stream.category());
+        }
+        for category in &attempt.marks {
+            self.mark(category);
         }
         self.see(sequence - 1);
         self.wake(write.appends.iter().map(|append| &append.stream)).await;
         Written::Appended(Appended::written(places))
+    }
+
+    /// Marks the categories of appends in a log that may have lost their marks. If that fails, the next append does it.
+    async fn mark_again(&self, appends: &[Append]) {
+        let categories: BTreeSet<_> = appends.iter().map(|append| append.stream.category()).collect();
+        let mark = |category| Entry::new(self.log.subjects.mark(category), "").replacing();
+        if self.log.commit(&categories.iter().map(mark).collect::<Vec<_>>()).await.is_ok() {
+            for category in &categories {
+                self.mark(category);
+            }
+        }
     }
 
     /// The result of an append whose messages are there. If an attempt of this call wrote them, and its answer was lost, nobody
@@ -284,13 +315,21 @@ impl JetstreamStore {
     /// The message with this id.
     pub(crate) async fn find(&self, id: MessageId) -> Result<Option<Message>> {
         let Some(used) = self.log.last(&self.log.subjects.id(id)).await? else { return Ok(None) };
-        let record = self.log.at(used.sequence.saturating_sub(1)).await?;
+        let place = used.sequence.saturating_sub(1);
+        let record = if place > 0 { self.log.at(place).await? } else { None };
         let stream = record.as_ref().and_then(|record| self.log.subjects.stream_of(&record.subject));
         if let (Some(record), Some(stream)) = (record, stream) {
-            return record.message(stream).map(Some);
+            let message = record.message(stream)?;
+            if message.id == id {
+                return Ok(Some(message));
+            }
         }
-        let context = format!("reading the message {id}, whose record {} is missing", used.sequence - 1);
-        Err(Error::backend(context, false, "it was removed from the log"))
+        let context = format!("reading the message {id}, which the record {} says to stand before it", used.sequence);
+        Err(Error::backend(
+            context,
+            false,
+            "the message was removed from the log, or another program wrote that record",
+        ))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Opening a store: servers that are too old, that want TLS or a password, and logs of others.
 
+use std::time::Duration;
+
 use message_store::{Append, Error, Json, MessageStore as _, NewMessage, StreamName};
 use message_store_jetstream::{JetstreamOptions, JetstreamStore};
 use message_store_tests::nats::{Flush, Server};
@@ -38,6 +40,25 @@ async fn a_server_before_2_12_is_refused_by_its_version() {
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("2.11.9") && error.contains("2.12"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_or_answers_no_call_or_has_no_jetstream_is_given_up() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let silent = format!("nats://{}/main", listener.local_addr().unwrap());
+    let without = Server::start(Flush::Later, "jetstream: disabled\n");
+    let given_up = async |url: String, reason: &str| {
+        let opened = tokio::time::timeout(Duration::from_mins(3), JetstreamStore::open(&url)).await;
+        let error = opened.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Backend { transient: true, .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&url) && text.contains(reason), "{text}");
+    };
+    tokio::join!(
+        given_up(silent, ""),
+        given_up(server_of("2.12.8").await, "timed out"),
+        given_up(without.store(), "JetStream is not enabled"),
+    );
 }
 
 #[tokio::test]

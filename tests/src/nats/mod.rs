@@ -2,6 +2,7 @@
 //! on 127.0.0.1, at free ports, and end with the test.
 
 mod cluster;
+mod dropping_proxy;
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub use cluster::Cluster;
+pub use dropping_proxy::DroppingProxy;
 
 /// The environment variable that names the program.
 const PROGRAM: &str = "MESSAGE_STORE_TEST_NATS_SERVER";
@@ -42,6 +44,8 @@ pub struct Server {
     /// A shell that ends the server when its input ends, which is so as well when this process is killed.
     keeper: Child,
     folder: TempDir,
+    flush: Flush,
+    settings: String,
 }
 
 impl Server {
@@ -55,7 +59,31 @@ impl Server {
         let port = free_port();
         let keeper = run(folder.path(), port, flush, settings);
         wait_for(port);
-        Self { port, keeper, folder }
+        Self { port, keeper, folder, flush, settings: settings.to_owned() }
+    }
+
+    /// Kills the server, which has no time to write anything.
+    ///
+    /// # Panics
+    /// Panics if its shell does not end.
+    pub fn kill(&mut self) {
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().unwrap();
+    }
+
+    /// Starts a killed server again, at the same port and with its data.
+    ///
+    /// # Panics
+    /// Panics if it does not start.
+    pub fn start_again(&mut self) {
+        self.keeper = run(self.folder.path(), self.port, self.flush, &self.settings);
+        wait_for(self.port);
+    }
+
+    /// The folder with the server's data.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The number of its process.
