@@ -24,7 +24,7 @@ struct Node {
 }
 
 impl Cluster {
-    /// Starts three servers.
+    /// Starts three servers. Clients know only those that their URL names, so that a proxy stays between.
     ///
     /// # Panics
     /// Panics if they do not start.
@@ -37,7 +37,7 @@ impl Cluster {
             let folder = folder.path().join(number.to_string());
             std::fs::create_dir(&folder).unwrap();
             let settings = format!(
-                "server_name: n{number}\ncluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{}] }}\n",
+                "server_name: n{number}\ncluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{}], no_advertise: true }}\n",
                 routes.join(", ")
             );
             Node { port: *port, folder, flush, settings, keeper: None }
