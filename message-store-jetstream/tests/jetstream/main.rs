@@ -4,6 +4,9 @@
 mod answers;
 mod boundaries;
 mod conformance;
+mod console;
+mod dead_letters;
+mod elastic_groups;
 mod faults;
 mod foreign_answers;
 mod foreign_records;
