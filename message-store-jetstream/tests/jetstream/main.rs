@@ -20,6 +20,7 @@ mod memory_behind;
 mod missing_answers;
 mod names;
 mod opening;
+mod parts;
 mod racers;
 mod restored_log;
 mod secured;
