@@ -55,6 +55,12 @@ impl Group {
         self.until(id).is_some_and(|until| until > now)
     }
 
+    /// Forgets members whose leases have ended, unless a slot was theirs: each process may have a name of its own.
+    fn forget_crashed(&mut self, now: Timestamp) {
+        let Self { members, slots } = self;
+        members.retain(|_, member| member.until > now || slots.iter().any(|slot| slot.owner == Some(member.id)));
+    }
+
     /// The slots that a member owns in these epochs.
     fn owned_mut(&mut self, id: Uuid, number: u16, epoch: i64) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(number)).filter(|slot| slot.owner == Some(id) && slot.epoch == epoch)
@@ -173,6 +179,7 @@ impl Leases for JetstreamStore {
             if let Some(other) = group.members.get(name).filter(|other| other.id != *id).cloned() {
                 release_all(group, other.id, other.until);
             }
+            group.forget_crashed(now);
             group.members.insert(name.clone(), Member { id: *id, until: after(now, time), wants_slots });
             (true, true)
         };

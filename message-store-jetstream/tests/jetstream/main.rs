@@ -3,6 +3,7 @@
 
 mod answers;
 mod boundaries;
+mod boundaries_in_faults;
 mod conformance;
 mod console;
 mod dead_letters;
@@ -14,6 +15,7 @@ mod full_log;
 mod given_up;
 mod harm;
 mod killed_in_a_batch;
+mod leases;
 mod ledger;
 mod memory;
 mod memory_behind;
