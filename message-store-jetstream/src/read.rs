@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use message_store::store::Backlog;
 use message_store::{
-    Batch, Category, GlobalPosition, Limits, Message, MessageStore as _, Position, Read, Result, StreamName, StreamRead,
+    Batch, Category, Error, GlobalPosition, Limits, Message, MessageStore as _, Position, Read, Result, StreamName,
+    StreamRead,
 };
 
 use crate::record::{FOREIGN, Record, sequence};
@@ -51,7 +52,7 @@ impl JetstreamStore {
         let stream = self.log.subjects.stream_of(&record.subject).ok_or_else(|| {
             let context = format!("reading the record {}", record.sequence);
             let reason = format!("its subject {} names no stream. {FOREIGN}", record.subject);
-            message_store::Error::backend(context, false, reason)
+            Error::backend(context, false, reason)
         })?;
         record.message(stream)
     }
@@ -108,7 +109,10 @@ impl JetstreamStore {
             let Some(through) = through else { return Ok((self.limits().cut(found), true)) };
             from = through + 1;
             bytes += messages.iter().map(|message| message.data.len() + message.metadata.len()).sum::<usize>();
-            found.extend(messages);
+            for message in messages {
+                check_follows(found.last(), &message)?;
+                found.push(message);
+            }
             if is_end {
                 let count = found.len();
                 let cut = self.limits().cut(found);
@@ -193,6 +197,19 @@ impl JetstreamStore {
             }
         }
         Ok(Some(high.sequence))
+    }
+}
+
+/// Refuses a message that stands twice in its stream, or out of order.
+fn check_follows(earlier: Option<&Message>, message: &Message) -> Result<()> {
+    match earlier.map(|earlier| earlier.position.next()) {
+        Some(expected) if message.position != expected => {
+            let context = format!("reading {} at global position {}", message.stream, message.global_position);
+            let reason =
+                format!("its message has the position {}, and {expected} follows. {FOREIGN}", message.position);
+            Err(Error::backend(context, false, reason))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -34,7 +34,7 @@ async fn settled(store: &dyn MessageStore, request: AppendRequest) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_racers_with_one_boundary_one_writes_also_while_servers_are_killed() {
     let named = std::env::var("MESSAGE_STORE_NATS_FAULTS");
-    let faults = faults(named.as_deref().unwrap_or("leader-killed,leader-paused,connections-cut"));
+    let faults = faults(named.as_deref().unwrap_or("leader-killed,leader-paused"));
     let mut proxied = Proxied::new(Cluster::start(Flush::Later)).await;
     let url = proxied.url(&proxied.cluster.store());
     let mut handles = Vec::new();

@@ -88,6 +88,20 @@ async fn a_message_that_cannot_be_is_refused_and_other_streams_go_on() {
 }
 
 #[tokio::test]
+async fn a_message_that_stands_twice_or_out_of_order_is_refused_by_a_reader_of_its_stream() {
+    for position in [0, 5] {
+        let shared = Shared::new().await;
+        for name in ["account-1", "account-2", "account-1", "account-2"] {
+            shared.append(name, MessageId::new()).await.unwrap();
+        }
+        shared.put("m.account.1.==", HeaderMap::new(), payload(MessageId::new(), position)).await;
+        let error = shared.store.read_stream(&stream("account-1"), StreamRead::default()).await.unwrap_err();
+        assert!(is_told(&error), "{error}");
+        assert_eq!(shared.store.read_stream(&stream("account-2"), StreamRead::default()).await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_subject_that_no_stream_has_is_no_other_stream() {
     // More parts; a part that is written otherwise; a category that no stream has.
     for subject in ["m.account.1.==.more", "m.account.=31.==", "m.a-b.1.==", "m.account.1"] {
