@@ -154,7 +154,8 @@ impl Connection {
     /// that limit.
     pub(super) async fn begin_writing(&self, lock_timeout: Option<&str>) -> Result<bool, tokio_postgres::Error> {
         let Some(pooler) = &self.session().behind_pooler else { return Ok(true) };
-        let begun = self.histories.begin(self, &pooler.limits(lock_timeout)).await.map(|history| self.is_of(history));
+        let begun = self.histories.begin(self, &pooler.limits(lock_timeout)).await;
+        let begun = begun.map(|history| history.is_some_and(|history| self.is_of(history)));
         if !matches!(begun, Ok(true)) {
             self.end_writing(false).await?;
         }
@@ -194,6 +195,11 @@ impl Connection {
         Arc::clone(&self.session().watch)
     }
 
+    /// Whether a commit since the last call did not wait for the standby to the end.
+    pub(super) fn takes_cut_wait(&self) -> bool {
+        self.session().watch.takes_cut_wait() && !self.has(PlantedBug::CutWaitsUnnoticed)
+    }
+
     fn session(&self) -> &Session {
         let Some(session) = &self.object else { unreachable!("give_back takes the connection by value") };
         session
@@ -210,7 +216,7 @@ impl HistoryQuestion {
     /// Asks in the transaction of this session.
     pub(super) async fn is_same(&self, session: &Client) -> Result<bool, tokio_postgres::Error> {
         match &self.histories {
-            Some(histories) => Ok(histories.verify(session).await? == self.history),
+            Some(histories) => Ok(histories.verify(session).await? == Some(self.history)),
             None => Ok(true),
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Histories {
     place: String,
     is_message_db: bool,
     planted: Planted<PlantedBug>,
+    /// The URL has several hosts, so a primary can come back after another took its place.
+    has_several_hosts: bool,
     last: Mutex<Last>,
     current: AtomicU64,
     /// The highest global position in any answer under the current history.
@@ -55,13 +57,19 @@ struct Last {
 struct Server {
     system_identifier: Option<String>,
     timeline: Option<String>,
+    is_standby: bool,
 }
 
 impl Histories {
-    pub(super) fn new(place: String, store_id: StoreId, is_message_db: bool, planted: Planted<PlantedBug>) -> Self {
+    pub(super) fn new(
+        place: String,
+        store_id: StoreId,
+        (is_message_db, has_several_hosts): (bool, bool),
+        planted: Planted<PlantedBug>,
+    ) -> Self {
         let last = Mutex::new(Last { store_id, server: Server::default(), asked_at: None });
         let (current, seen, is_blind) = (AtomicU64::new(0), AtomicI64::new(0), AtomicBool::new(false));
-        Self { place, is_message_db, planted, last, current, seen, is_blind }
+        Self { place, is_message_db, planted, has_several_hosts, last, current, seen, is_blind }
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {
@@ -105,20 +113,30 @@ impl Histories {
         self.last().asked_at.is_some_and(|asked_at| asked_at.elapsed() < RECENT)
     }
 
-    /// Returns the history of a connection's server. Begins another history if the server's facts require it.
-    pub(super) async fn verify(&self, client: &Client) -> Result<History, tokio_postgres::Error> {
+    /// Returns the history of a connection's server. Begins another history if the server's facts require it. `None` if the
+    /// server was the primary until another one took its place.
+    pub(super) async fn verify(&self, client: &Client) -> Result<Option<History>, tokio_postgres::Error> {
         self.ask(client, "").await
     }
 
+    /// Whether the server was the primary until another one, which was seen before, took its place.
+    pub(super) async fn is_deposed(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
+        Ok(self.facts(client, "").await?.server.is_deposed_by(&self.last().server))
+    }
+
     /// Begins a transaction with these limits, and returns the history of its server.
-    pub(super) async fn begin(&self, client: &Client, limits: &str) -> Result<History, tokio_postgres::Error> {
+    pub(super) async fn begin(&self, client: &Client, limits: &str) -> Result<Option<History>, tokio_postgres::Error> {
         self.ask(client, &format!("BEGIN ISOLATION LEVEL READ COMMITTED;{limits}")).await
     }
 
-    async fn ask(&self, client: &Client, first: &str) -> Result<History, tokio_postgres::Error> {
+    async fn ask(&self, client: &Client, first: &str) -> Result<Option<History>, tokio_postgres::Error> {
         let (before, seen) = (self.current(), self.seen());
         let Facts { server, store_id, given_out } = self.facts(client, first).await?;
         let mut last = self.last();
+        let may_be_deposed = self.has_several_hosts && !self.has(PlantedBug::DeposedPrimariesServe);
+        if may_be_deposed && server.is_deposed_by(&last.server) {
+            return Ok(None);
+        }
         last.asked_at = Some(Instant::now());
         let mut changes = server.changes(&last.server);
         if let Some(found) = store_id.filter(|found| *found != last.store_id) {
@@ -144,7 +162,7 @@ impl Histories {
         let history = self.current();
         drop(last);
         self.record_seen(history, given_out);
-        Ok(history)
+        Ok(Some(history))
     }
 
     async fn facts(&self, client: &Client, first: &str) -> Result<Facts, tokio_postgres::Error> {
@@ -185,6 +203,7 @@ impl Facts {
             server: Server {
                 system_identifier: value("system_identifier").map(str::to_owned),
                 timeline: value("timeline").map(str::to_owned),
+                is_standby: value("is_standby") == Some("t"),
             },
             store_id: value("store_id").and_then(|id| id.parse().ok()).map(StoreId::from_uuid),
             given_out: value("given_out").and_then(|position| position.parse().ok()).map(GlobalPosition::new),
@@ -205,9 +224,18 @@ impl Server {
         changed.collect()
     }
 
+    /// Whether this is a primary, and the other one was promoted after it: both began as the same server.
+    fn is_deposed_by(&self, other: &Self) -> bool {
+        let is_same = self.system_identifier.is_some() && self.system_identifier == other.system_identifier;
+        let timelines = self.timeline.as_ref().zip(other.timeline.as_ref());
+        // Both have eight hexadecimal digits.
+        is_same && !self.is_standby && timelines.is_some_and(|(this, other)| this < other)
+    }
+
     fn learn(&mut self, found: Self) {
         self.system_identifier = found.system_identifier.or(self.system_identifier.take());
         self.timeline = found.timeline.or(self.timeline.take());
+        self.is_standby = found.is_standby;
     }
 }
 

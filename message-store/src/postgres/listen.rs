@@ -15,19 +15,19 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::AsyncMessage;
-use tokio_postgres::config::Config;
+use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
 use super::PostgresOptions;
 use super::failure::{backend, failed};
 use super::history::Histories;
+use super::hosts::{Connected, Hosts};
 use super::pool::Pool;
-use super::tls::{self, Tls};
 use crate::store::WakeUps;
 use crate::{Error, Result, StreamName};
 
 const CHANNEL: &str = "message_store";
+const CONTEXT: &str = "listening for appends";
 /// The pause between two notifications, in which categories gather.
 const GATHER: Duration = Duration::from_millis(2);
 /// How long a wake-up may come after the answer to a later question.
@@ -38,8 +38,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 /// Sends and receives the wake-ups of one open store. Its tasks end when it is dropped.
 #[derive(Debug)]
 pub(super) struct Listener {
-    config: Config,
-    tls: Tls,
+    hosts: Hosts,
     /// The time within which the server must answer.
     answer_within: Duration,
     listens: bool,
@@ -72,9 +71,9 @@ impl Listener {
         let outbox = options.notifies.then(Arc::<Outbox>::default);
         let sender = outbox.clone().map(|outbox| tokio::spawn(send(outbox, pool.clone())).abort_handle());
         let tasks = Mutex::new(Tasks { listening: false, handles: sender.into_iter().collect() });
-        let (config, tls, answer_within) = (options.config(), options.tls.clone(), options.answer_within);
+        let (hosts, answer_within) = (options.hosts().of_histories(&histories), options.answer_within);
         let listens = options.connections.listens;
-        Self { config, tls, answer_within, listens, pool, wake_ups, histories, outbox, tasks }
+        Self { hosts, answer_within, listens, pool, wake_ups, histories, outbox, tasks }
     }
 
     /// Wakes readers of these streams in other processes, after the next pause.
@@ -97,7 +96,7 @@ impl Listener {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut tasks.listening, true) {
             let receiver = Receiver {
-                server: (self.config.clone(), self.tls.clone()),
+                hosts: self.hosts.clone(),
                 answer_within: self.answer_within,
                 pool: self.pool.clone(),
                 histories: Arc::clone(&self.histories),
@@ -141,7 +140,7 @@ async fn notify(pool: &Pool, categories: &[String]) -> Result<()> {
 
 /// The task that receives wake-ups.
 struct Receiver {
-    server: (Config, Tls),
+    hosts: Hosts,
     answer_within: Duration,
     pool: Pool,
     histories: Arc<Histories>,
@@ -168,13 +167,21 @@ impl Receiver {
         }
     }
 
+    /// Fails if the connection has no server any more that may be used.
+    async fn verify(&self, client: &Client) -> Result<()> {
+        let silent = |_| Error::backend(CONTEXT, true, format!("no answer within {:?}", self.answer_within));
+        let verified = timeout(self.answer_within, self.histories.verify(client)).await.map_err(silent)?;
+        let deposed = || Error::backend(CONTEXT, true, "another server is the primary now");
+        verified.map_err(backend(CONTEXT))?.map(drop).ok_or_else(deposed)
+    }
+
     async fn receive_until_lost(&self, wake_ups: &WakeUps) -> Result<Lost> {
-        let (context, answer_within) = ("listening for appends", self.answer_within);
+        let (context, answer_within) = (CONTEXT, self.answer_within);
         let silent = |_| Error::backend(context, true, format!("no answer within {answer_within:?}"));
-        let (config, tls) = &self.server;
-        let connecting = self.pool.reconnects().connect(Box::pin(tls::connect(config, tls)));
+        let connecting = self.pool.reconnects().connect(Box::pin(self.hosts.connect()));
         let connected = timeout(answer_within, connecting).await.map_err(silent)?;
-        let (client, mut messages) = connected.map_err(backend(context))?;
+        let connected = connected.map_err(|error| error.at_first(context))?;
+        let Connected { client, mut messages, .. } = connected;
         let listen = format!("LISTEN {CHANNEL}");
         let token = Uuid::new_v4().simple().to_string();
         let arrived = Notify::new();
@@ -185,8 +192,7 @@ impl Receiver {
             notify(&self.pool, std::slice::from_ref(&token)).await?;
             if timeout(answer_within, arrived.notified()).await.is_err() {
                 // The server delivers what is pending before its answer.
-                let verified = timeout(answer_within, self.histories.verify(&client)).await.map_err(silent)?;
-                verified.map_err(backend(context))?;
+                self.verify(&client).await?;
                 if timeout(LATE, arrived.notified()).await.is_err() {
                     return Ok(Lost::WakeUps);
                 }
@@ -194,8 +200,7 @@ impl Receiver {
             loop {
                 // Without this question, an idle store would not notice another history, nor a connection that is silent
                 // for ever.
-                let verified = timeout(answer_within, self.histories.verify(&client)).await.map_err(silent)?;
-                verified.map_err(backend(context))?;
+                self.verify(&client).await?;
                 sleep(answer_within / 2).await;
             }
         });

@@ -17,6 +17,7 @@ use super::append;
 use super::append::{InBatch, RACES, meaning};
 use super::connection::Connection;
 use super::failure::{backend, is_race};
+use super::replication::until_on_standby;
 use super::row::get;
 use crate::store::{Claim, ClaimRecord};
 use crate::{Error, History, Json, Result};
@@ -34,6 +35,9 @@ pub(super) async fn record(client: &Connection, claim: &Claim) -> Result<Option<
         .query_opt(FIND, &[&claim.scope, &claim.key.as_str(), &seconds(window.lifetime), &window.is_sliding])
         .await
         .map_err(backend("looking for a key"))?;
+    if row.is_some() {
+        until_on_standby(client).await?;
+    }
     row.as_ref().map(record_in).transpose()
 }
 

@@ -64,7 +64,8 @@ impl PostgresOptions {
         if matches!(self.tls, Tls::Off) && !self.is_local() {
             tracing::warn!(target: "message_store::postgres", store = %place, "the connections to this host are not encrypted");
         }
-        let histories = Arc::new(Histories::new(place.clone(), store_id, is_message_db, self.planted));
+        let kind = (is_message_db, self.hosts().are_several());
+        let histories = Arc::new(Histories::new(place.clone(), store_id, kind, self.planted));
         histories.verify(&client).await.map_err(failure::backend("asking the server for its history"))?;
         if is_message_db {
             tracing::warn!(target: "message_store::postgres", store = %place, "this is Message DB's own schema: appends take a round trip per message; upgrade it with `message-store migrate --adopt`");

@@ -1,15 +1,17 @@
 //! The options of a store.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::config::{Config, Host};
+use tokio_postgres::config::Config;
 
+use super::PlantedBug;
 use super::connections::{self, Connections};
+use super::hosts::{self, Connected, Hosts};
 use super::prepared::ParameterTypes;
 use super::tls::{self, Parameters, Tls};
-use super::{PlantedBug, failure};
 use crate::planted::Planted;
 use crate::{Error, Limits, Result};
 
@@ -28,6 +30,8 @@ const SESSION: &str = "message_store.session";
 pub struct PostgresOptions {
     /// As the URL names it, without the settings.
     base: Config,
+    /// The number of the host that served last.
+    last_host: Arc<AtomicUsize>,
     /// The parameters that each session begins with.
     settings: Vec<(&'static str, String)>,
     /// Whether a pooler is between. `None`: the store finds out when it is opened.
@@ -78,6 +82,7 @@ impl PostgresOptions {
         let tls = parameters.apply(&mut config)?;
         let mut options = Self {
             base: config,
+            last_host: Arc::default(),
             settings: Vec::new(),
             pooler: parameters.pooler,
             parameter_types: Arc::default(),
@@ -183,9 +188,9 @@ impl PostgresOptions {
 
     /// Opens a connection outside the pools. It is closed when it is dropped.
     pub(super) async fn connect(&self) -> Result<Client> {
-        let connected = tls::connect(&self.config(), &self.tls).await;
-        let context = || format!("connecting to {}", self.place());
-        let (client, messages) = connected.map_err(|error| failure::failed(context(), error))?;
+        let connected = self.hosts().connect().await;
+        let connected = connected.map_err(|error| error.at_first(format!("connecting to {}", self.place())))?;
+        let Connected { client, messages, .. } = connected;
         tokio::spawn(async move {
             if let Err(error) = tls::drive(messages).await {
                 tracing::debug!(target: "message_store::postgres", error = crate::chain(&error), "a connection ended");
@@ -194,16 +199,14 @@ impl PostgresOptions {
         Ok(client)
     }
 
-    /// The host, port and database, without user and password.
+    /// The hosts, with the parameters of a connection.
+    pub(super) fn hosts(&self) -> Hosts {
+        Hosts::of(&self.config(), &self.tls, self.answer_within, &self.last_host)
+    }
+
+    /// The hosts, ports and database, without user and password.
     pub(super) fn place(&self) -> String {
-        let host = match self.base.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            #[cfg(unix)]
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => "localhost".to_owned(),
-        };
-        let port = self.base.get_ports().first().copied().unwrap_or(5432);
-        format!("postgres://{host}:{port}/{}", self.base.get_dbname().unwrap_or_default())
+        format!("postgres://{}/{}", hosts::places_of(&self.base), self.base.get_dbname().unwrap_or_default())
     }
 
     pub(super) fn answer_limit(&self) -> Option<Duration> {

@@ -9,8 +9,12 @@ pub enum PlantedBug {
     ArchiveNotRead,
     /// A connection whose user was dropped stays in the pool until its statement ends.
     AbandonedConnectionsStay,
+    /// The warning that a commit did not wait for the standby to the end is not noticed.
+    CutWaitsUnnoticed,
     /// A batch whose conditions took too long together is not tried in pieces.
     ConditionsTimeOutTogether,
+    /// A primary in whose place a standby was promoted is used.
+    DeposedPrimariesServe,
     /// A batch that needs more locks than the server has is not halved.
     FullLockTablesConcernAll,
     /// A batch continues after all of its callers were dropped.
@@ -39,6 +43,8 @@ pub enum PlantedBug {
     PoolersChangeServers,
     /// Read models may take all connections that read.
     ReadModelsTakeAllConnections,
+    /// An append that finds its messages written does not wait for the standby, which may lack them.
+    RepeatsWaitForNoStandby,
     /// A batch that took too long is sent again in halves.
     TimeOutsAreHalved,
 }

@@ -14,10 +14,11 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::history::Histories;
+use super::hosts::NotConnected;
 use super::reconnects::Reconnects;
 use super::session::Sessions;
 use super::silence::Silences;
-use super::{PlantedBug, PostgresOptions, failure};
+use super::{PlantedBug, PostgresOptions, failure, replication};
 use crate::store::Connections;
 use crate::telemetry::metric::POOL_WAIT;
 use crate::telemetry::{Histogram, is_on};
@@ -59,7 +60,7 @@ impl Pool {
         (silences, reconnects): (&Silences, &Reconnects),
     ) -> Result<Self> {
         let (history, silences, reconnects) = (histories.current(), silences.clone(), reconnects.clone());
-        let connections = make(&options, size, wait, (&silences, &reconnects))?;
+        let connections = make(&options, histories, (size, wait), (&silences, &reconnects))?;
         let current = Mutex::new(OfHistory { history, connections });
         let (histories, waits) = (Arc::clone(histories), Histogram::of(&POOL_WAIT, &[name]));
         Ok(Self(Arc::new(Shared { options, histories, size, wait, silences, reconnects, waits, current })))
@@ -105,11 +106,15 @@ impl Pool {
         let mut connection = self.get().await?;
         let result = work(&mut connection).await;
         let is_silent = connection.watch().was_silent();
+        let result = if connection.takes_cut_wait() { result.and(Err(replication::unknown())) } else { result };
         let result = result.map_err(|error| match error {
             Error::Backend { context, .. } if is_silent => self.silent(context),
             error => error,
         });
-        connection.give_back();
+        // A silent session may still work, or wait for a standby, with locks. If it is dropped, it is ended.
+        if !is_silent {
+            connection.give_back();
+        }
         result
     }
 }
@@ -145,7 +150,8 @@ impl Shared {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.histories.current();
         if current.history != history {
-            let connections = make(&self.options, self.size, self.wait, (&self.silences, &self.reconnects))?;
+            let (bounds, shared) = ((self.size, self.wait), (&self.silences, &self.reconnects));
+            let connections = make(&self.options, &self.histories, bounds, shared)?;
             let before = std::mem::replace(&mut *current, OfHistory { history, connections });
             before.connections.close();
         }
@@ -154,7 +160,11 @@ impl Shared {
 
     async fn verify(&self, connection: &Connection) -> Result<History> {
         match timeout(self.options.answer_within, self.histories.verify(connection)).await {
-            Ok(history) => history.map_err(failure::backend("asking the server for its history")),
+            Ok(history) => {
+                let history = history.map_err(failure::backend("asking the server for its history"))?;
+                let deposed = || NotConnected::Deposed { place: self.options.place() };
+                history.ok_or_else(|| deposed().at_first(format!("connecting to {}", self.options.place())))
+            }
             Err(_) => Err(self.unconnected()),
         }
     }
@@ -171,10 +181,10 @@ impl Shared {
         Error::backend(context, true, format!("no answer within {:?}", self.options.answer_within))
     }
 
-    fn failed(&self, error: PoolError<tokio_postgres::Error>) -> Error {
+    fn failed(&self, error: PoolError<NotConnected>) -> Error {
         let place = self.options.place();
         match error {
-            PoolError::Backend(error) => failure::not_connected(format!("connecting to {place}"), error),
+            PoolError::Backend(error) => error.into_error(format!("connecting to {place}"), failure::not_connected),
             PoolError::Timeout(TimeoutType::Wait) => {
                 Error::backend(format!("waiting for a free connection to {place}"), true, error)
             }
@@ -186,14 +196,14 @@ impl Shared {
 
 fn make(
     options: &PostgresOptions,
-    size: usize,
-    wait: Option<Duration>,
+    histories: &Arc<Histories>,
+    (size, wait): (usize, Option<Duration>),
     (silences, reconnects): (&Silences, &Reconnects),
 ) -> Result<deadpool::managed::Pool<Sessions>> {
-    let (config, tls, silences) = (Arc::new(options.config()), options.tls.clone(), silences.clone());
+    let (hosts, tls, silences) = (options.hosts().of_histories(histories), options.tls.clone(), silences.clone());
     let behind_pooler = options.behind_pooler().map(Arc::new);
     let (answer_within, reconnects) = (options.answer_limit(), reconnects.clone());
-    let sessions = Sessions { config, tls, answer_within, silences, reconnects, behind_pooler };
+    let sessions = Sessions { hosts, tls, answer_within, silences, reconnects, behind_pooler };
     let pool = deadpool::managed::Pool::builder(sessions)
         .max_size(size)
         .wait_timeout(wait)

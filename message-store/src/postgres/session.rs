@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
-use tokio_postgres::Client;
+use futures_util::StreamExt as _;
 use tokio_postgres::config::Config;
+use tokio_postgres::{AsyncMessage, Client};
 
+use super::hosts::{Connected, Hosts, NotConnected};
 use super::pooler::BehindPooler;
 use super::reconnects::Reconnects;
+use super::replication::says_that_a_wait_was_cut;
 use super::silence::{Silences, Watch};
-use super::tls::{self, Tls};
+use super::tls::{Messages, Tls};
 
 /// A connection of a pool, with its prepared statements.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) watch: Arc<Watch>,
     pub(super) behind_pooler: Option<Arc<BehindPooler>>,
+    /// It names only the host of this session.
     pub(super) config: Arc<Config>,
     pub(super) tls: Tls,
 }
@@ -27,7 +31,7 @@ pub(super) struct Session {
 /// Opens the sessions of a pool.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    pub(super) config: Arc<Config>,
+    pub(super) hosts: Hosts,
     pub(super) tls: Tls,
     pub(super) answer_within: Option<Duration>,
     pub(super) silences: Silences,
@@ -37,15 +41,16 @@ pub(super) struct Sessions {
 
 impl Manager for Sessions {
     type Type = Session;
-    type Error = tokio_postgres::Error;
+    type Error = NotConnected;
 
-    async fn create(&self) -> Result<Session, tokio_postgres::Error> {
+    async fn create(&self) -> Result<Session, NotConnected> {
         let watch = Watch::new(self.answer_within, &self.silences);
-        let (client, messages) = self.reconnects.connect(Box::pin(tls::connect(&self.config, &self.tls))).await?;
+        let connecting = self.reconnects.connect(Box::pin(self.hosts.connect()));
+        let Connected { client, messages, config } = connecting.await?;
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
             tokio::select! {
-                ended = tls::drive(messages) => {
+                ended = drive(messages, &watched) => {
                     if let Err(error) = ended {
                         tracing::debug!(target: "message_store::postgres", error = crate::chain(&error), "a connection ended");
                     }
@@ -59,17 +64,30 @@ impl Manager for Sessions {
             client: ClientWrapper::new(client, task),
             watch,
             behind_pooler: self.behind_pooler.clone(),
-            config: Arc::clone(&self.config),
+            config,
             tls: self.tls.clone(),
         })
     }
 
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<tokio_postgres::Error> {
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<NotConnected> {
         if session.client.is_closed() || session.watch.is_suspect() {
             return Err(RecycleError::message("the connection is closed, or another one of its age was silent"));
         }
         Ok(())
     }
+}
+
+/// Runs a connection until it ends.
+async fn drive(mut messages: Messages, watch: &Watch) -> Result<(), tokio_postgres::Error> {
+    while let Some(message) = messages.next().await {
+        // The notice comes before the end of the answer, so the caller finds it.
+        if let AsyncMessage::Notice(notice) = message?
+            && says_that_a_wait_was_cut(&notice)
+        {
+            watch.wait_was_cut();
+        }
+    }
+    Ok(())
 }
 
 impl Deref for Session {

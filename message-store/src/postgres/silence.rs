@@ -33,6 +33,8 @@ pub(super) struct Watch {
     /// Changes with each statement and each row.
     activity: AtomicU64,
     was_silent: AtomicBool,
+    /// Whether the wait of a commit for the standby was cut.
+    has_cut_wait: AtomicBool,
     /// The server's process, if it keeps locks in a transaction while the author's code works. 0 if it is not known.
     process: AtomicI32,
 }
@@ -47,6 +49,7 @@ impl Watch {
             is_waiting: AtomicBool::new(false),
             activity: AtomicU64::new(0),
             was_silent: AtomicBool::new(false),
+            has_cut_wait: AtomicBool::new(false),
             process: AtomicI32::new(0),
         })
     }
@@ -70,6 +73,16 @@ impl Watch {
     /// The server's process that may keep locks.
     pub(super) fn process(&self) -> Option<i32> {
         Some(self.process.load(Ordering::SeqCst)).filter(|process| *process != 0)
+    }
+
+    /// The server says that the wait of a commit for the standby was cut.
+    pub(super) fn wait_was_cut(&self) {
+        self.has_cut_wait.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server has said so since the last call.
+    pub(super) fn takes_cut_wait(&self) -> bool {
+        self.has_cut_wait.swap(false, Ordering::SeqCst)
     }
 
     /// Whether the connection ended because an answer did not arrive.

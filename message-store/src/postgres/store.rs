@@ -22,7 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::sent_condition::SentCondition;
-use super::{PlantedBug, matches, message_db, once, read, timer_changes};
+use super::{PlantedBug, matches, message_db, once, read, replication, timer_changes};
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
     Matches, Moved, ReadModels, ServiceReports, Snapshots, StreamBatch, Timers, WakeUps,
@@ -130,14 +130,16 @@ impl MessageStore for PostgresStore {
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
-                    append_apart(connection, (&appends, condition.as_ref()), &beside).await
+                    let appended = append_apart(connection, (&appends, condition.as_ref()), &beside).await?;
+                    replication::acknowledged(connection, appended).await
                 })
                 .await
         } else if self.is_message_db {
             self.pool
                 .with(async |connection| {
                     self.assert_history(connection, history)?;
-                    message_db::append(connection, &appends).await
+                    let appended = message_db::append(connection, &appends).await?;
+                    replication::acknowledged(connection, appended).await
                 })
                 .await
         } else {

@@ -33,6 +33,8 @@ pub enum End {
     Immediate,
     /// Only its first process is killed. The others notice that and end.
     Kill,
+    /// All its processes are killed.
+    KillAll,
 }
 
 /// The purpose of a server. It selects the settings.
@@ -110,6 +112,18 @@ impl LocalServer {
         Self::launch(self.programs.clone(), self.account, folder, purpose.settings()).await
     }
 
+    /// As [`LocalServer::standby`], at this port, which another server had.
+    ///
+    /// # Errors
+    /// Returns an error as [`LocalServer::standby`] does, and if the port stays taken.
+    pub async fn standby_at(&self, port: u16, purpose: Purpose) -> Result<Self> {
+        let folder = self.copy(&["--write-recovery-conf"])?;
+        let settings = purpose.settings();
+        let server = run_again(&self.programs, self.account, folder.path(), &settings, port).await?;
+        let (programs, account, url) = (self.programs.clone(), self.account, url_at(port));
+        Ok(Self { programs, account, folder, settings, port, server, url })
+    }
+
     /// Makes and starts a standby with the present data of this server. It does not receive later writes.
     ///
     /// # Errors
@@ -158,7 +172,7 @@ impl LocalServer {
             let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
             match run(&programs, account, folder.path(), &settings, port).await {
                 Ok(server) => {
-                    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+                    let url = url_at(port);
                     return Ok(Self { programs, account, folder, settings, port, server, url });
                 }
                 Err(error) => last_failure = Some(error),
@@ -180,6 +194,11 @@ impl LocalServer {
                 self.server.wait()?;
                 return Ok(());
             }
+            End::KillAll => {
+                self.signal("KILL")?;
+                self.server.wait()?;
+                return Ok(());
+            }
         };
         let status = command(self.programs.join("pg_ctl"), self.account)
             .args(["stop", "-m", mode, "-w", "-D"])
@@ -196,19 +215,44 @@ impl LocalServer {
     /// # Errors
     /// Returns an error if the server does not start.
     pub async fn resume(&mut self) -> Result<()> {
-        const ATTEMPTS: u32 = 100;
-        for attempt in 1.. {
-            match run(&self.programs, self.account, self.folder.path(), &self.settings, self.port).await {
-                Ok(server) => {
-                    self.server = server;
-                    break;
-                }
-                // After the first process was killed, the others still have the data for a moment.
-                Err(_) if attempt < ATTEMPTS => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-                Err(error) => return Err(error),
-            }
+        self.server = run_again(&self.programs, self.account, self.folder.path(), &self.settings, self.port).await?;
+        Ok(())
+    }
+
+    /// Stops all its processes where they are. They go on after [`LocalServer::go_on`].
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be stopped.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets its processes go on.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be reached.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// Sends a signal to all its processes, the first one first, so that it starts no other.
+    fn signal(&self, signal: &str) -> Result<()> {
+        let first = self.server.id();
+        let send = |process: u32| {
+            let sent = Command::new("kill").args([&format!("-{signal}"), &process.to_string()]).output();
+            sent.map(|sent| sent.status.success())
+        };
+        ensure!(send(first)?, "the server has ended");
+        for process in children_of(first)? {
+            // It may have ended by itself.
+            send(process)?;
         }
         Ok(())
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The URL of the database `postgres`, for administration.
@@ -247,12 +291,51 @@ impl LocalServer {
             .args(["stop", "-m", "immediate", "-w", "-D"])
             .arg(self.folder.path().join("data"))
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status()?;
         if !status.success() {
             self.server.kill()?;
         }
         self.server.wait()?;
         self.folder.close().context("the cluster's folder could not be removed")
+    }
+}
+
+fn url_at(port: u16) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/postgres")
+}
+
+/// The processes that a process has started.
+fn children_of(parent: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let of = status.lines().find_map(|line| line.strip_prefix("PPid:")).and_then(|of| of.trim().parse().ok());
+        if of == Some(parent) {
+            children.push(process);
+        }
+    }
+    Ok(children)
+}
+
+/// As [`run`], at a port that may be taken for a moment, with data that other processes may have for a moment.
+async fn run_again(
+    programs: &Path,
+    account: Option<Account>,
+    folder: &Path,
+    settings: &[&'static str],
+    port: u16,
+) -> Result<Child> {
+    const ATTEMPTS: u32 = 100;
+    let mut attempt = 1;
+    loop {
+        match run(programs, account, folder, settings, port).await {
+            // After the first process was killed, the others still have the data for a moment.
+            Err(_) if attempt < ATTEMPTS => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            result => return result,
+        }
+        attempt += 1;
     }
 }
 
@@ -276,7 +359,7 @@ async fn run(
         .stderr(std::fs::File::create(&log)?)
         .spawn()
         .context("postgres could not be started")?;
-    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let url = url_at(port);
     let ready = wait_until_ready(&url, || match server.try_wait()? {
         Some(status) => bail!("postgres ended with {status}: {}", std::fs::read_to_string(&log)?.trim()),
         None => Ok(()),

@@ -9,11 +9,13 @@ mod database;
 mod docker;
 mod given;
 mod local;
+mod pair;
 mod pooler;
 mod server;
 
 pub use database::TestDatabase;
 pub use local::{End, LocalServer, Purpose, programs_are_left_out, servers_are_left_out};
+pub use pair::{Fault, Pair, Standby};
 pub use pooler::{Pooler, poolers_are_left_out};
 pub use server::{Server, Way};
 

@@ -11,6 +11,7 @@ use super::super::append::{self, RACES, Sent, meaning};
 use super::super::append_one::{APPEND_ONE, only_message, send_one};
 use super::super::connection::Connection;
 use super::super::failure::{self, Meaning, is_race, is_unanswered};
+use super::super::replication;
 use super::lock_wait::LockWait;
 use super::{Job, Lanes, Route, SHORT_WAIT, Work, answer_all};
 use crate::telemetry::is_on;
@@ -169,7 +170,11 @@ impl Lanes {
                 Err(Unsuccessful::Unsent(error)) => {
                     return Err(Failed::All(failure::failed("preparing an append; nothing was sent", error)));
                 }
-                Err(Unsuccessful::Sent(error)) => error,
+                Err(Unsuccessful::Unreplicated(error)) if !is_unanswered(&error) => {
+                    return Err(Failed::All(Error::CommitUnknown { cause: error.into() }));
+                }
+                Err(Unsuccessful::CutWait) => return Err(Failed::All(replication::unknown())),
+                Err(Unsuccessful::Sent(error) | Unsuccessful::Unreplicated(error)) => error,
             };
             if is_unanswered(&error) {
                 // Closes the connection before another one is awaited. If callers kept connections while they wait for
@@ -269,7 +274,12 @@ impl Lanes {
         }
         let sent = self.send_batch(connection, batch, wait_for).await;
         connection.end_writing(sent.is_ok()).await.map_err(Unsuccessful::Sent)?;
-        sent
+        let sent = sent?;
+        let is_repeat = |result: &Result<Appended>| result.as_ref().is_ok_and(|appended| appended.already_written);
+        if sent.results.iter().flatten().any(is_repeat) {
+            replication::wait_for_standby(connection).await.map_err(Unsuccessful::Unreplicated)?;
+        }
+        if connection.takes_cut_wait() { Err(Unsuccessful::CutWait) } else { Ok(sent) }
     }
 
     async fn send_batch(
@@ -329,6 +339,10 @@ enum Unsuccessful {
     /// The server has another history than the connection had. Nothing was written.
     OtherHistory,
     Sent(tokio_postgres::Error),
+    /// The batch is carried out, and the wait for the standby has failed.
+    Unreplicated(tokio_postgres::Error),
+    /// The batch is committed, and did not wait for the standby to the end.
+    CutWait,
 }
 
 enum Failed {

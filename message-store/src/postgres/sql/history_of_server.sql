@@ -2,6 +2,7 @@
 -- point. On a primary, the control file names a new timeline only after a checkpoint, but the name of the current WAL
 -- file contains it at once.
 SELECT
+  pg_is_in_recovery() AS is_standby,
   (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
   CASE
     WHEN pg_is_in_recovery() THEN (SELECT lpad(to_hex(timeline_id), 8, '0') FROM pg_control_checkpoint())
