@@ -84,6 +84,9 @@ impl BatchRead<'_> {
             self.part(connection, &self.statements.plain, &parameters, &mut found).await?;
         }
         connection.record_seen(found.last);
+        if let Some(last) = found.messages.last() {
+            connection.record_message(last.id, last.global_position);
+        }
         found.is_large = found.bytes.saturating_mul(if is_weighed { LARGE } else { 1 }) >= self.bytes;
         Ok(found)
     }

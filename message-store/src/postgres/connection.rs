@@ -24,7 +24,7 @@ use super::prepared::Prepared;
 use super::session::{Session, Sessions};
 use super::silence::Watch;
 use super::tls::{self, Tls};
-use crate::{GlobalPosition, History};
+use crate::{GlobalPosition, History, MessageId};
 
 /// The pauses between two requests to cancel a statement. After the last, the connection is closed.
 const CANCEL_PAUSES: [Duration; 5] = [
@@ -84,6 +84,11 @@ impl Connection {
     /// Records the highest global position of an answer.
     pub(super) fn record_seen(&self, position: Option<GlobalPosition>) {
         self.histories.record_seen(self.history, position);
+    }
+
+    /// Records a message of an answer.
+    pub(super) fn record_message(&self, id: MessageId, position: GlobalPosition) {
+        self.histories.record_message(self.history, id, position);
     }
 
     /// Whether a protection is switched off.

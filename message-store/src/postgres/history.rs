@@ -8,6 +8,9 @@
 //! each connection knows the history in which it was verified, and each append names the history in which it was
 //! decided. So an append that was decided on lost messages is refused.
 //!
+//! The last global position does not show every loss: the server gives out numbers ahead, and others may have written since.
+//! So the last message that this process knew is looked up when another history has begun, and its loss is named.
+//!
 //! Behind a pooler, a connection can get another server without notice. There, the question is part of each transaction
 //! that writes, and is asked before other calls if the last answer is not recent.
 
@@ -15,15 +18,18 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::PlantedBug;
 use crate::planted::Planted;
-use crate::{GlobalPosition, History, StoreId};
+use crate::store::{HistoryChange, LostMessage};
+use crate::{GlobalPosition, History, MessageId, StoreId};
 
 const SERVER: &str = include_str!("sql/history_of_server.sql");
 const STORE: &str = include_str!("sql/history_of_store.sql");
+const IS_THERE: &str = include_str!("sql/is_there.sql");
 const MESSAGE_DB: &str = include_str!("sql/history_of_message_db.sql");
 
 /// Behind a pooler, an answer of this age is recent.
@@ -41,6 +47,12 @@ pub(super) struct Histories {
     current: AtomicU64,
     /// The highest global position in any answer under the current history.
     seen: AtomicI64,
+    /// The message with the highest global position that was written or read under the current history.
+    last_message: Mutex<Option<LostMessage>>,
+    /// The last such message of the history before, until it was looked for.
+    of_before: Mutex<Option<LostMessage>>,
+    /// How the current history began.
+    change: Mutex<Option<HistoryChange>>,
     /// Whether this user may not ask for the facts about the server.
     is_blind: AtomicBool,
 }
@@ -69,7 +81,20 @@ impl Histories {
     ) -> Self {
         let last = Mutex::new(Last { store_id, server: Server::default(), asked_at: None });
         let (current, seen, is_blind) = (AtomicU64::new(0), AtomicI64::new(0), AtomicBool::new(false));
-        Self { place, is_message_db, planted, has_several_hosts, last, current, seen, is_blind }
+        let (last_message, of_before, change) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self {
+            place,
+            is_message_db,
+            planted,
+            has_several_hosts,
+            last,
+            current,
+            seen,
+            last_message,
+            of_before,
+            change,
+            is_blind,
+        }
     }
 
     pub(super) fn has(&self, bug: PlantedBug) -> bool {
@@ -94,6 +119,19 @@ impl Histories {
         if let Some(position) = position.filter(|_| history == self.current()) {
             self.seen.fetch_max(position.get(), Ordering::SeqCst);
         }
+    }
+
+    /// Records a message of an answer. One of an earlier history does not count.
+    pub(super) fn record_message(&self, history: History, id: MessageId, global_position: GlobalPosition) {
+        let mut last = lock(&self.last_message);
+        if history == self.current() && last.is_none_or(|last| last.global_position < global_position) {
+            *last = Some(LostMessage { id, global_position });
+        }
+    }
+
+    /// How the current history began. `None` for the first one.
+    pub(super) fn change(&self) -> Option<HistoryChange> {
+        lock(&self.change).clone()
     }
 
     /// Records a new identity of the store, which begins another history.
@@ -131,11 +169,26 @@ impl Histories {
 
     async fn ask(&self, client: &Client, first: &str) -> Result<Option<History>, tokio_postgres::Error> {
         let (before, seen) = (self.current(), self.seen());
-        let Facts { server, store_id, given_out } = self.facts(client, first).await?;
+        let facts = self.facts(client, first).await?;
+        let given_out = facts.given_out;
+        let Some(history) = self.compare(facts, before, seen) else { return Ok(None) };
+        self.record_seen(history, given_out);
+        let of_before = *lock(&self.of_before);
+        // An error would end a transaction that has begun.
+        if let Some(of_before) = of_before.filter(|_| first.is_empty()) {
+            self.look_for(client, of_before).await?;
+        }
+        Ok(Some(history))
+    }
+
+    /// Compares the facts about a server with those seen before, and begins another history if they require it. `None` if the
+    /// server was the primary until another one took its place.
+    fn compare(&self, facts: Facts, before: History, seen: GlobalPosition) -> Option<History> {
+        let Facts { server, store_id, given_out } = facts;
         let mut last = self.last();
         let may_be_deposed = self.has_several_hosts && !self.has(PlantedBug::DeposedPrimariesServe);
         if may_be_deposed && server.is_deposed_by(&last.server) {
-            return Ok(None);
+            return None;
         }
         last.asked_at = Some(Instant::now());
         let mut changes = server.changes(&last.server);
@@ -152,17 +205,41 @@ impl Histories {
             last.store_id = store_id.unwrap_or(last.store_id);
             self.seen.store(given_out.map_or(0, GlobalPosition::get), Ordering::SeqCst);
             self.current.fetch_add(1, Ordering::SeqCst);
+            let reason = changes.join("; ");
             tracing::warn!(
                 target: "message_store::postgres",
                 store = %self.place,
-                changes = changes.join("; "),
+                changes = reason,
                 "the store has another history than before; positions remembered from the earlier one are forgotten"
             );
+            *lock(&self.change) = Some(HistoryChange::new(Timestamp::now(), reason, None));
+            *lock(&self.of_before) = lock(&self.last_message).take();
         }
-        let history = self.current();
-        drop(last);
-        self.record_seen(history, given_out);
-        Ok(Some(history))
+        Some(self.current())
+    }
+
+    /// Names the last message of the earlier history, if it is lost.
+    async fn look_for(&self, client: &Client, before: LostMessage) -> Result<(), tokio_postgres::Error> {
+        let sql = IS_THERE.replace("{id}", &before.id.to_string());
+        let is_there = match rows(client, &sql).await {
+            Ok(rows) => rows.iter().any(|row| row.get(0) == Some("t")),
+            // This user may not read messages, so it cannot know.
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => true,
+            Err(error) => return Err(error),
+        };
+        if !is_there {
+            let LostMessage { id, global_position } = before;
+            tracing::error!(
+                target: "message_store::postgres",
+                store = %self.place,
+                "the store has lost its latest messages: the message {id} at global position {global_position} is not there any more"
+            );
+            if let Some(change) = &mut *lock(&self.change) {
+                change.lost = Some(before);
+            }
+        }
+        lock(&self.of_before).take_if(|of_before| *of_before == before);
+        Ok(())
     }
 
     async fn facts(&self, client: &Client, first: &str) -> Result<Facts, tokio_postgres::Error> {
@@ -184,8 +261,12 @@ impl Histories {
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a server answers. `None` if this user may not know it.

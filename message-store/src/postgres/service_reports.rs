@@ -9,7 +9,7 @@ use super::PostgresStore;
 use super::connection::Connection;
 use super::failure::backend;
 use super::row::get;
-use crate::store::{Connections, SavedReport, ServiceReports};
+use crate::store::{Connections, HistoryChange, SavedReport, ServiceReports};
 use crate::{Json, Result};
 
 const SAVE: &str = include_str!("sql/save_report.sql");
@@ -40,5 +40,9 @@ impl ServiceReports for PostgresStore {
 
     fn connections(&self) -> Option<Connections> {
         Some(self.pool.connections())
+    }
+
+    fn history_change(&self) -> Option<HistoryChange> {
+        self.histories.change()
     }
 }

@@ -28,7 +28,9 @@ use crate::{Error, MessageStore, Result};
 
 pub use handle::ServiceHandle;
 pub use health::Health;
-pub use report::{ReportedConnections, ReportedConsumer, ReportedReadModel, ReportedRepeat, ServiceReport};
+pub use report::{
+    ReportedConnections, ReportedConsumer, ReportedHistoryChange, ReportedReadModel, ReportedRepeat, ServiceReport,
+};
 use reporting::Reporting;
 use running::Running;
 pub use signals::stop_signal;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::{ConsumerStatus, Repeat, UpdaterStatus};
-use crate::store::{SavedReport, VersionState};
+use crate::store::{HistoryChange, SavedReport, VersionState};
 use crate::{GlobalPosition, MessageId, Position, Result, StreamName, Timestamp};
 
 /// What a service reports. A field that another version of this library does not write has its default.
@@ -35,6 +35,8 @@ pub struct ServiceReport {
     pub clock: Option<Timestamp>,
     #[allow(missing_docs)]
     pub connections: Option<ReportedConnections>,
+    /// How the history of its store began that it sees. `None` for the one with which it started.
+    pub history_change: Option<ReportedHistoryChange>,
     #[allow(missing_docs)]
     pub consumers: Vec<ReportedConsumer>,
     #[allow(missing_docs)]
@@ -52,6 +54,20 @@ pub struct ReportedConnections {
     pub waiting: usize,
     /// Since when callers have waited at each report, by the process's clock.
     pub waiting_since: Option<Timestamp>,
+}
+
+/// The beginning of a history of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct ReportedHistoryChange {
+    /// When the service noticed it, by its clock.
+    pub at: Timestamp,
+    pub reason: String,
+    /// A message that the service had written or read before, and that is not in the store any more.
+    pub lost_id: Option<MessageId>,
+    /// The global position of that message. Another one may have it now.
+    pub lost_at: Option<GlobalPosition>,
 }
 
 /// A consumer of a service.
@@ -117,6 +133,12 @@ impl ServiceReport {
     pub fn of(saved: &SavedReport) -> Result<Self> {
         let invalid = |error: crate::Error| crate::Error::invalid("report of a service", error.to_string());
         saved.report.decode().map_err(invalid)
+    }
+}
+
+impl From<HistoryChange> for ReportedHistoryChange {
+    fn from(HistoryChange { at, reason, lost }: HistoryChange) -> Self {
+        Self { at, reason, lost_id: lost.map(|lost| lost.id), lost_at: lost.map(|lost| lost.global_position) }
     }
 }
 

@@ -80,6 +80,7 @@ impl Reporting {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Some(Timestamp::now()),
             connections,
+            history_change: reports.history_change().map(Into::into),
             ..report
         };
         reports.save_report(self.service, &Json::encode(&report)?).await

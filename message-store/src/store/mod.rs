@@ -41,7 +41,7 @@ pub use conditions::{Conditions, Matches};
 pub use deduplication::Deduplication;
 pub use erasure::{Erasure, ErasureRun, ErasureTarget, Redaction};
 pub use extension::MessageStoreExt;
-pub use history::History;
+pub use history::{History, HistoryChange, LostMessage};
 pub use leases::{Fence, GroupRecord, Leases, MemberRecord, Membership, SlotRecord, SlotSave};
 pub use message_store::MessageStore;
 pub(crate) use position_before::position_before;

@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use message_store::consumer::Consumer;
+use message_store::operations::{Diagnosing, Trouble, TroubleKind};
 use message_store::postgres::{PlantedBug, PostgresOptions, PostgresStore};
+use message_store::service::{Service, ServiceReport};
 use message_store::store::{ReadModel, SqlTransaction};
 use message_store::{
     Append, AppendRequest, Category, Error, History, Json, Message, MessageStore, MessageStoreExt as _, NewMessage,
     Position, Source, StreamName, StreamRead, Version,
 };
+use message_store_tests::accounts::member;
 use message_store_tests::cutting_proxy::CuttingProxy;
 use message_store_tests::postgres::{LocalServer, Purpose, TestDatabase, programs_are_left_out};
 use tokio::sync::Notify;
@@ -141,6 +145,69 @@ async fn twin_where_history_is_ignored_what_was_decided_on_lost_messages_is_writ
         scene.append_of_before().await.unwrap();
     })
     .await;
+}
+
+/// The standby is promoted, with all messages or without the last two, and others write. Returns what a diagnosis says of the
+/// service whose store was open before.
+async fn troubles_after_a_failover(is_behind: bool) -> Vec<Trouble> {
+    with_servers(async |servers| {
+        let primary = LocalServer::start(Purpose::Tests).await.unwrap();
+        let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
+        let store = Arc::new(PostgresStore::open(&proxy.url(primary.url())).await.unwrap());
+        store.append(deposits(3, Version::NO_STREAM)).await.unwrap();
+        if is_behind {
+            fail_over(&store, primary, &proxy, servers).await;
+        } else {
+            store.append(deposits(2, Version::at(Position::new(2)))).await.unwrap();
+            let standby = primary.standby_of_now().await.unwrap();
+            primary.stop().unwrap();
+            standby.promote().unwrap();
+            proxy.lead_to(address(standby.url()));
+            servers.push(standby);
+        }
+        read(&store).await;
+        // The last position that was given out is not lower than before: it does not show the loss.
+        assert!(store.given_out(None).await.unwrap().get() >= 5);
+        let shared: Arc<dyn MessageStore> = store;
+        let consumer = Consumer::new("account:command", member(&shared, None));
+        let service = Service::new(&shared).report_every(Duration::from_millis(10)).consumer(consumer);
+        let handle = service.start().await.unwrap();
+        let reported = async {
+            loop {
+                let reports = shared.service_reports().unwrap().reports().await.unwrap();
+                let reported = reports.iter().map(|saved| ServiceReport::of(saved).unwrap().history_change);
+                if let Some(change) = reported.flatten().next() {
+                    return change;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let change = tokio::time::timeout(COMES, reported).await.unwrap();
+        assert!(change.reason.contains("timeline") && change.lost_at.is_some() == is_behind, "{change:?}");
+        let troubles = Diagnosing::of(&shared).troubles().await.unwrap();
+        handle.stop();
+        handle.ended().await.unwrap();
+        troubles
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_diagnosis_names_the_messages_that_a_failover_lost() {
+    if programs_are_left_out(&["pg_basebackup"]) {
+        return;
+    }
+    let troubles = troubles_after_a_failover(true).await;
+    let lost = troubles.iter().find(|trouble| trouble.kind == TroubleKind::MessagesLost).unwrap();
+    assert!(lost.what.contains("global position 5") && lost.what.contains("timeline"), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failover_that_lost_nothing_is_no_trouble() {
+    if programs_are_left_out(&["pg_basebackup"]) {
+        return;
+    }
+    assert_eq!(troubles_after_a_failover(false).await, []);
 }
 
 /// Collects the ids of the messages that it sees, in a table.

@@ -11,6 +11,9 @@ use crate::{MessageStore, Result};
 /// The number of times that a consumer must have found messages without a wake-up before that is a trouble.
 const WITHOUT_WAKE_UP: u64 = 5;
 
+/// How long a loss is named.
+const DAY: Duration = Duration::from_hours(24);
+
 pub(super) async fn look(store: &dyn MessageStore, patience: Duration, troubles: &mut Vec<Trouble>) -> Result<()> {
     let Some(reports) = store.service_reports() else { return Ok(()) };
     let mut read = Vec::new();
@@ -64,6 +67,7 @@ fn of_service(saved: &SavedReport, report: &ServiceReport, patience: Duration, t
                     (`Consumer::concurrency`)";
         troubles.push(Trouble::new(TroubleKind::FullPool, what, mend));
     }
+    troubles.extend(lost_messages(report));
     let apart = report.clock.map(|clock| saved.reported_at.duration_since(clock).abs());
     if let Some(apart) = apart.and_then(|apart| Duration::try_from(apart).ok()).filter(|apart| *apart > APART) {
         let what = format!("the clock of {} and the store's differ by {} s", named(report), apart.as_secs());
@@ -74,6 +78,25 @@ fn of_service(saved: &SavedReport, report: &ServiceReport, patience: Duration, t
     if report.connections.is_some() {
         troubles.extend(report.consumers.iter().filter_map(|consumer| without_wake_ups(report, consumer)));
     }
+}
+
+/// The loss of messages within the last day.
+fn lost_messages(report: &ServiceReport) -> Option<Trouble> {
+    let change = report.history_change.as_ref()?;
+    let (id, position, clock) = (change.lost_id?, change.lost_at?, report.clock?);
+    if Duration::try_from(clock.duration_since(change.at)).is_ok_and(|age| age > DAY) {
+        return None;
+    }
+    let what = format!(
+        "the store has lost its latest messages: {} noticed at {} that the message {id} at global position {position} is not there any \
+         more ({})",
+        named(report),
+        change.at,
+        change.reason
+    );
+    let mend = "Nothing that was decided on them is written. Keep the data of the server that has them, and send what is to be done \
+                again. A synchronous standby has every acknowledged message";
+    Some(Trouble::new(TroubleKind::MessagesLost, what, mend))
 }
 
 fn without_wake_ups(report: &ServiceReport, consumer: &ReportedConsumer) -> Option<Trouble> {

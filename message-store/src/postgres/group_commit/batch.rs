@@ -297,8 +297,15 @@ impl Lanes {
             let known = |stream: &_| self.known(history, stream);
             append::send(connection, &statement, batch, known, wait_for).await.map_err(Unsuccessful::Sent)?
         };
-        let written = sent.results.iter().flatten().flatten().flat_map(|appended| &appended.written);
-        connection.record_seen(written.map(|written| written.global_position).max());
+        let written = batch.iter().zip(&sent.results).filter_map(|(work, result)| {
+            let messages = work.appends.iter().flat_map(|append| &append.messages);
+            let last = result.as_ref()?.as_ref().ok()?.written.iter().zip(messages);
+            last.map(|(place, message)| (place.global_position, message.id)).max()
+        });
+        if let Some((global_position, id)) = written.max() {
+            connection.record_seen(Some(global_position));
+            connection.record_message(id, global_position);
+        }
         Ok(sent)
     }
 
