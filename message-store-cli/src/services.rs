@@ -1,7 +1,7 @@
 //! `message-store services`: lists the services that run on a store, and what they report.
 
 use anyhow::{Context as _, Result};
-use message_store::service::ServiceReport;
+use message_store::service::{ReportedStandbyReads, ServiceReport};
 use serde_json::json;
 
 use crate::open::StoreUrl;
@@ -29,7 +29,7 @@ impl Services {
 }
 
 fn services(format: Format, found: &[(ServiceReport, u64)]) -> Result<()> {
-    let columns = ["service", "host", "process", "state", "seconds ago", "consumers", "reasons"];
+    let columns = ["service", "host", "process", "state", "seconds ago", "consumers", "category reads", "reasons"];
     let mut rows = Rows::new(format, columns)?;
     for (report, seconds) in found {
         let state = match (report.has_ended, report.is_ready) {
@@ -52,10 +52,20 @@ fn services(format: Format, found: &[(ServiceReport, u64)]) -> Result<()> {
             json!(state),
             json!(seconds),
             json!(consumers.join(", ")),
+            json!(report.standby_reads.as_ref().map(category_reads)),
             json!(report.reasons.join("; ")),
         ])?;
     }
     rows.print()
+}
+
+/// From where a service reads categories, if a standby is to serve the reads.
+fn category_reads(reads: &ReportedStandbyReads) -> String {
+    match (&reads.reason, reads.bytes_behind) {
+        (Some(reason), _) => format!("primary, because no standby serves: {reason}"),
+        (None, Some(bytes)) => format!("standby, {bytes} bytes behind"),
+        (None, None) => "standby".to_owned(),
+    }
 }
 
 fn repeats(format: Format, found: &[(ServiceReport, u64)]) -> Result<()> {

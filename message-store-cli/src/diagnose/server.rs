@@ -36,6 +36,9 @@ fn of_finding(CheckedItem { what, problem, .. }: CheckedItem, installation: &Ins
         "fsync" | "synchronous_commit" => {
             (TroubleKind::NotDurable, format!("Set {what} = on in the server's configuration"))
         }
+        what if what.starts_with("category reads") => {
+            (TroubleKind::StandbyAway, "Start the standby, or leave category_reads=standby out of the URL".to_owned())
+        }
         "schema" => (TroubleKind::SchemaToUpgrade, migrate.to_owned()),
         what if what.starts_with("role ") || what.starts_with("rights ") => (TroubleKind::Rights, migrate.to_owned()),
         _ => (TroubleKind::Schema, migrate.to_owned()),

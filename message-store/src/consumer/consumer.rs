@@ -180,7 +180,7 @@ impl<H: Handler> Consumer<H> {
     async fn start_as(self, store: &Arc<dyn MessageStore>, name: NameInUse) -> Result<ConsumerHandle> {
         let Self { handler, settings } = self;
         let handler = Arc::new(handler);
-        let outages = Outages::new(settings.position_stream()?.as_str(), settings.outage_limit);
+        let outages = Outages::new(settings.position_stream()?.as_str(), settings.outage_limit).of_store(store);
         let letters = DeadLetters::of(store, &settings.category, settings.identifier.as_deref())?;
         match settings.elastic_group.clone() {
             Some(group) => start_member(handler, settings, group, letters, store, name, outages).await,

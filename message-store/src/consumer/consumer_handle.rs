@@ -199,9 +199,11 @@ async fn end_of_either(
     match letter_consumer {
         None => end_of(task).await,
         Some(letter_consumer) => tokio::select! {
-            ended = end_of(task) => ended,
+            // If both have ended, the letter consumer was the first, unless the consumer has failed.
+            biased;
             // A consumer that has failed may end after its letter consumer, whose error only the stop has caused.
-            ended = end_of(&mut letter_consumer.task) => if outages.has_consumer_failed() { end_of(task).await.and(ended) } else { ended },
+            ended = end_of(&mut letter_consumer.task), if letter_consumer.task.is_some() => if outages.has_consumer_failed() { end_of(task).await.and(ended) } else { ended },
+            ended = end_of(task) => ended,
         },
     }
 }

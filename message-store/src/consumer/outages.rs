@@ -5,6 +5,9 @@
 //! that fails for a passing reason is tried again with growing pauses, for as long as the outage lasts. Why the
 //! consumer soon goes on: when one call is answered again, all calls that wait try again at once. Why it can still be
 //! stopped: after a request to stop, an outage is waited out only for a short time.
+//!
+//! A consumer and its letter consumer notice another history one after the other, and each interrupts the calls from before it.
+//! The one that noticed it first makes calls again, which belong to the new history: they are not interrupted.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::backoff::Backoff;
 use super::pace::after;
 use crate::handling::Shutdown;
+use crate::{History, MessageStore};
 
 /// How long an outage is waited out after a request to stop.
 const AFTER_STOP: Duration = Duration::from_secs(5);
@@ -41,7 +45,11 @@ impl fmt::Display for Outage {
 
 /// The outages of one consumer. All clones are the same consumer's.
 #[derive(Clone, Debug)]
-pub(super) struct Outages(Arc<Shared>);
+pub(super) struct Outages {
+    shared: Arc<Shared>,
+    /// The store whose history the calls belong to. `None`: they belong to no history.
+    store: Option<Arc<dyn MessageStore>>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -64,6 +72,8 @@ struct State {
     has_consumer_failed: bool,
     /// The number of interruptions. Calls from before the last one wait no longer.
     interruptions: u64,
+    /// The latest history whose beginning has interrupted the calls from before it.
+    interrupted_before: Option<History>,
 }
 
 #[derive(Debug)]
@@ -77,13 +87,13 @@ impl Outages {
     /// The outages of the consumer with this name.
     pub(super) fn new(consumer: impl Into<String>, limit: Option<Duration>) -> Self {
         let consumer = consumer.into();
-        Self(Arc::new(Shared {
-            consumer,
-            limit,
-            state: Mutex::default(),
-            shutdown: Shutdown::new(),
-            try_again: Notify::new(),
-        }))
+        let (state, shutdown, try_again) = (Mutex::default(), Shutdown::new(), Notify::new());
+        Self { shared: Arc::new(Shared { consumer, limit, state, shutdown, try_again }), store: None }
+    }
+
+    /// The same outages, of calls that belong to the history that this store has when they begin.
+    pub(super) fn of_store(self, store: &Arc<dyn MessageStore>) -> Self {
+        Self { store: Some(Arc::clone(store)), ..self }
     }
 
     /// The outage that lasts.
@@ -93,14 +103,14 @@ impl Outages {
 
     /// The request to stop, for handlers.
     pub(super) fn shutdown(&self) -> &Shutdown {
-        &self.0.shutdown
+        &self.shared.shutdown
     }
 
     /// From now on, outages are waited out only for a short time.
     pub(super) fn stop(&self) {
         self.state().stop_by.get_or_insert_with(|| after(AFTER_STOP));
-        self.0.shutdown.request();
-        self.0.try_again.notify_waiters();
+        self.shared.shutdown.request();
+        self.shared.try_again.notify_waiters();
     }
 
     /// As [`stop`](Self::stop), because the consumer (or its letter consumer) has failed.
@@ -119,7 +129,7 @@ impl Outages {
 
     /// Waits until a request to stop is so old that no outage is waited out any more.
     pub(super) async fn until_given_up(&self) {
-        self.0.shutdown.requested().await;
+        self.shared.shutdown.requested().await;
         let stop_by = self.state().stop_by;
         if let Some(stop_by) = stop_by {
             sleep_until(stop_by).await;
@@ -129,15 +139,22 @@ impl Outages {
     /// The calls that wait now end with their errors.
     pub(super) fn interrupt(&self) {
         self.state().interruptions += 1;
-        self.0.try_again.notify_waiters();
+        self.shared.try_again.notify_waiters();
+    }
+
+    /// The calls that wait now and began before this history end with their errors.
+    pub(super) fn interrupt_before(&self, history: History) {
+        self.state().interrupted_before = Some(history);
+        self.shared.try_again.notify_waiters();
     }
 
     /// A call that may have to wait.
     pub(super) fn call(&self) -> Call<'_> {
+        let history = self.store.as_ref().map(|store| store.history());
         let interruptions = Some(self.state().interruptions);
         Call {
             outages: self,
-            state: CallState { began: None, interruptions },
+            state: CallState { began: None, interruptions, history },
             backoff: Backoff::new(),
             is_answered: false,
         }
@@ -148,14 +165,14 @@ impl Outages {
     pub(super) fn call_of_restart(&self) -> Call<'_> {
         Call {
             outages: self,
-            state: CallState { began: None, interruptions: None },
+            state: CallState { began: None, interruptions: None, history: None },
             backoff: Backoff::new(),
             is_answered: false,
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a failure of a call. Returns the time at which the wait must end, if there is one.
@@ -171,11 +188,11 @@ impl Outages {
         });
         if now.duration_since(current.logged) >= LOG_INTERVAL {
             current.logged = now;
-            tracing::warn!(target: "message_store::consumer", consumer = self.0.consumer, error, since = %current.outage.since, "an outage: trying again until it ends");
+            tracing::warn!(target: "message_store::consumer", consumer = self.shared.consumer, error, since = %current.outage.since, "an outage: trying again until it ends");
         }
         current.outage.error = error;
-        let limit = self.0.limit.and_then(|limit| began.checked_add(limit));
-        let interrupted = (!call.goes_on(state.interruptions)).then_some(now);
+        let limit = self.shared.limit.and_then(|limit| began.checked_add(limit));
+        let interrupted = (!call.goes_on(&state)).then_some(now);
         limit.into_iter().chain(state.stop_by).chain(interrupted).min()
     }
 
@@ -186,7 +203,7 @@ impl Outages {
         if state.waiting == 0
             && let Some(Current { outage, began, .. }) = state.current.take()
         {
-            let (consumer, since, lasted) = (&self.0.consumer, outage.since, began.elapsed());
+            let (consumer, since, lasted) = (&self.shared.consumer, outage.since, began.elapsed());
             if is_answered {
                 tracing::info!(target: "message_store::consumer", consumer, %since, ?lasted, error = outage.error, "an outage has ended");
             } else {
@@ -211,12 +228,15 @@ struct CallState {
     began: Option<Instant>,
     /// The number of interruptions before the call. `None`: it is not interrupted.
     interruptions: Option<u64>,
+    /// The history that the store had when the call began. `None`: it belongs to no history.
+    history: Option<History>,
 }
 
 impl CallState {
-    /// Whether the call may go on after this number of interruptions.
-    fn goes_on(&self, interruptions: u64) -> bool {
-        self.interruptions.is_none_or(|before| before == interruptions)
+    /// Whether the call may go on after the interruptions so far.
+    fn goes_on(&self, state: &State) -> bool {
+        let is_of_before = self.history.zip(state.interrupted_before).is_some_and(|(of, before)| of.0 < before.0);
+        self.interruptions.is_none_or(|before| before == state.interruptions) && !is_of_before
     }
 }
 
@@ -225,7 +245,7 @@ impl Call<'_> {
     pub(super) async fn again(&mut self, error: &impl fmt::Display) -> bool {
         // Made before the state is read, so that no request to stop is missed.
         let outages = self.outages;
-        let try_again = outages.0.try_again.notified();
+        let try_again = outages.shared.try_again.notified();
         let end = outages.failed(&mut self.state, error.to_string());
         let now = Instant::now();
         if end.is_some_and(|end| end <= now) {
@@ -236,14 +256,15 @@ impl Call<'_> {
             () = sleep_until(end.map_or(next, |end| next.min(end))) => {}
             () = try_again => {}
         }
-        self.state.goes_on(self.outages.state().interruptions)
+        let state = self.outages.state();
+        self.state.goes_on(&state)
     }
 
     /// The call was answered. If it had waited, all others that wait try again at once.
     pub(super) fn answered(mut self) {
         self.is_answered = true;
         if self.state.began.is_some() {
-            self.outages.0.try_again.notify_waiters();
+            self.outages.shared.try_again.notify_waiters();
         }
     }
 }
@@ -309,6 +330,23 @@ mod tests {
         let (goes_on, ()) = tokio::join!(waiting.again(&"refused"), async { outages.interrupt() });
         assert!(!goes_on && !waiting.again(&"refused").await);
         assert!(outages.call().again(&"refused").await);
+    }
+
+    /// The consumer and its letter consumer notice another history one after the other.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_history_interrupts_the_calls_from_before_it_and_none_of_its_own() {
+        let outages = Outages::new("c", None);
+        let of = |history| {
+            let mut call = outages.call();
+            call.state.history = Some(History(history));
+            call
+        };
+        let (mut before, mut own) = (of(1), of(2));
+        for _ in 0..2 {
+            outages.interrupt_before(History(2));
+            assert!(!before.again(&"refused").await);
+            assert!(own.again(&"refused").await);
+        }
     }
 
     #[tokio::test(start_paused = true)]

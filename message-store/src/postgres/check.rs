@@ -10,6 +10,7 @@ use super::indexes;
 use super::installation::{Installation, differences};
 use super::pooler::in_transaction;
 use super::row::get;
+use super::standby;
 use super::state::{Observation, roles_that_insert, sequence_problem, state};
 use crate::Result;
 
@@ -62,8 +63,12 @@ impl fmt::Display for Check {
 /// when the server does not answer.
 pub async fn check(url: &str) -> Result<Check> {
     let mut options = PostgresOptions::from_url(url)?;
+    options.tell_primary_from_standby()?;
     let mut client = options.connect_first().await?;
-    let (installation, findings) = in_transaction(&mut client, look).await?;
+    let (installation, mut findings) = in_transaction(&mut client, look).await?;
+    if options.reads_categories_from_standby && matches!(installation, Installation::Ours { .. }) {
+        findings.push(standby::look(options.clone(), &client).await?);
+    }
     Ok(Check { place: options.place(), installation, findings })
 }
 

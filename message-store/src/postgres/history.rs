@@ -151,6 +151,25 @@ impl Histories {
         self.last().asked_at.is_some_and(|asked_at| asked_at.elapsed() < RECENT)
     }
 
+    /// Why a server is not a standby that follows the primary, if it is not.
+    pub(super) async fn is_not_followed_by(&self, client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+        let Facts { server, store_id, .. } = self.facts(client, "").await?;
+        let last = self.last();
+        if !server.is_standby {
+            return Ok(Some("is no standby".to_owned()));
+        }
+        if self.has(PlantedBug::StandbysOfAnyHistory) {
+            return Ok(None);
+        }
+        let is_known = server.system_identifier.is_some() && server.timeline.is_some();
+        if !is_known {
+            return Ok(Some("is a standby, and this user may not ask what it follows (pg_control_system)".to_owned()));
+        }
+        let is_same = server.changes(&last.server).is_empty() && store_id.is_none_or(|id| id == last.store_id);
+        let reason = "is a standby that has not followed the primary into its present history, as far as its last checkpoint says";
+        Ok((!is_same).then(|| reason.to_owned()))
+    }
+
     /// Returns the history of a connection's server. Begins another history if the server's facts require it. `None` if the
     /// server was the primary until another one took its place.
     pub(super) async fn verify(&self, client: &Client) -> Result<Option<History>, tokio_postgres::Error> {

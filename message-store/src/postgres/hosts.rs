@@ -35,6 +35,8 @@ pub(super) struct Hosts {
     /// The number of the host that served last.
     last: Arc<AtomicUsize>,
     histories: Option<Arc<Histories>>,
+    /// Only a standby of the primary will do.
+    are_of_standby: bool,
 }
 
 /// A new connection.
@@ -57,6 +59,11 @@ pub(super) enum NotConnected {
     Deposed {
         place: String,
     },
+    /// The host is no standby that has what the primary has.
+    NoStandby {
+        place: String,
+        reason: String,
+    },
 }
 
 impl Hosts {
@@ -65,12 +72,17 @@ impl Hosts {
         let each = one_host_each(config);
         let share = answer_within / u32::try_from(each.len()).unwrap_or(u32::MAX).max(1);
         let within = config.get_connect_timeout().map_or(share, |limit| share.min(*limit));
-        Self { each, tls: tls.clone(), within, last: Arc::clone(last), histories: None }
+        Self { each, tls: tls.clone(), within, last: Arc::clone(last), histories: None, are_of_standby: false }
     }
 
     /// The same hosts, and those of another history that was seen before are passed over.
     pub(super) fn of_histories(self, histories: &Arc<Histories>) -> Self {
         Self { histories: Some(Arc::clone(histories)), ..self }
+    }
+
+    /// The same hosts, and only a standby of the primary will do.
+    pub(super) fn of_standby(self) -> Self {
+        Self { are_of_standby: true, ..self }
     }
 
     /// Whether there are several.
@@ -91,7 +103,7 @@ impl Hosts {
             match connected {
                 Ok(connected) => {
                     // Where every session will do, the order of the hosts is the operator's.
-                    if connected.config.get_target_session_attrs() != TargetSessionAttrs::Any {
+                    if self.are_of_standby || connected.config.get_target_session_attrs() != TargetSessionAttrs::Any {
                         self.last.store(number, Ordering::Relaxed);
                     }
                     return Ok(connected);
@@ -105,7 +117,15 @@ impl Hosts {
     async fn connect_to(&self, number: usize) -> Result<Connected, NotConnected> {
         let config = Arc::clone(&self.each[number]);
         let (client, mut messages) = tls::connect(&config, &self.tls).await.map_err(NotConnected::Driver)?;
-        if let Some(histories) = self.histories.as_ref().filter(|_| self.are_several())
+        if let Some(histories) = self.histories.as_ref().filter(|_| self.are_of_standby) {
+            let reason = tokio::select! {
+                reason = histories.is_not_followed_by(&client) => reason.map_err(NotConnected::Driver)?,
+                () = until_ended(&mut messages) => return Err(NotConnected::Silent { place: place_of(&config) }),
+            };
+            if let Some(reason) = reason {
+                return Err(NotConnected::NoStandby { place: place_of(&config), reason });
+            }
+        } else if let Some(histories) = self.histories.as_ref().filter(|_| self.are_several())
             && !histories.has(PlantedBug::DeposedPrimariesServe)
         {
             let is_deposed = tokio::select! {
@@ -149,6 +169,7 @@ impl fmt::Display for NotConnected {
         match self {
             Self::Driver(error) => f.write_str(&crate::chain(error)),
             Self::Silent { place } => write!(f, "{place} did not answer in time"),
+            Self::NoStandby { place, reason } => write!(f, "{place} {reason}"),
             Self::Deposed { place } => write!(
                 f,
                 "{place} was the primary until a standby was promoted in its place, and is not used; stop it. If it is to be the \

@@ -48,6 +48,7 @@ mod silence;
 mod snapshots;
 mod sql_condition;
 mod sql_value;
+mod standby;
 mod state;
 mod statements;
 mod store;

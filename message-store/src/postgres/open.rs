@@ -19,6 +19,7 @@ use super::pooler::in_transaction;
 use super::probes::{assert_draws_are_ordered, assert_path, warn_if_not_durable};
 use super::reconnects::Reconnects;
 use super::silence::Silences;
+use super::standby::StandbyReader;
 use super::tls::Tls;
 use super::{PlantedBug, PostgresOptions, PostgresStore, failure, migrate, read};
 use crate::Result;
@@ -48,6 +49,7 @@ impl PostgresOptions {
     /// not create it, or it is of an older version,
     /// or one of its functions is missing or changed: [`migrate`](super::migrate) upgrades and repairs it.
     pub async fn open(mut self) -> Result<PostgresStore> {
+        self.tell_primary_from_standby()?;
         let place = self.place();
         let mut client = self.connect_first().await?;
         self.assert_locks_exclude(&mut client).await?;
@@ -80,6 +82,8 @@ impl PostgresOptions {
         let (silences, reconnects, connections) = (Silences::default(), Reconnects::default(), options.connections);
         let shared = (&silences, &reconnects);
         let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), shared)?;
+        let standby =
+            options.reads_categories_from_standby.then(|| StandbyReader::new(&options, &histories, connections.reads));
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;
@@ -99,6 +103,7 @@ impl PostgresOptions {
         let leases = PostgresLeases { apart: pool.apart(1)?, pool: pool.clone() };
         Ok(PostgresStore {
             pool,
+            standby: standby.transpose()?,
             place,
             limits,
             large_rows: LargeRows::new(),

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::config::Config;
+use tokio_postgres::config::{Config, TargetSessionAttrs};
 
 use super::PlantedBug;
 use super::connections::{self, Connections};
@@ -42,6 +42,9 @@ pub struct PostgresOptions {
     pub(super) limits: Limits,
     pub(super) notifies: bool,
     pub(super) answer_within: Duration,
+    pub(super) reads_categories_from_standby: bool,
+    /// These are the options of connections to a standby.
+    pub(super) is_of_standby: bool,
     /// A missing schema is created.
     pub(super) creates: bool,
     pub(super) planted: Planted<PlantedBug>,
@@ -57,6 +60,11 @@ impl PostgresOptions {
     ///
     /// `connections` is the greatest number of connections ([`connections`](Self::connections)). `pooler` says whether a
     /// pooler that hands out transactions is between: `transaction` or `none` ([`pooler`](Self::pooler)).
+    /// `category_reads=standby` lets a standby serve reads of categories
+    /// ([`read_categories_from_standby`](Self::read_categories_from_standby)).
+    ///
+    /// With several hosts, set `target_session_attrs=read-write`: connections lead to the primary. A primary in whose place a
+    /// standby was promoted is not used again until the store is opened again.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the URL cannot be read.
@@ -91,6 +99,8 @@ impl PostgresOptions {
             limits: Limits::default(),
             notifies: true,
             answer_within: ANSWER_WITHIN,
+            reads_categories_from_standby: parameters.reads_categories_from_standby,
+            is_of_standby: false,
             creates: true,
             planted: Planted::NONE,
         };
@@ -153,6 +163,15 @@ impl PostgresOptions {
         self
     }
 
+    /// Sets whether a standby among the hosts of the URL serves reads of categories. Default: no. The standby gives what it
+    /// has, and the primary the rest: no reader sees a difference, but for the data of erased messages, which a standby has
+    /// until it has carried out the erasure. While no standby serves, the primary gives all. The store then has up to four
+    /// connections more, to the standby.
+    pub fn read_categories_from_standby(mut self, on: bool) -> Self {
+        self.reads_categories_from_standby = on;
+        self
+    }
+
     /// Opens only a store that exists. By default, a missing schema is created.
     pub fn existing(mut self) -> Self {
         self.creates = false;
@@ -201,7 +220,29 @@ impl PostgresOptions {
 
     /// The hosts, with the parameters of a connection.
     pub(super) fn hosts(&self) -> Hosts {
-        Hosts::of(&self.config(), &self.tls, self.answer_within, &self.last_host)
+        let hosts = Hosts::of(&self.config(), &self.tls, self.answer_within, &self.last_host);
+        if self.is_of_standby { hosts.of_standby() } else { hosts }
+    }
+
+    /// The options of connections to a standby.
+    pub(super) fn of_standby(mut self) -> Self {
+        self.base.target_session_attrs(TargetSessionAttrs::Any);
+        self.last_host = Arc::default();
+        self.is_of_standby = true;
+        self
+    }
+
+    /// Makes sure that the primary is told from its standbys, if categories are read from a standby.
+    pub(super) fn tell_primary_from_standby(&mut self) -> Result<()> {
+        if !self.reads_categories_from_standby {
+            return Ok(());
+        }
+        if self.base.get_hosts().len().max(self.base.get_hostaddrs().len()) < 2 {
+            let reason = "with category_reads=standby, it must name the hosts of the primary and of its standby";
+            return Err(Error::invalid("store URL", reason));
+        }
+        self.base.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Ok(())
     }
 
     /// The hosts, ports and database, without user and password.

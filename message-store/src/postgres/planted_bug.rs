@@ -45,6 +45,10 @@ pub enum PlantedBug {
     ReadModelsTakeAllConnections,
     /// An append that finds its messages written does not wait for the standby, which may lack them.
     RepeatsWaitForNoStandby,
+    /// A category ends where the standby ends.
+    StandbyEndsCategories,
+    /// A standby of another history is read.
+    StandbysOfAnyHistory,
     /// A batch that took too long is sent again in halves.
     TimeOutsAreHalved,
 }

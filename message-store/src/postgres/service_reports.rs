@@ -9,7 +9,7 @@ use super::PostgresStore;
 use super::connection::Connection;
 use super::failure::backend;
 use super::row::get;
-use crate::store::{Connections, HistoryChange, SavedReport, ServiceReports};
+use crate::store::{Connections, HistoryChange, SavedReport, ServiceReports, StandbyReads};
 use crate::{Json, Result};
 
 const SAVE: &str = include_str!("sql/save_report.sql");
@@ -40,6 +40,13 @@ impl ServiceReports for PostgresStore {
 
     fn connections(&self) -> Option<Connections> {
         Some(self.pool.connections())
+    }
+
+    async fn standby_reads(&self) -> Option<StandbyReads> {
+        match &self.standby {
+            Some(standby) => Some(standby.report(&self.pool).await),
+            None => None,
+        }
     }
 
     fn history_change(&self) -> Option<HistoryChange> {

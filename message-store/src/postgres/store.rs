@@ -22,6 +22,7 @@ use super::look_up::LookUp;
 use super::once::{LockTimeout, Taken};
 use super::pool::Pool;
 use super::sent_condition::SentCondition;
+use super::standby::StandbyReader;
 use super::{PlantedBug, matches, message_db, once, read, replication, timer_changes};
 use crate::store::{
     AppendMetrics, Archive, Backlog, Claim, ClaimRecord, Condition, Conditions, Deduplication, Erasure, Leases,
@@ -43,6 +44,8 @@ use crate::{
 /// messages fail with [`Error::Unsupported`].
 pub struct PostgresStore {
     pub(super) pool: Pool,
+    /// Reads categories, where it has them.
+    pub(super) standby: Option<StandbyReader>,
     pub(super) place: String,
     pub(super) limits: Limits,
     pub(super) large_rows: LargeRows,
@@ -106,7 +109,8 @@ impl MessageStore for PostgresStore {
     }
 
     fn describe(&self) -> String {
-        self.place.clone()
+        let from = if self.standby.is_some() { " (a standby serves reads of categories)" } else { "" };
+        format!("{}{from}", self.place)
     }
 
     fn history(&self) -> History {
@@ -172,7 +176,17 @@ impl MessageStore for PostgresStore {
     }
 
     async fn read_category(&self, category: &Category, read: Read) -> Result<Batch> {
-        self.pool.with(async |connection| read::category(connection, category, &read, self.bounds()).await).await
+        if let Some(standby) = &self.standby
+            && let Some(batch) = standby.read(category, &read, self.bounds()).await
+        {
+            return Ok(batch);
+        }
+        let work = async |connection: &mut Connection| read::category(connection, category, &read, self.bounds()).await;
+        let batch = self.pool.with(work).await?;
+        if let Some(standby) = &self.standby {
+            standby.read_from_primary(category, &batch);
+        }
+        Ok(batch)
     }
 
     async fn read_all(&self, read: Read) -> Result<Batch> {

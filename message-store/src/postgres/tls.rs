@@ -55,6 +55,8 @@ pub(super) struct Parameters {
     pub(super) connections: Option<usize>,
     /// Whether a pooler is between.
     pub(super) pooler: Option<bool>,
+    /// Whether categories are read from a standby.
+    pub(super) reads_categories_from_standby: bool,
 }
 
 impl Parameters {
@@ -80,6 +82,11 @@ impl Parameters {
                 Some(("pooler", "none")) => parameters.pooler = Some(false),
                 Some(("pooler", _)) => {
                     return Err(Error::invalid("store URL", "pooler must be transaction or none"));
+                }
+                Some(("category_reads", "standby")) => parameters.reads_categories_from_standby = true,
+                Some(("category_reads", "primary")) => parameters.reads_categories_from_standby = false,
+                Some(("category_reads", _)) => {
+                    return Err(Error::invalid("store URL", "category_reads must be standby or primary"));
                 }
                 Some((name @ ("sslcert" | "sslkey" | "sslpassword" | "sslcrl"), _)) => {
                     return Err(Error::invalid("store URL", format!("{name} is not supported: use a password")));
@@ -214,7 +221,13 @@ mod tests {
         let (url, parameters) = Parameters::take_from("postgres://me@db/store?sslmode=require").unwrap();
         assert_eq!((url.as_str(), parameters.mode), ("postgres://me@db/store", Some(Mode::Require)));
         assert_eq!(Parameters::take_from("postgres://me@db/store").unwrap().0, "postgres://me@db/store");
-        for wrong in ["sslmode=yes", "sslmode=", "sslkey=/a"] {
+        assert!(
+            Parameters::take_from("postgres://a,b/store?category_reads=standby")
+                .unwrap()
+                .1
+                .reads_categories_from_standby
+        );
+        for wrong in ["sslmode=yes", "sslmode=", "sslkey=/a", "category_reads=any"] {
             let error = Parameters::take_from(&format!("postgres://db/store?{wrong}")).unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
         }

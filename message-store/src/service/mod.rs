@@ -29,7 +29,8 @@ use crate::{Error, MessageStore, Result};
 pub use handle::ServiceHandle;
 pub use health::Health;
 pub use report::{
-    ReportedConnections, ReportedConsumer, ReportedHistoryChange, ReportedReadModel, ReportedRepeat, ServiceReport,
+    ReportedConnections, ReportedConsumer, ReportedHistoryChange, ReportedReadModel, ReportedRepeat,
+    ReportedStandbyReads, ServiceReport,
 };
 use reporting::Reporting;
 use running::Running;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::{ConsumerStatus, Repeat, UpdaterStatus};
-use crate::store::{HistoryChange, SavedReport, VersionState};
+use crate::store::{HistoryChange, SavedReport, StandbyReads, VersionState};
 use crate::{GlobalPosition, MessageId, Position, Result, StreamName, Timestamp};
 
 /// What a service reports. A field that another version of this library does not write has its default.
@@ -35,6 +35,8 @@ pub struct ServiceReport {
     pub clock: Option<Timestamp>,
     #[allow(missing_docs)]
     pub connections: Option<ReportedConnections>,
+    /// The reads of categories from a standby. `None` if no standby is to serve any.
+    pub standby_reads: Option<ReportedStandbyReads>,
     /// How the history of its store began that it sees. `None` for the one with which it started.
     pub history_change: Option<ReportedHistoryChange>,
     #[allow(missing_docs)]
@@ -54,6 +56,21 @@ pub struct ReportedConnections {
     pub waiting: usize,
     /// Since when callers have waited at each report, by the process's clock.
     pub waiting_since: Option<Timestamp>,
+}
+
+/// The reads of categories of a service, since it opened its store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct ReportedStandbyReads {
+    pub from_standby: u64,
+    pub from_primary: u64,
+    /// The bytes of the primary's log that the standby has not carried out.
+    pub bytes_behind: Option<u64>,
+    /// Since when no standby serves, by the service's clock.
+    pub away_since: Option<Timestamp>,
+    /// Why no standby serves.
+    pub reason: Option<String>,
 }
 
 /// The beginning of a history of a store.
@@ -133,6 +150,13 @@ impl ServiceReport {
     pub fn of(saved: &SavedReport) -> Result<Self> {
         let invalid = |error: crate::Error| crate::Error::invalid("report of a service", error.to_string());
         saved.report.decode().map_err(invalid)
+    }
+}
+
+impl From<StandbyReads> for ReportedStandbyReads {
+    fn from(reads: StandbyReads) -> Self {
+        let StandbyReads { from_standby, from_primary, bytes_behind, away_since, reason } = reads;
+        Self { from_standby, from_primary, bytes_behind, away_since, reason }
     }
 }
 

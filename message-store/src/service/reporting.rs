@@ -80,6 +80,7 @@ impl Reporting {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Some(Timestamp::now()),
             connections,
+            standby_reads: reports.standby_reads().await.map(Into::into),
             history_change: reports.history_change().map(Into::into),
             ..report
         };

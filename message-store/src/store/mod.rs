@@ -21,6 +21,7 @@ mod read;
 mod read_models;
 mod service_reports;
 mod snapshots;
+mod standby_reads;
 mod step_stream;
 mod subscription;
 mod timers;
@@ -58,6 +59,7 @@ pub use read_models::{
 pub(crate) use read_models::{Database, OwnTransaction, Statements, Work, of_categories};
 pub use service_reports::{Connections, SavedReport, ServiceReports};
 pub use snapshots::{Snapshot, SnapshotKey, Snapshots};
+pub use standby_reads::StandbyReads;
 pub(crate) use step_stream::{End, LastStep, NewStep, Overtaken, StepStream};
 pub use subscription::Subscription;
 #[cfg(feature = "postgres")]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::store::HistoryChange;
+use crate::store::{HistoryChange, StandbyReads};
 use crate::{Json, Result};
 
 /// The last report of each service that runs on a store, or has run on it within a day. Nothing is decided by them, so a store need
@@ -21,6 +21,11 @@ pub trait ServiceReports: Send + Sync {
 
     /// How busy the connections of this handle are, as of now. `None` for a store without a pool.
     fn connections(&self) -> Option<Connections> {
+        None
+    }
+
+    /// The reads of categories that a standby serves. `None` if no standby is to serve any.
+    async fn standby_reads(&self) -> Option<StandbyReads> {
         None
     }
 

@@ -104,6 +104,17 @@ impl Pair {
         Ok(primary)
     }
 
+    /// From now on, no commit waits for the standby.
+    ///
+    /// # Errors
+    /// Returns an error if the primary does not answer.
+    pub async fn primary_does_not_wait(&self) -> Result<()> {
+        let client = connect(self.primary.url()).await?;
+        client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await?;
+        client.batch_execute("SELECT pg_reload_conf()").await?;
+        until(&client, "SELECT current_setting('synchronous_standby_names') = ''").await
+    }
+
     /// Makes the standby receive nothing more.
     ///
     /// # Errors

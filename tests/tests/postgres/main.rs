@@ -19,6 +19,7 @@ mod promotions;
 mod protections;
 mod random_locks;
 mod schema;
+mod standby_reads;
 mod synchronous;
 mod tls;
 mod upgrade;

@@ -153,10 +153,10 @@ async fn wrong_in(store: &Store, acknowledged: &[(MessageId, StreamName, Place)]
 }
 
 /// Promotes the standby this often under load. Returns what is wrong afterwards.
-async fn wrong_after(kind: Standby, promotions: usize) -> Vec<String> {
+async fn wrong_after(kind: Standby, promotions: usize, parameters: &str) -> Vec<String> {
     let seed = setting("MESSAGE_STORE_PROMOTIONS_SEED").unwrap_or(7);
     let mut pair = Pair::start(kind).await.unwrap();
-    let store = open(&pair.url()).await;
+    let store = open(&format!("{}{parameters}", pair.url())).await;
     let mut consumer = Consumer::new("account:command", member(&store, None))
         .concurrency(4)
         .save_after(50, Duration::from_millis(100))
@@ -221,7 +221,16 @@ async fn nothing_that_was_acknowledged_is_lost_or_doubled_while_a_synchronous_st
         return;
     }
     let promotions = usize::try_from(setting("MESSAGE_STORE_PROMOTIONS").unwrap_or(2)).unwrap();
-    let wrong = wrong_after(Standby::Synchronous, promotions).await;
+    let wrong = wrong_after(Standby::Synchronous, promotions, "").await;
+    assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_holds_while_a_standby_serves_the_reads_of_categories() {
+    if programs_are_left_out(&["pg_basebackup"]) {
+        return;
+    }
+    let wrong = wrong_after(Standby::Synchronous, 1, "&category_reads=standby").await;
     assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -231,6 +240,6 @@ async fn twin_with_an_asynchronous_standby_that_is_behind_acknowledged_messages_
     if programs_are_left_out(&["pg_basebackup"]) {
         return;
     }
-    let wrong = wrong_after(Standby::Asynchronous, 1).await;
+    let wrong = wrong_after(Standby::Asynchronous, 1, "").await;
     assert!(wrong.iter().any(|wrong| wrong.contains("was acknowledged at")), "{wrong:?}");
 }

@@ -131,7 +131,7 @@ impl<D: Deliver> ConsumerLoop<D> {
             let mut first_error = ended.err();
             if self.has_another_history() {
                 // The messages under way belong to the earlier history.
-                self.outages.interrupt();
+                self.outages.interrupt_before(self.subscription.store.history());
             } else if let Some(error) = &first_error {
                 self.outages.stop_after_failure(self.set_aside.is_some());
                 if matches!(error, Error::PositionTaken { .. }) {

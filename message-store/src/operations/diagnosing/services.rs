@@ -68,6 +68,7 @@ fn of_service(saved: &SavedReport, report: &ServiceReport, patience: Duration, t
         troubles.push(Trouble::new(TroubleKind::FullPool, what, mend));
     }
     troubles.extend(lost_messages(report));
+    troubles.extend(standby_away(report, patience));
     let apart = report.clock.map(|clock| saved.reported_at.duration_since(clock).abs());
     if let Some(apart) = apart.and_then(|apart| Duration::try_from(apart).ok()).filter(|apart| *apart > APART) {
         let what = format!("the clock of {} and the store's differ by {} s", named(report), apart.as_secs());
@@ -78,6 +79,22 @@ fn of_service(saved: &SavedReport, report: &ServiceReport, patience: Duration, t
     if report.connections.is_some() {
         troubles.extend(report.consumers.iter().filter_map(|consumer| without_wake_ups(report, consumer)));
     }
+}
+
+fn standby_away(report: &ServiceReport, patience: Duration) -> Option<Trouble> {
+    let reads = report.standby_reads.as_ref()?;
+    let since = reads.away_since?;
+    let lasted = Duration::try_from(report.clock?.duration_since(since)).unwrap_or_default();
+    if lasted < patience {
+        return None;
+    }
+    let what = format!(
+        "{} reads categories from the primary, because no standby has served since {since}: {}",
+        named(report),
+        reads.reason.as_deref().unwrap_or_default()
+    );
+    let mend = "Start the standby, or leave category_reads=standby out of the URL. Nothing is missing: the primary serves the reads";
+    Some(Trouble::new(TroubleKind::StandbyAway, what, mend))
 }
 
 /// The loss of messages within the last day.

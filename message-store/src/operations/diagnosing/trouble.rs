@@ -28,6 +28,8 @@ pub enum TroubleKind {
     FullPool,
     /// A consumer finds messages, but gets no wake-up.
     NoWakeUps,
+    /// A standby is to serve reads of categories, and none does.
+    StandbyAway,
     /// The store has lost its latest messages, as a failover to a standby that was behind does.
     MessagesLost,
     /// A consumer has handled more than the store has.
@@ -67,6 +69,7 @@ impl TroubleKind {
             Self::ServiceNotReady => "service-not-ready",
             Self::FullPool => "full-pool",
             Self::NoWakeUps => "no-wake-ups",
+            Self::StandbyAway => "standby-away",
             Self::MessagesLost => "messages-lost",
             Self::StoreBehind => "store-behind",
             Self::UnownedSlot => "unowned-slot",
