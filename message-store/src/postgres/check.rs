@@ -66,8 +66,9 @@ pub async fn check(url: &str) -> Result<Check> {
     options.tell_primary_from_standby()?;
     let mut client = options.connect_first().await?;
     let (installation, mut findings) = in_transaction(&mut client, look).await?;
-    if options.reads_categories_from_standby && matches!(installation, Installation::Ours { .. }) {
-        findings.push(standby::look(options.clone(), &client).await?);
+    if options.reads_categories_from_standby() && matches!(installation, Installation::Ours { .. }) {
+        let (what, problem) = standby::look(options.clone(), &client).await?;
+        findings.push(CheckedItem { what, problem });
     }
     Ok(Check { place: options.place(), installation, findings })
 }

@@ -127,6 +127,12 @@ pub(super) fn is_race(error: &DbError) -> bool {
         || (*error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("messages_id"))
 }
 
+/// Whether a notice says that the wait of a commit for a synchronous standby was cut. Its text depends on the language of the
+/// server, and the name of the server's routine does not.
+pub(super) fn says_that_a_wait_was_cut(notice: &DbError) -> bool {
+    notice.routine() == Some("SyncRepWaitForLSN")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,8 +82,9 @@ impl PostgresOptions {
         let (silences, reconnects, connections) = (Silences::default(), Reconnects::default(), options.connections);
         let shared = (&silences, &reconnects);
         let pool = Pool::new("reads", options.clone(), &histories, (connections.reads, Some(POOL_WAIT)), shared)?;
-        let standby =
-            options.reads_categories_from_standby.then(|| StandbyReader::new(&options, &histories, connections.reads));
+        let standby = options
+            .reads_categories_from_standby()
+            .then(|| StandbyReader::new(&options, &histories, (connections.reads, Some(POOL_WAIT))));
         let wake_ups = Arc::new(WakeUps::default());
         let listener = Listener::new(&options, pool.clone(), Arc::clone(&wake_ups), Arc::clone(&histories));
         let limits = options.limits;

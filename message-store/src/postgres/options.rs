@@ -24,6 +24,15 @@ const DRIVER_KEEPALIVE: Duration = Duration::from_hours(2);
 /// between (see [`super::pooler`]).
 const SESSION: &str = "message_store.session";
 
+/// What is read from a standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PartOfStandby {
+    None,
+    Categories,
+    /// The connections are those to the standby.
+    All,
+}
+
 /// The options of a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Debug)]
 #[must_use]
@@ -42,9 +51,7 @@ pub struct PostgresOptions {
     pub(super) limits: Limits,
     pub(super) notifies: bool,
     pub(super) answer_within: Duration,
-    pub(super) reads_categories_from_standby: bool,
-    /// These are the options of connections to a standby.
-    pub(super) is_of_standby: bool,
+    part_of_standby: PartOfStandby,
     /// A missing schema is created.
     pub(super) creates: bool,
     pub(super) planted: Planted<PlantedBug>,
@@ -99,8 +106,7 @@ impl PostgresOptions {
             limits: Limits::default(),
             notifies: true,
             answer_within: ANSWER_WITHIN,
-            reads_categories_from_standby: parameters.reads_categories_from_standby,
-            is_of_standby: false,
+            part_of_standby: PartOfStandby::None,
             creates: true,
             planted: Planted::NONE,
         };
@@ -109,7 +115,7 @@ impl PostgresOptions {
         // The start of a parallel worker costs more than the read of a batch.
         options.set("max_parallel_workers_per_gather", "0");
         options.set(SESSION, "on");
-        Ok(options)
+        Ok(options.read_categories_from_standby(parameters.reads_categories_from_standby))
     }
 
     /// Sets the greatest number of connections of an open store (10, at least 3). The parameter `connections` of a URL
@@ -168,7 +174,7 @@ impl PostgresOptions {
     /// until it has carried out the erasure. While no standby serves, the primary gives all. The store then has up to four
     /// connections more, to the standby.
     pub fn read_categories_from_standby(mut self, on: bool) -> Self {
-        self.reads_categories_from_standby = on;
+        self.part_of_standby = if on { PartOfStandby::Categories } else { PartOfStandby::None };
         self
     }
 
@@ -221,20 +227,30 @@ impl PostgresOptions {
     /// The hosts, with the parameters of a connection.
     pub(super) fn hosts(&self) -> Hosts {
         let hosts = Hosts::of(&self.config(), &self.tls, self.answer_within, &self.last_host);
-        if self.is_of_standby { hosts.of_standby() } else { hosts }
+        if self.is_of_standby() { hosts.of_standby() } else { hosts }
     }
 
     /// The options of connections to a standby.
     pub(super) fn of_standby(mut self) -> Self {
         self.base.target_session_attrs(TargetSessionAttrs::Any);
         self.last_host = Arc::default();
-        self.is_of_standby = true;
+        self.part_of_standby = PartOfStandby::All;
         self
+    }
+
+    /// Whether these are the options of connections to a standby.
+    pub(super) fn is_of_standby(&self) -> bool {
+        self.part_of_standby == PartOfStandby::All
+    }
+
+    /// Whether the store reads categories from a standby.
+    pub(super) fn reads_categories_from_standby(&self) -> bool {
+        self.part_of_standby == PartOfStandby::Categories
     }
 
     /// Makes sure that the primary is told from its standbys, if categories are read from a standby.
     pub(super) fn tell_primary_from_standby(&mut self) -> Result<()> {
-        if !self.reads_categories_from_standby {
+        if !self.reads_categories_from_standby() {
             return Ok(());
         }
         if self.base.get_hosts().len().max(self.base.get_hostaddrs().len()) < 2 {

@@ -91,7 +91,7 @@ impl Pool {
             let is_new = Object::metrics(&object).recycled.is_none();
             let connection = Connection::lent(object, history, &self.0.histories);
             // A standby was compared with the primary when its connection was opened.
-            let is_of_standby = self.0.options.is_of_standby;
+            let is_of_standby = self.0.options.is_of_standby();
             let is_to_verify = !is_of_standby && (is_new || self.0.is_unsure_of(&connection));
             if is_to_verify {
                 self.0.verify(&connection).await?;

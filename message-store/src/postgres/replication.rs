@@ -9,20 +9,12 @@
 //!
 //! A message whose wait was cut is visible on the primary. What is decided on it is acknowledged only when the standby has both.
 
-use tokio_postgres::error::DbError;
-
 use super::PlantedBug;
 use super::connection::Connection;
 use super::failure::failed;
 use crate::{Appended, Error, Result};
 
 const WAIT_FOR_STANDBY: &str = include_str!("sql/wait_for_standby.sql");
-
-/// Whether a notice says that the wait of a commit was cut. Its text depends on the language of the server, and the name of the
-/// server's routine does not.
-pub(super) fn says_that_a_wait_was_cut(notice: &DbError) -> bool {
-    notice.routine() == Some("SyncRepWaitForLSN")
-}
 
 /// The error of a call whose commit did not wait for the standby to the end.
 pub(super) fn unknown() -> Error {

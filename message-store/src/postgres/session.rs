@@ -10,10 +10,10 @@ use futures_util::StreamExt as _;
 use tokio_postgres::config::Config;
 use tokio_postgres::{AsyncMessage, Client};
 
+use super::failure::says_that_a_wait_was_cut;
 use super::hosts::{Connected, Hosts, NotConnected};
 use super::pooler::BehindPooler;
 use super::reconnects::Reconnects;
-use super::replication::says_that_a_wait_was_cut;
 use super::silence::{Silences, Watch};
 use super::tls::{Messages, Tls};
 

@@ -20,15 +20,15 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
-use super::check::CheckedItem;
 use super::connection::Connection;
 use super::failure::backend;
 use super::history::Histories;
 use super::hosts::{Connected, places_of};
 use super::large_rows::LargeRows;
-use super::open::POOL_WAIT;
 use super::pool::Pool;
+use super::reconnects::Reconnects;
 use super::row::get;
+use super::silence::Silences;
 use super::{PlantedBug, PostgresOptions, read, tls};
 use crate::store::StandbyReads;
 use crate::{Batch, Category, Error, GlobalPosition, Limits, Read, Result};
@@ -72,10 +72,14 @@ struct Away {
 }
 
 impl StandbyReader {
-    pub(super) fn new(options: &PostgresOptions, histories: &Arc<Histories>, size: usize) -> Result<Self> {
+    /// `size` is that of its pool, with the time for which a caller waits for a connection.
+    pub(super) fn new(
+        options: &PostgresOptions,
+        histories: &Arc<Histories>,
+        size: (usize, Option<Duration>),
+    ) -> Result<Self> {
         let options = options.clone().of_standby();
-        let pool =
-            Pool::new("standby", options, histories, (size, Some(POOL_WAIT)), (&<_>::default(), &<_>::default()))?;
+        let pool = Pool::new("standby", options, histories, size, (&Silences::default(), &Reconnects::default()))?;
         let (from_standby, from_primary, state) = Default::default();
         Ok(Self { pool, histories: Arc::clone(histories), from_standby, from_primary, state })
     }
@@ -174,15 +178,15 @@ async fn bytes_behind(standby: &Client, written: &str) -> Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-/// Looks whether a standby serves, for a report of the database.
-pub(super) async fn look(options: PostgresOptions, primary: &Client) -> Result<CheckedItem> {
+/// Looks whether a standby serves, for a report of the database. Returns what was looked at, and its problem.
+pub(super) async fn look(options: PostgresOptions, primary: &Client) -> Result<(String, Option<String>)> {
     let store_id = read::store_id(primary).await?;
     let histories = Arc::new(Histories::new(options.place(), store_id, (false, true), options.planted));
     histories.verify(primary).await.map_err(backend("asking the server for its history"))?;
     let behind = async {
         let connected = options.of_standby().hosts().of_histories(&histories).connect().await;
-        let Connected { client, messages, config } =
-            connected.map_err(|error| error.at_first("connecting to a standby"))?;
+        let connected = connected.map_err(|error| error.at_first("connecting to a standby"))?;
+        let Connected { client, messages, config } = connected;
         let driver = tokio::spawn(tls::drive(messages));
         let bytes = bytes_behind(&client, &written(primary).await?).await;
         driver.abort();
@@ -190,12 +194,11 @@ pub(super) async fn look(options: PostgresOptions, primary: &Client) -> Result<C
     };
     Ok(match behind.await {
         Ok((place, bytes)) => {
-            let what = format!("category reads from the standby {place}, which is {bytes} bytes behind the primary");
-            CheckedItem { what, problem: None }
+            (format!("category reads from the standby {place}, which is {bytes} bytes behind the primary"), None)
         }
         Err::<_, Error>(error) => {
-            let problem = Some(format!("none serves, so the primary does: {}", crate::chain(&error)));
-            CheckedItem { what: "category reads from a standby".to_owned(), problem }
+            let problem = format!("none serves, so the primary does: {}", crate::chain(&error));
+            ("category reads from a standby".to_owned(), Some(problem))
         }
     })
 }
