@@ -253,8 +253,9 @@ async fn lost_messages_seen_by_a_read_model(bug: Option<PlantedBug>) -> usize {
     with_servers(async |servers| {
         let primary = LocalServer::start(Purpose::Tests).await.unwrap();
         let proxy = CuttingProxy::start(address(primary.url()), "no mark").await;
-        // With three connections, one read model has its turn at a time.
-        let mut options = PostgresOptions::from_url(&proxy.url(primary.url())).unwrap().connections(3);
+        // With three connections, one read model has its turn at a time. A wake-up would be the last query of a session.
+        let mut options = PostgresOptions::from_url(&proxy.url(primary.url())).unwrap();
+        options = options.connections(3).notifications(false);
         if let Some(bug) = bug {
             options = options.plant(bug);
         }
