@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use message_store::sqlite::SqliteStore;
 use message_store::{Append, Json, MessageStore as _, NewMessage, StreamName};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 async fn append(store: &SqliteStore, stream: &str) -> i64 {
@@ -44,15 +45,18 @@ async fn first_come_first_written(has_turns: bool) -> usize {
     let mut in_order = 0;
     for _ in 0..30 {
         third.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let first = append(&first, "first-1");
+        let (first, is_waiting) = (append(&first, "first-1"), Notify::new());
         let second = async {
+            // The third connection writes until then, so the first store keeps the turn.
             if has_turns {
                 until_taken(&path).await;
             }
+            is_waiting.notify_one();
             sleep(Duration::from_millis(5)).await;
             append(&second, "second-1").await
         };
         let end = async {
+            is_waiting.notified().await;
             sleep(Duration::from_millis(15)).await;
             third.execute_batch("COMMIT").unwrap();
         };
