@@ -70,8 +70,15 @@ async fn replay(bug: Option<PlantedBug>) -> (usize, StandbyReads) {
 /// Waits until the standby shows what the primary shows.
 async fn all_carried_out(pair: &Pair) {
     let primary: Store = Arc::new(PostgresStore::open(pair.primary.url()).await.unwrap());
-    let standby: Store = Arc::new(PostgresStore::open(pair.standby.url()).await.unwrap());
-    let carried_out = async { while all(&standby).await.len() < all(&primary).await.len() {} };
+    let carried_out = async {
+        let standby: Store = loop {
+            // The schema itself reaches the standby late.
+            if let Ok(standby) = PostgresStore::open(pair.standby.url()).await {
+                break Arc::new(standby);
+            }
+        };
+        while all(&standby).await.len() < all(&primary).await.len() {}
+    };
     timeout(COMES, carried_out).await.unwrap();
 }
 
@@ -129,6 +136,7 @@ async fn while_the_standby_is_away_the_primary_serves_and_reports_say_so() {
         let report = check(&url).await.unwrap();
         report.findings.into_iter().find(|finding| finding.what.starts_with("category reads")).unwrap()
     };
+    all_carried_out(&pair).await;
     let serves = item().await;
     assert!(serves.problem.is_none() && serves.what.contains(&pair.standby.port().to_string()), "{serves:?}");
 
